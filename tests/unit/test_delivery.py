@@ -1,0 +1,306 @@
+"""Each row of the tables in `shared.delivery`'s docstring."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.delivery import (
+    DELETE,
+    Decision,
+    Delivery,
+    Known,
+    Lease,
+    Reason,
+    Result,
+    State,
+    message_id_stem,
+    on_event,
+    on_message,
+    on_result,
+)
+from shared.errors import ErrorCode
+from shared.policy import LeaseExpiryPolicy, Policy, Ttl, TtlUnit
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+SOON = NOW + timedelta(seconds=30)
+PAST = NOW - timedelta(seconds=30)
+LEASE = timedelta(seconds=60)
+POLICY = Policy(LEASE)
+RETRYING = Policy(LEASE, LeaseExpiryPolicy.RETRY)
+
+NEW = Known()
+UNKNOWN_STATE = Known(Delivery(None))
+
+
+def known(state: State, **delivery: Any) -> Known:
+    return Known(Delivery(state, **delivery))
+
+
+PENDING = known(State.PENDING)
+RETRY = known(State.RETRY, attempts=1)
+HELD = known(State.PROCESSING, attempts=1, lease_expire_time=SOON)
+EXPIRED = known(State.PROCESSING, attempts=1, lease_expire_time=PAST)
+UNLEASED = known(State.PROCESSING, attempts=1)
+SUCCESS = known(State.SUCCESS, attempts=1)
+ERROR = known(State.ERROR, attempts=1)
+SCHEDULED = known(State.PENDING, next_attempt_time=SOON)
+
+
+class TestOnEvent:
+    @pytest.mark.parametrize(
+        ("old", "new", "reason", "publishes", "writes"),
+        [
+            pytest.param(ERROR, None, Reason.DELETED, False, None, id="deleted"),
+            pytest.param(None, NEW, Reason.NEW, True, State.PENDING, id="just-created"),
+            pytest.param(NEW, NEW, Reason.NEW, True, State.PENDING, id="edited-before-it-was-queued"),
+            pytest.param(SUCCESS, NEW, Reason.NEW, True, State.PENDING, id="delivery-removed"),
+            pytest.param(None, Known(send_at=SOON), Reason.SCHEDULED, False, State.PENDING, id="sendAt-in-future"),
+            pytest.param(None, Known(send_at=PAST), Reason.NEW, True, State.PENDING, id="sendAt-in-past"),
+            pytest.param(None, UNKNOWN_STATE, Reason.UNKNOWN_STATE, False, None, id="unknown-state"),
+            pytest.param(HELD, EXPIRED, Reason.LEASE_EXPIRED, False, State.ERROR, id="touched-after-lease-expiry"),
+            pytest.param(PENDING, UNLEASED, Reason.LEASE_EXPIRED, False, State.ERROR, id="processing-without-lease"),
+            pytest.param(PENDING, HELD, Reason.PROCESSING, False, None, id="claimed"),
+            pytest.param(HELD, SUCCESS, Reason.FINAL_STATE, False, None, id="sent"),
+            pytest.param(HELD, ERROR, Reason.FINAL_STATE, False, None, id="failed"),
+            pytest.param(NEW, PENDING, Reason.OWN_WRITE, False, None, id="the-dispatchers-own-write"),
+            pytest.param(NEW, SCHEDULED, Reason.OWN_WRITE, False, None, id="the-dispatchers-own-scheduling"),
+            pytest.param(PENDING, PENDING, Reason.STILL_QUEUED, False, None, id="edited-while-pending"),
+            pytest.param(RETRY, RETRY, Reason.STILL_QUEUED, False, None, id="edited-while-retry"),
+            pytest.param(ERROR, RETRY, Reason.REQUEUED, True, None, id="user-retries-error"),
+            pytest.param(SUCCESS, PENDING, Reason.REQUEUED, True, None, id="user-resends"),
+            pytest.param(HELD, RETRY, Reason.REQUEUED, True, None, id="user-retries-while-processing"),
+            pytest.param(PENDING, RETRY, Reason.REQUEUED, True, None, id="pending-to-retry"),
+            pytest.param(HELD, PENDING, Reason.REQUEUED, True, None, id="released-by-its-holder"),
+            pytest.param(None, PENDING, Reason.REQUEUED, True, None, id="created-as-pending"),
+            pytest.param(NEW, RETRY, Reason.REQUEUED, True, None, id="retry-before-it-was-queued"),
+            pytest.param(UNKNOWN_STATE, PENDING, Reason.REQUEUED, True, None, id="from-an-unknown-state"),
+            pytest.param(HELD, SCHEDULED, Reason.NOT_DUE, False, None, id="deferred-by-a-sender"),
+            pytest.param(
+                ERROR, replace(RETRY, send_at=SOON), Reason.SCHEDULED, False, State.PENDING, id="retry-before-sendAt"
+            ),
+        ],
+    )
+    def test_row(
+        self, old: Known | None, new: Known | None, reason: Reason, publishes: bool, writes: State | None
+    ) -> None:
+        decision = on_event(old, new, NOW, POLICY)
+        assert (decision.reason, decision.publish, written_state(decision)) == (reason, publishes, writes)
+
+    def test_a_new_document_becomes_pending_with_the_extensions_fields(self) -> None:
+        decision = on_event(None, NEW, NOW, POLICY)
+        assert decision.write == {"delivery": {"startTime": NOW, "state": "PENDING", "attempts": 0, "error": None}}
+
+    def test_a_time_to_live_is_counted_from_the_start(self) -> None:
+        decision = on_event(None, NEW, NOW, Policy(LEASE, ttl=Ttl(2, TtlUnit.WEEK)))
+        assert decision.write is not None
+        assert decision.write["delivery"]["expireAt"] == NOW + timedelta(weeks=2)
+
+    def test_a_document_due_later_says_when(self) -> None:
+        decision = on_event(None, Known(send_at=SOON), NOW, POLICY)
+        assert decision.write is not None
+        assert decision.write["delivery"]["nextAttemptTime"] == SOON
+
+    def test_scheduling_once_is_enough(self) -> None:
+        """The event of our own scheduling write must not cause another write."""
+        scheduled = Known(Delivery(State.PENDING, attempts=1, next_attempt_time=SOON), send_at=SOON)
+        assert on_event(RETRY, scheduled, NOW, POLICY) == Decision(Reason.NOT_DUE)
+
+    def test_under_the_retry_policy_an_expired_lease_is_published_again(self) -> None:
+        assert on_event(HELD, EXPIRED, NOW, RETRYING) == Decision(Reason.LEASE_EXPIRED, publish=True)
+
+
+class TestOnMessage:
+    @pytest.mark.parametrize(
+        ("document", "policy", "reason", "acknowledges", "writes"),
+        [
+            pytest.param(None, POLICY, Reason.DELETED, True, None, id="deleted"),
+            pytest.param(UNKNOWN_STATE, POLICY, Reason.UNKNOWN_STATE, True, None, id="unknown-state"),
+            pytest.param(SUCCESS, POLICY, Reason.FINAL_STATE, True, None, id="success"),
+            pytest.param(ERROR, POLICY, Reason.FINAL_STATE, True, None, id="error"),
+            pytest.param(HELD, POLICY, Reason.LEASE_HELD, False, None, id="processing-lease-live"),
+            pytest.param(HELD, RETRYING, Reason.LEASE_HELD, False, None, id="processing-lease-live-policy-retry"),
+            pytest.param(EXPIRED, POLICY, Reason.LEASE_EXPIRED, True, State.ERROR, id="lease-expired"),
+            pytest.param(UNLEASED, POLICY, Reason.LEASE_EXPIRED, True, State.ERROR, id="left-behind-without-lease"),
+            pytest.param(EXPIRED, RETRYING, Reason.CLAIMED, True, State.PROCESSING, id="lease-expired-policy-retry"),
+            pytest.param(Known(send_at=SOON), POLICY, Reason.NOT_DUE, True, None, id="sendAt-in-future"),
+            pytest.param(SCHEDULED, POLICY, Reason.NOT_DUE, True, None, id="scheduled"),
+            pytest.param(
+                known(State.RETRY, attempts=1, lease_expire_time=SOON),
+                POLICY,
+                Reason.LEASE_HELD,
+                False,
+                None,
+                id="retry-while-an-attempt-runs",
+            ),
+            pytest.param(NEW, POLICY, Reason.CLAIMED, True, State.PROCESSING, id="ahead-of-the-dispatchers-write"),
+            pytest.param(PENDING, POLICY, Reason.CLAIMED, True, State.PROCESSING, id="pending"),
+            pytest.param(RETRY, POLICY, Reason.CLAIMED, True, State.PROCESSING, id="retry"),
+        ],
+    )
+    def test_row(
+        self, document: Known | None, policy: Policy, reason: Reason, acknowledges: bool, writes: State | None
+    ) -> None:
+        decision = on_message(document, NOW, policy)
+        assert (decision.reason, decision.acknowledge, written_state(decision)) == (reason, acknowledges, writes)
+        assert (decision.lease is not None) == (reason is Reason.CLAIMED)
+
+    def test_a_claim_counts_the_attempt_and_takes_the_lease(self) -> None:
+        decision = on_message(RETRY, NOW, POLICY)
+        assert decision.lease == Lease(2, NOW + LEASE)
+        assert decision.write == {
+            "delivery.state": "PROCESSING",
+            "delivery.attempts": 2,
+            "delivery.leaseExpireTime": NOW + LEASE,
+            "delivery.startTime": NOW,
+            "delivery.error": None,
+            "delivery.errorCode": DELETE,
+            "delivery.warnings": DELETE,
+            "delivery.nextAttemptTime": DELETE,
+        }
+
+    def test_a_claim_keeps_the_start_time(self) -> None:
+        decision = on_message(known(State.PENDING, start_time=PAST), NOW, POLICY)
+        assert decision.write is not None
+        assert "delivery.startTime" not in decision.write
+
+    def test_a_claim_ahead_of_the_dispatcher_sets_the_time_to_live(self) -> None:
+        decision = on_message(NEW, NOW, Policy(LEASE, ttl=Ttl(1, TtlUnit.DAY)))
+        assert decision.write is not None
+        assert decision.write["delivery.expireAt"] == NOW + timedelta(days=1)
+
+    def test_a_claim_whose_answer_was_lost_is_recognised(self) -> None:
+        mine = Lease(1, SOON)
+        assert on_message(HELD, NOW, POLICY, written=mine) == Decision(Reason.CLAIMED, lease=mine)
+
+    def test_another_senders_lease_on_the_same_attempt_is_not(self) -> None:
+        other = Lease(1, SOON + timedelta(microseconds=1))
+        assert on_message(HELD, NOW, POLICY, written=other).reason is Reason.LEASE_HELD
+
+
+class TestOnResult:
+    MINE = Lease(1, SOON)
+    SENT = Result(State.SUCCESS, info={"accepted": ["a@b.c"]})
+    GUESS = known(State.ERROR, attempts=1, error_code=ErrorCode.LEASE_EXPIRED, end_time=PAST)
+
+    @pytest.mark.parametrize(
+        ("document", "reason", "writes"),
+        [
+            pytest.param(None, Reason.DELETED, None, id="deleted"),
+            pytest.param(HELD, Reason.FINISHED, State.SUCCESS, id="still-the-holder"),
+            pytest.param(GUESS, Reason.LATE_RESULT, State.SUCCESS, id="lease-expiry-was-only-a-guess"),
+            pytest.param(known(State.SUCCESS, attempts=1, end_time=NOW), Reason.FINISHED, None, id="already-written"),
+            pytest.param(NEW, Reason.OUTDATED, None, id="delivery-removed"),
+            pytest.param(
+                known(State.PROCESSING, attempts=2, lease_expire_time=SOON), Reason.OUTDATED, None, id="newer-attempt"
+            ),
+            pytest.param(
+                known(State.PROCESSING, attempts=1, lease_expire_time=NOW + LEASE),
+                Reason.OUTDATED,
+                None,
+                id="same-attempt-number-of-another-lease",
+            ),
+            pytest.param(
+                known(State.ERROR, attempts=2, error_code=ErrorCode.LEASE_EXPIRED),
+                Reason.OUTDATED,
+                None,
+                id="newer-attempt-expired",
+            ),
+            pytest.param(known(State.SUCCESS, attempts=2), Reason.OUTDATED, None, id="newer-attempt-concluded"),
+            pytest.param(RETRY, Reason.OUTDATED, None, id="expired-then-requeued"),
+            pytest.param(
+                known(State.ERROR, attempts=1, end_time=PAST), Reason.OUTDATED, None, id="concluded-by-someone-else"
+            ),
+        ],
+    )
+    def test_row(self, document: Known | None, reason: Reason, writes: State | None) -> None:
+        decision = on_result(document, self.MINE, self.SENT, NOW)
+        assert (decision.reason, written_state(decision)) == (reason, writes)
+
+    @pytest.mark.parametrize("state", [State.PENDING, State.RETRY])
+    def test_a_users_wish_for_another_attempt_stands(self, state: State) -> None:
+        requeued = known(state, attempts=1, lease_expire_time=SOON)
+        decision = on_result(requeued, self.MINE, self.SENT, NOW)
+        assert decision.reason is Reason.REQUEUED
+        assert decision.write == {"delivery.endTime": NOW, "delivery.leaseExpireTime": None}
+
+    def test_success_has_the_extensions_fields(self) -> None:
+        assert on_result(HELD, self.MINE, self.SENT, NOW).write == {
+            "delivery.state": "SUCCESS",
+            "delivery.endTime": NOW,
+            "delivery.error": None,
+            "delivery.errorCode": DELETE,
+            "delivery.leaseExpireTime": None,
+            "delivery.warnings": DELETE,
+            "delivery.info": {"accepted": ["a@b.c"]},
+        }
+
+    def test_an_error_has_a_text_and_a_code_and_leaves_info_alone(self) -> None:
+        failed = Result(State.ERROR, error="No.", error_code=ErrorCode.REJECTED, warnings=("Not sent: x.",))
+        assert on_result(HELD, self.MINE, failed, NOW).write == {
+            "delivery.state": "ERROR",
+            "delivery.endTime": NOW,
+            "delivery.error": "No.",
+            "delivery.errorCode": "rejected",
+            "delivery.leaseExpireTime": None,
+            "delivery.warnings": ["Not sent: x."],
+        }
+
+
+class TestMessageId:
+    def test_a_rerun_of_the_same_attempt_has_the_same_id(self) -> None:
+        queued = Delivery(State.PENDING)
+        claimed = Delivery(State.PROCESSING, attempts=1, lease_expire_time=SOON)
+        assert message_id_stem("mail/a", NOW, queued) == message_id_stem("mail/a", NOW, claimed)
+
+    @pytest.mark.parametrize(
+        ("path", "created", "delivery"),
+        [
+            pytest.param("mail/b", NOW, None, id="another-document"),
+            pytest.param("mail/a", SOON, None, id="a-document-created-anew"),
+            pytest.param("mail/a", NOW, Delivery(State.RETRY, end_time=PAST), id="after-a-concluded-attempt"),
+        ],
+    )
+    def test_anything_else_has_another(self, path: str, created: datetime, delivery: Delivery | None) -> None:
+        assert message_id_stem(path, created, delivery) != message_id_stem("mail/a", NOW, None)
+
+
+class TestReading:
+    def test_a_document_as_the_extension_writes_it(self) -> None:
+        fields = {
+            "delivery": {
+                "state": "PROCESSING",
+                "attempts": 2,
+                "startTime": PAST,
+                "leaseExpireTime": SOON,
+                "error": None,
+            }
+        }
+        expected = Delivery(State.PROCESSING, attempts=2, start_time=PAST, lease_expire_time=SOON)
+        assert Known.of(fields) == Known(expected)
+
+    @pytest.mark.parametrize(
+        ("delivery", "expected"),
+        [
+            pytest.param(None, None, id="null-is-none"),
+            pytest.param({}, Delivery(None), id="empty-map"),
+            pytest.param("PENDING", Delivery(None), id="not-a-map"),
+            pytest.param({"state": "DONE"}, Delivery(None), id="unknown-word"),
+            pytest.param({"state": ["PENDING"]}, Delivery(None), id="not-a-word"),
+            pytest.param({"state": "RETRY", "attempts": "2"}, Delivery(State.RETRY), id="attempts-not-a-number"),
+            pytest.param({"state": "RETRY", "attempts": -1}, Delivery(State.RETRY), id="attempts-negative"),
+            pytest.param({"state": "RETRY", "startTime": "now"}, Delivery(State.RETRY), id="time-not-a-timestamp"),
+        ],
+    )
+    def test_what_others_may_write(self, delivery: Any, expected: Delivery | None) -> None:
+        assert Known.of({"delivery": delivery}).delivery == expected
+
+
+def written_state(decision: Decision) -> State | None:
+    if decision.write is None:
+        return None
+    state = decision.write.get("delivery.state") or decision.write.get("delivery", {}).get("state")
+    return State(state) if state else None
