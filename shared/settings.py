@@ -1,0 +1,100 @@
+"""Settings come from environment variables, are read once, checked at once, and never change.
+
+A field is the variable's name in lower case. Where Trigger Email has a name for a setting, it is that one.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.auth import TokenVerifier
+from shared.errors import Misconfigured
+from shared.policy import LeaseExpiryPolicy, Policy, Ttl, TtlUnit
+
+GOOGLE_CERTIFICATES = "https://www.googleapis.com/oauth2/v1/certs"
+
+CollectionPath = Annotated[str, StringConstraints(pattern=r"^[^/]+(/[^/]+/[^/]+)*$")]
+TopicId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$")]
+
+
+class ServiceSettings(BaseSettings):
+    """What the dispatcher and the sender have in common."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    google_cloud_project: str = Field(description="the id of the Google Cloud project")
+    database: str = "(default)"
+    mail_collection: CollectionPath = "mail"
+    mail_topic: TopicId = "mail"
+    port: int = Field(default=8080, ge=0, le=65535)
+    threads: int = Field(default=16, ge=1, le=1000)
+
+    lease_seconds: int = Field(default=60, ge=2, le=540)
+    lease_expiry_policy: LeaseExpiryPolicy = LeaseExpiryPolicy.ERROR
+    ttl_expire_type: Literal["never", "hour", "day", "week", "month", "year"] = "never"
+    ttl_expire_value: int = Field(default=1, ge=1, le=36500)
+
+    oidc_audience: str | None = None
+    oidc_service_accounts: Annotated[frozenset[str], NoDecode] = frozenset()
+    oidc_certificates_url: str = GOOGLE_CERTIFICATES
+    firestore_emulator_host: str | None = None
+    pubsub_emulator_host: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: dict[str, Any]) -> dict[str, Any]:
+        accounts = values.get("oidc_service_accounts")
+        if isinstance(accounts, str):
+            return values | {"oidc_service_accounts": [part.strip() for part in accounts.split(",") if part.strip()]}
+        return values
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if bool(self.oidc_audience) != bool(self.oidc_service_accounts):
+            raise ValueError("OIDC_AUDIENCE and OIDC_SERVICE_ACCOUNTS go together; one of them is missing")
+        if not self.oidc_audience and not self.emulated:
+            raise ValueError("OIDC_AUDIENCE is missing: outside an emulator every caller must show Google's token")
+        return self
+
+    @property
+    def emulated(self) -> bool:
+        """Whether this process talks to an emulator and not to Google Cloud."""
+        return self.firestore_emulator_host is not None and self.pubsub_emulator_host is not None
+
+    def policy(self) -> Policy:
+        """The operator's choices about attempts, as the state machine wants them."""
+        ttl = None if self.ttl_expire_type == "never" else Ttl(self.ttl_expire_value, TtlUnit(self.ttl_expire_type))
+        return Policy(timedelta(seconds=self.lease_seconds), self.lease_expiry_policy, ttl)
+
+    def verifier(self) -> TokenVerifier | None:
+        """What checks the callers' tokens; None when it is left to the emulator's being local."""
+        if self.oidc_audience is None:
+            return None
+        return TokenVerifier.over_http(self.oidc_audience, self.oidc_service_accounts, self.oidc_certificates_url)
+
+
+_Settings = TypeVar("_Settings", bound=BaseSettings)
+
+
+def load(kind: type[_Settings]) -> _Settings:
+    """Read the environment; raises `Misconfigured` with one line about all that is wrong."""
+    try:
+        return kind()
+    except ValidationError as error:
+        secrets = {name for name, field in kind.model_fields.items() if "SecretStr" in str(field.annotation)}
+        raise Misconfigured("; ".join(_fault(fault, secrets) for fault in error.errors())) from error
+
+
+def _fault(fault: Any, secrets: set[str]) -> str:
+    text = fault["msg"].removeprefix("Value error, ")
+    if not fault["loc"]:
+        return str(text)
+    name = str(fault["loc"][0])
+    if fault["type"] == "missing":
+        return f"{name.upper()} is not set"
+    value = "(a secret)" if name in secrets else repr(fault["input"])
+    return f"{name.upper()}={value}: {text[0].lower()}{text[1:]}"

@@ -1,0 +1,163 @@
+"""Claim, finish, mark: the state machine's writes, each fenced.
+
+The fast way is one write, conditional on what was last known. Where that turns out stale, a transaction reads the
+document again and the decision is taken anew. Decisions are `shared.delivery`'s, requests `shared.database`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import tenacity
+
+from shared.database import Database, Snapshot, Stale, Version, nested
+from shared.delivery import (
+    Changes,
+    Decision,
+    Known,
+    Lease,
+    Reason,
+    Result,
+    finished,
+    message_id_stem,
+    on_message,
+    on_result,
+)
+from shared.errors import InvalidMessage, Unavailable
+from shared.policy import Policy
+from shared.values import decode_time
+
+_T = TypeVar("_T")
+
+#: Seconds for which a claim or a mark is repeated while Firestore fails; then redelivery is the better repetition.
+_CLAIM_PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An attempt that this process alone may make: its lease, and the mail as it was when it was claimed."""
+
+    path: str
+    lease: Lease
+    fields: Mapping[str, Any]
+    message_id_stem: str
+    version: Version
+
+
+class MailStore:
+    """The mail documents, as far as deliveries change them.
+
+    Methods raise `Unavailable` when Firestore fails for longer than they are patient, and `Unwritable` when it
+    refuses the document itself.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        policy: Policy,
+        finish_patience: float = _CLAIM_PATIENCE,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`finish_patience`: seconds for which writing a result is repeated while Firestore fails."""
+        self._database = database
+        self._policy = policy
+        self._finish_patience = finish_patience
+        self._sleep = sleep
+
+    def claim(self, path: str, now: datetime, mail: Mapping[str, Any] | None = None) -> Claim | Decision:
+        """Try to begin an attempt at `now`; a `Decision` comes back when there is none to make.
+
+        Where `mail` is given and there is no document, it is created with it, claimed in the same write. Raises
+        `InvalidMessage` (`id-conflict`) when the document there holds another mail.
+        """
+        written: Lease | None = None
+
+        def decide(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
+            nonlocal written
+            decision = on_message(Known.of(snapshot.fields) if snapshot else None, now, self._policy, written)
+            written = decision.lease or written
+            return decision, decision.write
+
+        def attempt() -> Claim | Decision:
+            if mail is not None and (created := self._create(path, mail, decide)):
+                return _begun(*created)
+            snapshot = self._database.get(path)
+            if mail is not None and snapshot is not None:
+                _refuse_another(mail, snapshot)
+            decision, changes = decide(snapshot)
+            if snapshot is None or changes is None:
+                return _begun(decision, snapshot, None)
+            try:
+                version = self._database.update(path, changes, snapshot.version)
+                return _begun(decision, snapshot, version)
+            except Stale:
+                return _begun(*self._database.transact(path, decide))
+
+        return self._patiently(_CLAIM_PATIENCE, attempt)
+
+    def finish(self, claim: Claim, result: Result, now: datetime) -> Reason:
+        """Write what became of an attempt that ended at `now`, if it is still this claim's to write."""
+
+        def decide(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
+            decision = on_result(Known.of(snapshot.fields) if snapshot else None, claim.lease, result, now)
+            return decision, decision.write
+
+        def attempt() -> Reason:
+            try:
+                self._database.update(claim.path, finished(result, now), claim.version)
+                return Reason.FINISHED
+            except Stale:
+                decision, _, _ = self._database.transact(claim.path, decide)
+                return decision.reason
+
+        return self._patiently(self._finish_patience, attempt)
+
+    def mark(self, path: str, changes: Changes, version: Version) -> bool:
+        """Write what was decided from an event; False if the document has changed since, which is no error."""
+
+        def attempt() -> bool:
+            try:
+                self._database.update(path, changes, version)
+                return True
+            except Stale:
+                return False
+
+        return self._patiently(_CLAIM_PATIENCE, attempt)
+
+    def _patiently(self, seconds: float, attempt: Callable[[], _T]) -> _T:
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Unavailable),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
+            stop=tenacity.stop_after_delay(seconds),
+            sleep=self._sleep,
+            reraise=True,
+        )(attempt)
+
+    def _create(
+        self,
+        path: str,
+        mail: Mapping[str, Any],
+        decide: Callable[[Snapshot], tuple[Decision, Changes | None]],
+    ) -> tuple[Decision, Snapshot, Version] | None:
+        decision, changes = decide(Snapshot(path, dict(mail), datetime.min, Version()))
+        try:
+            version = self._database.create(path, {**mail, **nested(changes or {})})
+        except Stale:
+            return None
+        return decision, Snapshot(path, dict(mail), decode_time(version), version), version
+
+
+def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | None) -> Claim | Decision:
+    if decision.lease is None or snapshot is None:
+        return decision
+    stem = message_id_stem(snapshot.path, snapshot.created, Known.of(snapshot.fields).delivery)
+    return Claim(snapshot.path, decision.lease, snapshot.fields, stem, version or snapshot.version)
+
+
+def _refuse_another(mail: Mapping[str, Any], snapshot: Snapshot) -> None:
+    if {name: value for name, value in snapshot.fields.items() if name != "delivery"} != mail:
+        raise InvalidMessage("id-conflict", f"The document {snapshot.path} exists and holds another mail.")

@@ -1,0 +1,106 @@
+"""What both services' HTTP front doors share: who may call, how errors answer, and the server itself."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+from gunicorn.app.base import BaseApplication
+from werkzeug.exceptions import HTTPException
+
+from shared import logs
+from shared.auth import TokenVerifier, Unauthorized
+from shared.errors import Misconfigured, Unavailable
+
+_log = logging.getLogger("firepost.web")
+
+#: The exit code of a process whose settings are wrong.
+EXIT_MISCONFIGURED = 2
+
+
+def create_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int) -> Flask:
+    """An app that answers `GET /healthz`, lets only verified callers POST, and turns our errors into statuses.
+
+    `Unavailable` is 503: the caller, Eventarc or Pub/Sub, repeats. Anything unforeseen is 500 and logged with its
+    stack, which also makes the caller repeat: nothing is lost to a bug.
+    """
+    app = Flask(name)
+    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+
+    @app.get("/healthz")
+    def healthz() -> ResponseReturnValue:
+        return "ok\n", 200, {"Content-Type": "text/plain"}
+
+    @app.before_request
+    def verify_caller() -> None:
+        if verifier is not None and request.method == "POST":
+            verifier.verify(request.headers.get("Authorization"))
+
+    @app.errorhandler(Unauthorized)
+    def unauthorized(error: Unauthorized) -> ResponseReturnValue:
+        _log.warning("refused: %s", error)
+        return f"{error}\n", 401
+
+    @app.errorhandler(Unavailable)
+    def unavailable(error: Unavailable) -> ResponseReturnValue:
+        _log.error("unavailable: %s", error)
+        return f"{error}\n", 503
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> ResponseReturnValue:
+        if isinstance(error, HTTPException):
+            return error
+        _log.exception("unforeseen error")
+        return "Internal error.\n", 500
+
+    return app
+
+
+class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
+    """Gunicorn without its command line: one process, threads, the app built after the fork.
+
+    gRPC clients must not live across a fork, so nothing connects before `build` runs in the worker.
+    """
+
+    def __init__(self, build: Callable[[], Flask], options: dict[str, object]) -> None:
+        self._build = build
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Called by gunicorn."""
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Called by gunicorn, in the worker."""
+        logs.configure()
+        return self._build()
+
+
+def serve(build: Callable[[], Flask], *, port: int, threads: int, grace_seconds: int) -> None:
+    """Serve until SIGTERM; requests under way then get `grace_seconds` to end."""
+    options = {
+        "bind": f"0.0.0.0:{port}",
+        "workers": 1,
+        "worker_class": "gthread",
+        "threads": threads,
+        "timeout": 0,  # Cloud Run has its own; gunicorn's would kill a worker in the middle of a mail
+        "graceful_timeout": grace_seconds,
+        "keepalive": 75,
+        "loglevel": "warning",
+        "control_socket_disable": True,
+    }
+    _Server(build, options).run()
+
+
+def start(main: Callable[[], None]) -> None:
+    """Run a service's `main`; a wrong setting ends it with one line instead of a traceback."""
+    try:
+        main()
+    except Misconfigured as error:
+        print(f"Firepost can't start: {str(error).rstrip('.')}.", file=sys.stderr)  # noqa: T201
+        sys.exit(EXIT_MISCONFIGURED)

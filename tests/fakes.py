@@ -1,0 +1,120 @@
+"""In-memory adapters with the real ones' manners, for tests that need no server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from shared.database import Decide, Snapshot, Stale, Version
+from shared.delivery import DELETE, Changes
+from shared.errors import Unavailable
+from shared.values import decode_time
+
+_T = TypeVar("_T")
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self, now: datetime = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, by: timedelta) -> None:
+        self.now += by
+
+
+class MemoryPublisher:
+    """A topic that remembers; it can be made to fail."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[bytes, dict[str, str]]] = []
+        self.broken = False
+
+    def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
+        if self.broken:
+            raise Unavailable("the topic is broken")
+        self.published.append((data, dict(attributes)))
+
+
+class MemoryDatabase:
+    """Firestore's conditional writes over a dict.
+
+    `meanwhile` runs once, right before the next write: what someone else did in between. `lose_answers` makes that
+    many next writes happen and yet raise `Unavailable`.
+    """
+
+    def __init__(self) -> None:
+        self.documents: dict[str, Snapshot] = {}
+        self.meanwhile: Callable[[], object] | None = None
+        self.lose_answers = 0
+        self.on_write: Callable[[str, Snapshot | None, Snapshot | None], object] = lambda path, old, new: None
+        self._ticks = 0
+
+    def get(self, path: str) -> Snapshot | None:
+        return self.documents.get(path)
+
+    def create(self, path: str, fields: Changes) -> Version:
+        self._interleave()
+        if path in self.documents:
+            raise Stale("exists")
+        return self._answer(self.put(path, dict(fields)))
+
+    def update(self, path: str, changes: Changes, version: Version) -> Version:
+        self._interleave()
+        document = self.documents.get(path)
+        if document is None or document.version != version:
+            raise Stale("changed")
+        return self._answer(self.put(path, applied(document.fields, changes)))
+
+    def transact(self, path: str, decide: Decide[_T]) -> tuple[_T, Snapshot | None, Version | None]:
+        document = self.documents.get(path)
+        decision, changes = decide(document)
+        if changes is None:
+            return decision, document, None
+        assert document is not None
+        return decision, document, self._answer(self.put(path, applied(document.fields, changes)))
+
+    def put(self, path: str, fields: dict[str, Any] | None) -> Version:
+        """What anyone may do: write (or with None, delete) the document whatever it was."""
+        old = self.documents.get(path)
+        self._ticks += 1
+        version = Version(seconds=1_700_000_000 + self._ticks)
+        if fields is None:
+            self.documents.pop(path, None)
+        else:
+            self.documents[path] = Snapshot(path, fields, old.created if old else decode_time(version), version)
+        self.on_write(path, old, self.documents.get(path))
+        return version
+
+    def edit(self, path: str, changes: Changes) -> Version:
+        return self.put(path, applied(self.documents[path].fields, changes))
+
+    def _interleave(self) -> None:
+        action, self.meanwhile = self.meanwhile, None
+        if action is not None:
+            action()
+
+    def _answer(self, version: Version) -> Version:
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise Unavailable("the answer was lost")
+        return version
+
+
+def applied(fields: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+    """A document's fields after an update with these changes, as Firestore's field masks have it."""
+    result = dict(fields)
+    for path, value in changes.items():
+        name, _, rest = path.partition(".")
+        if rest:
+            parent = result.get(name)
+            result[name] = applied(parent if isinstance(parent, Mapping) else {}, {rest: value})
+        elif value is DELETE:
+            result.pop(name, None)
+        else:
+            result[name] = value
+    return result

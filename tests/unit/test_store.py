@@ -1,0 +1,196 @@
+"""What the store makes of races, lost answers and an unreachable Firestore."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from shared.database import Stale
+from shared.delivery import Decision, Lease, Reason, Result, State
+from shared.errors import ErrorCode, InvalidMessage, Unavailable
+from shared.policy import Policy
+from shared.store import Claim, MailStore
+from tests.fakes import Clock, MemoryDatabase
+
+LEASE = timedelta(seconds=60)
+MAIL = {"to": "a@b.c", "message": {"subject": "s", "text": "t"}}
+SENT = Result(State.SUCCESS, info={"accepted": ["a@b.c"]})
+REFUSED = Result(State.ERROR, error="No.", error_code=ErrorCode.REJECTED)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database() -> MemoryDatabase:
+    database = MemoryDatabase()
+    database.put("mail/a", MAIL)
+    return database
+
+
+@pytest.fixture
+def store(database: MemoryDatabase) -> MailStore:
+    return MailStore(database, Policy(LEASE), sleep=lambda seconds: None)
+
+
+def claim(store: MailStore, clock: Clock, path: str = "mail/a") -> Claim:
+    claimed = store.claim(path, clock.now)
+    assert isinstance(claimed, Claim)
+    return claimed
+
+
+def delivery(database: MemoryDatabase, path: str = "mail/a") -> dict[str, object]:
+    found: dict[str, object] = database.documents[path].fields["delivery"]
+    return found
+
+
+def test_a_claim_takes_the_lease(store: MailStore, database: MemoryDatabase, clock: Clock) -> None:
+    assert claim(store, clock).lease == Lease(1, clock.now + LEASE)
+    assert delivery(database)["state"] == "PROCESSING"
+
+
+def test_the_second_of_two_racing_claims_sees_the_lease(
+    store: MailStore, database: MemoryDatabase, clock: Clock
+) -> None:
+    database.meanwhile = lambda: claim(store, clock)
+    second = store.claim("mail/a", clock.now + timedelta(microseconds=1))
+    assert second == Decision(Reason.LEASE_HELD, acknowledge=False)
+
+
+def test_an_edit_between_read_and_claim_is_in_the_mail(
+    store: MailStore, database: MemoryDatabase, clock: Clock
+) -> None:
+    database.meanwhile = lambda: database.edit("mail/a", {"to": "new@b.c"})
+    assert claim(store, clock).fields["to"] == "new@b.c"
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_claim_whose_answer_is_lost_is_still_ours(
+    store: MailStore, database: MemoryDatabase, clock: Clock, lost: int
+) -> None:
+    database.lose_answers = lost
+    held = claim(store, clock)
+    assert held.lease.attempt == 1
+    assert store.finish(held, SENT, clock.now) is Reason.FINISHED
+
+
+def test_a_result_whose_answer_is_lost_is_written_once(
+    store: MailStore, database: MemoryDatabase, clock: Clock
+) -> None:
+    held = claim(store, clock)
+    database.lose_answers = 1
+    writes: list[str] = []
+    database.on_write = lambda path, old, new: writes.append(path)
+    assert store.finish(held, SENT, clock.now) is Reason.FINISHED
+    assert writes == ["mail/a"]
+
+
+def test_an_edit_while_sending_does_not_hinder_the_result(
+    store: MailStore, database: MemoryDatabase, clock: Clock
+) -> None:
+    held = claim(store, clock)
+    database.edit("mail/a", {"note": "seen"})
+    assert store.finish(held, SENT, clock.now) is Reason.FINISHED
+    assert delivery(database)["state"] == "SUCCESS"
+    assert database.documents["mail/a"].fields["note"] == "seen"
+
+
+def test_a_retry_that_a_user_sets_while_sending_is_honoured(
+    store: MailStore, database: MemoryDatabase, clock: Clock
+) -> None:
+    held = claim(store, clock)
+    database.edit("mail/a", {"delivery.state": "RETRY"})
+    assert store.claim("mail/a", clock.now) == Decision(Reason.LEASE_HELD, acknowledge=False)
+    assert store.finish(held, SENT, clock.now) is Reason.REQUEUED
+    again = claim(store, clock)
+    assert again.lease.attempt == 2
+    assert again.message_id_stem != held.message_id_stem
+
+
+def test_a_late_result_replaces_the_guess(store: MailStore, database: MemoryDatabase, clock: Clock) -> None:
+    held = claim(store, clock)
+    clock.advance(LEASE)
+    assert store.claim("mail/a", clock.now) != held
+    assert delivery(database)["errorCode"] == "lease-expired"
+    assert store.finish(held, SENT, clock.now) is Reason.LATE_RESULT
+    assert (delivery(database)["state"], delivery(database)["error"]) == ("SUCCESS", None)
+    assert "errorCode" not in delivery(database)
+
+
+def test_a_late_result_never_lands_on_a_newer_attempt(store: MailStore, database: MemoryDatabase, clock: Clock) -> None:
+    held = claim(store, clock)
+    clock.advance(LEASE)
+    store.claim("mail/a", clock.now)
+    database.edit("mail/a", {"delivery.state": "RETRY"})
+    newer = claim(store, clock)
+    assert store.finish(held, SENT, clock.now) is Reason.OUTDATED
+    assert store.finish(newer, REFUSED, clock.now) is Reason.FINISHED
+    assert delivery(database)["error"] == "No."
+
+
+def test_a_deleted_document_stays_deleted(store: MailStore, database: MemoryDatabase, clock: Clock) -> None:
+    held = claim(store, clock)
+    database.put("mail/a", None)
+    assert store.finish(held, SENT, clock.now) is Reason.DELETED
+    assert store.claim("mail/a", clock.now) == Decision(Reason.DELETED)
+
+
+def test_a_mark_on_a_changed_document_is_left_undone(store: MailStore, database: MemoryDatabase) -> None:
+    version = database.documents["mail/a"].version
+    database.edit("mail/a", {"note": "newer"})
+    assert not store.mark("mail/a", {"delivery": {"state": "PENDING"}}, version)
+    assert "delivery" not in database.documents["mail/a"].fields
+
+
+class TestInline:
+    def test_a_mail_without_document_gets_one_and_is_claimed_in_the_same_write(
+        self, store: MailStore, database: MemoryDatabase, clock: Clock
+    ) -> None:
+        held = store.claim("mail/new", clock.now, MAIL)
+        assert isinstance(held, Claim)
+        assert database.documents["mail/new"].fields["to"] == "a@b.c"
+        assert store.finish(held, SENT, clock.now) is Reason.FINISHED
+
+    def test_the_same_mail_again_is_sent_once(self, store: MailStore, clock: Clock) -> None:
+        held = store.claim("mail/new", clock.now, MAIL)
+        assert isinstance(held, Claim)
+        store.finish(held, SENT, clock.now)
+        assert store.claim("mail/new", clock.now, MAIL) == Decision(Reason.FINAL_STATE)
+
+    def test_another_mail_under_the_same_id_is_refused(self, store: MailStore, clock: Clock) -> None:
+        store.claim("mail/new", clock.now, MAIL)
+        with pytest.raises(InvalidMessage) as refused:
+            store.claim("mail/new", clock.now, {**MAIL, "to": "other@b.c"})
+        assert refused.value.reason == "id-conflict"
+
+    def test_a_creation_whose_answer_is_lost_is_still_ours(
+        self, store: MailStore, database: MemoryDatabase, clock: Clock
+    ) -> None:
+        database.lose_answers = 1
+        assert isinstance(store.claim("mail/new", clock.now, MAIL), Claim)
+
+    def test_a_mail_due_later_is_created_and_left_to_the_dispatcher(
+        self, store: MailStore, database: MemoryDatabase, clock: Clock
+    ) -> None:
+        decision = store.claim("mail/new", clock.now, {**MAIL, "sendAt": clock.now + LEASE})
+        assert decision == Decision(Reason.NOT_DUE)
+        assert "delivery" not in database.documents["mail/new"].fields
+
+
+def test_patience_ends(database: MemoryDatabase, clock: Clock) -> None:
+    store = MailStore(database, Policy(LEASE), finish_patience=0, sleep=lambda seconds: None)
+    held = claim(store, clock)
+    database.lose_answers = 1000
+    with pytest.raises(Unavailable):
+        store.finish(held, SENT, clock.now)
+
+
+def test_the_fake_refuses_a_stale_write(database: MemoryDatabase) -> None:
+    """The tests above stand on it."""
+    version = database.documents["mail/a"].version
+    database.edit("mail/a", {"note": "newer"})
+    with pytest.raises(Stale):
+        database.update("mail/a", {"note": "mine"}, version)
