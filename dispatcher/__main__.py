@@ -1,0 +1,21 @@
+"""`python -m dispatcher`: serve on PORT until SIGTERM."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from dispatcher.bootstrap import build
+from shared import settings, web
+
+#: Cloud Run kills a container ten seconds after SIGTERM.
+_GRACE_SECONDS = 9
+
+
+def main() -> None:
+    """Read the settings and serve."""
+    chosen = settings.load(settings.ServiceSettings)
+    web.serve(partial(build, chosen), port=chosen.port, threads=chosen.threads, grace_seconds=_GRACE_SECONDS)
+
+
+if __name__ == "__main__":
+    web.start(main)

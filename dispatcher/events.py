@@ -1,0 +1,78 @@
+"""Eventarc's CloudEvent about a Firestore document, read only as far as a decision needs.
+
+Binary content mode (https://cloud.google.com/eventarc/docs/event-format): attributes are `ce-` headers, the body is a
+protobuf `DocumentEventData`. Google's Firestore emulator sends the body base64-encoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+from google.events.cloud.firestore_v1 import DocumentEventData
+from google.protobuf.message import DecodeError
+
+from shared.database import Version
+from shared.delivery import Known
+from shared.errors import InvalidEvent
+from shared.values import decode
+
+EVENT_TYPE = "google.cloud.firestore.document.v1.written"
+
+_EventData = DocumentEventData.pb()
+_DECIDING_FIELDS = ("delivery", "sendAt")
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentChange:
+    """One write: the document's path relative to the database, what was known before and after, and the new version.
+
+    `old` or `new` is None where the document did not exist, or no longer does.
+    """
+
+    path: str
+    old: Known | None
+    new: Known | None
+    version: Version
+
+
+def parse(event_type: str | None, body: bytes, collection: str) -> DocumentChange:
+    """Read a request with the header `ce-type`; `collection` is the only one whose documents are accepted.
+
+    Raises `InvalidEvent` for a request that is no such event, or one of another collection's document.
+    """
+    if event_type != EVENT_TYPE:
+        raise InvalidEvent(f"Header ce-type: expected {EVENT_TYPE}, found {event_type or 'nothing'}.")
+    event = _EventData()
+    try:
+        event.ParseFromString(_raw(body))
+    except (DecodeError, binascii.Error) as error:
+        raise InvalidEvent("Body: expected a protobuf DocumentEventData.") from error
+    document = event.value if event.HasField("value") else event.old_value
+    return DocumentChange(
+        path=_relative(document.name, collection),
+        old=_known(event.old_value) if event.HasField("old_value") else None,
+        new=_known(event.value) if event.HasField("value") else None,
+        version=Version(seconds=document.update_time.seconds, nanos=document.update_time.nanos),
+    )
+
+
+def _raw(body: bytes) -> bytes:
+    """The protobuf bytes, whether they came as such or in base64.
+
+    A serialized message begins with a field's tag, and those of this one (10, 18, 26) are control characters.
+    """
+    return base64.b64decode(body, validate=True) if body[:1].isalnum() else body
+
+
+def _relative(name: str, collection: str) -> str:
+    _, found, path = name.partition("/documents/")
+    if not found or path.rpartition("/")[0] != collection:
+        raise InvalidEvent(f"Body: expected a document in the collection '{collection}', found another.")
+    return path
+
+
+def _known(document: Any) -> Known:
+    return Known.of({name: decode(document.fields[name]) for name in _DECIDING_FIELDS if name in document.fields})
