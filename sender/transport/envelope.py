@@ -1,0 +1,82 @@
+"""What goes to a mail server and what comes back, independent of how."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+#: Seconds on a clock that never jumps; what all deadlines are counted in.
+Monotonic = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who sends, and who receives (RFC 5321 section 2.3.1).
+
+    Addresses are bare (`a@b.c`), domains are ASCII; only local parts may hold other characters.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether an address can only be said to a server that offers SMTPUTF8 (RFC 6531)."""
+        return not all(address.isascii() for address in (self.sender, *self.recipients))
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The server's answer to a mail that at least one recipient's mailbox was accepted for.
+
+    2xx replies to RCPT are in `accepted`, 4xx in `pending`, 5xx in `rejected`, each in the envelope's order;
+    `response` is the reply to the mail itself ("250 2.0.0 Ok: queued as 4F2").
+    """
+
+    accepted: tuple[str, ...]
+    rejected: tuple[str, ...]
+    pending: tuple[str, ...]
+    response: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point in time on the monotonic clock by which an attempt must have ended, whatever a server does."""
+
+    at: float
+    clock: Monotonic = time.monotonic
+
+    @classmethod
+    def after(cls, seconds: float, clock: Monotonic = time.monotonic) -> Deadline:
+        """The deadline that lies `seconds` from now."""
+        return cls(clock() + seconds, clock)
+
+    def within(self, seconds: float) -> Deadline:
+        """The point `seconds` from now, or this deadline where that comes first."""
+        return Deadline(min(self.at, self.clock() + seconds), self.clock)
+
+    def brought_forward(self, seconds: float) -> Deadline:
+        """The point `seconds` before this deadline."""
+        return Deadline(self.at - seconds, self.clock)
+
+    def remaining(self) -> float:
+        """Seconds left; zero or negative when it has passed."""
+        return self.at - self.clock()
+
+
+class Transport(Protocol):
+    """One way to hand a mail over."""
+
+    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+        """Hand over `data` (a whole RFC 5322 message with CRLF line ends) before `deadline`.
+
+        Raises `NotSent` when no recipient was accepted, `OutcomeUnknown` when the connection was lost between the
+        end of the data and the server's answer to it.
+        """
+        ...
+
+    def close(self) -> None:
+        """Say goodbye on all kept-open connections."""
+        ...

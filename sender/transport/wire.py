@@ -1,0 +1,153 @@
+"""The wire: smtplib's dialogue over a socket on which nothing can wait for longer than it may."""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import re
+import smtplib
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+from sender.transport.envelope import Deadline
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+#: More than any server has to say; one that goes on is broken or malicious.
+MAX_REPLY_BYTES = 64 * 1024
+
+_REPLY_LINE = re.compile(rb"(?P<code>[2-5][0-9]{2})(?:(?P<separator>[ -])(?P<text>.*))?", re.DOTALL)
+
+
+class GarbledReply(smtplib.SMTPException):
+    """The server says something that is not SMTP (RFC 5321 section 4.2)."""
+
+
+class Wire(smtplib.SMTP):
+    """smtplib with its input and output replaced: `until` bounds whatever is called next, down to the byte.
+
+    smtplib gives every `recv` its own time limit, so that a server which sends a byte now and then can go on for ever,
+    and finds out its own name by asking the DNS. All that goes wrong is an `OSError` (smtplib's exceptions are):
+    `TimeoutError` past `until`, `SMTPServerDisconnected` at the end of the stream, `GarbledReply`, `ssl.SSLError`.
+    """
+
+    ehlo_msg = "EHLO"  # in capitals, as all our commands
+
+    def __init__(self, client_name: str, until: Deadline) -> None:
+        super().__init__(local_hostname=client_name)
+        self.until = until
+        self.command_encoding = "utf-8"
+        self._unread = bytearray()
+
+    def dial(self, host: str, port: int, seconds_per_address: float) -> None:
+        """Connect to the first of the host's addresses that answers; raise the last one's error if none does."""
+        failure: OSError = OSError("the name has no address")
+        for address in resolve(host, port, self.until):
+            try:
+                limit = self.until.within(seconds_per_address)
+                self.sock = socket.create_connection((address, port), timeout=_seconds_left(limit))
+            except OSError as error:
+                failure = error
+            else:
+                # Commands are small and wait for their reply, which Nagle's algorithm would hold up.
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return
+        raise failure
+
+    def encrypt(self, context: ssl.SSLContext, servername: str) -> None:
+        """Start TLS on the connection, and forget what was said before it (RFC 3207 section 4.2)."""
+        if self._unread:
+            raise GarbledReply("there is plaintext after the reply to STARTTLS")
+        # The handshake as a whole is bounded by the socket's time limit.
+        self.sock = context.wrap_socket(self._ready(), server_hostname=servername)
+        self.ehlo_resp = self.helo_resp = None
+        self.esmtp_features = {}
+        self.does_esmtp = False
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the connection is open and every reply so far has been asked for."""
+        return self.sock is not None and not self._unread
+
+    @property
+    def exposed(self) -> bool:
+        """Whether what is said can be read on a network: there is no TLS, and the server is on another machine."""
+        sock = self._ready()
+        if isinstance(sock, ssl.SSLSocket):
+            return False
+        return not ipaddress.ip_address(sock.getpeername()[0].partition("%")[0]).is_loopback
+
+    def send(self, s: ReadableBuffer | str) -> None:
+        """Write all of it."""
+        rest = memoryview(s.encode(self.command_encoding) if isinstance(s, str) else s)
+        while rest:
+            rest = rest[self._ready().send(rest) :]
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read one reply: its code and the texts of its lines, joined by line feeds."""
+        texts: list[bytes] = []
+        size = 0
+        while True:
+            line = self._read_line()
+            match = _REPLY_LINE.fullmatch(line)
+            if match is None:
+                raise GarbledReply("the server's answer is not SMTP")
+            size += len(line)
+            if size > MAX_REPLY_BYTES:
+                raise GarbledReply("the server's answer has no end")
+            texts.append((match["text"] or b"").strip())
+            if match["separator"] != b"-":
+                return int(match["code"]), b"\n".join(texts)
+
+    def _read_line(self) -> bytes:
+        while (end := self._unread.find(b"\n")) < 0:
+            if len(self._unread) > MAX_REPLY_BYTES:
+                raise GarbledReply("the server's answer has no end")
+            chunk = self._ready().recv(8192)
+            if not chunk:
+                raise smtplib.SMTPServerDisconnected("the server closed it")
+            self._unread += chunk
+        line = bytes(self._unread[:end]).rstrip(b"\r")
+        del self._unread[: end + 1]
+        return line
+
+    def _ready(self) -> socket.socket:
+        """The socket, with what is left of the time as the limit of its next call."""
+        if self.sock is None:
+            raise smtplib.SMTPServerDisconnected("it is closed")
+        self.sock.settimeout(_seconds_left(self.until))
+        return self.sock
+
+
+def resolve(host: str, port: int, until: Deadline) -> list[str]:
+    """The host's IP addresses, in the order in which to try them (RFC 6724, by the system's resolver).
+
+    The resolver knows no time limit; so it is asked on a thread, which is left behind if the answer comes too late.
+    """
+    answer: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answer.put([str(address[0]) for *_, address in found])
+        except OSError as error:
+            answer.put(error)
+
+    threading.Thread(target=look_up, name="resolver", daemon=True).start()
+    try:
+        addresses = answer.get(timeout=_seconds_left(until))
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(addresses, OSError):
+        raise addresses
+    return addresses
+
+
+def _seconds_left(until: Deadline) -> float:
+    seconds = until.remaining()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds

@@ -1,0 +1,88 @@
+"""What a test tells the scripted SMTP server to do: rules, and the actions they are made of."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from tests.smtp_server import Session
+
+
+class Hangup(Exception):
+    """The connection is to be closed without another word."""
+
+
+@dataclass
+class Stall:
+    """A point at which the server waits: `reached` is set when it is there, `release` lets it go on."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    _released: threading.Event = field(default_factory=threading.Event)
+
+    def release(self) -> None:
+        self._released.set()
+
+    def act(self, session: Session) -> None:
+        self.reached.set()
+        session.server.wait(self._released)
+
+
+@dataclass
+class Rule:
+    """What the server does at an event, instead of or before the usual."""
+
+    event: str
+    text: str
+    nth: int | None
+    nth_in_session: int | None
+    session: int | None
+    actions: list[Callable[[Session], None]] = field(default_factory=list)
+    replies: bool = False
+
+    def reply(self, *lines: str) -> Self:
+        """Answer with these lines, instead of as usual."""
+        self.replies = True
+        return self._then(lambda session: session.reply(*lines))
+
+    def drip(self, seconds: float, *lines: str) -> Self:
+        """Answer with these lines, one byte each so many seconds."""
+        self.replies = True
+        return self._then(lambda session: session.drip(seconds, lines))
+
+    def babble(self, seconds: float, line: str) -> Self:
+        """Answer with the same line again and again, for as long as the client listens."""
+        self.replies = True
+        return self._then(lambda session: session.babble(seconds, line))
+
+    def pause(self, seconds: float) -> Self:
+        return self._then(lambda session: session.server.pause(seconds))
+
+    def stall(self) -> Stall:
+        """Wait here until the test releases it."""
+        stall = Stall()
+        self._then(stall.act)
+        return stall
+
+    def drop(self) -> None:
+        """Close the connection; there is nothing after that."""
+
+        def act(session: Session) -> None:
+            raise Hangup
+
+        self._then(act)
+
+    def matches(self, event: str, text: str, nth: int, nth_in_session: int, session: int) -> bool:
+        return (
+            self.event == event
+            and self.text.lower() in text.lower()
+            and self.nth in (None, nth)
+            and self.nth_in_session in (None, nth_in_session)
+            and self.session in (None, session)
+        )
+
+    def _then(self, action: Callable[[Session], None]) -> Self:
+        self.actions.append(action)
+        return self

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.smtp_server import ScriptedServer
+from tests.unit.transport.builders import AUTHORITY
+
+
+@pytest.fixture(scope="session")
+def server_tls() -> ssl.SSLContext:
+    """The scripted server's certificate, for `localhost` only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("localhost").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def smtp() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        yield server
+
+
+StartServer = Callable[..., ScriptedServer]
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer]:
+    """Starts a server with any arguments of `ScriptedServer`; stops them all."""
+    servers: list[ScriptedServer] = []
+
+    def start(**arguments: object) -> ScriptedServer:
+        server = ScriptedServer(**arguments)  # type: ignore[arg-type]
+        servers.append(server)
+        return server.__enter__()
+
+    yield start
+    for server in servers:
+        server.__exit__()
