@@ -1,0 +1,90 @@
+"""The `headers` maps of a document and of its attachments, in every form that nodemailer took."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from shared.fields import Fields, describe
+
+#: No word can be longer, with the white space before it: it can't be folded, and a line ends at 998 bytes
+#: (RFC 5322 section 2.1.1).
+MAX_WORD = 800
+
+_NAME = re.compile(r"[!-9;-~]{1,70}")  # RFC 5322 section 3.6.8
+_CONTROL = re.compile(r"[\0-\x08\x0a-\x1f\x7f]")
+_WORD = re.compile(r"[ \t]*[^ \t]+")
+_A_NAME = "a name of up to 70 ASCII letters, digits and marks, without spaces and ':'"
+_A_VALUE = "a string, a number, a boolean or an array of these"
+
+
+class Header(NamedTuple):
+    """One header field of the application's own; `path` is where it stands, below the map it was read from."""
+
+    path: str
+    name: str
+    value: str
+
+    @property
+    def key(self) -> str:
+        """The name as it is compared: in lower case."""
+        return self.name.lower()
+
+
+def read_headers(parent: Fields) -> list[Header]:
+    """The map's `headers`: `{"X-Name": value}` or `[{"key": "X-Name", "value": value}]`.
+
+    A value is a string, a number, a boolean, `{"value": …}` or an array of these, which repeats the header. Null and
+    blank ones are left out, as nodemailer does. Faults are noted with the parent.
+    """
+    found: list[Header] = []
+    for path, name, value in _pairs(parent):
+        if not _NAME.fullmatch(name):
+            parent.fault(path, "a name with other characters, or a longer one", _A_NAME)
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            text = _text(item)
+            if text is None:
+                parent.fault(path, describe(item), _A_VALUE)
+            elif _CONTROL.search(text):
+                parent.fault(path, "a line break or another control character", "a single line of text")
+            elif any(len(word) > MAX_WORD and word.isascii() for word in _WORD.findall(text)):
+                parent.fault(path, "a longer one", f"words of up to {MAX_WORD} characters")
+            elif text:
+                found.append(Header(path, name, text))
+    return found
+
+
+def _pairs(parent: Fields) -> Iterator[tuple[str, str, Any]]:
+    """Path, name and value of each entry, whichever of the two forms it has."""
+    if isinstance(parent.values.get("headers"), list):
+        for index, item in enumerate(parent.maps("headers")):
+            yield f"headers.{index}", item.text("key") or "", item.values.get("value")
+    elif (headers := parent.map("headers")) is not None:
+        for name, value in headers.values.items():
+            yield f"headers.{_shown(name)}", name, value
+
+
+def _text(value: Any) -> str | None:
+    """The value as JavaScript prints it, without white space at the ends; None if it is no text at all."""
+    if isinstance(value, dict) and isinstance(value.get("value"), str):
+        value = value["value"]
+    match value:
+        case None:
+            return ""
+        case str():
+            return value.strip(" \t")
+        case bool():
+            return str(value).lower()
+        case int():
+            return str(value)
+        case float():
+            return str(int(value) if value.is_integer() else value)
+        case _:
+            return None
+
+
+def _shown(name: str) -> str:
+    """A header's name as it may stand in an error text, whatever is in it."""
+    return re.sub(r"[^!-~]", "?", name)[:70]

@@ -1,0 +1,321 @@
+"""The mail document: from the decoded Firestore map to typed, checked values.
+
+The rules are those of Trigger Email 0.2.8 (its `validation.ts`, and nodemailer below it), with these differences, all
+on purpose: null is as good as absent; a `message: {}` is refused (there, an empty mail was sent); addresses and headers
+are checked here and not left to the mail server; and all faults are reported together, each with the field's path,
+what was expected and what kind of thing was found, never its content. Fields this module doesn't know belong to the
+application.
+
+Nothing is looked up, loaded or rendered here: that needs more than the document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.addresses import Address, BadAddress, Group, mailboxes, parse_addresses
+from shared.custom_headers import MAX_WORD, Header, read_headers
+from shared.fields import Fields, describe
+
+Entries = tuple[Address | Group, ...]
+
+#: What nodemailer would have understood in `message`, and Firepost does not send.
+UNSUPPORTED = (
+    *("alternatives", "attachDataUrls", "bcc", "cc", "date", "dsn", "encoding", "envelope", "from", "headers"),
+    *("icalEvent", "inReplyTo", "list", "priority", "raw", "references", "replyTo", "sender", "textEncoding"),
+    *("to", "watchHtml"),
+)
+# Headers that would contradict the recipients or the structure of the mail.
+_RESERVED = frozenset(
+    [
+        *("from", "to", "cc", "bcc", "resent-bcc"),
+        *("mime-version", "content-type", "content-transfer-encoding", "content-disposition"),
+    ]
+)
+# Headers that stand for something Firepost writes anyway, and once only (RFC 5322 section 3.6).
+_SINGLE = frozenset(("subject", "message-id", "date", "reply-to", "sender"))
+_ATTACHMENT_FIELDS = (
+    *("filename", "content", "path", "href", "httpHeaders", "contentType", "contentDisposition", "cid", "encoding"),
+    *("headers", "raw"),
+)
+
+_AN_ADDRESS = "an address such as 'name@example.com' or 'Name <name@example.com>'"
+_MESSAGE_ID = re.compile(r"<?([!-;=?A-~]{1,400}@[!-;=?A-~]{1,400})>?")  # RFC 5322 section 3.6.4, read loosely
+_CONTENT_ID = re.compile(r"<?([!-;=?-~](?:[ -;=?-~]{0,198}[!-;=?-~])?)>?")
+_NAME = r"[\w!#$%&'*+.^`{|}~-]+"  # RFC 2045's token
+_MEDIA_TYPE = re.compile(
+    rf'{_NAME}/{_NAME}(?:[ \t]*;[ \t]*{_NAME}=(?:{_NAME}|"(?:[ !#-\[\]-~]|\\[ -~])*"))*;?', re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One entry of `message.attachments` that holds anything; `path` is where it stands in the document.
+
+    `content` comes as it was written: text (to be decoded as `encoding` says) or bytes. `url` is the entry's `path` or
+    `href`, whose name is `url_field`, and comes before `content` if both are given, as in nodemailer.
+    """
+
+    path: str
+    filename: str | None
+    content: str | bytes | None
+    encoding: str | None
+    url_field: str
+    url: str | None
+    media_type: str | None
+    disposition: str | None
+    content_id: str | None
+    headers: tuple[Header, ...]
+    has_raw: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the document itself says, without a template."""
+
+    subject: str | None
+    text: str | None
+    html: str | None
+    amp: str | None
+    attachments: tuple[Attachment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Which template to render, with what."""
+
+    name: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MailDocument:
+    """A well-formed document; None and empty mean not given.
+
+    `uids` is by field (`toUids` …). `author` is what From says, `sender` what Sender does. `message_id` is without its
+    angle brackets. `headers` are those that no other field stands for. `warnings` name what was given and is not sent.
+    """
+
+    to: Entries
+    cc: Entries
+    bcc: Entries
+    uids: Mapping[str, tuple[str, ...]]
+    author: tuple[Address, ...]
+    sender: tuple[Address, ...]
+    reply_to: Entries
+    message_id: str | None
+    date: str | None
+    headers: tuple[Header, ...]
+    message: Message | None
+    template: Template | None
+    send_grid: Mapping[str, Any] | None
+    categories: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def parse_document(fields: Mapping[str, Any]) -> MailDocument:
+    """Check a decoded document (str, int, float, bool, None, bytes, datetime, list, dict).
+
+    Raises `NotSendable` with all faults in one text, the first one first.
+    """
+    return _Parser(Fields(fields)).document()
+
+
+def is_media_type(text: str) -> bool:
+    """Whether the text is `type/subtype`, with parameters or without (RFC 2045 section 5.1)."""
+    return len(text) <= MAX_WORD and _MEDIA_TYPE.fullmatch(text) is not None
+
+
+class _Parser:
+    """The way through one document: what its parts need to know of each other."""
+
+    def __init__(self, top: Fields) -> None:
+        self.top = top
+        self.said: Fields | None = None  # the `message` map
+        self.warnings: list[str] = []
+        self.single: dict[str, Header] = {}  # those of _SINGLE among the headers, by lower-case name
+
+    def document(self) -> MailDocument:
+        top = self.top
+        to, cc, bcc = (self.recipients(field) for field in ("to", "cc", "bcc"))
+        uids = {field: uids for field in ("toUids", "ccUids", "bccUids") if (uids := self.uids(field))}
+        if not (top.faulty or uids or any(mailboxes((*to, *cc, *bcc)))):
+            top.fault("to", "none", "at least one recipient in 'to', 'cc', 'bcc', 'toUids', 'ccUids' or 'bccUids'")
+        self.said = top.map("message")
+        headers = self.headers()
+        document = MailDocument(
+            to=to,
+            cc=cc,
+            bcc=bcc,
+            uids=uids,
+            author=tuple(mailboxes(self.addresses("from", top.text("from")))),
+            sender=tuple(mailboxes(self.header_addresses("sender"))),
+            reply_to=self.reply_to(),
+            message_id=self.message_id(),
+            date=self.single["date"].value if "date" in self.single else None,
+            headers=headers,
+            message=self.message(),
+            template=self.template(),
+            send_grid=self.send_grid(),
+            categories=tuple(text for _, text in top.texts("categories")),
+            warnings=tuple(self.warnings),
+        )
+        top.raise_faults()
+        return document
+
+    def recipients(self, field: str) -> Entries:
+        texts = self.top.texts(field, or_one=True)
+        return tuple(entry for name, text in texts for entry in self.addresses(name, text))
+
+    def uids(self, field: str) -> tuple[str, ...]:
+        texts = self.top.texts(field)
+        for name, text in texts:
+            if not text:
+                self.top.fault(name, "an empty string", "a user id")
+        return tuple(text for _, text in texts)
+
+    def addresses(self, name: str, text: str | None) -> Entries:
+        try:
+            return parse_addresses(text or "")
+        except BadAddress as error:
+            self.top.fault(name, str(error), _AN_ADDRESS)
+            return ()
+
+    def headers(self) -> tuple[Header, ...]:
+        """The headers to be sent as they are; those of _SINGLE go into `single`."""
+        free: list[Header] = []
+        for header in self.unreserved(self.top):
+            if header.key not in _SINGLE:
+                free.append(header)
+            elif self.single.setdefault(header.key, header) is not header:
+                self.top.fault(header.path, "a second one", f"'{header.name}' once")
+        return tuple(free)
+
+    def unreserved(self, parent: Fields) -> Iterator[Header]:
+        for header in read_headers(parent):
+            if header.key in _RESERVED:
+                self.not_sent(parent.path(header.path), "would contradict what Firepost writes")
+            else:
+                yield header
+
+    def single_header(self, key: str, field: str, given: object) -> Header | None:
+        """The header that says the same as a field, if that field isn't given: in nodemailer, too, the field wins."""
+        header = self.single.get(key)
+        if header and given:
+            self.not_sent(header.path, f"says the same as '{field}'")
+            return None
+        return header
+
+    def header_addresses(self, key: str) -> Entries:
+        header = self.single.get(key)
+        return self.addresses(header.path, header.value) if header else ()
+
+    def reply_to(self) -> Entries:
+        given = self.addresses("replyTo", self.top.text("replyTo"))
+        return self.header_addresses("reply-to") if self.single_header("reply-to", "replyTo", given) else given
+
+    def message_id(self) -> str | None:
+        fields, name = self.said or self.top, "messageId"
+        text = self.said.line(name) if self.said else None
+        header = self.single_header("message-id", "message.messageId", text)
+        if header:
+            fields, name, text = self.top, header.path, header.value
+        if not text:
+            return None
+        found = _MESSAGE_ID.fullmatch(text)
+        if not found:
+            fields.fault(name, "something else", "a message id such as '<unique@example.com>', in ASCII")
+        return found[1] if found else None
+
+    def message(self) -> Message | None:
+        said, given = self.said, self.top.values
+        if said is None or not said.values:
+            if given.get("message") in (None, {}) and given.get("template") is None and given.get("sendGrid") is None:
+                found = describe(given.get("message"))
+                self.top.fault("message", found, "a map with 'subject' and 'text' or 'html', or else a 'template'")
+            return None
+        subject = said.line("subject")
+        header = self.single_header("subject", "message.subject", subject)
+        message = Message(
+            subject=header.value if header else subject,
+            text=said.text("text"),
+            html=said.text("html"),
+            amp=said.text("amp"),
+            attachments=tuple(self.attachments(said)),
+        )
+        if given.get("template") is None:
+            self.check_complete(said)
+        for name in UNSUPPORTED:
+            if said.values.get(name) is not None:
+                self.not_sent(said.path(name), "is not supported")
+        return message
+
+    def check_complete(self, said: Fields) -> None:
+        if said.values.get("subject") is None:
+            said.fault("subject", "nothing", "a string")
+        if not said.values.get("text") and not said.values.get("html"):
+            said.fault("text", describe(said.values.get("text")), "a non-empty 'text' or 'html'")
+
+    def attachments(self, said: Fields) -> Iterator[Attachment]:
+        for entry in said.maps("attachments"):
+            if any(entry.values.get(name) is not None for name in _ATTACHMENT_FIELDS):
+                yield self.attachment(entry)
+
+    def attachment(self, entry: Fields) -> Attachment:
+        content = entry.values.get("content")
+        if content is not None and not isinstance(content, str | bytes):
+            entry.fault("content", describe(content), "a string or bytes")
+        path, href = entry.text("path"), entry.text("href")
+        entry.map("httpHeaders")
+        content_id = self.checked(entry, "cid", _CONTENT_ID.fullmatch, "up to 200 printable ASCII characters")
+        content_id = content_id and content_id.strip("<>")
+        disposition = self.checked(entry, "contentDisposition", _is_disposition, "'attachment' or 'inline'")
+        return Attachment(
+            path=entry.at,
+            filename=entry.line("filename"),
+            content=content,
+            encoding=entry.line("encoding"),
+            url_field="path" if path else "href",
+            url=path or href or None,
+            media_type=self.checked(entry, "contentType", is_media_type, "a media type such as 'application/pdf'"),
+            disposition=disposition and disposition.lower(),
+            content_id=content_id,
+            headers=tuple(
+                header for header in self.unreserved(entry) if not (content_id and header.key == "content-id")
+            ),
+            has_raw=bool(entry.text("raw")),
+        )
+
+    def checked(self, fields: Fields, name: str, check: Callable[[str], object], expected: str) -> str | None:
+        text = fields.line(name)
+        if text and not check(text):
+            fields.fault(name, "another string", expected)
+        return text
+
+    def template(self) -> Template | None:
+        fields = self.top.map("template")
+        if fields is None:
+            return None
+        name, data = fields.filled("name"), fields.map("data")
+        return Template(name, data.values if data else {})
+
+    def send_grid(self) -> Mapping[str, Any] | None:
+        fields = self.top.map("sendGrid")
+        if fields is None:
+            return None
+        data = fields.map("dynamicTemplateData")
+        fields.map("mailSettings")
+        fields.text("templateId")
+        if data is not None and fields.values.get("templateId") in (None, ""):
+            fields.fault("templateId", "nothing", "a template id, because 'dynamicTemplateData' is given")
+        return fields.values
+
+    def not_sent(self, path: str, reason: str) -> None:
+        self.warnings.append(f"Field '{path}' {reason} and was not sent.")
+
+
+def _is_disposition(text: str) -> bool:
+    return text.lower() in ("attachment", "inline")
