@@ -1,0 +1,176 @@
+"""One message, one attempt: claim → compose → send → finish.
+
+If the process dies …
+    before the claim       nothing has happened; Pub/Sub delivers again
+    after the claim        the lease runs out; redelivery concludes it as ERROR (lease-expired), or claims anew where
+                           the policy says so
+    after the server took  the same: whether the mail went out is not known, and the copy that a new attempt sends
+                           has the same Message-ID
+    after the finish       redelivery finds a final state and acknowledges
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from sender.compose import Defaults, Mail, compose
+from sender.transport.envelope import Deadline, Receipt, Transport
+from shared import message
+from shared.database import Unwritable
+from shared.delivery import Decision, Result, State
+from shared.errors import DeliveryFailed, ErrorCode, InvalidMessage, NotSendable, OutcomeUnknown, Unavailable
+from shared.pubsub import Publisher
+from shared.store import Claim, MailStore
+
+_log = logging.getLogger("firepost.sender")
+
+#: Pub/Sub allows 100 attributes a message; a dead letter needs room for its own.
+_KEPT_ATTRIBUTES = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message as Pub/Sub delivers it, by push or pull."""
+
+    data: bytes
+    attributes: Mapping[str, str]
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether Pub/Sub may forget the message, and the one word that says why."""
+
+    acknowledge: bool
+    reason: str
+
+
+class Sender:
+    """Makes the attempts that messages ask for."""
+
+    def __init__(
+        self,
+        store: MailStore,
+        transport: Transport,
+        dead_letters: Publisher,
+        *,
+        collection: str,
+        defaults: Defaults,
+        attempt_seconds: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """`attempt_seconds` is wall-clock time from the claim on; `clock` tells the time in UTC."""
+        self._store = store
+        self._transport = transport
+        self._dead_letters = dead_letters
+        self._collection = collection
+        self._defaults = defaults
+        self._attempt_seconds = attempt_seconds
+        self._clock = clock
+
+    def handle(self, delivered: Delivered) -> Verdict:
+        """Do what the message asks for.
+
+        Raises `Unavailable` when Firestore or Pub/Sub failed, so that the message must not be acknowledged.
+        """
+        try:
+            asked = message.decode(delivered.data, delivered.attributes, delivered.message_id, self._collection)
+            return self._attempt(asked)
+        except InvalidMessage as error:
+            self._dead_letter(delivered, error)
+            return Verdict(True, error.reason)
+
+    def _dead_letter(self, delivered: Delivered, error: InvalidMessage) -> None:
+        """Put the message, as it came, where an operator finds it, with the reason beside it."""
+        kept = islice(delivered.attributes.items(), _KEPT_ATTRIBUTES)
+        self._dead_letters.publish(delivered.data, {**dict(kept), "reason": error.reason, "error": str(error)[:500]})
+        fields = {"reason": error.reason, "message_id": delivered.message_id}
+        _log.error("message dead-lettered: %s", error, extra={"fields": fields})
+
+    def _attempt(self, asked: message.Message) -> Verdict:
+        # The deadline is counted from before the claim: the lease is, too, however long Firestore takes.
+        started, deadline = time.monotonic(), Deadline.after(self._attempt_seconds)
+        try:
+            claim = self._store.claim(asked.path, self._clock(), asked.mail)
+            if isinstance(claim, Decision):
+                _log.info(
+                    "message %s", claim.reason, extra={"fields": {"document": asked.path, "reason": claim.reason}}
+                )
+                return Verdict(claim.acknowledge, claim.reason)
+            result = self._make(claim, deadline)
+            self._finish(claim, result, started)
+        except Unwritable as error:
+            raise InvalidMessage("unwritable", f"Firestore refuses to write the document: {error}") from error
+        return Verdict(True, result.error_code or "sent")
+
+    def _make(self, claim: Claim, deadline: Deadline) -> Result:
+        try:
+            mail = _composed(claim, self._defaults, self._clock())
+            receipt = _sent(self._transport, mail, deadline)
+        except DeliveryFailed as failure:
+            return Result(State.ERROR, error=str(failure), error_code=failure.code)
+        return Result(State.SUCCESS, info=_info(mail, receipt), warnings=mail.warnings)
+
+    def _finish(self, claim: Claim, result: Result, started: float) -> None:
+        ended = self._clock()
+        fields = {
+            "document": claim.path,
+            "attempt": claim.lease.attempt,
+            "state": result.state,
+            "reason": result.error_code or "sent",
+        }
+        try:
+            fields["written"] = self._store.finish(claim, result, ended)
+        except Unwritable:
+            # The document is so near to 1 MiB that the server's answer does not fit; the outcome alone may.
+            fields["written"] = self._store.finish(claim, _bare(result), ended)
+        except Unavailable:
+            _log.critical("the attempt's result could not be written", extra={"fields": fields})
+            raise
+        fields["duration_ms"] = round((time.monotonic() - started) * 1000)
+        _log.info("attempt %s", fields["reason"], extra={"fields": fields})
+
+
+def _composed(claim: Claim, defaults: Defaults, now: datetime) -> Mail:
+    try:
+        return compose(claim.fields, defaults, stem=claim.message_id_stem, now=now)
+    except DeliveryFailed:
+        raise
+    except Exception as error:  # a bug of ours must not leave the document in PROCESSING: nothing was sent, so say it
+        _log.exception("composing failed", extra={"fields": {"document": claim.path}})
+        text = f"The mail could not be composed ({type(error).__name__}) and was not sent."
+        raise NotSendable(ErrorCode.VALIDATION, text) from error
+
+
+def _sent(transport: Transport, mail: Mail, deadline: Deadline) -> Receipt:
+    try:
+        return transport.send(mail.envelope, mail.data, deadline)
+    except DeliveryFailed:
+        raise
+    except Exception as error:
+        _log.exception("sending failed")
+        raise OutcomeUnknown(
+            f"Sending failed ({type(error).__name__}); whether the mail went out is not known."
+        ) from error
+
+
+def _info(mail: Mail, receipt: Receipt) -> dict[str, Any]:
+    """Trigger Email's `info`, key by key."""
+    return {
+        "messageId": mail.message_id,
+        "sendgridQueueId": None,
+        "accepted": list(receipt.accepted),
+        "rejected": list(receipt.rejected),
+        "pending": list(receipt.pending),
+        "response": receipt.response,
+    }
+
+
+def _bare(result: Result) -> Result:
+    return Result(result.state, error=result.error and result.error[:100], error_code=result.error_code)

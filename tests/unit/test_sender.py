@@ -1,0 +1,250 @@
+"""The sender over HTTP: Firestore, Pub/Sub and the mail server in memory, all else real."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from sender.app import create_app
+from sender.compose import Defaults
+from sender.handler import Sender
+from sender.transport.envelope import Deadline, Envelope, Receipt
+from shared.addresses import Address
+from shared.database import Unwritable, Version
+from shared.delivery import Changes
+from shared.errors import ErrorCode, NotSent, OutcomeUnknown
+from shared.policy import Policy
+from shared.store import MailStore
+from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
+
+LEASE = timedelta(seconds=60)
+MAIL = {"to": ["a@b.c", "d@e.f"], "message": {"subject": "Hello", "text": "there"}}
+
+
+class MemoryTransport:
+    """A mail server that takes everything but what it is told to refuse, or fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Envelope, bytes]] = []
+        self.refuse: set[str] = set()
+        self.fail: Exception | None = None
+
+    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+        if self.fail:
+            raise self.fail
+        self.sent.append((envelope, data))
+        accepted = tuple(a for a in envelope.recipients if a not in self.refuse)
+        rejected = tuple(a for a in envelope.recipients if a in self.refuse)
+        return Receipt(accepted, rejected, (), "250 2.0.0 Ok: queued as 1")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class World:
+    """A sender and what is around it."""
+
+    def __init__(self) -> None:
+        self.clock, self.database = Clock(), MemoryDatabase()
+        self.transport, self.dead_letters = MemoryTransport(), MemoryPublisher()
+        sender = Sender(
+            MailStore(self.database, Policy(LEASE), sleep=lambda seconds: None),
+            self.transport,
+            self.dead_letters,
+            collection="mail",
+            defaults=Defaults(Address("Shop", "shop@example.com"), ()),
+            attempt_seconds=50,
+            clock=self.clock,
+        )
+        self.client: FlaskClient = create_app(sender, verifier=None).test_client()
+
+    def push(self, data: Any, **attributes: str) -> TestResponse:
+        raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+        pushed = {"data": base64.b64encode(raw).decode(), "attributes": attributes, "messageId": "77"}
+        return self.client.post("/", json={"message": pushed, "subscription": "projects/p/subscriptions/s"})
+
+    def delivery(self, path: str = "mail/a") -> dict[str, Any]:
+        delivery: dict[str, Any] = self.database.documents[path].fields["delivery"]
+        return delivery
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.database.put("mail/a", dict(MAIL))
+    return world
+
+
+BY_REFERENCE = {"document": "mail/a"}
+
+
+def test_a_mail_is_sent_and_its_document_says_so_in_the_extensions_words(world: World) -> None:
+    world.transport.refuse = {"d@e.f"}
+    response = world.push(BY_REFERENCE)
+    assert (response.status_code, response.text) == (200, "sent\n")
+    delivery = world.delivery()
+    message_id = delivery["info"].pop("messageId")
+    assert message_id.startswith("<") and message_id.endswith("@example.com>")
+    assert delivery == {
+        "state": "SUCCESS",
+        "attempts": 1,
+        "startTime": world.clock.now,
+        "endTime": world.clock.now,
+        "leaseExpireTime": None,
+        "error": None,
+        "info": {
+            "sendgridQueueId": None,
+            "accepted": ["a@b.c"],
+            "rejected": ["d@e.f"],
+            "pending": [],
+            "response": "250 2.0.0 Ok: queued as 1",
+        },
+    }
+
+
+def test_a_message_delivered_twice_sends_once(world: World) -> None:
+    world.push(BY_REFERENCE)
+    assert world.push(BY_REFERENCE).text == "final-state\n"
+    assert len(world.transport.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        pytest.param(NotSent(ErrorCode.REJECTED, "The server said no."), "rejected", id="definitely-not-sent"),
+        pytest.param(OutcomeUnknown("The connection was lost."), "unknown", id="outcome-unknown"),
+    ],
+)
+def test_a_failed_attempt_ends_as_error(world: World, failure: Exception, code: str) -> None:
+    world.transport.fail = failure
+    assert (world.push(BY_REFERENCE).status_code, world.delivery()["state"]) == (200, "ERROR")
+    assert (world.delivery()["error"], world.delivery()["errorCode"]) == (str(failure), code)
+    assert "info" not in world.delivery()
+
+
+def test_a_document_that_cannot_be_sent_never_reaches_the_server(world: World) -> None:
+    world.database.put("mail/a", {"message": MAIL["message"]})
+    assert world.push(BY_REFERENCE).text == "validation\n"
+    assert "'to'" in world.delivery()["error"]
+    assert not world.transport.sent
+
+
+def test_a_bug_in_sending_leaves_the_outcome_unknown_not_the_document_stuck(world: World) -> None:
+    world.transport.fail = ZeroDivisionError("secret")
+    world.push(BY_REFERENCE)
+    assert world.delivery()["errorCode"] == "unknown"
+    assert "secret" not in world.delivery()["error"]
+
+
+def test_a_bug_in_composing_says_that_nothing_was_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr("sender.handler.compose", broken)
+    world.push(BY_REFERENCE)
+    assert world.delivery()["error"] == "The mail could not be composed (ZeroDivisionError) and was not sent."
+
+
+def test_a_message_whose_mail_another_sender_holds_is_not_acknowledged(world: World) -> None:
+    held = {"state": "PROCESSING", "attempts": 1, "leaseExpireTime": world.clock.now + LEASE}
+    world.database.edit("mail/a", {"delivery": held})
+    assert (world.push(BY_REFERENCE).status_code, world.push(BY_REFERENCE).text) == (409, "lease-held\n")
+    world.clock.advance(LEASE)
+    assert (world.push(BY_REFERENCE).status_code, world.delivery()["errorCode"]) == (200, "lease-expired")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        pytest.param(b"hello", "not-json", id="not-json"),
+        pytest.param({"document": "users/a"}, "foreign-path", id="foreign-path"),
+        pytest.param({"mail": {"n": 2**63}, "id": "x"}, "unwritable", id="a-number-firestore-cannot-hold"),
+    ],
+)
+def test_a_message_that_can_never_work_is_dead_lettered_as_it_came(world: World, data: Any, reason: str) -> None:
+    world.database.create = _refusing(world.database.create)  # type: ignore[method-assign]
+    assert world.push(data, origin="shop").status_code == 200
+    ((dead, attributes),) = world.dead_letters.published
+    assert dead == (data if isinstance(data, bytes) else json.dumps(data).encode())
+    assert (attributes["reason"], attributes["origin"]) == (reason, "shop")
+
+
+def test_a_dead_letter_that_cannot_be_published_is_not_forgotten(world: World) -> None:
+    world.dead_letters.broken = True
+    assert world.push(b"hello").status_code == 503
+
+
+def test_a_dead_letter_has_room_for_its_reason(world: World) -> None:
+    world.push(b"hello", **{f"attribute{n}": "x" for n in range(100)})
+    ((_, attributes),) = world.dead_letters.published
+    assert len(attributes) <= 100
+    assert attributes["reason"] == "not-json"
+
+
+class TestInline:
+    def test_the_same_mail_again_is_sent_once(self, world: World) -> None:
+        inline = {"mail": MAIL, "id": "order-17"}
+        assert world.push(inline).text == "sent\n"
+        assert world.push(inline).text == "final-state\n"
+        assert world.delivery("mail/order-17")["attempts"] == 1
+        assert len(world.transport.sent) == 1
+
+    def test_without_an_id_pubsubs_own_makes_it_once(self, world: World) -> None:
+        world.push({"mail": MAIL})
+        world.push({"mail": MAIL})
+        assert world.delivery("mail/77")["state"] == "SUCCESS"
+        assert len(world.transport.sent) == 1
+
+    def test_another_mail_under_the_same_id_is_refused(self, world: World) -> None:
+        world.push({"mail": MAIL, "id": "order-17"})
+        assert world.push({"mail": {**MAIL, "to": "x@y.z"}, "id": "order-17"}).text == "id-conflict\n"
+        assert world.dead_letters.published[0][1]["reason"] == "id-conflict"
+        assert len(world.transport.sent) == 1
+
+    def test_an_invalid_mail_is_recorded_on_its_document(self, world: World) -> None:
+        world.push({"mail": {}, "id": "empty"})
+        assert world.delivery("mail/empty")["errorCode"] == "validation"
+
+
+def test_a_result_too_long_for_the_document_is_written_without_its_details(world: World) -> None:
+    write = world.database.update
+
+    def nearly_full(path: str, changes: Changes, version: Version) -> Version:
+        if "delivery.info" in changes:
+            raise Unwritable("too large")
+        return write(path, changes, version)
+
+    world.database.update = nearly_full  # type: ignore[method-assign]
+    assert world.push(BY_REFERENCE).status_code == 200
+    assert world.delivery()["state"] == "SUCCESS"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"hello", id="not-json"),
+        pytest.param(b"[]", id="not-a-map"),
+        pytest.param(b'{"message": {"data": "aGk="}}', id="no-message-id"),
+        pytest.param(b'{"message": {"data": "%%", "messageId": "1"}}', id="not-base64"),
+    ],
+)
+def test_a_request_that_pubsub_never_makes_is_the_callers_fault(world: World, body: bytes) -> None:
+    assert world.client.post("/", data=body).status_code == 400
+    assert not world.dead_letters.published
+
+
+def _refusing(create: Any) -> Any:
+    def guarded(path: str, fields: Changes) -> Version:
+        if fields.get("n") == 2**63:
+            raise Unwritable("A value can't be stored in Firestore.")
+        version: Version = create(path, fields)
+        return version
+
+    return guarded

@@ -1,0 +1,82 @@
+"""Settings: a wrong one stops the start with a line that names it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sender import bootstrap
+from sender.settings import SenderSettings
+from shared.errors import Misconfigured
+from shared.settings import ServiceSettings, load
+
+EMULATED = {"FIRESTORE_EMULATOR_HOST": "h:1", "PUBSUB_EMULATOR_HOST": "h:2", "GOOGLE_CLOUD_PROJECT": "p"}
+SENDER = {**EMULATED, "SMTP_CONNECTION_URI": "smtp://user:s3cret@mail.example.com", "DEFAULT_FROM": "Shop <a@b.c>"}
+
+
+def sender(monkeypatch: pytest.MonkeyPatch, **changes: str) -> SenderSettings:
+    for name in ("USER", "HOST", "DATABASE", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**SENDER, **changes}.items():
+        monkeypatch.setenv(name, value)
+    return load(SenderSettings)
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = sender(monkeypatch)
+    assert (settings.database, settings.mail_collection, settings.mail_topic) == ("(default)", "mail", "mail")
+    assert settings.attempt < settings.lease_seconds < settings.ack_deadline_seconds
+    assert settings.verifier() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        pytest.param({"DEFAULT_FROM": ""}, "DEFAULT_FROM is not set", id="missing"),
+        pytest.param(
+            {"LEASE_SECONDS": "soon"}, "LEASE_SECONDS='soon': input should be a valid integer", id="not-a-number"
+        ),
+        pytest.param({"LEASE_SECONDS": "1"}, "LEASE_SECONDS='1': input should be greater than", id="out-of-range"),
+        pytest.param({"MAIL_COLLECTION": "mail/a"}, "MAIL_COLLECTION='mail/a': ", id="a-document-is-no-collection"),
+        pytest.param({"LEASE_EXPIRY_POLICY": "hope"}, "input should be 'error' or 'retry'", id="unknown-policy"),
+        pytest.param({"TTL_EXPIRE_TYPE": "eon"}, "TTL_EXPIRE_TYPE='eon': input should be 'never', 'hour'", id="ttl"),
+        pytest.param(
+            {"LEASE_SECONDS": "100"}, "LEASE_SECONDS=100 must be less than ACK_DEADLINE_SECONDS=75", id="nest"
+        ),
+        pytest.param({"ATTEMPT_SECONDS": "60"}, "ATTEMPT_SECONDS=60 must be less than LEASE_SECONDS=60", id="attempt"),
+        pytest.param({"OIDC_AUDIENCE": "https://x"}, "OIDC_AUDIENCE and OIDC_SERVICE_ACCOUNTS go together", id="half"),
+        pytest.param({"PUBSUB_EMULATOR_HOST": ""}, "OIDC_AUDIENCE is missing", id="open-to-the-world"),
+    ],
+)
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], line: str) -> None:
+    with pytest.raises(Misconfigured) as stopped:
+        sender(monkeypatch, **changes)
+    assert line in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Misconfigured, match=r"PORT.*THREADS"):
+        sender(monkeypatch, PORT="x", THREADS="y")
+
+
+@pytest.mark.parametrize("text", ["shop", "a@b.c, d@e.f", "<>"])
+def test_the_default_sender_is_one_address(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    with pytest.raises(Misconfigured, match="DEFAULT_FROM"):
+        bootstrap.defaults(sender(monkeypatch, DEFAULT_FROM=text))
+
+
+def test_secrets_show_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = sender(monkeypatch, SMTP_PASSWORD="hunter2")
+    assert "s3cret" not in repr(settings)
+    assert "hunter2" not in repr(settings)
+    monkeypatch.setenv("SMTP_CONNECTION_URI", "smpt://user:s3cret@mail.example.com")
+    with pytest.raises(Misconfigured) as stopped:
+        bootstrap.smtp_server(load(SenderSettings))
+    assert "s3cret" not in str(stopped.value)
+
+
+def test_several_callers_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    monkeypatch.setenv("OIDC_AUDIENCE", "https://x")
+    monkeypatch.setenv("OIDC_SERVICE_ACCOUNTS", "a@p.iam, b@p.iam")
+    assert load(ServiceSettings).oidc_service_accounts == {"a@p.iam", "b@p.iam"}
