@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from dispatcher.bootstrap import build
+from dispatcher.settings import DispatcherSettings
 from shared import settings, web
 
 #: Cloud Run kills a container ten seconds after SIGTERM.
@@ -13,7 +14,7 @@ _GRACE_SECONDS = 9
 
 def main() -> None:
     """Read the settings and serve."""
-    chosen = settings.load(settings.ServiceSettings)
+    chosen = settings.load(DispatcherSettings)
     web.serve(partial(build, chosen), port=chosen.port, threads=chosen.threads, grace_seconds=_GRACE_SECONDS)
 
 

@@ -1,32 +1,63 @@
-"""The dispatcher's front door: `POST /` takes one CloudEvent."""
+"""The dispatcher's front doors.
+
+POST /              one CloudEvent from Eventarc
+POST /reconcile     from Cloud Scheduler, every minute
+POST /dead-letters  one Pub/Sub push from the dead-letter topic
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
 from dispatcher import events
+from dispatcher.dead_letters import DeadLetters
 from dispatcher.handler import Dispatcher
+from dispatcher.lifecycle import Lifecycle
+from dispatcher.reconciler import Reconciler
 from shared import web
 from shared.auth import TokenVerifier
 from shared.errors import InvalidEvent
+from shared.push import unwrap
 
 _log = logging.getLogger("firepost.dispatcher")
 
-#: Two documents of Firestore's 1 MiB, as base64, with room for names.
-_MAX_BODY_BYTES = 4 * 1024 * 1024
+#: Two documents of Firestore's 1 MiB, as base64, with room for names; or a dead letter of Pub/Sub's 10 MB.
+_MAX_BODY_BYTES = 16 * 1024 * 1024
 
 
-def create_app(dispatcher: Dispatcher, collection: str, verifier: TokenVerifier | None) -> Flask:
-    """The WSGI app. 2xx means done or nothing to do, 4xx never repeat, 5xx repeat."""
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """Who does the work behind the doors; `lifecycle` is None where nobody wants those events."""
+
+    dispatcher: Dispatcher
+    reconciler: Reconciler
+    dead_letters: DeadLetters
+    lifecycle: Lifecycle | None = None
+
+
+def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | None) -> Flask:
+    """The WSGI app. 2xx means done or nothing to do, 4xx that the request is at fault, 5xx that it must be repeated."""
     app = web.create_app(__name__, verifier, _MAX_BODY_BYTES)
 
     @app.post("/")
     def receive() -> ResponseReturnValue:
         change = events.parse(request.headers.get("ce-type"), request.get_data(), collection)
-        return f"{dispatcher.handle(change)}\n", 200
+        reason = handlers.dispatcher.handle(change)
+        if handlers.lifecycle is not None:
+            handlers.lifecycle.announce(change, request.headers.get)
+        return f"{reason}\n", 200
+
+    @app.post("/reconcile")
+    def reconcile() -> ResponseReturnValue:
+        return handlers.reconciler.run()
+
+    @app.post("/dead-letters")
+    def dead_letter() -> ResponseReturnValue:
+        return f"{handlers.dead_letters.handle(unwrap(request.get_data()))}\n", 200
 
     @app.errorhandler(InvalidEvent)
     def invalid(error: InvalidEvent) -> ResponseReturnValue:

@@ -1,28 +1,36 @@
-"""Where the dispatcher is put together: settings → clients → handler → app."""
+"""Where the dispatcher is put together: settings → clients → handlers → app."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from flask import Flask
-
-from dispatcher.app import create_app
+from dispatcher.app import Handlers, create_app
+from dispatcher.dead_letters import DeadLetters
 from dispatcher.handler import Dispatcher
+from dispatcher.lifecycle import Lifecycle
+from dispatcher.reconciler import Reconciler
+from dispatcher.settings import DispatcherSettings
 from shared import database, pubsub
 from shared.database import FirestoreDatabase
 from shared.pubsub import TopicPublisher
-from shared.settings import ServiceSettings
 from shared.store import MailStore
+from shared.web import Service
 
 
-def build(settings: ServiceSettings) -> Flask:
+def build(settings: DispatcherSettings) -> Service:
     """The app as production runs it. Clients are made here, and connect with their first request."""
-    project, policy = settings.google_cloud_project, settings.policy()
+    project, policy, collection = settings.google_cloud_project, settings.policy(), settings.mail_collection
     firestore = FirestoreDatabase(database.connect(settings.firestore_emulator_host), project, settings.database)
-    dispatcher = Dispatcher(
-        MailStore(firestore, policy),
-        TopicPublisher(pubsub.connect(), project, settings.mail_topic),
-        policy,
-        clock=lambda: datetime.now(UTC),
+    store, client = MailStore(firestore, policy), pubsub.connect()
+    mail_topic = TopicPublisher(client, project, settings.mail_topic)
+    handlers = Handlers(
+        dispatcher=Dispatcher(store, mail_topic, policy, _utc_now),
+        reconciler=Reconciler(store, firestore, mail_topic, policy, collection, _utc_now),
+        dead_letters=DeadLetters(store, policy, collection, _utc_now),
+        lifecycle=Lifecycle(TopicPublisher(client, project, settings.events_topic)) if settings.events_topic else None,
     )
-    return create_app(dispatcher, settings.mail_collection, settings.verifier())
+    return Service(create_app(handlers, collection, settings.verifier()))
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -15,14 +15,13 @@ from google.events.cloud.firestore_v1 import DocumentEventData
 from google.protobuf.message import DecodeError
 
 from shared.database import Version
-from shared.delivery import Known
 from shared.errors import InvalidEvent
+from shared.states import DECIDING_FIELDS, Known
 from shared.values import decode
 
 EVENT_TYPE = "google.cloud.firestore.document.v1.written"
 
 _EventData = DocumentEventData.pb()
-_DECIDING_FIELDS = ("delivery", "sendAt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +74,4 @@ def _relative(name: str, collection: str) -> str:
 
 
 def _known(document: Any) -> Known:
-    return Known.of({name: decode(document.fields[name]) for name in _DECIDING_FIELDS if name in document.fields})
+    return Known.of({name: decode(document.fields[name]) for name in DECIDING_FIELDS if name in document.fields})

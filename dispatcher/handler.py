@@ -9,9 +9,10 @@ from datetime import datetime
 from dispatcher.events import DocumentChange
 from shared import message
 from shared.database import Unwritable
-from shared.delivery import Reason, on_event
+from shared.delivery import on_event
 from shared.policy import Policy
 from shared.pubsub import Publisher
+from shared.states import Reason
 from shared.store import MailStore
 
 _log = logging.getLogger("firepost.dispatcher")

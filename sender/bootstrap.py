@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from flask import Flask
-
 from sender.app import create_app
 from sender.compose import Defaults
 from sender.handler import Sender
@@ -18,13 +16,18 @@ from shared.database import FirestoreDatabase
 from shared.errors import Misconfigured
 from shared.pubsub import TopicPublisher
 from shared.store import MailStore
+from shared.web import Service
 
 
-def build(settings: SenderSettings) -> Flask:
+def build(settings: SenderSettings) -> Service:
     """The app as production runs it. Clients are made here, and connect with their first request."""
     project = settings.google_cloud_project
     firestore = FirestoreDatabase(database.connect(settings.firestore_emulator_host), project, settings.database)
-    limits = SmtpLimits(max_connections=settings.smtp_max_connections, data_margin=settings.data_margin)
+    limits = SmtpLimits(
+        max_connections=settings.smtp_max_connections,
+        mails_per_second=settings.smtp_rate_per_second,
+        data_margin=settings.data_margin,
+    )
     sender = Sender(
         MailStore(firestore, settings.policy(), settings.finish_patience),
         SmtpTransport(smtp_server(settings), limits),
@@ -34,7 +37,7 @@ def build(settings: SenderSettings) -> Flask:
         attempt_seconds=settings.attempt,
         clock=lambda: datetime.now(UTC),
     )
-    return create_app(sender, settings.verifier())
+    return Service(create_app(sender, settings.verifier()), sender.drain)
 
 
 def smtp_server(settings: SenderSettings) -> SmtpServer:

@@ -12,35 +12,30 @@ If the process dies …
 from __future__ import annotations
 
 import logging
+import random
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
 
+from sender import outcome
 from sender.compose import Defaults, Mail, compose
+from sender.outcome import Earlier
 from sender.transport.envelope import Deadline, Receipt, Transport
 from shared import message
 from shared.database import Unwritable
-from shared.delivery import Decision, Result, State
-from shared.errors import DeliveryFailed, ErrorCode, InvalidMessage, NotSendable, OutcomeUnknown, Unavailable
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, InvalidMessage, NotSendable, OutcomeUnknown, Unavailable
 from shared.pubsub import Publisher
+from shared.push import Delivered
+from shared.states import Decision, Result
 from shared.store import Claim, MailStore
 
 _log = logging.getLogger("firepost.sender")
 
 #: Pub/Sub allows 100 attributes a message; a dead letter needs room for its own.
 _KEPT_ATTRIBUTES = 90
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A message as Pub/Sub delivers it, by push or pull."""
-
-    data: bytes
-    attributes: Mapping[str, str]
-    message_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +59,7 @@ class Sender:
         defaults: Defaults,
         attempt_seconds: float,
         clock: Callable[[], datetime],
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         """`attempt_seconds` is wall-clock time from the claim on; `clock` tells the time in UTC."""
         self._store = store
@@ -73,6 +69,13 @@ class Sender:
         self._defaults = defaults
         self._attempt_seconds = attempt_seconds
         self._clock = clock
+        self._jitter = jitter
+        self._draining = threading.Event()
+
+    def drain(self) -> None:
+        """Begin nothing new: mails that have not reached the mail server are given back. Called at SIGTERM."""
+        self._draining.set()
+        self._transport.close()
 
     def handle(self, delivered: Delivered) -> Verdict:
         """Do what the message asks for.
@@ -103,22 +106,42 @@ class Sender:
                     "message %s", claim.reason, extra={"fields": {"document": asked.path, "reason": claim.reason}}
                 )
                 return Verdict(claim.acknowledge, claim.reason)
-            result = self._make(claim, deadline)
-            self._finish(claim, result, started)
+            return self._carry_out(claim, started, deadline)
         except Unwritable as error:
             raise InvalidMessage("unwritable", f"Firestore refuses to write the document: {error}") from error
+
+    def _carry_out(self, claim: Claim, started: float, deadline: Deadline) -> Verdict:
+        try:
+            result = self._make(claim, deadline)
+        except Deferred as wait:
+            return self._put_off(claim, wait)
+        self._finish(claim, result, started)
         return Verdict(True, result.error_code or "sent")
 
     def _make(self, claim: Claim, deadline: Deadline) -> Result:
+        mail, earlier = None, Earlier.of(claim.fields)
         try:
             mail = _composed(claim, self._defaults, self._clock())
+            if earlier:
+                mail = replace(mail, envelope=replace(mail.envelope, recipients=earlier.pending))
+            if self._draining.is_set():
+                raise Deferred(None, "This sender is shutting down.")
             receipt = _sent(self._transport, mail, deadline)
         except DeliveryFailed as failure:
-            return Result(State.ERROR, error=str(failure), error_code=failure.code)
-        return Result(State.SUCCESS, info=_info(mail, receipt), warnings=mail.warnings)
+            return outcome.failed(failure, mail, earlier)
+        return outcome.sent(mail, receipt, earlier)
+
+    def _put_off(self, claim: Claim, wait: Deferred) -> Verdict:
+        """Undo the claim. With a time to try again, the reconciler publishes the mail then; without, Pub/Sub does."""
+        later = None if wait.seconds is None else self._clock() + timedelta(seconds=wait.seconds)
+        written = self._store.release(claim, later)
+        reason = "released" if later is None else "deferred"
+        fields = {"document": claim.path, "reason": reason, "written": written}
+        _log.info("attempt %s: %s", reason, wait, extra={"fields": fields})
+        return Verdict(later is not None, reason)
 
     def _finish(self, claim: Claim, result: Result, started: float) -> None:
-        ended = self._clock()
+        ended, jitter = self._clock(), self._jitter()
         fields = {
             "document": claim.path,
             "attempt": claim.lease.attempt,
@@ -126,10 +149,10 @@ class Sender:
             "reason": result.error_code or "sent",
         }
         try:
-            fields["written"] = self._store.finish(claim, result, ended)
+            fields["written"] = self._store.finish(claim, result, ended, jitter)
         except Unwritable:
             # The document is so near to 1 MiB that the server's answer does not fit; the outcome alone may.
-            fields["written"] = self._store.finish(claim, _bare(result), ended)
+            fields["written"] = self._store.finish(claim, _bare(result), ended, jitter)
         except Unavailable:
             _log.critical("the attempt's result could not be written", extra={"fields": fields})
             raise
@@ -151,25 +174,13 @@ def _composed(claim: Claim, defaults: Defaults, now: datetime) -> Mail:
 def _sent(transport: Transport, mail: Mail, deadline: Deadline) -> Receipt:
     try:
         return transport.send(mail.envelope, mail.data, deadline)
-    except DeliveryFailed:
+    except (DeliveryFailed, Deferred):
         raise
     except Exception as error:
         _log.exception("sending failed")
         raise OutcomeUnknown(
             f"Sending failed ({type(error).__name__}); whether the mail went out is not known."
         ) from error
-
-
-def _info(mail: Mail, receipt: Receipt) -> dict[str, Any]:
-    """Trigger Email's `info`, key by key."""
-    return {
-        "messageId": mail.message_id,
-        "sendgridQueueId": None,
-        "accepted": list(receipt.accepted),
-        "rejected": list(receipt.rejected),
-        "pending": list(receipt.pending),
-        "response": receipt.response,
-    }
 
 
 def _bare(result: Result) -> Result:

@@ -18,6 +18,7 @@ class SenderSettings(ServiceSettings):
     smtp_password: SecretStr | None = None
     tls_options: str | None = None
     smtp_max_connections: int = Field(default=10, ge=1, le=1000)
+    smtp_rate_per_second: float | None = Field(default=None, gt=0)
     default_from: str
     default_reply_to: str | None = None
 

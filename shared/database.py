@@ -16,17 +16,19 @@ from google.api_core import exceptions as google_errors
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.firestore_v1.types import firestore as api
+from google.cloud.firestore_v1.types import query as query_types
 from google.cloud.firestore_v1.types import write as write_types
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from shared.delivery import DELETE, Changes
 from shared.errors import FirepostError, Unavailable
-from shared.values import decode_fields, decode_time, encode_fields
+from shared.states import DECIDING_FIELDS, DELETE, Changes, Known, State
+from shared.values import decode_fields, decode_time, encode, encode_fields
 
 #: A document's update time as the server said it: what a conditional write is conditional on.
 Version = Timestamp
 
 _Write = write_types.Write.pb()
+_Operator = query_types.StructuredQuery.FieldFilter.Operator
 
 #: A single request's time-out; a healthy Firestore answers in a fraction of it.
 _REQUEST_SECONDS = 10.0
@@ -52,6 +54,16 @@ class Snapshot:
     path: str
     fields: dict[str, Any]
     created: datetime
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A document that a query found: its path, what decides about it, and the version that this was true of."""
+
+    path: str
+    known: Known
+    updated: datetime
     version: Version
 
 
@@ -83,8 +95,20 @@ class Database(Protocol):
         ...
 
 
+class MailQueries(Protocol):
+    """The queries of the reconciler. Each page is one request; `after` is the last path of the page before."""
+
+    def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
+        """Documents in a state, in the order of their ids. Needs only the single-field index on `delivery.state`."""
+        ...
+
+    def due(self, collection: str, now: datetime, limit: int) -> list[Found]:
+        """Documents whose scheduled time has come, the earliest first; the index is on `delivery.nextAttemptTime`."""
+        ...
+
+
 class FirestoreDatabase:
-    """`Database` over the Firestore API, one request per operation."""
+    """`Database` and `MailQueries` over the Firestore API, one request per operation."""
 
     def __init__(self, client: FirestoreClient, project: str, database: str) -> None:
         self._client = client
@@ -122,6 +146,45 @@ class FirestoreDatabase:
                 )
                 return decision, snapshot, None
             return decision, snapshot, self._commit(self._update(path, changes), transaction)
+
+    def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
+        """See `MailQueries.in_state`."""
+        query: dict[str, Any] = {
+            "where": _field_filter("delivery.state", _Operator.EQUAL, state),
+            "order_by": [{"field": {"field_path": "__name__"}}],
+        }
+        if after is not None:
+            query["start_at"] = {"values": [{"reference_value": self._name(after)}]}
+        return self._found(collection, query, limit)
+
+    def due(self, collection: str, now: datetime, limit: int) -> list[Found]:
+        """See `MailQueries.due`."""
+        field = "delivery.nextAttemptTime"
+        order_by = [{"field": {"field_path": field}}]
+        query = {"where": _field_filter(field, _Operator.LESS_THAN_OR_EQUAL, now), "order_by": order_by}
+        return self._found(collection, query, limit)
+
+    def _found(self, collection: str, query: dict[str, Any], limit: int) -> list[Found]:
+        """One page; only the fields that decide are sent, for a mail may be as large as a mebibyte."""
+        parent, _, collection_id = collection.rpartition("/")
+        request = api.RunQueryRequest.pb()(
+            parent=self._name(parent) if parent else f"{self._database}/documents",
+            structured_query={
+                **query,
+                "select": {"fields": [{"field_path": name} for name in DECIDING_FIELDS]},
+                "from_": [{"collection_id": collection_id}],
+                "limit": {"value": limit},
+            },
+        )
+        with _translated():
+            answers = self._client.run_query(api.RunQueryRequest.wrap(request), retry=None, timeout=_REQUEST_SECONDS)
+            documents = [api.RunQueryResponse.pb(answer).document for answer in answers]
+        return [self._as_found(document) for document in documents if document.name]
+
+    def _as_found(self, document: Any) -> Found:
+        path = document.name.removeprefix(f"{self._database}/documents/")
+        known = Known.of(decode_fields(document.fields))
+        return Found(path, known, decode_time(document.update_time), document.update_time)
 
     def _name(self, path: str) -> str:
         return f"{self._database}/documents/{path}"
@@ -174,6 +237,10 @@ def nested(changes: Changes) -> dict[str, Any]:
                 place = place.setdefault(parent, {})
             place[name] = value
     return fields
+
+
+def _field_filter(path: str, operator: int, value: Any) -> dict[str, Any]:
+    return {"field_filter": {"field": {"field_path": path}, "op": operator, "value": encode(value)}}
 
 
 def _snapshot(path: str, document: Any) -> Snapshot:

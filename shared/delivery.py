@@ -6,8 +6,8 @@ States, as they stand in `delivery.state`:
     (none)      just written                                   dispatcher → PENDING, or sender → PROCESSING
     PENDING     queued                                         sender's claim → PROCESSING
     RETRY       a user (or back-off) wants another attempt     sender's claim → PROCESSING
-    PROCESSING  one sender holds the lease                     the holder → SUCCESS / ERROR / back to PENDING;
-                                                               lease expiry → ERROR
+    PROCESSING  one sender holds the lease                     the holder → SUCCESS / ERROR, RETRY to try again
+                                                               later, PENDING to give it back; lease expiry → ERROR
     SUCCESS     accepted for at least one recipient            only a user, by PENDING or RETRY
     ERROR       not sent, or outcome unknown                   only a user, by PENDING or RETRY
 
@@ -18,7 +18,7 @@ States, as they stand in `delivery.state`:
     no delivery, due           any                    publish, then write PENDING (new)
     no delivery, due later     any                    write PENDING with nextAttemptTime (scheduled)
     a state it does not know   any                    ignore (unknown-state)
-    PROCESSING, lease expired  any                    write ERROR (lease-expired); policy retry: publish
+    PROCESSING, lease expired  any                    write ERROR (lease-expired); or publish, if it may be retried
     PROCESSING                 any                    ignore (processing)
     SUCCESS or ERROR           any                    ignore (final-state)
     PENDING                    without delivery       ignore (own-write)
@@ -35,8 +35,8 @@ States, as they stand in `delivery.state`:
     SUCCESS or ERROR                              acknowledge (final-state)
     PROCESSING, the lease this sender wrote       go on with the attempt (claimed)
     PROCESSING, lease live                        don't acknowledge (lease-held)
-    PROCESSING, lease expired, policy error       write ERROR, acknowledge (lease-expired)
-    PROCESSING, lease expired, policy retry       claim (claimed)
+    PROCESSING, lease expired, may be retried     claim (claimed)
+    PROCESSING, lease expired                     write ERROR, acknowledge (lease-expired)
     none, PENDING or RETRY, due later             acknowledge (not-due)
     PENDING or RETRY over a lease still live      don't acknowledge (lease-held)
     none, PENDING or RETRY                        claim (claimed)
@@ -48,8 +48,35 @@ States, as they stand in `delivery.state`:
     PROCESSING, same lease                        write the result (finished)
     ERROR by lease expiry, same attempt           write the result: the truth replaces the guess (late-result)
     PENDING or RETRY, same lease                  end the lease only: the user's wish stands (requeued)
-    SUCCESS or ERROR, this very result            nothing: an earlier write's answer was lost (finished)
+    this very result                              nothing: an earlier write's answer was lost (finished)
     anything else                                 nothing: a newer attempt owns the document (outdated)
+
+`on_release`, what the holder of a lease may write that has not begun to send:
+
+    document                                      decision
+    PROCESSING, same lease                        write PENDING, the attempt not counted (released)
+    PENDING or RETRY, same lease                  end the lease only (requeued)
+    anything else                                 nothing (outdated)
+
+`on_reconcile`, what is done about a document that is found, every minute, without a message (first row that fits):
+
+    document                                      decision
+    PROCESSING, lease expired                     as `on_event` (lease-expired)
+    PENDING or RETRY, due later                   nothing (not-due)
+    PENDING or RETRY, due since its last message  publish, note it (due)
+    PENDING or RETRY, no sign of life for long    publish, note it (stranded)
+    anything else                                 nothing (still-queued, processing …)
+
+`on_dead_letter`, what is done about a document whose message Pub/Sub has given up (first row that fits):
+
+    document                                      decision
+    PROCESSING, lease live                        nothing: its holder will end it (processing)
+    PROCESSING, lease expired                     as `on_event` (lease-expired)
+    PENDING or RETRY, due later                   nothing: another message will come (not-due)
+    none, PENDING or RETRY                        write ERROR (dead-letter)
+    anything else                                 nothing (deleted, final-state)
+
+"May be retried": LEASE_EXPIRY_POLICY is `retry`, and MAX_ATTEMPTS is not reached.
 
 A lease is the pair (`attempts`, `leaseExpireTime`). A document in PROCESSING without a lease time is held by nobody:
 the extension left such documents behind, so it counts as expired.
@@ -59,155 +86,12 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b32encode
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from shared.errors import ErrorCode
-from shared.policy import LeaseExpiryPolicy, Policy, Ttl
-
-
-class State(StrEnum):
-    """What `delivery.state` may say."""
-
-    PENDING = "PENDING"
-    RETRY = "RETRY"
-    PROCESSING = "PROCESSING"
-    SUCCESS = "SUCCESS"
-    ERROR = "ERROR"
-
-
-class Reason(StrEnum):
-    """Why a decision was taken: one word that is the log field, the metric label and the tests' expectation."""
-
-    NEW = "new"
-    REQUEUED = "requeued"
-    SCHEDULED = "scheduled"
-    NOT_DUE = "not-due"
-    OWN_WRITE = "own-write"
-    STILL_QUEUED = "still-queued"
-    PROCESSING = "processing"
-    FINAL_STATE = "final-state"
-    DELETED = "deleted"
-    UNKNOWN_STATE = "unknown-state"
-    LEASE_EXPIRED = "lease-expired"
-    LEASE_HELD = "lease-held"
-    CLAIMED = "claimed"
-    FINISHED = "finished"
-    LATE_RESULT = "late-result"
-    OUTDATED = "outdated"
-
-
-class Delete(StrEnum):
-    """A change's value that removes the field."""
-
-    DELETE = "delete"
-
-
-DELETE: Final = Delete.DELETE
-
-#: Field paths (`delivery.state`) and their new values; what a store writes in one conditional update.
-Changes = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to make one attempt, until `expires` (UTC). No two attempts at a document share a lease."""
-
-    attempt: int
-    expires: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What the `delivery` field says. `state` is None when it says something this version does not know."""
-
-    state: State | None
-    attempts: int = 0
-    start_time: datetime | None = None
-    end_time: datetime | None = None
-    lease_expire_time: datetime | None = None
-    next_attempt_time: datetime | None = None
-    error_code: str | None = None
-
-    @classmethod
-    def of(cls, value: object) -> Delivery:
-        """Read the decoded field, written by us, by the extension or by anyone; wrong types count as absent."""
-        fields: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
-        attempts, code = fields.get("attempts"), fields.get("errorCode")
-        return cls(
-            state=next((state for state in State if state == fields.get("state")), None),
-            attempts=attempts if isinstance(attempts, int) and attempts > 0 else 0,
-            start_time=_time(fields.get("startTime")),
-            end_time=_time(fields.get("endTime")),
-            lease_expire_time=_time(fields.get("leaseExpireTime")),
-            next_attempt_time=_time(fields.get("nextAttemptTime")),
-            error_code=code if isinstance(code, str) else None,
-        )
-
-    def leased(self, now: datetime) -> bool:
-        """Whether someone's lease still runs."""
-        return self.lease_expire_time is not None and self.lease_expire_time > now
-
-    def holds(self, lease: Lease) -> bool:
-        """Whether the lease that stands here is `lease`."""
-        return (self.attempts, self.lease_expire_time) == (lease.attempt, lease.expires)
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """All that decisions need to know of a document that exists; one that does not is None."""
-
-    delivery: Delivery | None = None
-    send_at: datetime | None = None
-
-    @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Known:
-        """Read a decoded document; only `delivery` and `sendAt` are looked at."""
-        delivery = fields.get("delivery")
-        return cls(None if delivery is None else Delivery.of(delivery), _time(fields.get("sendAt")))
-
-    def due(self) -> datetime | None:
-        """The earliest time the next attempt may begin; None for at once."""
-        scheduled = self.delivery.next_attempt_time if self.delivery else None
-        times = [time for time in (self.send_at, scheduled) if time is not None]
-        return max(times, default=None)
-
-    def due_later(self, now: datetime) -> bool:
-        """Whether the next attempt must wait."""
-        due = self.due()
-        return due is not None and due > now
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one attempt, ready to be written: SUCCESS with `info`, or ERROR with a text and its code."""
-
-    state: State
-    info: Mapping[str, Any] | None = None
-    error: str | None = None
-    error_code: ErrorCode | None = None
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do, as data: publish first, then write, then (not) acknowledge.
-
-    `write` is conditional on the document being as it was known. `lease` is the attempt that begins with it.
-    """
-
-    reason: Reason
-    write: Changes | None = None
-    publish: bool = False
-    lease: Lease | None = None
-    acknowledge: bool = True
-
-
-QUEUED: Final = (State.PENDING, State.RETRY)
-FINAL: Final = (State.SUCCESS, State.ERROR)
+from shared.policy import Policy, Ttl
+from shared.states import DELETE, QUEUED, Changes, Decision, Delivery, Known, Lease, Reason, Result, State
 
 
 def on_event(old: Known | None, new: Known | None, now: datetime, policy: Policy) -> Decision:
@@ -225,14 +109,18 @@ def on_event(old: Known | None, new: Known | None, now: datetime, policy: Policy
             return Decision(Reason.UNKNOWN_STATE)
         case State.PROCESSING if delivery.leased(now):
             return Decision(Reason.PROCESSING)
-        case State.PROCESSING if policy.lease_expiry is LeaseExpiryPolicy.RETRY:
-            return Decision(Reason.LEASE_EXPIRED, publish=True)
         case State.PROCESSING:
-            return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
+            return _on_expired_lease(delivery, now, policy)
         case State.SUCCESS | State.ERROR:
             return Decision(Reason.FINAL_STATE)
         case State.PENDING | State.RETRY:
             return _on_queued_event(old, new, delivery, now)
+
+
+def _on_expired_lease(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
+    if policy.retries_unknown(delivery.attempts):
+        return Decision(Reason.LEASE_EXPIRED, publish=True)
+    return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
 
 
 def _on_queued_event(old: Known | None, new: Known, delivery: Delivery, now: datetime) -> Decision:
@@ -265,7 +153,7 @@ def on_message(known: Known | None, now: datetime, policy: Policy, written: Leas
             return Decision(Reason.FINAL_STATE)
         case State.PROCESSING if written is not None and delivery.holds(written):
             return Decision(Reason.CLAIMED, lease=written)
-        case State.PROCESSING if not delivery.leased(now) and policy.lease_expiry is LeaseExpiryPolicy.ERROR:
+        case State.PROCESSING if not delivery.leased(now) and not policy.retries_unknown(delivery.attempts):
             return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
         case State.PENDING | State.RETRY if known.due_later(now):
             return Decision(Reason.NOT_DUE)
@@ -284,6 +172,7 @@ def _claim(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
         "delivery.errorCode": DELETE,
         "delivery.warnings": DELETE,
         "delivery.nextAttemptTime": DELETE,
+        "delivery.republishTime": DELETE,
     }
     if delivery.start_time is None:
         write["delivery.startTime"] = now
@@ -292,28 +181,104 @@ def _claim(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
     return Decision(Reason.CLAIMED, write=write, lease=lease)
 
 
-def on_result(known: Known | None, lease: Lease, result: Result, now: datetime) -> Decision:
-    """What the holder of `lease` may still write, once its attempt has ended at `now`; see the table above."""
+def on_result(known: Known | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
+    """What the holder of `lease` may still write of `changes`, its attempt's result at `now`; see the table above."""
     if known is None:
         return Decision(Reason.DELETED)
     delivery = known.delivery
-    if delivery is None:
+    if delivery is None or delivery.attempts != lease.attempt:
         return Decision(Reason.OUTDATED)
     if delivery.holds(lease):
         if delivery.state is State.PROCESSING:
-            return Decision(Reason.FINISHED, write=finished(result, now))
+            return Decision(Reason.FINISHED, write=changes)
         if delivery.state in QUEUED:
             return Decision(Reason.REQUEUED, write={"delivery.endTime": now, "delivery.leaseExpireTime": None})
-    if delivery.attempts == lease.attempt and delivery.state in FINAL:
-        if delivery.error_code == ErrorCode.LEASE_EXPIRED:
-            return Decision(Reason.LATE_RESULT, write=finished(result, now))
-        if delivery.end_time == now:
-            return Decision(Reason.FINISHED)
+    if delivery.state is State.ERROR and delivery.error_code == ErrorCode.LEASE_EXPIRED:
+        return Decision(Reason.LATE_RESULT, write=changes)
+    if delivery.state is changes["delivery.state"] and delivery.bears(changes):
+        return Decision(Reason.FINISHED)
     return Decision(Reason.OUTDATED)
 
 
-def finished(result: Result, now: datetime) -> Changes:
-    """The changes that conclude an attempt: Trigger Email's fields, and ours beside them."""
+def on_release(known: Known | None, lease: Lease, next_attempt: datetime | None = None) -> Decision:
+    """What the holder of `lease` may write that has not begun to send, and does not want to (before `next_attempt`)."""
+    delivery = known.delivery if known else None
+    if delivery is None or not delivery.holds(lease):
+        return Decision(Reason.OUTDATED)
+    changes = released(lease, next_attempt)
+    if delivery.state in QUEUED:
+        wish = {path: changes[path] for path in ("delivery.attempts", "delivery.leaseExpireTime")}
+        return Decision(Reason.REQUEUED, write=wish)
+    if delivery.state is State.PROCESSING:
+        return Decision(Reason.RELEASED, write=changes)
+    return Decision(Reason.OUTDATED)
+
+
+def on_reconcile(known: Known, updated: datetime, now: datetime, policy: Policy) -> Decision:
+    """What is done about a document that was last written at `updated`; see the table above."""
+    delivery = known.delivery
+    if delivery is None or delivery.state not in (*QUEUED, State.PROCESSING):
+        return Decision(Reason.FINAL_STATE)  # it has ended since it was found
+    if delivery.state is State.PROCESSING:
+        return Decision(Reason.PROCESSING) if delivery.leased(now) else _on_expired_lease(delivery, now, policy)
+    due, last_published = known.due(), delivery.republish_time
+    note = {"delivery.republishTime": now}
+    if due is not None and due > now:
+        return Decision(Reason.NOT_DUE)
+    if due is not None and delivery.next_attempt_time and (last_published is None or last_published < due):
+        return Decision(Reason.DUE, publish=True, write=note)
+    if now - updated >= policy.stranded_after:
+        return Decision(Reason.STRANDED, publish=True, write=note)
+    return Decision(Reason.STILL_QUEUED)
+
+
+def on_dead_letter(known: Known | None, now: datetime, error: str, policy: Policy) -> Decision:
+    """What is done about a document whose message Pub/Sub has given up; see the table above."""
+    if known is None:
+        return Decision(Reason.DELETED)
+    delivery = known.delivery or Delivery(State.PENDING)
+    match delivery.state:
+        case State.PROCESSING if delivery.leased(now):
+            return Decision(Reason.PROCESSING)
+        case State.PROCESSING:
+            return _on_expired_lease(delivery, now, policy)
+        case State.PENDING | State.RETRY if known.due_later(now):
+            return Decision(Reason.NOT_DUE)
+        case State.PENDING | State.RETRY:
+            result = Result(State.ERROR, error=error, error_code=ErrorCode.DEAD_LETTER)
+            return Decision(Reason.DEAD_LETTER, write=_ended(result, now))
+        case _:
+            return Decision(Reason.FINAL_STATE)
+
+
+def concluded(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
+    """The changes that end an attempt at `now`: for good, or, where another may help, until a later one.
+
+    `jitter` is random, from 0 to 1.
+    """
+    changes = _ended(result, now)
+    may_help = result.unsettled and attempt < policy.max_attempts
+    if may_help and (result.error_code is not ErrorCode.UNKNOWN or policy.retries_unknown(attempt)):
+        changes["delivery.state"] = State.RETRY
+        changes["delivery.nextAttemptTime"] = now + policy.back_off.delay(attempt, jitter)
+        if result.progress is not None:
+            changes |= {"delivery.info": dict(result.progress), "delivery.resumes": True}
+        del changes["delivery.endTime"]  # the mail goes on, under the same Message-ID
+    return changes
+
+
+def released(lease: Lease, next_attempt: datetime | None = None) -> Changes:
+    """The changes that give a claim back as if it had not been made; `next_attempt` is when to try again."""
+    return {
+        "delivery.state": State.PENDING,
+        "delivery.attempts": lease.attempt - 1,
+        "delivery.leaseExpireTime": None,
+        "delivery.nextAttemptTime": next_attempt or DELETE,
+    }
+
+
+def _ended(result: Result, now: datetime) -> dict[str, Any]:
+    """Trigger Email's fields, and ours beside them."""
     changes: dict[str, Any] = {
         "delivery.state": result.state,
         "delivery.endTime": now,
@@ -321,6 +286,7 @@ def finished(result: Result, now: datetime) -> Changes:
         "delivery.leaseExpireTime": None,
         "delivery.errorCode": result.error_code or DELETE,
         "delivery.warnings": list(result.warnings) or DELETE,
+        "delivery.resumes": DELETE,
     }
     if result.info is not None:
         changes["delivery.info"] = dict(result.info)
@@ -344,7 +310,7 @@ def _pending(now: datetime, ttl: Ttl | None) -> dict[str, Any]:
 
 
 def _lease_expired(now: datetime) -> Changes:
-    return finished(
+    return _ended(
         Result(
             State.ERROR,
             error="Message processing lease expired. Whether the mail was sent is not known.",
@@ -352,7 +318,3 @@ def _lease_expired(now: datetime) -> Changes:
         ),
         now,
     )
-
-
-def _time(value: object) -> datetime | None:
-    return value if isinstance(value, datetime) else None

@@ -81,7 +81,23 @@ class NotSendable(DeliveryFailed):
 
 
 class NotSent(DeliveryFailed):
-    """No recipient's mail was taken over by a server; sending again can't duplicate anything."""
+    """No recipient's mail was taken over by a server; sending again can't duplicate anything.
+
+    `rejected` are the recipients whom the server has refused for good, if it came to that.
+    """
+
+    rejected: tuple[str, ...] = ()
+
+
+class Deferred(FirepostError):
+    """Nothing was said to the mail server: now is not the time. Try again in `seconds`; None if that is not known.
+
+    Planned waiting, not a failure: the attempt does not count.
+    """
+
+    def __init__(self, seconds: float | None, text: str) -> None:
+        super().__init__(text)
+        self.seconds = seconds
 
 
 class OutcomeUnknown(DeliveryFailed):

@@ -57,9 +57,42 @@ def _add_months(start: datetime, months: int) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
+class BackOff:
+    """How long a mail waits before another attempt: exponentially longer each time, with full jitter.
+
+    Full jitter (anything from nothing to the whole interval) spreads the mails that one outage of a mail server has
+    failed together, better than any fixed share does:
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+
+    first: timedelta = timedelta(seconds=30)
+    longest: timedelta = timedelta(hours=1)
+
+    def delay(self, attempt: int, jitter: float) -> timedelta:
+        """The wait after the `attempt`-th attempt has failed; `jitter` is random, from 0 to 1.
+
+        At least a second, so that a wait is always one.
+        """
+        interval = min(self.first * float(2 ** min(attempt - 1, 30)), self.longest)
+        return max(interval * jitter, timedelta(seconds=1))
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """The choices an operator has made about attempts."""
+    """The choices an operator has made about attempts.
+
+    `max_attempts` counts all attempts at a document, those that users asked for among them; beyond it nothing is tried
+    again by itself. `stranded_after` is how long a queued document may go without a sign of life before another message
+    is published for it.
+    """
 
     lease: timedelta
+    max_attempts: int = 1
     lease_expiry: LeaseExpiryPolicy = LeaseExpiryPolicy.ERROR
     ttl: Ttl | None = None
+    back_off: BackOff = BackOff()
+    stranded_after: timedelta = timedelta(minutes=15)
+
+    def retries_unknown(self, attempts: int) -> bool:
+        """Whether a mail whose outcome is not known after so many attempts is to be sent again."""
+        return self.lease_expiry is LeaseExpiryPolicy.RETRY and attempts < self.max_attempts

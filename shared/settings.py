@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.auth import TokenVerifier
 from shared.errors import Misconfigured
-from shared.policy import LeaseExpiryPolicy, Policy, Ttl, TtlUnit
+from shared.policy import BackOff, LeaseExpiryPolicy, Policy, Ttl, TtlUnit
 
 GOOGLE_CERTIFICATES = "https://www.googleapis.com/oauth2/v1/certs"
 
@@ -35,6 +35,10 @@ class ServiceSettings(BaseSettings):
 
     lease_seconds: int = Field(default=60, ge=2, le=540)
     lease_expiry_policy: LeaseExpiryPolicy = LeaseExpiryPolicy.ERROR
+    max_attempts: int = Field(default=1, ge=1, le=100)
+    retry_first_seconds: int = Field(default=30, ge=1, le=86400)
+    retry_longest_seconds: int = Field(default=3600, ge=1, le=604800)
+    stranded_after: int = Field(default=900, ge=1, le=604800)
     ttl_expire_type: Literal["never", "hour", "day", "week", "month", "year"] = "never"
     ttl_expire_value: int = Field(default=1, ge=1, le=36500)
 
@@ -53,6 +57,12 @@ class ServiceSettings(BaseSettings):
         return values
 
     @model_validator(mode="after")
+    def _retries_can_happen(self) -> Self:
+        if self.lease_expiry_policy is LeaseExpiryPolicy.RETRY and self.max_attempts < 2:
+            raise ValueError(f"LEASE_EXPIRY_POLICY=retry needs MAX_ATTEMPTS of at least 2, found {self.max_attempts}")
+        return self
+
+    @model_validator(mode="after")
     def _guarded(self) -> Self:
         if bool(self.oidc_audience) != bool(self.oidc_service_accounts):
             raise ValueError("OIDC_AUDIENCE and OIDC_SERVICE_ACCOUNTS go together; one of them is missing")
@@ -68,7 +78,16 @@ class ServiceSettings(BaseSettings):
     def policy(self) -> Policy:
         """The operator's choices about attempts, as the state machine wants them."""
         ttl = None if self.ttl_expire_type == "never" else Ttl(self.ttl_expire_value, TtlUnit(self.ttl_expire_type))
-        return Policy(timedelta(seconds=self.lease_seconds), self.lease_expiry_policy, ttl)
+        return Policy(
+            lease=timedelta(seconds=self.lease_seconds),
+            max_attempts=self.max_attempts,
+            lease_expiry=self.lease_expiry_policy,
+            ttl=ttl,
+            back_off=BackOff(
+                timedelta(seconds=self.retry_first_seconds), timedelta(seconds=self.retry_longest_seconds)
+            ),
+            stranded_after=timedelta(seconds=self.stranded_after),
+        )
 
     def verifier(self) -> TokenVerifier | None:
         """What checks the callers' tokens; None when it is left to the emulator's being local."""

@@ -15,20 +15,10 @@ from typing import Any, TypeVar
 import tenacity
 
 from shared.database import Database, Snapshot, Stale, Version, nested
-from shared.delivery import (
-    Changes,
-    Decision,
-    Known,
-    Lease,
-    Reason,
-    Result,
-    finished,
-    message_id_stem,
-    on_message,
-    on_result,
-)
+from shared.delivery import concluded, message_id_stem, on_message, on_release, on_result, released
 from shared.errors import InvalidMessage, Unavailable
 from shared.policy import Policy
+from shared.states import Changes, Decision, Known, Lease, Reason, Result
 from shared.values import decode_time
 
 _T = TypeVar("_T")
@@ -78,7 +68,7 @@ class MailStore:
 
         def decide(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
             nonlocal written
-            decision = on_message(Known.of(snapshot.fields) if snapshot else None, now, self._policy, written)
+            decision = on_message(_known(snapshot), now, self._policy, written)
             written = decision.lease or written
             return decision, decision.write
 
@@ -99,22 +89,37 @@ class MailStore:
 
         return self._patiently(_CLAIM_PATIENCE, attempt)
 
-    def finish(self, claim: Claim, result: Result, now: datetime) -> Reason:
-        """Write what became of an attempt that ended at `now`, if it is still this claim's to write."""
+    def finish(self, claim: Claim, result: Result, now: datetime, jitter: float) -> Reason:
+        """Write what became of an attempt that ended at `now`, if it is still this claim's to write.
 
-        def decide(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
-            decision = on_result(Known.of(snapshot.fields) if snapshot else None, claim.lease, result, now)
-            return decision, decision.write
+        `jitter`, random from 0 to 1, spreads the next attempt if there is to be one.
+        """
+        changes = concluded(result, claim.lease.attempt, now, self._policy, jitter)
 
         def attempt() -> Reason:
             try:
-                self._database.update(claim.path, finished(result, now), claim.version)
+                self._database.update(claim.path, changes, claim.version)
                 return Reason.FINISHED
             except Stale:
-                decision, _, _ = self._database.transact(claim.path, decide)
-                return decision.reason
+                return self._transact(claim.path, lambda known: on_result(known, claim.lease, changes, now)).reason
 
         return self._patiently(self._finish_patience, attempt)
+
+    def release(self, claim: Claim, next_attempt: datetime | None = None) -> Reason:
+        """Undo a claim under which nothing has been sent; `next_attempt` is when the mail is to be tried again."""
+
+        def attempt() -> Reason:
+            try:
+                self._database.update(claim.path, released(claim.lease, next_attempt), claim.version)
+                return Reason.RELEASED
+            except Stale:
+                return self._transact(claim.path, lambda known: on_release(known, claim.lease, next_attempt)).reason
+
+        return self._patiently(_CLAIM_PATIENCE, attempt)
+
+    def settle(self, path: str, decide: Callable[[Known | None], Decision]) -> Decision:
+        """Decide about a document as it is, and write what was decided, in one transaction."""
+        return self._patiently(_CLAIM_PATIENCE, lambda: self._transact(path, decide))
 
     def mark(self, path: str, changes: Changes, version: Version) -> bool:
         """Write what was decided from an event; False if the document has changed since, which is no error."""
@@ -127,6 +132,14 @@ class MailStore:
                 return False
 
         return self._patiently(_CLAIM_PATIENCE, attempt)
+
+    def _transact(self, path: str, decide: Callable[[Known | None], Decision]) -> Decision:
+        def in_transaction(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
+            decision = decide(_known(snapshot))
+            return decision, decision.write
+
+        decision, _, _ = self._database.transact(path, in_transaction)
+        return decision
 
     def _patiently(self, seconds: float, attempt: Callable[[], _T]) -> _T:
         return tenacity.Retrying(
@@ -149,6 +162,10 @@ class MailStore:
         except Stale:
             return None
         return decision, Snapshot(path, dict(mail), decode_time(version), version), version
+
+
+def _known(snapshot: Snapshot | None) -> Known | None:
+    return Known.of(snapshot.fields) if snapshot else None
 
 
 def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | None) -> Claim | Decision:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
@@ -59,13 +63,21 @@ def create_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int) -
     return app
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An app, and what is to be done at SIGTERM so that its requests under way end soon."""
+
+    app: Flask
+    drain: Callable[[], None] | None = None
+
+
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
     """Gunicorn without its command line: one process, threads, the app built after the fork.
 
     gRPC clients must not live across a fork, so nothing connects before `build` runs in the worker.
     """
 
-    def __init__(self, build: Callable[[], Flask], options: dict[str, object]) -> None:
+    def __init__(self, build: Callable[[], Service], options: dict[str, object]) -> None:
         self._build = build
         self._options = options
         super().__init__()
@@ -78,10 +90,25 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
     def load(self) -> Flask:
         """Called by gunicorn, in the worker."""
         logs.configure()
-        return self._build()
+        service = self._build()
+        if service.drain is not None:
+            _at_sigterm(service.drain)
+        return service.app
 
 
-def serve(build: Callable[[], Flask], *, port: int, threads: int, grace_seconds: int) -> None:
+def _at_sigterm(drain: Callable[[], None]) -> None:
+    """Call `drain` too when gunicorn is told to end; on a thread, for a signal handler must not wait for locks."""
+    graceful = signal.getsignal(signal.SIGTERM)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        threading.Thread(target=drain, name="drain").start()
+        if callable(graceful):
+            graceful(number, frame)
+
+    signal.signal(signal.SIGTERM, handle)
+
+
+def serve(build: Callable[[], Service], *, port: int, threads: int, grace_seconds: int) -> None:
     """Serve until SIGTERM; requests under way then get `grace_seconds` to end."""
     options = {
         "bind": f"0.0.0.0:{port}",

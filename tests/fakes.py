@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from shared.database import Decide, Snapshot, Stale, Version
-from shared.delivery import DELETE, Changes
+from shared.database import Decide, Found, Snapshot, Stale, Version
 from shared.errors import Unavailable
+from shared.states import DELETE, Changes, Known, State
 from shared.values import decode_time
 
 _T = TypeVar("_T")
@@ -78,6 +78,22 @@ class MemoryDatabase:
         assert document is not None
         return decision, document, self._answer(self.put(path, applied(document.fields, changes)))
 
+    def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
+        found = [each for each in self._all(collection) if each.known.delivery and each.known.delivery.state is state]
+        return [each for each in found if after is None or each.path > after][:limit]
+
+    def due(self, collection: str, now: datetime, limit: int) -> list[Found]:
+        scheduled = [(_next_attempt(each), each) for each in self._all(collection)]
+        due = [(time, each) for time, each in scheduled if time is not None and time <= now]
+        return [each for _, each in sorted(due, key=lambda pair: pair[0])][:limit]
+
+    def _all(self, collection: str) -> list[Found]:
+        return [
+            Found(path, Known.of(document.fields), decode_time(document.version), document.version)
+            for path, document in sorted(self.documents.items())
+            if path.rpartition("/")[0] == collection
+        ]
+
     def put(self, path: str, fields: dict[str, Any] | None) -> Version:
         """What anyone may do: write (or with None, delete) the document whatever it was."""
         old = self.documents.get(path)
@@ -103,6 +119,10 @@ class MemoryDatabase:
             self.lose_answers -= 1
             raise Unavailable("the answer was lost")
         return version
+
+
+def _next_attempt(found: Found) -> datetime | None:
+    return found.known.delivery.next_attempt_time if found.known.delivery else None
 
 
 def applied(fields: Mapping[str, Any], changes: Changes) -> dict[str, Any]:

@@ -153,7 +153,9 @@ class SmtpConnection:
             raise self._refused(Step.MAIL, reply)
         replies = [self._say(Step.RCPT, f"RCPT TO:<{recipient}>") for recipient in envelope.recipients]
         if not any(reply.accepted for reply in replies):
-            raise self._refused(Step.RCPT, _decisive(replies))
+            refused = self._refused(Step.RCPT, _decisive(replies))
+            refused.rejected = _refused_for_good(envelope.recipients, replies)
+            raise refused
         reply = self._say(Step.DATA, "DATA")
         if reply.code != 354:
             raise self._refused(Step.DATA, reply)
@@ -245,10 +247,15 @@ def _receipt(recipients: tuple[str, ...], replies: list[Reply], response: Reply)
     pairs = list(zip(recipients, replies, strict=True))
     return Receipt(
         accepted=tuple(who for who, reply in pairs if reply.accepted),
-        rejected=tuple(who for who, reply in pairs if not reply.accepted and not reply.is_temporary),
+        rejected=_refused_for_good(recipients, replies),
         pending=tuple(who for who, reply in pairs if reply.is_temporary),
         response=str(response),
     )
+
+
+def _refused_for_good(recipients: tuple[str, ...], replies: list[Reply]) -> tuple[str, ...]:
+    pairs = zip(recipients, replies, strict=True)
+    return tuple(who for who, reply in pairs if not reply.accepted and not reply.is_temporary)
 
 
 def _as_data(data: bytes) -> bytes:

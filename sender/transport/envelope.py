@@ -73,7 +73,8 @@ class Transport(Protocol):
         """Hand over `data` (a whole RFC 5322 message with CRLF line ends) before `deadline`.
 
         Raises `NotSent` when no recipient was accepted, `OutcomeUnknown` when the connection was lost between the
-        end of the data and the server's answer to it.
+        end of the data and the server's answer to it, `Deferred` when nothing was said to a server because it is not
+        the time to.
         """
         ...
 

@@ -11,11 +11,15 @@ from dataclasses import dataclass, field, replace
 from sender.transport.classify import ConnectionLost
 from sender.transport.connection import SmtpConnection
 from sender.transport.envelope import Deadline, Envelope, Receipt
+from sender.transport.pace import Breaker, BreakerRules, Rate
 from sender.transport.pool import IdleConnections, KeepOpen
 from sender.transport.server import SmtpServer
-from shared.errors import ErrorCode, NotSent
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent
 
 _log = logging.getLogger(__name__)
+
+#: Seconds that a mail may wait, its document claimed, for its turn under the rate limit; beyond, it is put off.
+LONGEST_WAIT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,10 @@ class SmtpLimits:
     """
 
     max_connections: int = 10
+    mails_per_second: float | None = None
     data_margin: float = 10.0
     keep_open: KeepOpen = field(default_factory=KeepOpen)
+    breaker: BreakerRules = field(default_factory=BreakerRules)
 
 
 class SmtpTransport:
@@ -43,7 +49,11 @@ class SmtpTransport:
         self._server = server
         self._data_margin = limits.data_margin
         self._idle = IdleConnections(keep_open)
-        self._free = threading.Semaphore(min(limits.max_connections, server.max_connections or limits.max_connections))
+        self._breaker = Breaker(limits.breaker)
+        self._rate = Rate(limits.mails_per_second) if limits.mails_per_second else None
+        self._turns = threading.Condition()
+        self._free = min(limits.max_connections, server.max_connections or limits.max_connections)
+        self._closing = threading.Event()
         self._has_warned = False
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
@@ -51,30 +61,76 @@ class SmtpTransport:
 
         A kept-open connection that turns out to be dead before the mail was given to it is replaced once.
         """
-        with self._turn(deadline):
+        self._keep_pace(deadline)
+        with self._turn(deadline), self._heeding(deadline):
             kept = self._idle.take(deadline.clock())
             if kept is not None:
                 try:
                     return self._send_over(kept, envelope, data, deadline)
                 except ConnectionLost:
+                    if deadline.brought_forward(self._data_margin).remaining() <= 0:
+                        raise  # it was not dead but slow, and has used up the time
                     _log.info("replaced a dead connection", extra={"fields": {"server": str(self._server)}})
             return self._send_over(self._connect(deadline), envelope, data, deadline)
 
     def close(self) -> None:
-        """Say goodbye on the kept-open connections; those in use follow when their mail is done."""
+        """Say goodbye on the kept-open connections; those in use follow when their mail is done.
+
+        Mails that still wait for their turn are deferred.
+        """
+        self._closing.set()
+        with self._turns:
+            self._turns.notify_all()
         self._idle.close()
+
+    def _keep_pace(self, deadline: Deadline) -> None:
+        """Wait as the rate limit and the breaker want it; raises `Deferred` where that is long."""
+        now = deadline.clock()
+        seconds = self._breaker.wait(now)
+        if seconds:
+            raise Deferred(
+                seconds, f"The mail server {self._server} is left alone, as it has throttled mail after mail."
+            )
+        if self._rate is None:
+            return
+        seconds = self._rate.wait(now, LONGEST_WAIT)
+        if seconds > LONGEST_WAIT:
+            raise Deferred(seconds, "SMTP_RATE_PER_SECOND is used up.")
+        if seconds and self._closing.wait(seconds):
+            raise self._shut()
+
+    @contextmanager
+    def _heeding(self, deadline: Deadline) -> Iterator[None]:
+        """Let the breaker know whether the server throttled."""
+        try:
+            yield
+        except DeliveryFailed as failure:
+            if failure.code is not ErrorCode.CONNECTION:  # no answer says nothing about throttling
+                self._breaker.record(failure.code is ErrorCode.THROTTLED, deadline.clock())
+            raise
+        self._breaker.record(False, deadline.clock())
 
     @contextmanager
     def _turn(self, deadline: Deadline) -> Iterator[None]:
         """Wait until one of the connections is free."""
-        patience = deadline.brought_forward(self._data_margin).remaining()
-        if not self._free.acquire(timeout=max(0, patience)):
-            text = f"All connections to the mail server {self._server} were busy until the attempt's time ran out."
-            raise NotSent(ErrorCode.TEMPORARY, text)
+        patience = max(0.0, deadline.brought_forward(self._data_margin).remaining())
+        with self._turns:
+            self._turns.wait_for(lambda: self._free > 0 or self._closing.is_set(), patience)
+            if self._closing.is_set():
+                raise self._shut()
+            if self._free == 0:
+                text = f"All connections to the mail server {self._server} were busy until the attempt's time ran out."
+                raise NotSent(ErrorCode.TEMPORARY, text)
+            self._free -= 1
         try:
             yield
         finally:
-            self._free.release()
+            with self._turns:
+                self._free += 1
+                self._turns.notify()
+
+    def _shut(self) -> Deferred:
+        return Deferred(None, "This sender is shutting down.")
 
     def _connect(self, deadline: Deadline) -> SmtpConnection:
         connection = SmtpConnection(self._server, deadline.brought_forward(self._data_margin))

@@ -9,28 +9,25 @@ from typing import Any
 import pytest
 
 from shared.delivery import (
-    DELETE,
-    Decision,
-    Delivery,
-    Known,
-    Lease,
-    Reason,
-    Result,
-    State,
+    concluded,
     message_id_stem,
+    on_dead_letter,
     on_event,
     on_message,
+    on_reconcile,
+    on_release,
     on_result,
 )
 from shared.errors import ErrorCode
 from shared.policy import LeaseExpiryPolicy, Policy, Ttl, TtlUnit
+from shared.states import DELETE, Decision, Delivery, Known, Lease, Reason, Result, State
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=30)
 PAST = NOW - timedelta(seconds=30)
 LEASE = timedelta(seconds=60)
 POLICY = Policy(LEASE)
-RETRYING = Policy(LEASE, LeaseExpiryPolicy.RETRY)
+RETRYING = Policy(LEASE, max_attempts=2, lease_expiry=LeaseExpiryPolicy.RETRY)
 
 NEW = Known()
 UNKNOWN_STATE = Known(Delivery(None))
@@ -160,7 +157,13 @@ class TestOnMessage:
             "delivery.errorCode": DELETE,
             "delivery.warnings": DELETE,
             "delivery.nextAttemptTime": DELETE,
+            "delivery.republishTime": DELETE,
         }
+
+    def test_attempts_end_even_under_the_retry_policy(self) -> None:
+        """A mail that kills its sender each time must not do so for ever."""
+        last = known(State.PROCESSING, attempts=2, lease_expire_time=PAST)
+        assert on_message(last, NOW, RETRYING).reason is Reason.LEASE_EXPIRED
 
     def test_a_claim_keeps_the_start_time(self) -> None:
         decision = on_message(known(State.PENDING, start_time=PAST), NOW, POLICY)
@@ -183,7 +186,7 @@ class TestOnMessage:
 
 class TestOnResult:
     MINE = Lease(1, SOON)
-    SENT = Result(State.SUCCESS, info={"accepted": ["a@b.c"]})
+    SENT = concluded(Result(State.SUCCESS, info={"accepted": ["a@b.c"]}), 1, NOW, POLICY, jitter=0.5)
     GUESS = known(State.ERROR, attempts=1, error_code=ErrorCode.LEASE_EXPIRED, end_time=PAST)
 
     @pytest.mark.parametrize(
@@ -227,27 +230,176 @@ class TestOnResult:
         assert decision.reason is Reason.REQUEUED
         assert decision.write == {"delivery.endTime": NOW, "delivery.leaseExpireTime": None}
 
+    def test_a_planned_retry_whose_answer_was_lost_is_recognised(self) -> None:
+        later = concluded(FAILED, 1, NOW, PATIENT, jitter=0.5)
+        written = known(State.RETRY, attempts=1, next_attempt_time=later["delivery.nextAttemptTime"])
+        assert on_result(written, self.MINE, later, NOW) == Decision(Reason.FINISHED)
+
+
+PATIENT = Policy(LEASE, max_attempts=3)
+FAILED = Result(State.ERROR, error="Later.", error_code=ErrorCode.TEMPORARY, unsettled=True)
+
+
+class TestConcluded:
     def test_success_has_the_extensions_fields(self) -> None:
-        assert on_result(HELD, self.MINE, self.SENT, NOW).write == {
+        assert concluded(Result(State.SUCCESS, info={"accepted": ["a@b.c"]}), 1, NOW, POLICY, jitter=0.5) == {
             "delivery.state": "SUCCESS",
             "delivery.endTime": NOW,
             "delivery.error": None,
             "delivery.errorCode": DELETE,
             "delivery.leaseExpireTime": None,
             "delivery.warnings": DELETE,
+            "delivery.resumes": DELETE,
             "delivery.info": {"accepted": ["a@b.c"]},
         }
 
     def test_an_error_has_a_text_and_a_code_and_leaves_info_alone(self) -> None:
         failed = Result(State.ERROR, error="No.", error_code=ErrorCode.REJECTED, warnings=("Not sent: x.",))
-        assert on_result(HELD, self.MINE, failed, NOW).write == {
+        assert concluded(failed, 1, NOW, POLICY, jitter=0.5) == {
             "delivery.state": "ERROR",
             "delivery.endTime": NOW,
             "delivery.error": "No.",
             "delivery.errorCode": "rejected",
             "delivery.leaseExpireTime": None,
             "delivery.warnings": ["Not sent: x."],
+            "delivery.resumes": DELETE,
         }
+
+    @pytest.mark.parametrize(
+        ("result", "attempt", "policy", "state"),
+        [
+            pytest.param(FAILED, 1, POLICY, State.ERROR, id="by-default-nothing-is-tried-again"),
+            pytest.param(FAILED, 1, PATIENT, State.RETRY, id="attempts-are-left"),
+            pytest.param(FAILED, 3, PATIENT, State.ERROR, id="none-are-left"),
+            pytest.param(replace(FAILED, unsettled=False), 1, PATIENT, State.ERROR, id="failed-for-good"),
+            pytest.param(
+                replace(FAILED, error_code=ErrorCode.UNKNOWN), 1, PATIENT, State.ERROR, id="unknown-at-most-once"
+            ),
+            pytest.param(
+                replace(FAILED, error_code=ErrorCode.UNKNOWN), 1, RETRYING, State.RETRY, id="unknown-at-least-once"
+            ),
+            pytest.param(
+                Result(State.SUCCESS, info={}, unsettled=True, progress={}), 1, PATIENT, State.RETRY, id="some-pending"
+            ),
+            pytest.param(
+                Result(State.SUCCESS, info={}, unsettled=True, progress={}), 3, PATIENT, State.SUCCESS, id="given-up"
+            ),
+        ],
+    )
+    def test_another_attempt_follows_where_it_may_help(
+        self, result: Result, attempt: int, policy: Policy, state: State
+    ) -> None:
+        changes = concluded(result, attempt, NOW, policy, jitter=0.5)
+        assert changes["delivery.state"] is state
+        assert ("delivery.nextAttemptTime" in changes) == (state is State.RETRY)
+        assert ("delivery.endTime" in changes) == (state is not State.RETRY), "the Message-ID depends on it"
+
+    def test_a_planned_retry_says_when_and_carries_what_is_settled(self) -> None:
+        info = {"accepted": ["a@b.c"], "pending": ["d@e.f"]}
+        changes = concluded(replace(FAILED, progress=info), 2, NOW, PATIENT, jitter=0.5)
+        assert changes["delivery.nextAttemptTime"] == NOW + timedelta(seconds=30)
+        assert (changes["delivery.info"], changes["delivery.resumes"]) == (info, True)
+
+
+class TestOnRelease:
+    MINE = Lease(1, SOON)
+
+    def test_an_attempt_not_begun_does_not_count(self) -> None:
+        decision = on_release(HELD, self.MINE)
+        assert decision.reason is Reason.RELEASED
+        assert decision.write == {
+            "delivery.state": "PENDING",
+            "delivery.attempts": 0,
+            "delivery.leaseExpireTime": None,
+            "delivery.nextAttemptTime": DELETE,
+        }
+
+    def test_it_may_say_when_to_try_again(self) -> None:
+        decision = on_release(HELD, self.MINE, next_attempt=SOON)
+        assert decision.write is not None
+        assert decision.write["delivery.nextAttemptTime"] == SOON
+
+    def test_a_users_wish_stands(self) -> None:
+        requeued = known(State.RETRY, attempts=1, lease_expire_time=SOON)
+        decision = on_release(requeued, self.MINE)
+        assert decision.write == {"delivery.attempts": 0, "delivery.leaseExpireTime": None}
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            pytest.param(None, id="deleted"),
+            pytest.param(NEW, id="delivery-removed"),
+            pytest.param(known(State.PROCESSING, attempts=2, lease_expire_time=SOON), id="newer-attempt"),
+            pytest.param(ERROR, id="concluded"),
+        ],
+    )
+    def test_what_is_not_ours_is_left_alone(self, document: Known | None) -> None:
+        assert on_release(document, self.MINE) == Decision(Reason.OUTDATED)
+
+
+class TestOnReconcile:
+    LONG_AGO = NOW - POLICY.stranded_after
+    OVERDUE = known(State.PENDING, next_attempt_time=PAST)
+
+    @pytest.mark.parametrize(
+        ("document", "updated", "policy", "reason", "publishes", "writes"),
+        [
+            pytest.param(EXPIRED, PAST, POLICY, Reason.LEASE_EXPIRED, False, True, id="lease-expired"),
+            pytest.param(EXPIRED, PAST, RETRYING, Reason.LEASE_EXPIRED, True, False, id="lease-expired-policy-retry"),
+            pytest.param(HELD, LONG_AGO, POLICY, Reason.PROCESSING, False, False, id="in-work"),
+            pytest.param(SCHEDULED, LONG_AGO, POLICY, Reason.NOT_DUE, False, False, id="due-later"),
+            pytest.param(replace(PENDING, send_at=SOON), LONG_AGO, POLICY, Reason.NOT_DUE, False, False, id="sendAt"),
+            pytest.param(OVERDUE, PAST, POLICY, Reason.DUE, True, True, id="due"),
+            pytest.param(
+                known(State.RETRY, next_attempt_time=PAST, republish_time=PAST),
+                NOW,
+                POLICY,
+                Reason.STILL_QUEUED,
+                False,
+                False,
+                id="due-and-published",
+            ),
+            pytest.param(
+                known(State.RETRY, next_attempt_time=LONG_AGO, republish_time=LONG_AGO),
+                LONG_AGO,
+                POLICY,
+                Reason.STRANDED,
+                True,
+                True,
+                id="due-and-published-long-ago",
+            ),
+            pytest.param(PENDING, PAST, POLICY, Reason.STILL_QUEUED, False, False, id="just-queued"),
+            pytest.param(PENDING, LONG_AGO, POLICY, Reason.STRANDED, True, True, id="pending-for-long"),
+            pytest.param(RETRY, LONG_AGO, POLICY, Reason.STRANDED, True, True, id="retry-for-long"),
+            pytest.param(SUCCESS, LONG_AGO, POLICY, Reason.FINAL_STATE, False, False, id="ended-meanwhile"),
+            pytest.param(NEW, LONG_AGO, POLICY, Reason.FINAL_STATE, False, False, id="not-queued"),
+        ],
+    )
+    def test_row(
+        self, document: Known, updated: datetime, policy: Policy, reason: Reason, publishes: bool, writes: bool
+    ) -> None:
+        decision = on_reconcile(document, updated, NOW, policy)
+        assert (decision.reason, decision.publish, decision.write is not None) == (reason, publishes, writes)
+
+
+class TestOnDeadLetter:
+    @pytest.mark.parametrize(
+        ("document", "reason", "writes"),
+        [
+            pytest.param(None, Reason.DELETED, None, id="deleted"),
+            pytest.param(HELD, Reason.PROCESSING, None, id="its-holder-will-end-it"),
+            pytest.param(EXPIRED, Reason.LEASE_EXPIRED, State.ERROR, id="its-holder-vanished"),
+            pytest.param(SCHEDULED, Reason.NOT_DUE, None, id="another-message-will-come"),
+            pytest.param(NEW, Reason.DEAD_LETTER, State.ERROR, id="never-claimed"),
+            pytest.param(PENDING, Reason.DEAD_LETTER, State.ERROR, id="pending"),
+            pytest.param(RETRY, Reason.DEAD_LETTER, State.ERROR, id="retry"),
+            pytest.param(SUCCESS, Reason.FINAL_STATE, None, id="sent"),
+            pytest.param(UNKNOWN_STATE, Reason.FINAL_STATE, None, id="unknown-state"),
+        ],
+    )
+    def test_row(self, document: Known | None, reason: Reason, writes: State | None) -> None:
+        decision = on_dead_letter(document, NOW, "Given up.", POLICY)
+        assert (decision.reason, written_state(decision)) == (reason, writes)
 
 
 class TestMessageId:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
+from typing import Any, ClassVar
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from dispatcher.app import create_app
+from dispatcher.app import Handlers, create_app
+from dispatcher.dead_letters import DeadLetters
 from dispatcher.events import EVENT_TYPE
 from dispatcher.handler import Dispatcher
+from dispatcher.lifecycle import Lifecycle
+from dispatcher.reconciler import Reconciler
 from shared.database import Snapshot
 from shared.policy import Policy
 from shared.store import MailStore
@@ -32,10 +38,22 @@ def topic() -> MemoryPublisher:
 
 
 @pytest.fixture
-def client(database: MemoryDatabase, topic: MemoryPublisher) -> FlaskClient:
+def lifecycle_topic() -> MemoryPublisher:
+    return MemoryPublisher()
+
+
+@pytest.fixture
+def client(database: MemoryDatabase, topic: MemoryPublisher, lifecycle_topic: MemoryPublisher) -> FlaskClient:
     policy = Policy(LEASE)
     store = MailStore(database, policy, sleep=lambda seconds: None)
-    return create_app(Dispatcher(store, topic, policy, Clock()), "mail", verifier=None).test_client()
+    clock = Clock()
+    handlers = Handlers(
+        Dispatcher(store, topic, policy, clock),
+        Reconciler(store, database, topic, policy, "mail", clock),
+        DeadLetters(store, policy, "mail", clock),
+        Lifecycle(lifecycle_topic),
+    )
+    return create_app(handlers, "mail", verifier=None).test_client()
 
 
 def post(client: FlaskClient, data: bytes, event_type: str = EVENT_TYPE) -> TestResponse:
@@ -100,7 +118,7 @@ def test_a_malformed_event_is_the_callers_fault_and_one_log_line(
 
 
 def test_a_body_beyond_any_event_is_refused(client: FlaskClient) -> None:
-    assert post(client, b"x" * 5_000_000).status_code == 413
+    assert post(client, b"x" * 20_000_000).status_code == 413
 
 
 def test_it_says_that_it_is_healthy(client: FlaskClient) -> None:
@@ -117,3 +135,73 @@ def test_a_bug_is_a_500_so_that_the_event_comes_again(
     response = post(client, body(None, MAIL))
     assert (response.status_code, response.text) == (500, "Internal error.\n")
     assert caplog.records[-1].message == "unforeseen error"
+
+
+def test_reconcile_answers_with_a_summary(client: FlaskClient) -> None:
+    assert client.post("/reconcile").json == {"complete": True}
+
+
+class TestDeadLetters:
+    GIVEN_UP: ClassVar = {"CloudPubSubDeadLetterSourceDeliveryCount": "5"}
+
+    def push(self, client: FlaskClient, data: Any, attributes: dict[str, str]) -> str:
+        encoded = base64.b64encode(json.dumps(data).encode()).decode()
+        pushed = {"message": {"data": encoded, "attributes": attributes, "messageId": "7"}}
+        return client.post("/dead-letters", json=pushed).text
+
+    def test_a_message_given_up_by_pubsub_is_an_error_on_its_document(
+        self, client: FlaskClient, database: MemoryDatabase
+    ) -> None:
+        database.put("mail/a", MAIL)
+        assert self.push(client, {"document": "mail/a"}, self.GIVEN_UP) == "dead-letter\n"
+        delivery = database.documents["mail/a"].fields["delivery"]
+        assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
+        assert delivery["error"] == "Pub/Sub gave the message up after 5 deliveries."
+
+    def test_one_that_the_sender_refused_touches_no_document(
+        self, client: FlaskClient, database: MemoryDatabase
+    ) -> None:
+        """Of an `id-conflict`, the document belongs to another mail."""
+        database.put("mail/a", MAIL)
+        assert self.push(client, {"document": "mail/a"}, {"reason": "id-conflict"}) == "refused\n"
+        assert "delivery" not in database.documents["mail/a"].fields
+
+    def test_one_that_names_no_document_of_ours_is_let_go(self, client: FlaskClient) -> None:
+        assert self.push(client, {"document": "users/a"}, self.GIVEN_UP) == "refused\n"
+
+
+class TestLifecycle:
+    @pytest.mark.parametrize(
+        ("old", "new", "expected"),
+        [
+            pytest.param(None, {}, ["onStart"], id="written"),
+            pytest.param({}, {"state": "PENDING"}, ["onPending"], id="queued"),
+            pytest.param({"state": "PENDING"}, {"state": "PROCESSING"}, ["onProcessing"], id="claimed"),
+            pytest.param(None, {"state": "PROCESSING"}, ["onStart", "onProcessing"], id="published-inline"),
+            pytest.param({"state": "PROCESSING"}, {"state": "SUCCESS"}, ["onSuccess", "onComplete"], id="sent"),
+            pytest.param({"state": "PROCESSING"}, {"state": "ERROR"}, ["onError", "onComplete"], id="failed"),
+            pytest.param({"state": "ERROR"}, {"state": "RETRY"}, ["onRetry"], id="retried"),
+            pytest.param({"state": "SUCCESS"}, {"state": "SUCCESS"}, [], id="edited"),
+            pytest.param({"state": "SUCCESS"}, None, [], id="deleted"),
+        ],
+    )
+    def test_row(
+        self,
+        client: FlaskClient,
+        lifecycle_topic: MemoryPublisher,
+        old: dict[str, str] | None,
+        new: dict[str, str] | None,
+        expected: list[str],
+    ) -> None:
+        before, after = ({**MAIL, **({"delivery": d} if d else {})} if d is not None else None for d in (old, new))
+        client.post("/", data=body(before, after), headers={"ce-type": EVENT_TYPE, "ce-id": "e1"})
+        types = [attributes["ce-type"].rpartition(".")[2] for _, attributes in lifecycle_topic.published]
+        assert types == expected
+
+    def test_a_repeated_event_announces_the_same_ids(
+        self, client: FlaskClient, lifecycle_topic: MemoryPublisher
+    ) -> None:
+        for _ in range(2):
+            client.post("/", data=body(None, MAIL), headers={"ce-type": EVENT_TYPE, "ce-id": "e1"})
+        assert [attributes["ce-id"] for _, attributes in lifecycle_topic.published] == ["e1/onStart"] * 2
+        assert all(b"a@b.c" not in data for data, _ in lifecycle_topic.published)

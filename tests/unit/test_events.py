@@ -11,8 +11,8 @@ from google.events.cloud.firestore_v1 import DocumentEventData
 
 from dispatcher.events import EVENT_TYPE, parse
 from shared.database import Version
-from shared.delivery import Delivery, Known, State
 from shared.errors import InvalidEvent
+from shared.states import Delivery, Known, State
 from shared.values import encode_fields
 
 ROOT = "projects/p/databases/(default)/documents"

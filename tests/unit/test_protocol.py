@@ -18,9 +18,9 @@ from dispatcher.events import DocumentChange
 from dispatcher.handler import Dispatcher
 from shared import message
 from shared.database import Snapshot, Version
-from shared.delivery import FINAL, Known, Lease, Reason, Result, State
 from shared.errors import ErrorCode
 from shared.policy import Policy
+from shared.states import FINAL, Known, Lease, Reason, Result, State
 from shared.store import Claim, MailStore
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 
@@ -184,7 +184,7 @@ class Protocol(RuleBasedStateMachine):
         sent = bool(attempt.accepted)
         result = Result(State.SUCCESS, info={}) if sent else Result(State.ERROR, None, "No.", ErrorCode.REJECTED)
         newest = self.newest_claim
-        reason = self.store.finish(attempt.claim, result, self.clock.now)
+        reason = self.store.finish(attempt.claim, result, self.clock.now, 0.5)
         if reason in (Reason.FINISHED, Reason.LATE_RESULT):
             assert attempt.claim.lease == newest, "a result landed on another attempt"
 

@@ -17,13 +17,14 @@ from sender.handler import Sender
 from sender.transport.envelope import Deadline, Envelope, Receipt
 from shared.addresses import Address
 from shared.database import Unwritable, Version
-from shared.delivery import Changes
-from shared.errors import ErrorCode, NotSent, OutcomeUnknown
+from shared.errors import Deferred, ErrorCode, NotSent, OutcomeUnknown
 from shared.policy import Policy
+from shared.states import Changes
 from shared.store import MailStore
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 
 LEASE = timedelta(seconds=60)
+POLICY = Policy(LEASE)
 MAIL = {"to": ["a@b.c", "d@e.f"], "message": {"subject": "Hello", "text": "there"}}
 
 
@@ -33,15 +34,17 @@ class MemoryTransport:
     def __init__(self) -> None:
         self.sent: list[tuple[Envelope, bytes]] = []
         self.refuse: set[str] = set()
+        self.defer: set[str] = set()
         self.fail: Exception | None = None
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
         if self.fail:
             raise self.fail
         self.sent.append((envelope, data))
-        accepted = tuple(a for a in envelope.recipients if a not in self.refuse)
+        accepted = tuple(a for a in envelope.recipients if a not in self.refuse | self.defer)
         rejected = tuple(a for a in envelope.recipients if a in self.refuse)
-        return Receipt(accepted, rejected, (), "250 2.0.0 Ok: queued as 1")
+        pending = tuple(a for a in envelope.recipients if a in self.defer)
+        return Receipt(accepted, rejected, pending, "250 2.0.0 Ok: queued as 1")
 
     def close(self) -> None:
         """Nothing is open."""
@@ -50,19 +53,20 @@ class MemoryTransport:
 class World:
     """A sender and what is around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy = POLICY) -> None:
         self.clock, self.database = Clock(), MemoryDatabase()
         self.transport, self.dead_letters = MemoryTransport(), MemoryPublisher()
-        sender = Sender(
-            MailStore(self.database, Policy(LEASE), sleep=lambda seconds: None),
+        self.sender = Sender(
+            MailStore(self.database, policy, sleep=lambda seconds: None),
             self.transport,
             self.dead_letters,
             collection="mail",
             defaults=Defaults(Address("Shop", "shop@example.com"), ()),
             attempt_seconds=50,
             clock=self.clock,
+            jitter=lambda: 0.5,
         )
-        self.client: FlaskClient = create_app(sender, verifier=None).test_client()
+        self.client: FlaskClient = create_app(self.sender, verifier=None).test_client()
 
     def push(self, data: Any, **attributes: str) -> TestResponse:
         raw = data if isinstance(data, bytes) else json.dumps(data).encode()
@@ -223,6 +227,77 @@ def test_a_result_too_long_for_the_document_is_written_without_its_details(world
     world.database.update = nearly_full  # type: ignore[method-assign]
     assert world.push(BY_REFERENCE).status_code == 200
     assert world.delivery()["state"] == "SUCCESS"
+
+
+class TestRetries:
+    @pytest.fixture
+    def world(self) -> World:
+        world = World(Policy(LEASE, max_attempts=3))
+        world.database.put("mail/a", dict(MAIL))
+        return world
+
+    def test_a_failure_that_may_pass_is_tried_again_later(self, world: World) -> None:
+        world.transport.fail = NotSent(ErrorCode.CONNECTION, "Nobody there.")
+        assert world.push(BY_REFERENCE).status_code == 200, "planned waiting burns no delivery"
+        delivery = world.delivery()
+        assert (delivery["state"], delivery["error"]) == ("RETRY", "Nobody there.")
+        assert delivery["nextAttemptTime"] == world.clock.now + timedelta(seconds=15)
+        assert world.push(BY_REFERENCE).text == "not-due\n"
+        world.clock.advance(timedelta(seconds=15))
+        world.transport.fail = None
+        world.push(BY_REFERENCE)
+        assert (world.delivery()["state"], world.delivery()["attempts"]) == ("SUCCESS", 2)
+        assert "nextAttemptTime" not in world.delivery()
+
+    def test_attempts_end(self, world: World) -> None:
+        world.transport.fail = NotSent(ErrorCode.CONNECTION, "Nobody there.")
+        for _ in range(3):
+            world.push(BY_REFERENCE)
+            world.clock.advance(timedelta(hours=1))
+        assert (world.delivery()["state"], world.delivery()["attempts"]) == ("ERROR", 3)
+
+    def test_recipients_left_pending_are_tried_alone_under_the_same_message_id(self, world: World) -> None:
+        world.transport.defer = {"d@e.f"}
+        world.push(BY_REFERENCE)
+        assert (world.delivery()["state"], world.delivery()["info"]["pending"]) == ("RETRY", ["d@e.f"])
+        world.transport.defer = set()
+        world.clock.advance(timedelta(hours=1))
+        world.push(BY_REFERENCE)
+        (first, bytes_of_first), (second, bytes_of_second) = world.transport.sent
+        assert (first.recipients, second.recipients) == (("a@b.c", "d@e.f"), ("d@e.f",))
+        assert message_id(bytes_of_first) == message_id(bytes_of_second)
+        delivery = world.delivery()
+        assert (delivery["state"], delivery["info"]["accepted"]) == ("SUCCESS", ["a@b.c", "d@e.f"])
+        assert "resumes" not in delivery
+
+    def test_a_users_retry_goes_to_all_again(self, world: World) -> None:
+        world.push(BY_REFERENCE)
+        world.database.edit("mail/a", {"delivery.state": "RETRY"})
+        world.push(BY_REFERENCE)
+        (first, bytes_of_first), (second, bytes_of_second) = world.transport.sent
+        assert first.recipients == second.recipients
+        assert message_id(bytes_of_first) != message_id(bytes_of_second)
+
+
+class TestPlannedWaiting:
+    def test_a_mail_that_must_wait_is_scheduled_and_its_attempt_does_not_count(self, world: World) -> None:
+        world.transport.fail = Deferred(20.0, "The rate is used up.")
+        response = world.push(BY_REFERENCE)
+        assert (response.status_code, response.text) == (200, "deferred\n")
+        delivery = world.delivery()
+        assert (delivery["state"], delivery["attempts"], delivery["leaseExpireTime"]) == ("PENDING", 0, None)
+        assert delivery["nextAttemptTime"] == world.clock.now + timedelta(seconds=20)
+
+    def test_a_sender_that_shuts_down_gives_back_what_has_not_reached_the_server(self, world: World) -> None:
+        world.sender.drain()
+        response = world.push(BY_REFERENCE)
+        assert (response.status_code, response.text) == (409, "released\n")
+        assert (world.delivery()["state"], world.delivery()["attempts"]) == ("PENDING", 0)
+        assert not world.transport.sent
+
+
+def message_id(data: bytes) -> bytes:
+    return next(line for line in data.split(b"\r\n") if line.startswith(b"Message-ID:"))
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from shared.database import Stale
-from shared.delivery import Decision, Lease, Reason, Result, State
 from shared.errors import ErrorCode, InvalidMessage, Unavailable
 from shared.policy import Policy
+from shared.states import Decision, Lease, Reason, Result, State
 from shared.store import Claim, MailStore
 from tests.fakes import Clock, MemoryDatabase
 
@@ -74,7 +74,7 @@ def test_a_claim_whose_answer_is_lost_is_still_ours(
     database.lose_answers = lost
     held = claim(store, clock)
     assert held.lease.attempt == 1
-    assert store.finish(held, SENT, clock.now) is Reason.FINISHED
+    assert store.finish(held, SENT, clock.now, 0.5) is Reason.FINISHED
 
 
 def test_a_result_whose_answer_is_lost_is_written_once(
@@ -84,7 +84,7 @@ def test_a_result_whose_answer_is_lost_is_written_once(
     database.lose_answers = 1
     writes: list[str] = []
     database.on_write = lambda path, old, new: writes.append(path)
-    assert store.finish(held, SENT, clock.now) is Reason.FINISHED
+    assert store.finish(held, SENT, clock.now, 0.5) is Reason.FINISHED
     assert writes == ["mail/a"]
 
 
@@ -93,7 +93,7 @@ def test_an_edit_while_sending_does_not_hinder_the_result(
 ) -> None:
     held = claim(store, clock)
     database.edit("mail/a", {"note": "seen"})
-    assert store.finish(held, SENT, clock.now) is Reason.FINISHED
+    assert store.finish(held, SENT, clock.now, 0.5) is Reason.FINISHED
     assert delivery(database)["state"] == "SUCCESS"
     assert database.documents["mail/a"].fields["note"] == "seen"
 
@@ -104,7 +104,7 @@ def test_a_retry_that_a_user_sets_while_sending_is_honoured(
     held = claim(store, clock)
     database.edit("mail/a", {"delivery.state": "RETRY"})
     assert store.claim("mail/a", clock.now) == Decision(Reason.LEASE_HELD, acknowledge=False)
-    assert store.finish(held, SENT, clock.now) is Reason.REQUEUED
+    assert store.finish(held, SENT, clock.now, 0.5) is Reason.REQUEUED
     again = claim(store, clock)
     assert again.lease.attempt == 2
     assert again.message_id_stem != held.message_id_stem
@@ -115,7 +115,7 @@ def test_a_late_result_replaces_the_guess(store: MailStore, database: MemoryData
     clock.advance(LEASE)
     assert store.claim("mail/a", clock.now) != held
     assert delivery(database)["errorCode"] == "lease-expired"
-    assert store.finish(held, SENT, clock.now) is Reason.LATE_RESULT
+    assert store.finish(held, SENT, clock.now, 0.5) is Reason.LATE_RESULT
     assert (delivery(database)["state"], delivery(database)["error"]) == ("SUCCESS", None)
     assert "errorCode" not in delivery(database)
 
@@ -126,15 +126,15 @@ def test_a_late_result_never_lands_on_a_newer_attempt(store: MailStore, database
     store.claim("mail/a", clock.now)
     database.edit("mail/a", {"delivery.state": "RETRY"})
     newer = claim(store, clock)
-    assert store.finish(held, SENT, clock.now) is Reason.OUTDATED
-    assert store.finish(newer, REFUSED, clock.now) is Reason.FINISHED
+    assert store.finish(held, SENT, clock.now, 0.5) is Reason.OUTDATED
+    assert store.finish(newer, REFUSED, clock.now, 0.5) is Reason.FINISHED
     assert delivery(database)["error"] == "No."
 
 
 def test_a_deleted_document_stays_deleted(store: MailStore, database: MemoryDatabase, clock: Clock) -> None:
     held = claim(store, clock)
     database.put("mail/a", None)
-    assert store.finish(held, SENT, clock.now) is Reason.DELETED
+    assert store.finish(held, SENT, clock.now, 0.5) is Reason.DELETED
     assert store.claim("mail/a", clock.now) == Decision(Reason.DELETED)
 
 
@@ -152,12 +152,12 @@ class TestInline:
         held = store.claim("mail/new", clock.now, MAIL)
         assert isinstance(held, Claim)
         assert database.documents["mail/new"].fields["to"] == "a@b.c"
-        assert store.finish(held, SENT, clock.now) is Reason.FINISHED
+        assert store.finish(held, SENT, clock.now, 0.5) is Reason.FINISHED
 
     def test_the_same_mail_again_is_sent_once(self, store: MailStore, clock: Clock) -> None:
         held = store.claim("mail/new", clock.now, MAIL)
         assert isinstance(held, Claim)
-        store.finish(held, SENT, clock.now)
+        store.finish(held, SENT, clock.now, 0.5)
         assert store.claim("mail/new", clock.now, MAIL) == Decision(Reason.FINAL_STATE)
 
     def test_another_mail_under_the_same_id_is_refused(self, store: MailStore, clock: Clock) -> None:
@@ -185,7 +185,7 @@ def test_patience_ends(database: MemoryDatabase, clock: Clock) -> None:
     held = claim(store, clock)
     database.lose_answers = 1000
     with pytest.raises(Unavailable):
-        store.finish(held, SENT, clock.now)
+        store.finish(held, SENT, clock.now, 0.5)
 
 
 def test_the_fake_refuses_a_stale_write(database: MemoryDatabase) -> None:

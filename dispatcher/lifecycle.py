@@ -1,0 +1,70 @@
+"""Lifecycle events for other systems: CloudEvents about what a document's change means, on a topic of their own.
+
+Types are Trigger Email's (`firebase.extensions.firestore-send-email.v1.on…`). They follow from Firestore's own events:
+so each is published after the commit, at least once, and a repetition has the same id.
+https://extensions.dev/extensions/firebase/firestore-send-email
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from dispatcher.events import DocumentChange
+from shared.pubsub import Publisher
+from shared.states import FINAL, Known, State
+
+PREFIX = "firebase.extensions.firestore-send-email.v1"
+
+_NAMES = {
+    State.PENDING: "onPending",
+    State.RETRY: "onRetry",
+    State.PROCESSING: "onProcessing",
+    State.SUCCESS: "onSuccess",
+    State.ERROR: "onError",
+}
+
+
+def names(old: Known | None, new: Known | None) -> list[str]:
+    """The names of what has happened, in order: none for an edit that left the state as it was."""
+    before, after = _state(old), _state(new)
+    if new is None or before is after:
+        return ["onStart"] if new is not None and old is None else []
+    started = ["onStart"] if old is None else []
+    reached = [_NAMES[after]] if after else []
+    return started + reached + (["onComplete"] if after in FINAL else [])
+
+
+class Lifecycle:
+    """Announces changes on a topic."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    def announce(self, change: DocumentChange, header: Callable[[str], str | None]) -> None:
+        """Publish an event, in CloudEvents' binary mode for Pub/Sub, for each thing that has happened.
+
+        `header` gives those of the Firestore event that told of it. Raises `Unavailable`.
+        """
+        delivery = change.new.delivery if change.new else None
+        data = {
+            "document": change.path,
+            "state": delivery.state if delivery else None,
+            "attempts": delivery.attempts if delivery else 0,
+            "errorCode": delivery.error_code if delivery else None,
+        }
+        for name in names(change.old, change.new):
+            attributes = {
+                "ce-specversion": "1.0",
+                "ce-id": f"{header('ce-id')}/{name}",
+                "ce-type": f"{PREFIX}.{name}",
+                "ce-source": header("ce-source") or "",
+                "ce-subject": change.path,
+                "ce-time": header("ce-time") or "",
+                "content-type": "application/json",
+            }
+            self._publisher.publish(json.dumps(data).encode(), attributes)
+
+
+def _state(known: Known | None) -> State | None:
+    return known.delivery.state if known and known.delivery else None

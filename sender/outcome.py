@@ -1,0 +1,109 @@
+"""From what a mail server said to what the document will say: pure, one attempt after another.
+
+When a mail is tried again by itself, recipients whose fate is settled are left out, and what is known of them is
+carried along in `delivery.info`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sender.compose import Mail
+from sender.transport.envelope import Receipt
+from shared.errors import DeliveryFailed, ErrorCode, NotSent
+from shared.states import Result, State
+
+#: Failures that time may mend. Not among them are refusals for good (5xx), a login that is refused, and the document's
+#: own faults; whether a mail whose outcome is unknown may be sent again is policy's to say.
+PASSING = frozenset({ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPORARY, ErrorCode.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What earlier attempts at the same mail have settled; `pending` are the recipients that are left."""
+
+    accepted: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    response: str | None = None
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Earlier | None:
+        """Read a claimed document; None where the attempt is for all of its recipients."""
+        match fields.get("delivery"):
+            case {
+                "resumes": True,
+                "info": {
+                    "accepted": list(accepted),
+                    "rejected": list(rejected),
+                    "pending": [_, *_] as pending,
+                    "response": str() | None as response,
+                },
+            }:
+                return cls(tuple(accepted), tuple(rejected), tuple(pending), response)
+        return None
+
+
+def sent(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> Result:
+    """The result of an attempt in which the server took the mail for someone."""
+    before = earlier or Earlier()
+    info = _info(
+        mail,
+        accepted=before.accepted + receipt.accepted,
+        rejected=before.rejected + receipt.rejected,
+        pending=receipt.pending,
+        response=receipt.response,
+    )
+    return Result(State.SUCCESS, info=info, warnings=mail.warnings, unsettled=bool(receipt.pending), progress=info)
+
+
+def failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
+    """The result of an attempt in which nobody got the mail, or (unknown) nobody can say.
+
+    `mail` is None where it could not even be composed. If an earlier attempt reached someone, the whole is a success.
+    """
+    may_pass = failure.code in PASSING
+    refused = failure.rejected if isinstance(failure, NotSent) else ()
+    if mail is None or not (earlier or refused):
+        return _error(failure, mail, unsettled=may_pass)
+    before = earlier or Earlier()
+    left = tuple(recipient for recipient in mail.envelope.recipients if recipient not in refused)
+    info = _info(mail, before.accepted, before.rejected + refused, left, before.response)
+    if before.accepted:
+        return Result(
+            State.SUCCESS, info=info, warnings=mail.warnings, unsettled=may_pass and bool(left), progress=info
+        )
+    return _error(failure, mail, unsettled=may_pass, progress=info)
+
+
+def _error(
+    failure: DeliveryFailed, mail: Mail | None, unsettled: bool, progress: Mapping[str, Any] | None = None
+) -> Result:
+    return Result(
+        State.ERROR,
+        error=str(failure),
+        error_code=failure.code,
+        warnings=mail.warnings if mail else (),
+        unsettled=unsettled,
+        progress=progress,
+    )
+
+
+def _info(
+    mail: Mail,
+    accepted: tuple[str, ...],
+    rejected: tuple[str, ...],
+    pending: tuple[str, ...],
+    response: str | None,
+) -> dict[str, Any]:
+    """Trigger Email's `info`, key by key."""
+    return {
+        "messageId": mail.message_id,
+        "sendgridQueueId": None,
+        "accepted": list(accepted),
+        "rejected": list(rejected),
+        "pending": list(pending),
+        "response": response,
+    }

@@ -1,0 +1,39 @@
+"""A message as Pub/Sub delivers it, and how a push request wraps it.
+
+https://cloud.google.com/pubsub/docs/push#receive_push
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from werkzeug.exceptions import BadRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A delivered message, by push or pull."""
+
+    data: bytes
+    attributes: Mapping[str, str]
+    message_id: str
+
+
+def unwrap(body: bytes) -> Delivered:
+    """The message in a push request's body.
+
+    Raises `BadRequest` for what Pub/Sub never sends: then a caller, not a message, is at fault, and there is nothing
+    to dead-letter.
+    """
+    try:
+        match json.loads(body):
+            case {"message": {"messageId": str(message_id), **fields}}:
+                data = base64.b64decode(str(fields.get("data") or ""), validate=True)
+                attributes = fields.get("attributes")
+                return Delivered(data, attributes if isinstance(attributes, dict) else {}, message_id)
+    except (ValueError, RecursionError) as error:  # among them what base64 and Unicode complain of
+        raise BadRequest("Expected a Pub/Sub push request: JSON with a message.") from error
+    raise BadRequest("Expected a Pub/Sub push request: JSON with a message.")

@@ -1,0 +1,102 @@
+"""What the document will say, one attempt after another."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+
+from sender import outcome
+from sender.compose import Mail
+from sender.outcome import Earlier
+from sender.transport.envelope import Envelope, Receipt
+from shared.errors import DeliveryFailed, ErrorCode, NotSendable, NotSent, OutcomeUnknown
+from shared.states import State
+
+A, B, C = "a@x.y", "b@x.y", "c@x.y"
+
+
+def mail(*recipients: str) -> Mail:
+    return Mail(Envelope("shop@x.y", recipients or (A, B, C)), b"", "<id@x.y>", warnings=())
+
+
+def refused(*rejected: str) -> NotSent:
+    failure = NotSent(ErrorCode.TEMPORARY, "451 Later")
+    failure.rejected = rejected
+    return failure
+
+
+def lists(info: Any) -> tuple[list[str], list[str], list[str]]:
+    return info["accepted"], info["rejected"], info["pending"]
+
+
+class TestSent:
+    def test_to_all_is_settled(self) -> None:
+        result = outcome.sent(mail(A), Receipt((A,), (), (), "250 Ok"), None)
+        assert (result.state, result.unsettled) == (State.SUCCESS, False)
+        assert result.info is not None
+        assert list(result.info) == ["messageId", "sendgridQueueId", "accepted", "rejected", "pending", "response"]
+
+    def test_to_some_leaves_the_pending(self) -> None:
+        result = outcome.sent(mail(), Receipt((A,), (B,), (C,), "250 Ok"), None)
+        assert (result.unsettled, lists(result.progress)) == (True, ([A], [B], [C]))
+
+    def test_a_later_attempt_adds_to_what_is_settled(self) -> None:
+        earlier = Earlier((A,), (B,), (C,), "250 first")
+        result = outcome.sent(mail(C), Receipt((C,), (), (), "250 second"), earlier)
+        assert result.info is not None
+        assert (lists(result.info), result.info["response"]) == (([A, C], [B], []), "250 second")
+
+
+class TestFailed:
+    @pytest.mark.parametrize(
+        ("failure", "unsettled"),
+        [
+            pytest.param(NotSent(ErrorCode.CONNECTION, "No."), True, id="no-connection"),
+            pytest.param(NotSent(ErrorCode.THROTTLED, "No."), True, id="throttled"),
+            pytest.param(NotSent(ErrorCode.TEMPORARY, "No."), True, id="temporary"),
+            pytest.param(OutcomeUnknown("Lost."), True, id="unknown-for-policy-to-decide"),
+            pytest.param(NotSent(ErrorCode.REJECTED, "No."), False, id="rejected"),
+            pytest.param(NotSent(ErrorCode.AUTH, "No."), False, id="login-refused"),
+            pytest.param(NotSendable(ErrorCode.VALIDATION, "No."), False, id="the-documents-fault"),
+        ],
+    )
+    def test_time_mends_some_failures(self, failure: DeliveryFailed, unsettled: bool) -> None:
+        result = outcome.failed(failure, mail(), None)
+        assert (result.state, result.unsettled, result.info) == (State.ERROR, unsettled, None)
+        assert (result.error, result.error_code) == (str(failure), failure.code)
+
+    def test_recipients_refused_for_good_are_left_out_next_time(self) -> None:
+        result = outcome.failed(refused(B), mail(), None)
+        assert (result.info, lists(result.progress)) == (None, ([], [B], [A, C]))
+
+    def test_after_someone_was_reached_the_whole_is_a_success(self) -> None:
+        result = outcome.failed(NotSent(ErrorCode.CONNECTION, "No."), mail(C), Earlier((A,), (B,), (C,), "250 Ok"))
+        assert (result.state, result.unsettled, result.error) == (State.SUCCESS, True, None)
+        assert lists(result.info) == ([A], [B], [C])
+
+    def test_once_the_last_is_refused_for_good_nothing_is_left_to_try(self) -> None:
+        failure = NotSent(ErrorCode.REJECTED, "550 No")
+        failure.rejected = (C,)
+        result = outcome.failed(failure, mail(C), Earlier((A,), (), (C,), "250 Ok"))
+        assert (result.unsettled, lists(result.info)) == (False, ([A], [C], []))
+
+
+class TestEarlier:
+    INFO: ClassVar[dict[str, Any]] = {"accepted": [A], "rejected": [], "pending": [B], "response": "250 Ok"}
+
+    def test_is_read_from_a_document_that_resumes(self) -> None:
+        fields = {"delivery": {"resumes": True, "info": self.INFO}}
+        assert Earlier.of(fields) == Earlier((A,), (), (B,), "250 Ok")
+
+    @pytest.mark.parametrize(
+        "delivery",
+        [
+            pytest.param(None, id="new"),
+            pytest.param({"info": INFO}, id="a-users-retry-is-for-all"),
+            pytest.param({"resumes": True}, id="nobody-is-settled"),
+            pytest.param({"resumes": True, "info": {**INFO, "pending": []}}, id="nobody-is-pending"),
+        ],
+    )
+    def test_is_none_where_the_attempt_is_for_all(self, delivery: Any) -> None:
+        assert Earlier.of({"delivery": delivery}) is None
