@@ -1,0 +1,217 @@
+"""`python -m local`: the command line of the local stack."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from local.demo.board import Board, new_console
+from local.demo.run import play
+from local.demo.scenario import STORIES
+from local.errors import CannotStart, PartFailed
+from local.logview import LogFollower, compact
+from local.options import StackOptions, parse_setting
+from local.services import MODULES
+from local.stack import BACKENDS, Stack, write_ready_file
+
+EXIT_DIFFERENT, EXIT_CANNOT_START, EXIT_PART_FAILED = 1, 3, 4
+
+_DEFAULTS = StackOptions()
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_EXIT_CODES = """\b
+Exit codes:
+  0  up: stopped on request; demo: all ended as it should
+  1  demo: something ended otherwise, or it was stopped before the end
+  2  wrong usage
+  3  can't run here: something is not installed, or a port is taken
+  4  a part did not start, or died
+"""
+
+
+def _settings(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    try:
+        return dict(parse_setting(value) for value in values)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _ready_file(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and not path.parent.is_dir():
+        raise click.BadParameter(f"there is no directory {path.parent}.")
+    return path
+
+
+_backend = click.option(
+    "--backend",
+    type=click.Choice(list(BACKENDS)),
+    default=_DEFAULTS.backend,
+    show_default=True,
+    help="What stands in for Google Cloud.",
+)
+_set = click.option(
+    "--set",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_settings,
+    help="An environment variable for both services, such as LEASE_SECONDS=10. May be repeated.",
+)
+_port = click.IntRange(0, 65535)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
+def cli() -> None:
+    """Firepost on this machine: both services, a Firestore, a Pub/Sub, and an SMTP inbox to look at.
+
+    No cloud account is needed, and no mail leaves this machine unless --smtp-uri says so.
+    """
+
+
+@cli.command(epilog=_EXIT_CODES)
+@_backend
+@click.option("--project", default=_DEFAULTS.project, show_default=True, help="The id of the pretended project.")
+@click.option("--firestore-port", type=_port, default=0, help="Where Firestore listens (default: any free port).")
+@click.option("--pubsub-port", type=_port, default=0, help="Where Pub/Sub listens (default: any free port).")
+@click.option("--smtp-uri", help="Send to this mail server instead of the inbox: smtp://user:password@host:port.")
+@_set
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_ready_file,
+    help="When all is ready, write the addresses to this file, as one JSON object.",
+)
+@click.option("--quiet", is_flag=True, help="Don't show the services' logs.")
+def up(
+    backend: str,
+    project: str,
+    firestore_port: int,
+    pubsub_port: int,
+    smtp_uri: str | None,
+    settings: dict[str, str],
+    ready_file: Path | None,
+    quiet: bool,
+) -> None:
+    """Start everything and keep it running until Ctrl-C.
+
+    Point an application at it with FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST, which are shown.
+    """
+    options = StackOptions(backend, project, firestore_port, pubsub_port, smtp_uri, settings)
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)  # one of an earlier run would be believed
+    with _exit_codes(stopped=0):
+        click.echo("Starting …")
+        with Stack(options) as stack:
+            click.echo(_welcome(stack))
+            if ready_file is not None:
+                write_ready_file(ready_file, stack.ready)
+            with contextlib.nullcontext() if quiet else _shown_logs(stack):
+                stack.wait()
+
+
+@cli.command(epilog=_EXIT_CODES)
+@_backend
+@_set
+@click.option("--keep", is_flag=True, help="Keep everything running afterwards, until Ctrl-C.")
+def demo(backend: str, settings: dict[str, str], keep: bool) -> None:
+    """Send six mails through the whole system and watch them: sent, refused, corrected, held up."""
+    board = Board(STORIES, new_console())
+    wrong: list[str] = []
+    with _exit_codes(stopped=EXIT_DIFFERENT):
+        board.explain(backend)
+        board.say("Starting …", "dim")
+        with Stack(StackOptions(backend=backend, settings=settings)) as stack:
+            board.begin()
+            try:
+                wrong = play(stack, STORIES, board)
+            finally:
+                board.end()
+            board.conclude(stack.inbox.mails(), wrong)
+            if keep:
+                with _kept_running():
+                    click.echo(_welcome(stack))
+                    stack.wait()
+    if wrong:
+        sys.exit(EXIT_DIFFERENT)
+
+
+def _welcome(stack: Stack) -> str:
+    ready = stack.ready
+    return "\n".join(
+        (
+            click.style("Firepost is up.", fg="green", bold=True) + " Ctrl-C stops it.",
+            f"  Console     {ready['console']}",
+            f"  Inbox       {ready['inbox']}   (SMTP {ready['smtp']})",
+            f"  Dispatcher  {ready['dispatcher']}",
+            f"  Sender      {ready['sender']}",
+            f"  Project     {ready['project']}, documents in '{stack.options.setting('MAIL_COLLECTION')}', "
+            f"topic '{ready['topic']}'",
+            f"  For an application: export FIRESTORE_EMULATOR_HOST={ready['firestore']} "
+            f"PUBSUB_EMULATOR_HOST={ready['pubsub']}",
+        )
+    )
+
+
+@contextlib.contextmanager
+def _shown_logs(stack: Stack) -> Iterator[None]:
+    """Show what the services log, for as long as the block runs."""
+    logs = {name: stack.logs / f"{name}.log" for name in MODULES}
+    follower = LogFollower(logs, lambda name, line: click.echo(compact(name, line)))
+    follower.start()
+    try:
+        yield
+    finally:
+        follower.stop()
+
+
+@contextlib.contextmanager
+def _exit_codes(stopped: int) -> Iterator[None]:
+    """Turn signals (into `stopped`) and failures inside the block into the documented exit codes."""
+    _log_to_stderr()
+    for number in _STOP_SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+            signal.signal(number, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+        sys.exit(stopped)
+    except CannotStart as error:
+        click.echo(f"Can't start: {error}", err=True)
+        sys.exit(EXIT_CANNOT_START)
+    except PartFailed as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_PART_FAILED)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """The first signal begins the end; those that follow must not disturb it."""
+    for each in _STOP_SIGNALS:
+        signal.signal(each, lambda number, frame: None)
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _kept_running() -> Iterator[None]:
+    """The demo has its result: Ctrl-C only ends the looking around after it."""
+    with contextlib.suppress(KeyboardInterrupt):
+        yield
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s stack      %(message)s", "%H:%M:%S"))
+    handler.formatter.converter = time.gmtime  # type: ignore[union-attr]  # as the services' logs
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("local").setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    cli(prog_name="python -m local")

@@ -1,0 +1,58 @@
+"""What stands in for Google Cloud on a laptop: a Firestore, a Pub/Sub, and the events of document writes.
+
+Two backends offer the same: `google` (Google's own emulators) and `embedded` (in-memory servers, pure Python).
+Where they differ, Google's is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+def _nobody(failure: str) -> None:
+    """The listener of those who don't want to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """What a backend is told before it starts.
+
+    `events_url` is where CloudEvents of writes below `collection` (a collection path such as `mail`) are POSTed, at
+    least once, as Eventarc does. A port of 0 means any free one. `on_failure` is called, from any thread, with a
+    text for people when the running backend has ended without having been asked to.
+    """
+
+    project: str
+    collection: str
+    events_url: str
+    firestore_port: int = 0
+    pubsub_port: int = 0
+    on_failure: Callable[[str], None] = _nobody
+
+
+class Backend(Protocol):
+    """A running stand-in; `firestore` and `pubsub` are `host:port` for the clients' `*_EMULATOR_HOST`."""
+
+    @property
+    def firestore(self) -> str:
+        """Where the Firestore API is served (gRPC, without TLS)."""
+        ...
+
+    @property
+    def pubsub(self) -> str:
+        """Where the Pub/Sub API is served (gRPC, without TLS)."""
+        ...
+
+    def start(self) -> None:
+        """Return when both APIs answer and events of new writes will be delivered.
+
+        Raises `local.errors.CannotStart` with one sentence that says what is missing, `local.errors.PartFailed` when
+        something was started and did not come up.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End every process and thread that `start` began; safe to call twice, and after a failed start."""
+        ...

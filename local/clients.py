@@ -1,0 +1,46 @@
+"""Google's clients, pointed at the stack's own Firestore and Pub/Sub."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import grpc
+from google.cloud import firestore
+from google.pubsub_v1.services.publisher import PublisherClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber import SubscriberClient
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+
+def firestore_client(address: str, project: str) -> firestore.Client:
+    """A client of the Firestore at `host:port`.
+
+    The library only takes the address of an emulator from the environment, when the client is made.
+    """
+    with _variable("FIRESTORE_EMULATOR_HOST", address):
+        return firestore.Client(project=project)
+
+
+def publisher_client(address: str) -> PublisherClient:
+    """A client of the Pub/Sub at `host:port`: topics, and publishing without batches."""
+    return PublisherClient(transport=PublisherGrpcTransport(channel=grpc.insecure_channel(address)))
+
+
+def subscriber_client(address: str) -> SubscriberClient:
+    """A client of the Pub/Sub at `host:port`: subscriptions, and synchronous pull."""
+    return SubscriberClient(transport=SubscriberGrpcTransport(channel=grpc.insecure_channel(address)))
+
+
+@contextlib.contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

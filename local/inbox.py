@@ -1,0 +1,168 @@
+"""An SMTP server on this machine that delivers to nobody and keeps the last mails in memory to be looked at.
+
+To try failure by hand, write to a recipient whose local part begins with
+
+    refuse…   refused for good:     550 5.1.1
+    later…    refused for now:      450 4.2.1
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from asyncio import BaseTransport
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from local.ports import LOOPBACK, free_port
+
+KEPT_MAILS = 500
+MAX_MAIL_BYTES = 50 * 1024 * 1024
+
+_REFUSALS = {
+    "refuse": "550 5.1.1 No such mailbox (this inbox refuses local parts that begin with 'refuse')",
+    "later": "450 4.2.1 Mailbox busy (this inbox puts off local parts that begin with 'later')",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One accepted mail as it came: the SMTP envelope, and the message with CRLF line ends. `received` is in UTC."""
+
+    number: int
+    received: datetime
+    sender: str
+    recipients: tuple[str, ...]
+    data: bytes
+
+
+def refusal(recipient: str) -> str | None:
+    """The SMTP reply for a recipient that is to be refused, None for all others."""
+    for beginning, reply in _REFUSALS.items():
+        if recipient.lower().startswith(beginning):
+            return reply
+    return None
+
+
+class Inbox:
+    """The mails received so far, and the server that receives them, which can be stopped and started again."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._mails: deque[Mail] = deque(maxlen=KEPT_MAILS)
+        self._numbers = itertools.count(1)
+        self._change = threading.Lock()
+        self._server: _Server | None = None
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def uri(self) -> str:
+        """The value of SMTP_CONNECTION_URI that leads here."""
+        return f"smtp://{self.address}"
+
+    def start(self) -> None:
+        """Take connections, at the same port each time."""
+        self._server = _Server(self)
+        self._server.start()
+
+    def stop(self) -> None:
+        """Take no connections and cut those that are open. Safe to call twice."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def mails(self) -> list[Mail]:
+        """The kept mails, the oldest first."""
+        with self._change:
+            return list(self._mails)
+
+    def find(self, number: int) -> Mail | None:
+        """The mail with that number, if it is still kept."""
+        return next((mail for mail in self.mails() if mail.number == number), None)
+
+    def clear(self) -> None:
+        """Forget all mails."""
+        with self._change:
+            self._mails.clear()
+
+    def keep(self, sender: str, recipients: Sequence[str], data: bytes) -> Mail:
+        """Add a mail; the oldest goes when there are too many."""
+        with self._change:
+            mail = Mail(next(self._numbers), datetime.now(UTC), sender, tuple(recipients), data)
+            self._mails.append(mail)
+            return mail
+
+
+class _Server(Controller):
+    """One life of the SMTP server, in a thread of its own."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self.connections: set[BaseTransport] = set()
+        super().__init__(
+            _Handler(inbox),
+            hostname=LOOPBACK,
+            port=inbox.port,
+            server_hostname="inbox.localhost",
+            ident="Firepost inbox",
+            data_size_limit=MAX_MAIL_BYTES,
+            enable_SMTPUTF8=True,
+        )
+
+    def factory(self) -> _Session:
+        return _Session(self.connections, self.handler, **self.SMTP_kwargs)
+
+    def stop(self, no_assert: bool = False) -> None:
+        self.loop.call_soon_threadsafe(self._cut_connections)
+        super().stop(no_assert)
+
+    def _cut_connections(self) -> None:
+        for connection in self.connections:
+            connection.close()
+
+
+class _Session(SMTP):
+    """One connection, known to its server so that it can be cut."""
+
+    def __init__(self, connections: set[BaseTransport], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._connections = connections
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self._own = transport
+        self._connections.add(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connections.discard(self._own)
+        super().connection_lost(error)
+
+
+class _Handler:
+    """What aiosmtpd asks about each mail; the names are its own."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        reply = refusal(address)
+        if reply:
+            return reply
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 Ok"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        data = envelope.original_content or b""
+        mail = self._inbox.keep(envelope.mail_from or "", envelope.rcpt_tos, data)
+        return f"250 2.0.0 Ok: kept as mail {mail.number}"

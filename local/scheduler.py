@@ -1,0 +1,46 @@
+"""A stand-in for Cloud Scheduler: calls the dispatcher's /reconcile again and again.
+
+Production does it every minute. Here somebody waits for the mail that they gave a `sendAt`, and the call costs
+nothing, so it is done more often.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import requests
+
+logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 30.0
+
+
+class Scheduler:
+    """POSTs to `url` every `seconds`, the first time after the first pause."""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        self._url = url
+        self._seconds = seconds
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Call no more."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            try:
+                answer = requests.post(self._url, timeout=ANSWER_SECONDS)
+            except requests.RequestException as error:
+                logger.info("%s can't be called: %s", self._url, type(error).__name__)
+            else:
+                if not answer.ok:
+                    logger.warning("%s answered %d.", self._url, answer.status_code)

@@ -1,0 +1,149 @@
+"""The two services, run as production runs them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import requests
+
+from local.errors import PartFailed
+from local.options import DEFAULT_SETTINGS, StackOptions
+from local.ports import LOOPBACK
+from local.processes import Child, Command, Family, last_lines
+from local.waiting import wait_until
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES: Mapping[str, tuple[str, ...]] = {"dispatcher": ("dispatcher",), "sender": ("sender", "push")}
+
+START_SECONDS = 30.0
+#: Deaths within this many seconds that make a crash loop.
+CRASH_LOOP_DEATHS = 4
+CRASH_LOOP_SECONDS = 20.0
+#: All that the services get of the user's own environment. Not more: USER and HOST, which every shell has, are settings
+#: of Trigger Email.
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE", "VIRTUAL_ENV")
+
+
+def environment(options: StackOptions, *, firestore: str, pubsub: str, smtp_uri: str, port: int) -> dict[str, str]:
+    """The variables that a service is started with, over those that it inherits."""
+    return {
+        **DEFAULT_SETTINGS,
+        **options.settings,
+        "PORT": str(port),
+        "GOOGLE_CLOUD_PROJECT": options.project,
+        "FIRESTORE_EMULATOR_HOST": firestore,
+        "PUBSUB_EMULATOR_HOST": pubsub,
+        "SMTP_CONNECTION_URI": smtp_uri,
+    }
+
+
+def service_command(name: str, log: Path, variables: Mapping[str, str]) -> Command:
+    """How the service `name` (a key of `MODULES`) is started."""
+    inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
+    return Command(
+        name=name,
+        arguments=(sys.executable, "-m", *MODULES[name]),
+        log=log,
+        environment={**inherited, "PYTHONUNBUFFERED": "1", **variables},
+        directory=ROOT,
+    )
+
+
+def is_crash_loop(deaths: Sequence[float], now: float) -> bool:
+    """Whether too many of `deaths` (points in time, in seconds) lie in the last `CRASH_LOOP_SECONDS` before `now`."""
+    return sum(now - death < CRASH_LOOP_SECONDS for death in deaths) >= CRASH_LOOP_DEATHS
+
+
+class Service:
+    """One service: started, watched, and started again on the same port when it dies, as Cloud Run does.
+
+    When it is beyond help, `on_failure` gets a text that says so, in any thread.
+    """
+
+    def __init__(
+        self, command: Command, port: int, family: Family, *, supervise: bool, on_failure: Callable[[str], None]
+    ) -> None:
+        self.url = f"http://{LOOPBACK}:{port}"
+        self._command = command
+        self._family = family
+        self._supervise = supervise
+        self._on_failure = on_failure
+        self._change = threading.Lock()
+        self._child: Child | None = None
+        self._wanted = False
+        self._proven = False
+        self._deaths: list[float] = []
+
+    @property
+    def name(self) -> str:
+        """`dispatcher` or `sender`."""
+        return self._command.name
+
+    def launch(self) -> None:
+        """Start the process without waiting for it to answer. Raises `PartFailed` when it can't be executed."""
+        with self._change:
+            self._wanted = True
+            self._child = self._family.start(self._command, self._died)
+
+    def await_ready(self) -> None:
+        """Return when it answers its health check. Raises `PartFailed` with its last words when it doesn't."""
+        if not wait_until(lambda: not self._alive() or self._healthy(), START_SECONDS):
+            raise PartFailed(f"The {self.name} did not answer within {START_SECONDS:.0f} s:\n{self._last_words()}")
+        if not self._alive():
+            raise PartFailed(f"The {self.name} did not start:\n{self._last_words()}")
+        self._proven = True
+
+    def start(self) -> None:
+        """`launch` and `await_ready`."""
+        self.launch()
+        self.await_ready()
+
+    def stop(self) -> None:
+        """End it gracefully, and don't start it again."""
+        with self._change:
+            self._wanted = False
+            if self._child is not None:
+                self._child.stop()
+
+    def kill(self) -> None:
+        """End it and its workers with SIGKILL, and wait for that."""
+        if self._child is not None:
+            self._child.kill()
+
+    def send(self, number: int) -> None:
+        """Send a signal, such as SIGSTOP, to it and its workers."""
+        if self._child is not None:
+            self._child.send(number)
+
+    def _died(self, status: int) -> None:
+        now = time.monotonic()
+        self._deaths.append(now)
+        if not (self._supervise and self._proven):
+            return
+        if is_crash_loop(self._deaths, now):
+            self._on_failure(f"The {self.name} dies again and again (exit status {status}):\n{self._last_words()}")
+            return
+        with self._change:
+            if self._wanted:
+                logger.warning("The %s died (exit status %d); starting it again.", self.name, status)
+                self._child = self._family.start(self._command, self._died)
+
+    def _alive(self) -> bool:
+        return self._child is not None and self._child.alive
+
+    def _healthy(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/healthz", timeout=1).ok
+        except requests.RequestException:
+            return False
+
+    def _last_words(self) -> str:
+        return last_lines(self._command.log)

@@ -1,0 +1,188 @@
+"""The whole system on this machine: what is started, in which order, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local.backends import Backend, BackendOptions
+from local.backends.embedded import EmbeddedBackend
+from local.backends.google import GoogleBackend
+from local.clients import firestore_client
+from local.errors import PartFailed
+from local.inbox import Inbox
+from local.options import StackOptions
+from local.ports import LOOPBACK, free_port
+from local.processes import Family
+from local.scheduler import Scheduler
+from local.services import MODULES, Service, environment, service_command
+from local.topics import create_topics
+from local.web import WebServer, create_app
+from local.web.console import Documents
+
+BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = {
+    "google": GoogleBackend,
+    "embedded": EmbeddedBackend,
+}
+
+
+class Stack:
+    """One running system. As a context manager it is started and stopped with the block.
+
+    `ready` has the addresses of all parts (DESIGN section 10); `inbox` is the mail server, `logs` the directory with
+    one file per service. Services are named `dispatcher` and `sender`.
+    """
+
+    def __init__(self, options: StackOptions) -> None:
+        self.options = options
+        self.inbox = Inbox()
+        self.ready: dict[str, str] = {}
+        self._running = ExitStack()
+        self._services: dict[str, Service] = {}
+        self._failure = ""
+        self._failed = threading.Event()
+        self.logs = Path(tempfile.gettempdir())
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Return when everything answers. After a failure (`CannotStart`, `PartFailed`) nothing is left behind."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End everything, in the reverse order of the start. Safe to call twice."""
+        self._running.close()
+
+    def wait(self) -> None:
+        """Block for as long as the stack is well. Raises `PartFailed` when it no longer is."""
+        self._failed.wait()
+        self.check()
+
+    def check(self) -> None:
+        """Raises `PartFailed` when a part has died for good."""
+        if self._failed.is_set():
+            raise PartFailed(self._failure)
+
+    def start_service(self, name: str) -> None:
+        """Start a service that was killed, and return when it answers."""
+        self._services[name].start()
+
+    def kill(self, name: str) -> None:
+        """End a service and its workers at once, with SIGKILL."""
+        self._services[name].kill()
+
+    def terminate(self, name: str) -> None:
+        """End a service with SIGTERM, as Cloud Run does, and wait for that."""
+        self._services[name].stop()
+
+    def pause(self, name: str) -> None:
+        """Freeze a service and its workers where they are."""
+        self._services[name].send(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let a paused service go on."""
+        self._services[name].send(signal.SIGCONT)
+
+    def _start(self) -> None:
+        self.logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-")))
+        ports = {name: free_port() for name in MODULES}
+        backend = self._start_backend(f"http://{LOOPBACK}:{ports['dispatcher']}/")
+        self._running.callback(self.inbox.stop)
+        self.inbox.start()
+        self._start_services(backend, ports)
+        urls = {name: service.url for name, service in self._services.items()}
+        create_topics(backend.pubsub, self.options, **urls)
+        self._start_scheduler()
+        web = self._start_web(backend)
+        self.ready = {
+            "firestore": backend.firestore,
+            "pubsub": backend.pubsub,
+            "dispatcher": self._services["dispatcher"].url,
+            "sender": self._services["sender"].url,
+            "console": f"{web.url}/console",
+            "inbox": web.url,
+            "smtp": self.inbox.address,
+            "project": self.options.project,
+            "topic": self.options.setting("MAIL_TOPIC"),
+        }
+
+    def _start_backend(self, events_url: str) -> Backend:
+        backend = BACKENDS[self.options.backend](
+            BackendOptions(
+                project=self.options.project,
+                collection=self.options.setting("MAIL_COLLECTION"),
+                events_url=events_url,
+                firestore_port=self.options.firestore_port,
+                pubsub_port=self.options.pubsub_port,
+                on_failure=self._fail,
+            )
+        )
+        self._running.callback(backend.stop)
+        backend.start()
+        return backend
+
+    def _start_services(self, backend: Backend, ports: Mapping[str, int]) -> None:
+        """Both at once: most of a start is spent importing."""
+        family = Family()
+        self._running.callback(family.stop)
+        for name, port in ports.items():
+            variables = environment(
+                self.options,
+                firestore=backend.firestore,
+                pubsub=backend.pubsub,
+                smtp_uri=self.options.smtp_uri or self.inbox.uri,
+                port=port,
+            )
+            command = service_command(name, self.logs / f"{name}.log", variables)
+            service = Service(command, port, family, supervise=self.options.supervise, on_failure=self._fail)
+            self._services[name] = service
+            self._running.callback(service.stop)
+            service.launch()
+        for service in self._services.values():
+            service.await_ready()
+
+    def _start_scheduler(self) -> None:
+        if self.options.reconcile_seconds is not None:
+            scheduler = Scheduler(f"{self._services['dispatcher'].url}/reconcile", self.options.reconcile_seconds)
+            self._running.callback(scheduler.stop)
+            scheduler.start()
+
+    def _start_web(self, backend: Backend) -> WebServer:
+        client = firestore_client(backend.firestore, self.options.project)
+        self._running.callback(client.close)
+        web = WebServer(create_app(self.inbox, Documents(client, self.options.setting("MAIL_COLLECTION"))))
+        self._running.callback(web.stop)
+        web.start()
+        return web
+
+    def _fail(self, text: str) -> None:
+        """Called by a part, from any thread, when it is beyond help; the first to fail is the one to name."""
+        if not self._failed.is_set():
+            self._failure = text
+            self._failed.set()
+
+
+def write_ready_file(path: Path, ready: Mapping[str, str]) -> None:
+    """Write `ready` as JSON, so that whoever sees the file sees all of it."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(ready, indent=2) + "\n")
+    draft.replace(path)

@@ -1,0 +1,66 @@
+"""The topics and subscriptions of the local stack; production's are in infra/terraform."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
+
+from local.clients import publisher_client, subscriber_client
+from local.options import StackOptions
+
+#: Pub/Sub allows no shorter acknowledgement deadline (cloud.google.com/pubsub/docs/lease-management).
+SHORTEST_ACK_DEADLINE = 10
+#: Production waits 10 s to 10 min between deliveries, to spare a service in trouble. Somebody at a laptop is watching,
+#: and the trouble is usually one that they are just mending.
+SHORTEST_BACKOFF, LONGEST_BACKOFF = Duration(seconds=1), Duration(seconds=10)
+
+
+def create_topics(pubsub: str, options: StackOptions, sender: str, dispatcher: str) -> None:
+    """Create topics and subscriptions in the empty Pub/Sub at `pubsub` (host:port).
+
+    Mails are pushed to the `sender` (its URL). Dead letters are pushed to the `dispatcher`, which concludes their
+    documents, and also wait for an operator in a pull subscription named after their topic.
+    """
+    topic = topic_path(options.project, options.setting("MAIL_TOPIC"))
+    dead_letters = topic_path(options.project, options.setting("DEAD_LETTER_TOPIC"))
+    with publisher_client(pubsub) as publisher:
+        publisher.create_topic(name=topic)
+        publisher.create_topic(name=dead_letters)
+        if "EVENTS_TOPIC" in options.settings:
+            publisher.create_topic(name=topic_path(options.project, options.settings["EVENTS_TOPIC"]))
+    with subscriber_client(pubsub) as subscriber:
+        subscriber.create_subscription(request=sender_subscription(options, topic, dead_letters, f"{sender}/"))
+        subscriber.create_subscription(
+            name=subscription_path(options.project, f"{options.setting('DEAD_LETTER_TOPIC')}-documents"),
+            topic=dead_letters,
+            push_config=PushConfig(push_endpoint=f"{dispatcher}/dead-letters"),
+        )
+        subscriber.create_subscription(
+            name=subscription_path(options.project, f"{options.setting('DEAD_LETTER_TOPIC')}-pull"),
+            topic=dead_letters,
+        )
+
+
+def sender_subscription(options: StackOptions, topic: str, dead_letters: str, endpoint: str) -> Subscription:
+    """The push subscription through which the sender gets its work; topics are full names."""
+    ack_deadline = int(options.setting("ACK_DEADLINE_SECONDS"))
+    return Subscription(
+        name=subscription_path(options.project, f"{options.setting('MAIL_TOPIC')}-sender"),
+        topic=topic,
+        push_config=PushConfig(push_endpoint=endpoint),
+        ack_deadline_seconds=max(SHORTEST_ACK_DEADLINE, ack_deadline),
+        retry_policy=RetryPolicy(minimum_backoff=SHORTEST_BACKOFF, maximum_backoff=LONGEST_BACKOFF),
+        dead_letter_policy=DeadLetterPolicy(
+            dead_letter_topic=dead_letters, max_delivery_attempts=options.delivery_attempts
+        ),
+    )
+
+
+def topic_path(project: str, topic: str) -> str:
+    """The full name of a topic."""
+    return f"projects/{project}/topics/{topic}"
+
+
+def subscription_path(project: str, subscription: str) -> str:
+    """The full name of a subscription."""
+    return f"projects/{project}/subscriptions/{subscription}"

@@ -1,0 +1,150 @@
+"""The system under test as a user sees it: documents, a topic, and a mail server that does what it is told."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, TypeVar
+
+import requests
+from google.api_core.exceptions import DeadlineExceeded
+from google.cloud.firestore import Client
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+
+from local.clients import firestore_client
+from local.options import StackOptions
+from local.stack import Stack
+from tests.smtp_server import ScriptedServer
+
+_T = TypeVar("_T")
+
+PATIENCE = 30.0
+#: Short, so that tests of expired leases are; long enough for any attempt here.
+LEASE_SECONDS = 4
+
+Fields = dict[str, Any]
+
+
+def wait_for(look: Callable[[], _T | Literal[False] | None], what: str, patience: float = PATIENCE) -> _T:
+    """What `look` returns, as soon as it is something."""
+    end = time.monotonic() + patience
+    never = threading.Event()
+    while (found := look()) is None or found is False:
+        assert time.monotonic() < end, f"not within {patience:g} s: {what}"
+        never.wait(0.02)
+    return found
+
+
+class System:
+    """A running stack, with what a test needs to play the application, the operator and the mail server."""
+
+    def __init__(self, stack: Stack, server: ScriptedServer) -> None:
+        self.stack = stack
+        self.server = server
+        self.firestore: Client = firestore_client(stack.ready["firestore"], stack.options.project)
+        os.environ["PUBSUB_EMULATOR_HOST"] = stack.ready["pubsub"]
+        try:
+            self.publisher = PublisherClient()
+            self.subscriber = SubscriberClient()
+        finally:
+            del os.environ["PUBSUB_EMULATOR_HOST"]
+        self._ids = itertools.count()
+
+    def close(self) -> None:
+        self.publisher.stop()
+        self.publisher.transport.close()
+        self.subscriber.close()
+        self.firestore.close()
+
+    def new_path(self) -> str:
+        return f"mail/test-{next(self._ids)}"
+
+    def write(self, fields: Mapping[str, Any], path: str | None = None) -> str:
+        """What an application does."""
+        path = path or self.new_path()
+        self.firestore.document(path).set(dict(fields))
+        return path
+
+    def retry(self, path: str, **changes: Any) -> None:
+        """What a user does who wants another attempt."""
+        self.firestore.document(path).update({**changes, "delivery.state": "RETRY"})
+
+    def document(self, path: str) -> Fields:
+        return self.firestore.document(path).get().to_dict() or {}
+
+    def delivery(self, path: str) -> Fields:
+        return self.document(path).get("delivery") or {}
+
+    def concluded(self, path: str, attempts: int = 1) -> Fields:
+        """The delivery, as soon as it has ended after so many attempts."""
+
+        def look() -> Fields | None:
+            delivery = self.delivery(path)
+            ended = delivery.get("state") in ("SUCCESS", "ERROR") and delivery["attempts"] == attempts
+            return delivery if ended else None
+
+        return wait_for(look, f"{path} has ended after {attempts} attempts")
+
+    def in_state(self, path: str, state: str) -> Fields:
+        return wait_for(
+            lambda: delivery if (delivery := self.delivery(path)).get("state") == state else None, f"{path} is {state}"
+        )
+
+    def publish(self, data: Any, **attributes: str) -> str:
+        raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+        topic = f"projects/{self.stack.options.project}/topics/{self.stack.ready['topic']}"
+        message_id: str = self.publisher.publish(topic, raw, **attributes).result(timeout=PATIENCE)
+        return message_id
+
+    def push(self, data: Any, message_id: str = "1", url: str = "") -> requests.Response:
+        """What Pub/Sub does; so that a test may do it twice, or at a moment of its choice."""
+        raw = base64.b64encode(json.dumps(data).encode()).decode()
+        body = {"message": {"data": raw, "messageId": message_id}, "subscription": "projects/p/subscriptions/s"}
+        return requests.post(url or self.stack.ready["sender"], json=body, timeout=PATIENCE)
+
+    def dead_letter(self, data: Any) -> Mapping[str, str]:
+        """The attributes of the dead letter with this data, as soon as there is one."""
+        raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+        subscription = f"projects/{self.stack.options.project}/subscriptions/mail-dead-letter-pull"
+
+        def look() -> Mapping[str, str] | None:
+            try:
+                pulled = self.subscriber.pull(subscription=subscription, max_messages=100, timeout=2)
+            except DeadlineExceeded:
+                return None
+            received = pulled.received_messages
+            if received:
+                ids = [each.ack_id for each in received]
+                self.subscriber.acknowledge(subscription=subscription, ack_ids=ids)
+            return next((dict(each.message.attributes) for each in received if each.message.data == raw), None)
+
+        return wait_for(look, "the dead letter has come")
+
+    def mails_to(self, address: str) -> list[Any]:
+        return [mail for mail in self.server.accepted if address in mail.recipients]
+
+
+@contextmanager
+def running(backend: str, reconcile_seconds: float | None = None, **settings: str) -> Iterator[System]:
+    """A system of its own, without a supervisor: what a test kills stays dead until the test starts it again."""
+    with ScriptedServer() as server:
+        options = StackOptions(
+            backend=backend,
+            smtp_uri=server.uri(),
+            settings={"LEASE_SECONDS": str(LEASE_SECONDS), "ACK_DEADLINE_SECONDS": "10", **settings},
+            supervise=False,
+            reconcile_seconds=reconcile_seconds,
+            delivery_attempts=5,
+        )
+        with Stack(options) as stack:
+            system = System(stack, server)
+            try:
+                yield system
+            finally:
+                system.close()

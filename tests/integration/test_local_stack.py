@@ -1,0 +1,247 @@
+"""`python -m local` as a black box: what it promises to scripts, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from local.clients import firestore_client
+from local.errors import PartFailed
+from local.options import StackOptions
+from local.ports import accepts
+from local.stack import Stack
+from local.waiting import wait_until
+
+pytestmark = pytest.mark.integration
+
+needs_google = pytest.mark.skipif(shutil.which("gcloud") is None, reason="Google's emulators are not installed")
+on_each_backend = pytest.mark.parametrize("backend", [pytest.param("google", marks=needs_google), "embedded"])
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS, STOP_SECONDS = 60.0, 30.0
+
+
+class Up:
+    """A running `python -m local up`, in a process group of its own."""
+
+    def __init__(self, process: subprocess.Popen[str], ready_file: Path) -> None:
+        self.process = process
+        self.ready_file = ready_file
+
+    def ready(self) -> dict[str, str]:
+        """What the ready file says, once it is there."""
+        self.await_start(self.ready_file.exists)
+        found: dict[str, str] = json.loads(self.ready_file.read_text())
+        return found
+
+    def await_start(self, condition: Callable[[], bool]) -> None:
+        """Return when `condition` holds; fail with what the process says when it ends before."""
+        assert wait_until(lambda: condition() or self.process.poll() is not None, START_SECONDS, pause=0.01)
+        if self.process.poll() is not None:
+            pytest.fail(f"It ended with {self.process.returncode}: {self.process.communicate()}")
+
+    def end(self) -> tuple[int, str]:
+        """Exit status and standard error, once it has ended."""
+        _, errors = self.process.communicate(timeout=STOP_SECONDS)
+        return self.process.returncode, errors
+
+
+@contextmanager
+def up(tmp_path: Path, backend: str, *arguments: str, **environment: str) -> Iterator[Up]:
+    ready_file = tmp_path / "ready.json"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local", "up", "--backend", backend, "--ready-file", str(ready_file), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield Up(process, ready_file)
+    finally:
+        process.terminate()
+        process.communicate(timeout=STOP_SECONDS)
+
+
+def descendants(ancestor: int) -> set[int]:
+    """All running processes that `ancestor`, or one of its descendants, started."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            _, _, rest = stat.read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended while we were looking
+        parents[int(stat.parent.name)] = int(rest.split()[1])
+    found = {ancestor}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {ancestor}
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def all_ended(processes: set[int]) -> bool:
+    return not any(map(is_running, processes))
+
+
+def command_line(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
+
+
+def write_mail(ready: dict[str, str], identifier: str, collection: str = "mail") -> None:
+    client = firestore_client(ready["firestore"], ready["project"])
+    client.document(f"{collection}/{identifier}").create(
+        {"to": "grace@example.com", "message": {"subject": identifier, "text": "Hello."}}
+    )
+    client.close()
+
+
+def inbox_subjects(ready: dict[str, str]) -> list[str]:
+    mails: list[dict[str, Any]] = requests.get(f"{ready['inbox']}/api/messages", timeout=5).json()
+    return [mail["subject"] for mail in mails]
+
+
+@on_each_backend
+def test_it_says_where_everything_is_sends_a_mail_and_leaves_nothing_behind(tmp_path: Path, backend: str) -> None:
+    with up(
+        tmp_path, backend, "--project", "demo-up", "--set", "MAIL_COLLECTION=post", "--set", "MAIL_TOPIC=post"
+    ) as stack:
+        ready = stack.ready()
+        assert set(ready) == {
+            "firestore", "pubsub", "dispatcher", "sender", "console", "inbox", "smtp", "project", "topic",
+        }  # fmt: skip
+        assert (ready["project"], ready["topic"]) == ("demo-up", "post")
+        assert all(accepts(ready[name]) for name in ("firestore", "pubsub", "smtp"))
+        for url in (f"{ready['dispatcher']}/healthz", f"{ready['sender']}/healthz", ready["console"], ready["inbox"]):
+            assert requests.get(url, timeout=5).status_code == 200
+        write_mail(ready, "hello", collection="post")
+        assert wait_until(lambda: inbox_subjects(ready) == ["hello"], 20)
+        documents = f"{ready['console']}/api/documents"
+        assert wait_until(lambda: requests.get(documents, timeout=5).json()["counts"] == {"SUCCESS": 1}, 20)
+
+        children = descendants(stack.process.pid)
+        assert sum("java" in command_line(child) for child in children) == (2 if backend == "google" else 0)
+        stack.process.terminate()
+        assert stack.end() == (0, "Stopped.\n")
+        assert all_ended(children)
+
+
+@on_each_backend
+def test_killed_outright_it_takes_its_children_along(tmp_path: Path, backend: str) -> None:
+    with up(tmp_path, backend) as stack:
+        stack.ready()
+        children = descendants(stack.process.pid)
+        os.killpg(stack.process.pid, signal.SIGKILL)
+        assert wait_until(lambda: all_ended(children), STOP_SECONDS)
+
+
+@on_each_backend
+def test_stopped_while_it_starts_it_leaves_nothing_behind(tmp_path: Path, backend: str) -> None:
+    with up(tmp_path, backend) as stack:
+        stack.await_start(lambda: len(descendants(stack.process.pid)) >= 2)
+        children = descendants(stack.process.pid)
+        stack.process.send_signal(signal.SIGINT)
+        assert stack.end()[0] == 0
+        assert wait_until(lambda: all_ended(children), STOP_SECONDS)
+        assert not stack.ready_file.exists()
+
+
+@needs_google
+def test_without_one_of_its_emulators_it_ends(tmp_path: Path) -> None:
+    with up(tmp_path, "google") as stack:
+        stack.ready()
+        children = descendants(stack.process.pid)
+        os.kill(next(child for child in children if "firestore" in command_line(child)), signal.SIGKILL)
+        status, errors = stack.end()
+        assert (status, all_ended(children)) == (4, True)
+        assert "The Firestore emulator died" in errors
+
+
+def test_a_wrong_setting_stops_the_start_with_the_services_own_words(tmp_path: Path) -> None:
+    with up(tmp_path, "embedded", "--set", "LEASE_SECONDS=soon") as stack:
+        status, errors = stack.end()
+    assert status == 4
+    assert "LEASE_SECONDS='soon'" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        pytest.param(("--set", "LEASE_SECONDS"), "not NAME=VALUE", id="a setting without a value"),
+        pytest.param(("--set", "PORT=80"), "PORT can't be set", id="a setting that is the stack's"),
+        pytest.param(("--firestore-port", "70000"), "70000", id="no port"),
+        pytest.param(("--ready-file", "/no/such/directory/ready.json"), "no directory", id="nowhere to write"),
+    ],
+)
+def test_wrong_usage_is_explained(tmp_path: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    with up(tmp_path, "embedded", *arguments) as stack:
+        status, errors = stack.end()
+    assert status == 2
+    assert complaint in " ".join(errors.split())
+
+
+def test_without_gcloud_it_says_what_to_install(tmp_path: Path) -> None:
+    with up(tmp_path, "google", PATH=str(tmp_path)) as stack:
+        status, errors = stack.end()
+    assert status == 3
+    assert errors.count("\n") == 1
+    assert "gcloud components install cloud-firestore-emulator pubsub-emulator" in errors
+
+
+@on_each_backend
+def test_a_service_that_dies_comes_back_on_the_same_port(backend: str) -> None:
+    with Stack(StackOptions(backend, reconcile_seconds=None)) as stack:
+        health = f"{stack.ready['sender']}/healthz"
+        stack.kill("sender")
+        assert wait_until(lambda: accepts(stack.ready["sender"].removeprefix("http://")), 30)
+        write_mail(stack.ready, "after the crash")
+        assert wait_until(lambda: inbox_subjects(stack.ready) == ["after the crash"], 30)
+        assert requests.get(health, timeout=5).ok
+        for _ in range(3):
+            stack.kill("sender")
+        with pytest.raises(PartFailed, match="The sender dies again and again"):
+            stack.wait()
+
+
+@on_each_backend
+def test_tests_can_decide_when_a_service_lives(backend: str) -> None:
+    with Stack(StackOptions(backend, supervise=False, reconcile_seconds=None)) as stack:
+        stack.kill("sender")
+        write_mail(stack.ready, "waiting")
+        console = f"{stack.ready['console']}/api/documents"
+        assert wait_until(lambda: requests.get(console, timeout=5).json()["counts"] == {"PENDING": 1}, 20)
+        stack.start_service("sender")
+        assert wait_until(lambda: inbox_subjects(stack.ready) == ["waiting"], 30)
+        stack.pause("dispatcher")
+        with pytest.raises(requests.ReadTimeout):
+            requests.get(f"{stack.ready['dispatcher']}/healthz", timeout=0.2)
+        stack.resume("dispatcher")
+        assert requests.get(f"{stack.ready['dispatcher']}/healthz", timeout=5).ok
+
+
+@on_each_backend
+def test_the_demo_ends_well(backend: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "local", "demo", "--backend", backend],
+        cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.rstrip().endswith("✓ All ended as they should.")

@@ -1,0 +1,139 @@
+"""What goes on by itself: retries, schedules, throttling, dead letters, an orderly end. The reconciler runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.integration.system import Fields, System, running, wait_for
+from tests.integration.test_faults import message_id
+
+pytestmark = pytest.mark.integration
+
+MESSAGE = {"subject": "s", "text": "t"}
+
+
+@pytest.fixture(scope="module", params=["embedded", "google"])
+def retrying_system(request: pytest.FixtureRequest) -> Iterator[System]:
+    settings = {"MAX_ATTEMPTS": "4", "RETRY_FIRST_SECONDS": "1", "RETRY_LONGEST_SECONDS": "2", "EVENTS_TOPIC": "events"}
+    with running(request.param, reconcile_seconds=0.3, **settings) as system:
+        yield system
+
+
+@pytest.fixture
+def system(retrying_system: System) -> Iterator[System]:
+    yield retrying_system
+    retrying_system.server.forget_rules()
+
+
+def test_a_mail_that_may_get_through_later_is_tried_until_it_does(system: System) -> None:
+    system.server.when("MAIL", nth=1).reply("451 4.3.0 Later")
+    path = system.write({"to": "later@example.com", "message": MESSAGE})
+    planned = system.in_state(path, "RETRY")
+    assert planned["nextAttemptTime"] > planned["startTime"]
+    delivery = system.concluded(path, attempts=2)
+    assert (delivery["state"], delivery["error"]) == ("SUCCESS", None)
+    assert "nextAttemptTime" not in delivery
+
+
+def test_a_mail_that_does_not_get_through_ends_as_error(system: System) -> None:
+    system.server.when("RCPT", "never@").reply("451 4.3.0 Later")
+    delivery = system.concluded(system.write({"to": "never@example.com", "message": MESSAGE}), attempts=4)
+    assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "temporary")
+
+
+def test_a_refusal_for_good_is_not_tried_again(system: System) -> None:
+    system.server.when("RCPT", "nobody@").reply("550 5.1.1 No such user")
+    delivery = system.concluded(system.write({"to": "nobody@example.com", "message": MESSAGE}))
+    assert (delivery["state"], delivery["attempts"]) == ("ERROR", 1)
+
+
+def test_recipients_left_pending_get_their_mail_later_and_the_others_no_second_one(system: System) -> None:
+    system.server.when("RCPT", "slow@", nth_in_session=None).reply("451 4.3.0 Later")
+    path = system.write({"to": ["fast@example.com", "slow@example.com", "gone@example.com"], "message": MESSAGE})
+    assert system.in_state(path, "RETRY")["info"]["pending"] == ["slow@example.com"]
+    system.server.forget_rules()
+    info = wait_for(lambda: (d := system.delivery(path))["state"] == "SUCCESS" and d["info"], "all have it")
+    assert (info["accepted"], info["pending"]) == (["fast@example.com", "gone@example.com", "slow@example.com"], [])
+    (first,), (second,) = system.mails_to("fast@example.com"), system.mails_to("slow@example.com")
+    assert message_id(first.data) == message_id(second.data)
+
+
+def test_a_mail_is_not_sent_before_its_time(system: System) -> None:
+    send_at = datetime.now(UTC) + timedelta(seconds=2)
+    path = system.write({"to": "scheduled@example.com", "message": MESSAGE, "sendAt": send_at})
+    assert system.in_state(path, "PENDING")["nextAttemptTime"] == send_at
+    delivery = system.concluded(path)
+    assert delivery["state"] == "SUCCESS"
+    assert delivery["endTime"] >= send_at
+
+
+def test_a_published_mail_may_be_scheduled_too(system: System) -> None:
+    send_at = datetime.now(UTC) + timedelta(seconds=2)
+    mail = {"to": "inline@example.com", "message": MESSAGE, "sendAt": send_at.isoformat()}
+    system.publish({"mail": mail, "id": "scheduled"})
+    assert system.concluded("mail/scheduled")["endTime"] >= send_at
+
+
+@pytest.mark.parametrize("how", ["deleted", "final-state"])
+def test_a_scheduled_mail_can_be_cancelled(system: System, how: str) -> None:
+    send_at = datetime.now(UTC) + timedelta(seconds=2)
+    path = system.write({"to": f"{how}@example.com", "message": MESSAGE, "sendAt": send_at})
+    system.in_state(path, "PENDING")
+    if how == "deleted":
+        system.firestore.document(path).delete()
+    else:
+        system.firestore.document(path).update({"delivery.state": "ERROR"})
+    later = system.write({"to": "control@example.com", "message": MESSAGE, "sendAt": send_at + timedelta(seconds=1)})
+    assert system.concluded(later)["state"] == "SUCCESS"
+    assert not system.mails_to(f"{how}@example.com")
+
+
+def test_a_server_that_throttles_is_left_alone_and_the_mails_wait(system: System) -> None:
+    """Mails beyond the first few are not failed one after another: they wait, and all get through in the end."""
+    system.server.when("MAIL").reply("421 4.7.0 Too many mails")
+    paths = [system.write({"to": f"many{n}@example.com", "message": MESSAGE}) for n in range(12)]
+    wait_for(lambda: any(scheduled_untried(system, path) for path in paths), "a mail waits without having been tried")
+    system.server.forget_rules()
+    deliveries = [ended(system, path) for path in paths]
+    assert {delivery["state"] for delivery in deliveries} == {"SUCCESS"}
+
+
+def scheduled_untried(system: System, path: str) -> bool:
+    delivery = system.delivery(path)
+    return delivery.get("attempts") == 0 and "nextAttemptTime" in delivery
+
+
+def ended(system: System, path: str) -> Fields:
+    """Its delivery, as soon as it is in a final state after however many attempts."""
+
+    def look() -> Fields | None:
+        delivery = system.delivery(path)
+        return delivery if delivery.get("state") in ("SUCCESS", "ERROR") else None
+
+    return wait_for(look, f"{path} has ended")
+
+
+def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system: System) -> None:
+    """A lease that nobody will end stands here for a Firestore that says no for as long as Pub/Sub tries."""
+    far = datetime.now(UTC) + timedelta(hours=1)
+    path = system.new_path()
+    system.stack.kill("dispatcher")
+    system.write({"to": "poison@example.com", "delivery": {"state": "RETRY", "leaseExpireTime": far}}, path)
+    system.publish({"document": path})
+    system.stack.start_service("dispatcher")
+    delivery = ended(system, path)
+    assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
+
+
+def test_sigterm_under_load_loses_nothing_and_sends_nothing_twice(system: System) -> None:
+    system.server.when("BODY").pause(0.3)
+    paths = [system.write({"to": f"load{n}@example.com", "message": MESSAGE}) for n in range(40)]
+    system.server.wait_until(lambda: bool(system.mails_to("load0@example.com")) or len(system.server.accepted) > 0)
+    system.stack.terminate("sender")
+    system.stack.start_service("sender")
+    deliveries = [ended(system, path) for path in paths]
+    assert {delivery["state"] for delivery in deliveries} == {"SUCCESS"}
+    assert [len(system.mails_to(f"load{n}@example.com")) for n in range(40)] == [1] * 40

@@ -1,0 +1,89 @@
+"""The SMTP inbox, spoken to over real sockets."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Iterator
+from email.message import EmailMessage
+
+import pytest
+
+from local.inbox import Inbox, refusal
+
+MAIL = b"Subject: Hello\r\n\r\n.A line that begins with a dot\r\n"
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    inbox = Inbox()
+    inbox.start()
+    yield inbox
+    inbox.stop()
+
+
+def client(inbox: Inbox) -> smtplib.SMTP:
+    return smtplib.SMTP("127.0.0.1", inbox.port, timeout=5)
+
+
+def test_a_mail_is_kept_as_it_was_sent(inbox: Inbox) -> None:
+    with client(inbox) as smtp:
+        smtp.sendmail("ada@example.com", ["grace@example.com", "alan@example.com"], MAIL)
+    (mail,) = inbox.mails()
+    assert (mail.number, mail.sender, mail.data) == (1, "ada@example.com", MAIL)
+    assert mail.recipients == ("grace@example.com", "alan@example.com")
+
+
+def test_addresses_and_texts_beyond_ascii_are_taken(inbox: Inbox) -> None:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "jörg@example.com", "zoë@example.com", "Grüße"
+    message.set_content("Schöne Grüße", cte="8bit")
+    with client(inbox) as smtp:
+        smtp.send_message(message)
+    assert inbox.mails()[0].recipients == ("zoë@example.com",)
+
+
+@pytest.mark.parametrize(
+    ("recipient", "code"),
+    [
+        pytest.param("refuse@example.com", 550, id="refused for good"),
+        pytest.param("Refuse-me@example.com", 550, id="in any case, with more behind it"),
+        pytest.param("later@example.com", 450, id="refused for now"),
+        pytest.param("ada@example.com", None, id="all others are welcome"),
+        pytest.param("ada@later.example.com", None, id="the domain does not matter"),
+    ],
+)
+def test_magic_recipients_are_refused(recipient: str, code: int | None) -> None:
+    reply = refusal(recipient)
+    assert (reply and int(reply[:3])) == code
+
+
+def test_one_refused_recipient_does_not_refuse_the_mail(inbox: Inbox) -> None:
+    with client(inbox) as smtp:
+        refused = smtp.sendmail("ada@example.com", ["refuse@example.com", "grace@example.com"], MAIL)
+    assert refused["refuse@example.com"][0] == 550
+    assert inbox.mails()[0].recipients == ("grace@example.com",)
+
+
+def test_a_stopped_inbox_cuts_connections_and_comes_back_at_the_same_port(inbox: Inbox) -> None:
+    smtp = client(inbox)
+    smtp.ehlo()
+    inbox.stop()
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        smtp.noop()
+    smtp.close()
+    with pytest.raises(ConnectionRefusedError):
+        client(inbox)
+    inbox.start()
+    with client(inbox) as again:
+        assert again.noop()[0] == 250
+
+
+def test_only_the_last_mails_are_kept_and_numbers_are_never_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("local.inbox.KEPT_MAILS", 2)
+    inbox = Inbox()
+    for _ in range(3):
+        inbox.keep("a@example.com", ["b@example.com"], MAIL)
+    assert [mail.number for mail in inbox.mails()] == [2, 3]
+    inbox.clear()
+    assert inbox.mails() == []
+    assert inbox.keep("a@example.com", ["b@example.com"], MAIL).number == 4

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from local.options import StackOptions, parse_setting
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("LEASE_SECONDS=10", ("LEASE_SECONDS", "10"), id="plain"),
+        pytest.param("TLS_OPTIONS=a=b", ("TLS_OPTIONS", "a=b"), id="the value may hold an equals sign"),
+        pytest.param("DEFAULT_REPLY_TO=", ("DEFAULT_REPLY_TO", ""), id="empty value"),
+    ],
+)
+def test_a_setting_is_split_at_the_first_equals_sign(text: str, expected: tuple[str, str]) -> None:
+    assert parse_setting(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param("LEASE_SECONDS", "is not NAME=VALUE", id="no value"),
+        pytest.param("=10", "is not NAME=VALUE", id="no name"),
+        pytest.param("lease_seconds=10", "is not NAME=VALUE", id="lower case"),
+        pytest.param("LEASE SECONDS=10", "is not NAME=VALUE", id="a space in the name"),
+        pytest.param("PORT=1", "PORT can't be set", id="the stack chooses ports"),
+        pytest.param("GOOGLE_CLOUD_PROJECT=x", "use --project", id="there is an option for it"),
+    ],
+)
+def test_what_cannot_be_set_is_refused_with_a_reason(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse_setting(text)
+
+
+def test_a_setting_of_the_user_wins_over_the_default() -> None:
+    options = StackOptions(settings={"MAIL_TOPIC": "post"})
+    assert (options.setting("MAIL_TOPIC"), options.setting("MAIL_COLLECTION")) == ("post", "mail")
