@@ -1,0 +1,97 @@
+"""Starts and stops the embedded servers as one backend of the local stack."""
+
+from __future__ import annotations
+
+import time
+
+import grpc
+
+from local.backends import BackendOptions
+from local.backends.embedded import rpc
+from local.backends.embedded.eventarc import Eventarc
+from local.backends.embedded.faults import Faults
+from local.backends.embedded.firestore import service as firestore
+from local.backends.embedded.firestore.store import Store
+from local.backends.embedded.pubsub import publisher, subscriber
+from local.backends.embedded.pubsub.broker import Broker
+from local.backends.embedded.tokens import TokenIssuer
+from local.errors import CannotStart
+from local.waiting import wait_until
+
+#: Seconds that calls under way may take to end once the backend stops.
+STOP_SECONDS = 0.5
+
+
+class EmbeddedBackend:
+    """A Firestore and a Pub/Sub in this process's memory; see `local.backends.Backend`.
+
+    `faults` makes things go wrong, `certs_url` is where push tokens can be verified. Everything is gone after `stop`.
+    """
+
+    def __init__(self, options: BackendOptions) -> None:
+        self.faults = Faults()
+        self._options = options
+        self._issuer = TokenIssuer()
+        self._eventarc = Eventarc(options.project, options.collection, options.events_url, self.faults.events)
+        self._broker = Broker(_microseconds, self._issuer, self.faults.pushes)
+        self._servers: list[grpc.Server] = []
+        self._firestore_port = options.firestore_port
+        self._pubsub_port = options.pubsub_port
+
+    @property
+    def firestore(self) -> str:
+        """Where the Firestore API is served, as `host:port`; known once started."""
+        return f"127.0.0.1:{self._firestore_port}"
+
+    @property
+    def pubsub(self) -> str:
+        """Where the Pub/Sub API is served, as `host:port`; known once started."""
+        return f"127.0.0.1:{self._pubsub_port}"
+
+    @property
+    def certs_url(self) -> str:
+        """Where the certificates of the push tokens are served, in the format of Google's."""
+        return self._issuer.certs_url
+
+    def start(self) -> None:
+        """Return when both APIs answer. Raises `CannotStart` when a port is taken."""
+        store = Store(_microseconds)
+        store.watchers.append(self._eventarc.watch)
+        self._issuer.start()
+        self._firestore_port = self._serve(
+            {firestore.SERVICE: firestore.FirestoreService(store).rpcs()}, self._options.firestore_port, "Firestore"
+        )
+        self._pubsub_port = self._serve(
+            {
+                publisher.SERVICE: publisher.PublisherService(self._broker).rpcs(),
+                subscriber.SERVICE: subscriber.SubscriberService(self._broker).rpcs(),
+            },
+            self._options.pubsub_port,
+            "Pub/Sub",
+        )
+
+    def stop(self) -> None:
+        """End all calls, deliveries and threads; safe to call twice, and after a failed start."""
+        for ended in [server.stop(STOP_SECONDS) for server in self._servers]:
+            ended.wait()
+        self._servers.clear()
+        self._eventarc.stop()
+        with self._broker.lock:
+            self._broker.close()
+        self._issuer.stop()
+
+    def wait_until_delivered(self, seconds: float) -> bool:
+        """Whether, within `seconds`, every event and every message has been accepted by whom it was for."""
+        return wait_until(lambda: not self._eventarc.waiting() and not self._broker.waiting(), seconds, pause=0.01)
+
+    def _serve(self, services: rpc.Services, port: int, name: str) -> int:
+        try:
+            server, bound = rpc.serve(services, self.faults, port)
+        except RuntimeError as error:
+            raise CannotStart(f"Port {port} for {name} can't be used.") from error
+        self._servers.append(server)
+        return bound
+
+
+def _microseconds() -> int:
+    return time.time_ns() // 1000

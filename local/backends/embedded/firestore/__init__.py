@@ -1,0 +1,1 @@
+"""The Firestore half of the embedded backend."""

@@ -1,0 +1,60 @@
+"""Resource names: `projects/P/databases/D/documents/COLLECTION/ID/…`.
+
+Limits and reserved names: https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
+"""
+
+from __future__ import annotations
+
+from local.backends.embedded.failure import invalid
+
+MAX_ID_BYTES = 1500
+#: `projects`, P, `databases`, D and `documents`: what stands before the path.
+ROOT_SEGMENTS = 5
+
+
+def is_reserved(name: str) -> bool:
+    """Whether `name` is one that only Firestore itself may use, as an id or as a field."""
+    return len(name) >= 4 and name.startswith("__") and name.endswith("__")
+
+
+def check_document_name(name: str) -> None:
+    """Raise INVALID_ARGUMENT unless `name` is the full name of a document."""
+    segments = name.split("/")
+    _check_root(name, segments)
+    if len(segments) == ROOT_SEGMENTS or len(segments) % 2 == 0:
+        raise invalid(f'Document name "{name}" must name a collection and an id, in pairs.')
+    for segment in segments[ROOT_SEGMENTS:]:
+        _check_id(name, segment)
+
+
+def check_parent(name: str) -> None:
+    """Raise INVALID_ARGUMENT unless collections can lie below `name`: a document, or the root of a database."""
+    segments = name.split("/")
+    if len(segments) == ROOT_SEGMENTS:
+        _check_root(name, segments)
+    else:
+        check_document_name(name)
+
+
+def collection_of(document_name: str) -> str:
+    """The full name of the collection that a document lies in."""
+    return document_name.rpartition("/")[0]
+
+
+def path_of(name: str) -> str:
+    """What comes after `documents/`, such as `mail/abc`."""
+    return name.split("/", ROOT_SEGMENTS)[ROOT_SEGMENTS]
+
+
+def _check_root(name: str, segments: list[str]) -> None:
+    if segments[0:5:2] != ["projects", "databases", "documents"] or "" in segments:
+        raise invalid(f'Document name "{name}" must start with "projects/PROJECT/databases/DATABASE/documents".')
+
+
+def _check_id(name: str, segment: str) -> None:
+    if is_reserved(segment):
+        raise invalid(f'Resource id "{segment}" is invalid because it is reserved.')
+    if segment in (".", ".."):
+        raise invalid(f'Resource id "{segment}" is invalid: {name}.')
+    if len(segment) > MAX_ID_BYTES // 4 and len(segment.encode()) > MAX_ID_BYTES:
+        raise invalid(f"The key path element name is longer than {MAX_ID_BYTES} bytes.")

@@ -1,0 +1,173 @@
+"""Structured queries: which documents they find, in which order. Pure.
+
+https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1#structuredquery
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from google.cloud.firestore_v1.types import StructuredQuery as Api
+
+from local.backends.embedded.failure import invalid, unsupported
+from local.backends.embedded.firestore import fields
+from local.backends.embedded.firestore.filters import Condition, compile_filter, inequality_paths
+from local.backends.embedded.firestore.limits import check_filter
+from local.backends.embedded.firestore.names import check_parent, collection_of
+from local.backends.embedded.firestore.protos import Cursor, Document, StructuredQuery, Value
+from local.backends.embedded.firestore.store import Documents
+from local.backends.embedded.firestore.values import SortKey, sort_key
+
+_DESCENDING = Api.Direction.DESCENDING
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The collection below `parent`, or with `descends` all of that id (or, if that is empty, any) at any depth."""
+
+    parent: str
+    collection_id: str
+    descends: bool
+
+    def holds(self, collection: str) -> bool:
+        above, _, collection_id = collection.rpartition("/")
+        if not self.descends:
+            return above == self.parent and collection_id == self.collection_id
+        return self.collection_id in ("", collection_id) and f"{above}/".startswith(f"{self.parent}/")
+
+    def members(self, documents: Documents) -> Iterator[Document]:
+        if not self.descends:
+            yield from documents.members(f"{self.parent}/{self.collection_id}")
+            return
+        for collection in documents.collections():
+            if self.holds(collection):
+                yield from documents.members(collection)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    path: fields.Path
+    descends: bool
+
+    def key(self, key: SortKey) -> SortKey | _Descending:
+        return _Descending(key) if self.descends else key
+
+
+@dataclass(frozen=True, slots=True, order=False)
+class _Descending:
+    """A key that compares the other way round."""
+
+    key: SortKey
+
+    def __lt__(self, other: _Descending) -> bool:
+        return other.key < self.key
+
+
+Position = tuple[SortKey | _Descending, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A cursor: where the results start or end; `keys` may be fewer than there are orders."""
+
+    keys: Position
+    before: bool
+
+    def is_after(self, position: Position) -> bool:
+        """Whether the cursor lies behind a document at `position`."""
+        head = position[: len(self.keys)]
+        return not self.before if head == self.keys else head < self.keys
+
+
+class Query:
+    """A query that has been found to make sense."""
+
+    def __init__(self, parent: str, query: StructuredQuery) -> None:
+        check_parent(parent)
+        if query.HasField("find_nearest"):
+            raise unsupported("vector search (find_nearest)")
+        self._scope = _scope(parent, query)
+        check_filter(query.where)
+        self._condition: Condition = compile_filter(query.where)
+        self._orders = _orders(query)
+        self._start = self._bound(query.start_at) if query.HasField("start_at") else None
+        self._end = self._bound(query.end_at) if query.HasField("end_at") else None
+        self._select = [fields.parse(field.field_path) for field in query.select.fields]
+        self.offset = query.offset
+        self.limit = query.limit.value if query.HasField("limit") else None
+        if self.offset < 0 or (self.limit is not None and self.limit < 0):
+            raise invalid("offset and limit must not be negative.")
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a document's being found depends on how many others are."""
+        return bool(self.offset) or self.limit is not None
+
+    def run(self, documents: Documents) -> list[Document]:
+        """The documents found, in order and whole."""
+        found = [document for document in self._scope.members(documents) if self._passes(document)]
+        found.sort(key=self._position)
+        end = None if self.limit is None else self.offset + self.limit
+        return found[self.offset : end]
+
+    def finds(self, document: Document) -> bool:
+        """Whether a document is among the results, leaving aside offset and limit."""
+        return self._scope.holds(collection_of(document.name)) and self._passes(document)
+
+    def projected(self, document: Document) -> Document:
+        """The document as the query selects it."""
+        return fields.only(document, self._select) if self._select else document
+
+    def _passes(self, document: Document) -> bool:
+        if not self._condition(document):
+            return False
+        if any(fields.value_of(document, order.path) is None for order in self._orders):
+            return False
+        if self._start is None and self._end is None:
+            return True
+        position = self._position(document)
+        return not (self._start is not None and self._start.is_after(position)) and (
+            self._end is None or self._end.is_after(position)
+        )
+
+    def _position(self, document: Document) -> Position:
+        return tuple(order.key(sort_key(_existing(document, order.path))) for order in self._orders)
+
+    def _bound(self, cursor: Cursor) -> _Bound:
+        if len(cursor.values) > len(self._orders):
+            raise invalid("A cursor has more values than there are orders.")
+        keys = zip(self._orders, cursor.values, strict=False)
+        return _Bound(tuple(order.key(sort_key(value)) for order, value in keys), cursor.before)
+
+
+def _scope(parent: str, query: StructuredQuery) -> _Scope:
+    if len(query.from_) != 1:
+        raise invalid("A query needs exactly one collection selector.")
+    selector = query.from_[0]
+    if not selector.collection_id and not selector.all_descendants:
+        raise invalid("A collection selector needs a collection_id or all_descendants.")
+    return _Scope(parent, selector.collection_id, selector.all_descendants)
+
+
+def _orders(query: StructuredQuery) -> Sequence[_Order]:
+    """The explicit orders, then those that the API adds: fields compared for inequality, and the name."""
+    orders = [_Order(fields.parse(order.field.field_path), order.direction == _DESCENDING) for order in query.order_by]
+    if len({order.path for order in orders}) < len(orders):
+        raise invalid("order by clause cannot contain duplicate fields")
+    if (fields.NAME,) in [order.path for order in orders[:-1]]:
+        raise invalid("order by clause cannot contain more fields after the key")
+    descends = bool(orders) and orders[-1].descends
+    named = {order.path for order in orders}
+    implied = sorted(set(inequality_paths(query.where)) - named - {(fields.NAME,)})
+    orders += [_Order(path, descends) for path in implied]
+    if (fields.NAME,) not in named:
+        orders.append(_Order((fields.NAME,), descends))
+    return orders
+
+
+def _existing(document: Document, path: fields.Path) -> Value:
+    value = fields.value_of(document, path)
+    if value is None:
+        raise KeyError(path)
+    return value

@@ -1,0 +1,130 @@
+"""All documents, and commits that change them: plain objects, to be used under their owner's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from local.backends.embedded.firestore import values, writes
+from local.backends.embedded.firestore.names import collection_of
+from local.backends.embedded.firestore.protos import Document, Write, WriteResult
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A document before and after a commit that changed it; None where it did not exist. Not to be modified."""
+
+    name: str
+    old: Document | None
+    new: Document | None
+    time: Timestamp
+
+
+Watcher = Callable[[Sequence[Change]], None]
+
+
+class Clock:
+    """Times in microseconds since the epoch, no two of which are the same."""
+
+    def __init__(self, wall: Callable[[], int]) -> None:
+        self._wall = wall
+        self._last = 0
+
+    def tick(self) -> Timestamp:
+        """A time after all those given before."""
+        self._last = max(self._wall(), self._last + 1)
+        timestamp = Timestamp()
+        timestamp.FromMicroseconds(self._last)
+        return timestamp
+
+
+class Documents:
+    """Documents by name. They are never modified, only replaced: whoever has got one may keep it."""
+
+    def __init__(self, collections: dict[str, dict[str, Document]] | None = None) -> None:
+        self._collections = collections or {}
+
+    def get(self, name: str) -> Document | None:
+        """The document of that name, if there is one."""
+        return self._collections.get(collection_of(name), {}).get(name)
+
+    def put(self, name: str, document: Document | None) -> None:
+        """Store the document, or forget it."""
+        collection = collection_of(name)
+        if document is not None:
+            self._collections.setdefault(collection, {})[name] = document
+        elif members := self._collections.get(collection):
+            members.pop(name, None)
+            if not members:
+                del self._collections[collection]
+
+    def collections(self) -> Iterator[str]:
+        """The full names of all collections that have documents."""
+        return iter(self._collections)
+
+    def members(self, collection: str) -> Iterator[Document]:
+        """The documents of one collection, in no particular order."""
+        return iter(self._collections.get(collection, {}).values())
+
+    def snapshot(self) -> Documents:
+        """A copy that later changes don't reach."""
+        return Documents({name: dict(members) for name, members in self._collections.items()})
+
+
+class Store:
+    """The documents, the clock that orders their changes, and who wants to know of them."""
+
+    def __init__(self, wall: Callable[[], int]) -> None:
+        self.documents = Documents()
+        self.clock = Clock(wall)
+        self.watchers: list[Watcher] = []
+
+    def commit(self, batch: Sequence[Write]) -> tuple[list[WriteResult], Timestamp]:
+        """Carry out all writes (see `writes.check_together`), or none, and give their results and the commit time.
+
+        Raises what a write's precondition raises, and INVALID_ARGUMENT when a document gets too big.
+        """
+        now = self.clock.tick()
+        staged: dict[str, Document | None] = {}
+        effects = [self._stage(write, staged, now) for write in batch]
+        changes = [change for name in staged if (change := self._change(name, staged, now)) is not None]
+        for change in changes:
+            self.documents.put(change.name, change.new)
+        if changes:
+            for watcher in self.watchers:
+                watcher(changes)
+        return [_result(name, staged, effect) for name, effect in effects], now
+
+    def _stage(self, write: Write, staged: dict[str, Document | None], now: Timestamp) -> tuple[str, writes.Effect]:
+        name = writes.target_of(write)
+        if name in staged:  # its precondition was checked against the write before it, by `check_together`
+            current = staged[name]
+        else:
+            current = self.documents.get(name)
+            writes.check_precondition(write.current_document, name, current)
+        effect = writes.apply(write, current, now)
+        staged[name] = effect.document
+        return name, effect
+
+    def _change(self, name: str, staged: dict[str, Document | None], now: Timestamp) -> Change | None:
+        """What the commit changes about one document; nothing when it writes what was there anyway."""
+        old, new = self.documents.get(name), staged[name]
+        if new is None:
+            return None if old is None else Change(name, old, None, now)
+        if not new.HasField("create_time"):  # not there before, or deleted and written anew by this commit
+            new.create_time.CopyFrom(now)
+            new.update_time.CopyFrom(now)
+        if new == old:
+            return None
+        new.update_time.CopyFrom(now)
+        values.check_document_size(new)
+        return Change(name, old, new, now)
+
+
+def _result(name: str, staged: dict[str, Document | None], effect: writes.Effect) -> WriteResult:
+    document = staged[name]
+    if document is None:
+        return WriteResult(transform_results=effect.transform_results)
+    return WriteResult(update_time=document.update_time, transform_results=effect.transform_results)

@@ -1,0 +1,1 @@
+"""The Pub/Sub half of the embedded backend."""

@@ -1,0 +1,138 @@
+"""All topics and subscriptions, and how messages get from one to the other."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from local.backends.embedded.failure import Failure, invalid
+from local.backends.embedded.faults import DeliveryFaults
+from local.backends.embedded.pubsub import settings as rules
+from local.backends.embedded.pubsub.messages import dead_letter
+from local.backends.embedded.pubsub.protos import PubsubMessage, Subscription, Topic
+from local.backends.embedded.pubsub.subscriptions import Mailbox
+from local.backends.embedded.tokens import TokenIssuer
+
+#: What a subscription says its topic is when that has been deleted.
+DELETED_TOPIC = "_deleted-topic_"
+
+
+class Broker:
+    """Methods are called under `lock`; `wall` gives microseconds since the epoch."""
+
+    def __init__(self, wall: Callable[[], int], issuer: TokenIssuer, faults: DeliveryFaults) -> None:
+        self.lock = threading.RLock()
+        self._wall = wall
+        self._issuer = issuer
+        self._faults = faults
+        self._topics: dict[str, Topic] = {}
+        self._mailboxes: dict[str, Mailbox] = {}
+        self._ids = itertools.count(1)
+
+    def add_topic(self, topic: Topic) -> None:
+        """Raises ALREADY_EXISTS."""
+        rules.check_name(topic.name, "topics")
+        if topic.name in self._topics:
+            raise Failure(grpc.StatusCode.ALREADY_EXISTS, f"Topic already exists: {topic.name}")
+        self._topics[topic.name] = topic
+
+    def topic(self, name: str) -> Topic:
+        """Raises NOT_FOUND."""
+        if name not in self._topics:
+            raise Failure(grpc.StatusCode.NOT_FOUND, f"Topic not found: {name}")
+        return self._topics[name]
+
+    def topics(self, project: str) -> Iterator[Topic]:
+        """The topics of `projects/P`, by name."""
+        return (self._topics[name] for name in sorted(self._topics) if name.startswith(f"{project}/"))
+
+    def remove_topic(self, name: str) -> None:
+        """Its subscriptions stay, with what they hold. Raises NOT_FOUND."""
+        self.topic(name)
+        del self._topics[name]
+        for mailbox in self.subscribed_to(name):
+            mailbox.settings.topic = DELETED_TOPIC
+
+    def publish(self, topic: str, messages: Sequence[PubsubMessage]) -> list[str]:
+        """Give each message its id and time, and hand it to the topic's subscriptions. Raises NOT_FOUND.
+
+        INVALID_ARGUMENT when a message has neither data nor attributes; then none is published.
+        """
+        self.topic(topic)
+        if not all(message.data or message.attributes for message in messages):
+            raise invalid(
+                "One or more messages in the publish request is empty. Each message must contain either non-empty "
+                "data, or at least one attribute."
+            )
+        published = Timestamp()
+        published.FromMilliseconds(self._wall() // 1000)
+        mailboxes = list(self.subscribed_to(topic))
+        for message in messages:
+            message.message_id = str(next(self._ids))
+            message.publish_time.CopyFrom(published)
+            for mailbox in mailboxes:
+                mailbox.offer(message)
+        return [message.message_id for message in messages]
+
+    def add_subscription(self, wanted: Subscription) -> Subscription:
+        """The subscription as it was made. Raises ALREADY_EXISTS, NOT_FOUND, and what `settings.completed` does."""
+        settings = rules.completed(wanted)
+        if settings.name in self._mailboxes:
+            raise Failure(grpc.StatusCode.ALREADY_EXISTS, f"Subscription already exists: {settings.name}")
+        self.topic(settings.topic)
+        self._check_dead_letter_topic(settings)
+        self._mailboxes[settings.name] = Mailbox(settings, self.lock, self._bury, self._issuer, self._faults)
+        return settings
+
+    def change_subscription(self, wanted: Subscription, paths: Sequence[str]) -> Subscription:
+        """Set the fields named by `paths`. Raises NOT_FOUND, and what `settings.updated` does."""
+        mailbox = self.mailbox(wanted.name)
+        settings = rules.updated(mailbox.settings, wanted, paths)
+        self._check_dead_letter_topic(settings)
+        mailbox.configure(settings)
+        return settings
+
+    def mailbox(self, name: str) -> Mailbox:
+        """The subscription of that name. Raises NOT_FOUND."""
+        if name not in self._mailboxes:
+            raise Failure(grpc.StatusCode.NOT_FOUND, f"Subscription does not exist: {name}")
+        return self._mailboxes[name]
+
+    def mailboxes(self, project: str) -> Iterator[Mailbox]:
+        """The subscriptions of `projects/P`, by name."""
+        return (self._mailboxes[name] for name in sorted(self._mailboxes) if name.startswith(f"{project}/"))
+
+    def subscribed_to(self, topic: str) -> Iterator[Mailbox]:
+        """The subscriptions of a topic."""
+        return (mailbox for mailbox in self._mailboxes.values() if mailbox.settings.topic == topic)
+
+    def remove_subscription(self, name: str) -> None:
+        """Forget the subscription and all that it holds. Raises NOT_FOUND."""
+        self.mailbox(name).close()
+        del self._mailboxes[name]
+
+    def waiting(self) -> int:
+        """How many messages have not been acknowledged yet, in all subscriptions together."""
+        with self.lock:
+            return sum(map(len, self._mailboxes.values()))
+
+    def close(self) -> None:
+        """Deliver nothing more."""
+        for mailbox in self._mailboxes.values():
+            mailbox.close()
+
+    def _check_dead_letter_topic(self, settings: Subscription) -> None:
+        if settings.HasField("dead_letter_policy"):
+            self.topic(settings.dead_letter_policy.dead_letter_topic)
+
+    def _bury(self, mailbox: Mailbox, message: PubsubMessage, attempts: int) -> bool:
+        """Send a message on to the dead-letter topic; while that does not exist, delivery goes on."""
+        topic = mailbox.settings.dead_letter_policy.dead_letter_topic
+        if topic not in self._topics:
+            return False
+        self.publish(topic, [dead_letter(message, mailbox.settings.name, attempts)])
+        return True

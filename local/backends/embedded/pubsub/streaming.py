@@ -1,0 +1,102 @@
+"""StreamingPull: messages to a client as they come, while the client adds requests of its own to the stream.
+
+https://cloud.google.com/pubsub/docs/reference/rpc/google.pubsub.v1#google.pubsub.v1.StreamingPullRequest
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import grpc
+
+from local.backends.embedded.failure import Failure, invalid
+from local.backends.embedded.pubsub.broker import Broker
+from local.backends.embedded.pubsub.protos import ReceivedMessage, StreamingPullRequest, StreamingPullResponse
+from local.backends.embedded.pubsub.subscriptions import Mailbox
+
+MIN_ACK_SECONDS = 10
+#: Messages in one response at most, and those that a client may hold when it sets no limit itself.
+MAX_BATCH, MAX_OUTSTANDING = 100, 1000
+#: A stream that has nothing to do looks that often whether something has become due.
+LOOK_SECONDS = 1.0
+
+Requests = Iterator[StreamingPullRequest]
+
+
+def streaming_pull(
+    broker: Broker,
+) -> Callable[[Requests, grpc.ServicerContext], Iterator[StreamingPullResponse]]:
+    """How the RPC is answered: the first request says what to pull, later ones acknowledge or ask for more time."""
+
+    def answer(requests: Requests, context: grpc.ServicerContext) -> Iterator[StreamingPullResponse]:
+        first = next(requests, None)
+        if first is None or first.stream_ack_deadline_seconds < MIN_ACK_SECONDS:
+            raise invalid(f"stream_ack_deadline_seconds must be at least {MIN_ACK_SECONDS}.")
+        with broker.lock:
+            stream = _Stream(broker.mailbox(first.subscription), first, broker.lock)
+        context.add_callback(stream.end)
+        threading.Thread(target=stream.read, args=(requests,), name="embedded-stream-reader", daemon=True).start()
+        while (received := stream.next_batch()) is not None:
+            yield stream.response(received)
+        if stream.failure is not None:
+            raise stream.failure
+
+    return answer
+
+
+class _Stream:
+    """One client's stream: a reader carries out its requests while another thread sends it messages."""
+
+    def __init__(self, mailbox: Mailbox, first: StreamingPullRequest, lock: threading.RLock) -> None:
+        self.failure: Failure | None = None
+        self._mailbox = mailbox
+        self._lock = lock
+        self._seconds = first.stream_ack_deadline_seconds
+        self._limit = first.max_outstanding_messages if first.max_outstanding_messages > 0 else MAX_OUTSTANDING
+        self._held: set[str] = set()
+        self._is_over = False
+
+    def end(self) -> None:
+        """Let `next_batch` return None."""
+        with self._lock:
+            self._is_over = True
+            self._mailbox.arrival.notify_all()
+
+    def read(self, requests: Requests) -> None:
+        """Carry out the client's further requests until it has no more or goes away."""
+        try:
+            for request in requests:
+                with self._lock:
+                    self._carry_out(request)
+        except Failure as failure:
+            self.failure = failure
+        except grpc.RpcError:
+            pass  # the stream was broken off: that is how clients end it
+        self.end()
+
+    def next_batch(self) -> list[ReceivedMessage] | None:
+        """Wait for messages; None when the stream is over."""
+        with self._lock:
+            while not self._is_over and not self._mailbox.is_closed:
+                self._held = {ack_id for ack_id in self._held if self._mailbox.holds(ack_id)}
+                room = min(MAX_BATCH, self._limit - len(self._held))
+                if room > 0 and (received := self._mailbox.take(room, self._seconds)):
+                    self._held.update(message.ack_id for message in received)
+                    return received
+                self._mailbox.wait(LOOK_SECONDS)
+        return None
+
+    def response(self, received: list[ReceivedMessage]) -> StreamingPullResponse:
+        """What tells the client of `received`."""
+        is_ordered = self._mailbox.settings.enable_message_ordering
+        return StreamingPullResponse(
+            received_messages=received, subscription_properties={"message_ordering_enabled": is_ordered}
+        )
+
+    def _carry_out(self, request: StreamingPullRequest) -> None:
+        if request.stream_ack_deadline_seconds:
+            self._seconds = request.stream_ack_deadline_seconds
+        self._mailbox.acknowledge(request.ack_ids)
+        for ack_id, seconds in zip(request.modify_deadline_ack_ids, request.modify_deadline_seconds, strict=False):
+            self._mailbox.modify([ack_id], seconds)

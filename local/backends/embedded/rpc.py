@@ -1,0 +1,102 @@
+"""What both gRPC services share: methods as plain functions, failures as exceptions, faults around every call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from local.backends.embedded.failure import Failure, unsupported
+from local.backends.embedded.faults import Faults
+
+#: Each open Listen, StreamingPull and waiting Pull holds a thread; short calls share the rest.
+MAX_THREADS = 256
+#: Google takes requests up to 10 MiB; what is over that should fail as there, not earlier.
+MAX_MESSAGE_BYTES = 11 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """How one method is served: `answer(request, context)` gives one response, or an iterator of them.
+
+    `request` is a raw protobuf message of type `request_type`; a method that `takes_stream` gets an iterator of them.
+    """
+
+    answer: Callable[[Any, grpc.ServicerContext], Any]
+    request_type: Any
+    streams: bool = False
+    takes_stream: bool = False
+
+
+#: Methods by full service name (`google.pubsub.v1.Publisher`) and by their own.
+Services = Mapping[str, Mapping[str, Rpc]]
+
+
+def serve(services: Services, faults: Faults, port: int) -> tuple[grpc.Server, int]:
+    """Start a server on the loopback interface; the result is the server and the port it got.
+
+    Raises RuntimeError when the port can't be bound.
+    """
+    server = grpc.server(
+        ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="embedded-rpc"),
+        handlers=[_Handlers(services, faults)],
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    return server, bound
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
+    """Finds the method of a call; what isn't there is UNIMPLEMENTED by name."""
+
+    def __init__(self, services: Services, faults: Faults) -> None:
+        self._methods = {
+            f"/{service}/{name}": _handler(name, rpc, faults)
+            for service, rpcs in services.items()
+            for name, rpc in rpcs.items()
+        }
+
+    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        return self._methods.get(call.method) or _unimplemented(call.method)
+
+
+def _unimplemented(method: str) -> grpc.RpcMethodHandler[Any, Any]:
+    def answer(_: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, unsupported(method.lstrip("/")).text)
+        yield b""  # never reached: `abort` raises
+
+    return grpc.stream_stream_rpc_method_handler(answer)
+
+
+def _handler(name: str, rpc: Rpc, faults: Faults) -> grpc.RpcMethodHandler[Any, Any]:
+    def unary(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            with faults.around(name):
+                return rpc.answer(request, context)
+        except Failure as failure:
+            context.abort(failure.code, failure.text)
+
+    def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        try:
+            with faults.around(name):
+                yield from rpc.answer(request, context)
+        except Failure as failure:
+            context.abort(failure.code, failure.text)
+
+    def serialize(message: Any) -> bytes:
+        return message.SerializeToString()  # type: ignore[no-any-return]
+
+    decode = rpc.request_type.FromString
+    if rpc.takes_stream:
+        return grpc.stream_stream_rpc_method_handler(stream, decode, serialize)
+    if rpc.streams:
+        return grpc.unary_stream_rpc_method_handler(stream, decode, serialize)
+    return grpc.unary_unary_rpc_method_handler(unary, decode, serialize)

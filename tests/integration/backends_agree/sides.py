@@ -1,0 +1,92 @@
+"""What the comparisons share: the two sides, random values, and results that can be compared."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import math
+import os
+from collections.abc import Callable
+
+from google.api_core.exceptions import GoogleAPICallError
+from google.cloud import firestore
+from google.events.cloud.firestore import DocumentEventData
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from local.backends import Backend
+from local.clients import firestore_client, publisher_client, subscriber_client
+
+PROJECT = "demo-agree"
+#: The variable that asks for another number of examples, random ones: to look for rare disagreements.
+EXAMPLES = "AGREE_EXAMPLES"
+
+agree = settings(
+    max_examples=int(os.environ.get(EXAMPLES, "100")),
+    deadline=None,
+    derandomize=EXAMPLES not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+#: Each example plays with names of its own.
+EXAMPLE_NUMBERS = itertools.count()
+
+
+class Side:
+    """One backend, its clients, and the events it has sent."""
+
+    def __init__(self, backend: Backend, events: list[DocumentEventData]) -> None:
+        self.events = events
+        self.db = firestore_client(backend.firestore, PROJECT)
+        self.publisher = publisher_client(backend.pubsub)
+        self.subscriber = subscriber_client(backend.pubsub)
+
+    def close(self) -> None:
+        self.db.close()
+        self.publisher.transport.close()
+        self.subscriber.transport.close()
+
+
+KEYS = st.sampled_from(["a", "b", "c", "d.e", "f g", "h`i", "jé", "k\\l", "_m0"])
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([2**63 - 1, -(2**63), 0.0, -0.0, 1.0, 1.5, math.inf, -math.inf, math.nan]),
+    st.sampled_from(["", "a", "b", "é", "z\U0001f600", "\uffff"]),
+    st.binary(max_size=2),
+    st.sampled_from([datetime.datetime(2000, 1, 1, microsecond=us, tzinfo=datetime.UTC) for us in (0, 1, 1001)]),
+    st.builds(firestore.GeoPoint, st.sampled_from([0.0, 1.5]), st.sampled_from([0.0, -2.5])),
+)
+ARRAYS = st.lists(st.one_of(SCALARS, st.dictionaries(KEYS, SCALARS, max_size=1)), max_size=3)
+MAPS = st.recursive(
+    st.dictionaries(KEYS, st.one_of(SCALARS, ARRAYS), max_size=3),
+    lambda inner: st.dictionaries(KEYS, st.one_of(SCALARS, inner), max_size=2),
+    max_leaves=4,
+)
+VALUES = st.one_of(SCALARS, ARRAYS, MAPS)
+DATA = st.dictionaries(KEYS, VALUES, max_size=3)
+
+
+def plain(value: object) -> object:
+    """Comparable, and the same for equal documents of both sides: server times lose their value."""
+    if isinstance(value, dict):
+        return {key: plain(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [plain(element) for element in value]
+    if isinstance(value, datetime.datetime):
+        return "server time" if value.year > 2000 else value.isoformat()
+    if isinstance(value, firestore.GeoPoint):
+        return ("geo", value.latitude, value.longitude)
+    return (type(value).__name__, repr(value))
+
+
+def outcome(action: Callable[[], object]) -> object:
+    """What an operation gives: its result, or the code that it fails with."""
+    try:
+        return action()
+    except GoogleAPICallError as error:
+        assert error.grpc_status_code is not None, error
+        return error.grpc_status_code.name
+    except (TypeError, ValueError) as error:
+        return type(error).__name__  # refused by the client itself
