@@ -1,0 +1,98 @@
+"""`python -m cli`: the operator's command line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from cli.clients import EMULATORS, Target, read_ready_file
+from cli.dead_letters import dead_letters
+from cli.exits import EXIT_CODES
+from cli.listing import list_mails
+from cli.retry import retry
+from cli.send import send
+from cli.status import status
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+@click.option("--project", envvar="GOOGLE_CLOUD_PROJECT", show_envvar=True, help="The id of the Google Cloud project.")
+@click.option(
+    "--database",
+    envvar="DATABASE",
+    show_envvar=True,
+    default="(default)",
+    show_default=True,
+    help="Firestore database.",
+)
+@click.option(
+    "--collection",
+    envvar="MAIL_COLLECTION",
+    show_envvar=True,
+    default="mail",
+    show_default=True,
+    help="Path of the collection of mail documents.",
+)
+@click.option(
+    "--topic", envvar="MAIL_TOPIC", show_envvar=True, default="mail", show_default=True, help="Id of the mail topic."
+)
+@click.option(
+    "--dead-letter-subscription",
+    envvar="DEAD_LETTER_SUBSCRIPTION",
+    show_envvar=True,
+    default="mail-dead-letter-pull",
+    show_default=True,
+    help="Id of a pull subscription of the dead-letter topic.",
+)
+@click.option(
+    "--local",
+    "ready_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Work on the local stack that wrote this file: python -m local up --ready-file FILE.",
+)
+@click.pass_context
+def cli(
+    context: click.Context,
+    project: str | None,
+    database: str,
+    collection: str,
+    topic: str,
+    dead_letter_subscription: str,
+    ready_file: Path | None,
+) -> None:
+    """Send mail with Firepost, see what became of it, and put right what failed.
+
+    It works on the project that the options or the environment name, with your Application Default Credentials
+    (gcloud auth application-default login); or on emulators, if FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST are
+    set; or on the local stack (--local).
+
+    \b
+    Examples:
+      python -m cli send --to ada@example.com --subject Hello --text Hi --wait
+      python -m cli list --state ERROR --since 2h
+      python -m cli status mail/order-17
+      python -m cli retry --state ERROR --error-code auth --dry-run
+      python -m cli --local /tmp/firepost.json dead-letters list
+    """
+    target = Target(project or "", database, collection, topic, dead_letter_subscription)
+    context.obj = target if ready_file is None else _local(target, ready_file, context)
+
+
+def _local(target: Target, ready_file: Path, context: click.Context) -> Target:
+    """The local stack as the target: its addresses win over the environment, and options over its names."""
+    ready = read_ready_file(ready_file)
+    os.environ.update(zip(EMULATORS, (ready["firestore"], ready["pubsub"]), strict=True))
+    local = {"project": ready["project"], "topic": ready["topic"], "database": "(default)"}
+    chosen = {name for name in local if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    return replace(target, **{name: value for name, value in local.items() if name not in chosen})
+
+
+for command in (send, status, list_mails, retry, dead_letters):
+    cli.add_command(command)
+
+if __name__ == "__main__":
+    cli(prog_name="python -m cli")

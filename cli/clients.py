@@ -1,0 +1,106 @@
+"""Where the commands look, and the clients for it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from google.cloud import firestore
+from google.cloud.pubsub_v1 import SubscriberClient
+
+from cli.exits import reaching
+from cli.mailbox import Mailbox
+from cli.subscription import Subscription
+from shared import pubsub
+from shared.pubsub import Publisher, TopicPublisher
+
+EMULATORS = ("FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One installation of Firepost; ids, not full names. `project` is empty when nobody said which."""
+
+    project: str
+    database: str
+    collection: str
+    topic: str
+    dead_letters: str
+
+    def check(self, environment: Mapping[str, str]) -> None:
+        """Raises `click.UsageError` when it is not certain what is meant: before anything is done."""
+        if not self.project:
+            raise click.UsageError("Which project? Say --project ID, set GOOGLE_CLOUD_PROJECT, or use --local FILE.")
+        present = [name for name in EMULATORS if environment.get(name)]
+        if len(present) == 1:
+            absent = next(name for name in EMULATORS if name not in present)
+            raise click.UsageError(
+                f"{present[0]} is set and {absent} is not: half of this would happen in Google Cloud. Set both or none."
+            )
+
+
+def read_ready_file(path: Path) -> dict[str, str]:
+    """The addresses in a ready file of `python -m local up`. Raises `click.BadParameter` when it is none."""
+    try:
+        ready = json.loads(path.read_text())
+        return {name: str(ready[name]) for name in ("firestore", "pubsub", "project", "topic")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise click.BadParameter(
+            f"{path} is not a ready file of 'python -m local up --ready-file {path}'; is the local stack up?"
+        ) from error
+
+
+@contextmanager
+def open_mailbox(target: Target) -> Iterator[Mailbox]:
+    """The mail documents, for as long as the block runs."""
+    target.check(os.environ)
+    name = f"Firestore (project {target.project}, database {target.database})"
+    with reaching(name):
+        client = firestore.Client(project=target.project, database=target.database)
+    try:
+        yield Mailbox(client, target.collection, name)
+    finally:
+        client.close()
+
+
+@contextmanager
+def open_topic(target: Target) -> Iterator[Publisher]:
+    """The mail topic, for as long as the block runs."""
+    target.check(os.environ)
+    name = f"the Pub/Sub topic {target.topic} (project {target.project})"
+    with reaching(name):
+        client = pubsub.connect()
+    try:
+        yield _Topic(TopicPublisher(client, target.project, target.topic), name)
+    finally:
+        client.transport.close()
+
+
+@contextmanager
+def open_dead_letters(target: Target) -> Iterator[Subscription]:
+    """The dead letters' subscription, for as long as the block runs."""
+    target.check(os.environ)
+    name = f"the Pub/Sub subscription {target.dead_letters} (project {target.project})"
+    with reaching(name):
+        client = SubscriberClient()
+    try:
+        yield Subscription(client, f"projects/{target.project}/subscriptions/{target.dead_letters}", name)
+    finally:
+        client.close()
+
+
+class _Topic:
+    """`Publisher` whose failure is a sentence that names the topic."""
+
+    def __init__(self, publisher: Publisher, name: str) -> None:
+        self._publisher = publisher
+        self._name = name
+
+    def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
+        with reaching(self._name):
+            self._publisher.publish(data, attributes)

@@ -1,0 +1,47 @@
+"""How a command ends: the exit codes, and the errors that carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from google.api_core.exceptions import GoogleAPICallError, RetryError
+from google.auth.exceptions import GoogleAuthError
+
+from shared.errors import Unavailable
+
+EXIT_CODES = """\b
+Exit codes:
+  0  done
+  1  it failed: the mail ended in ERROR, there was nothing to retry, no such document ...
+  2  wrong usage; nothing was done
+  3  Firestore or Pub/Sub can't be reached, or refuses
+"""
+
+
+class Failed(click.ClickException):
+    """The command did its work and the answer is bad. The text is one sentence."""
+
+    exit_code = 1
+
+
+class Unreachable(click.ClickException):
+    """Firestore or Pub/Sub did not do it, for a reason that lies outside of the mail. The text is one sentence."""
+
+    exit_code = 3
+
+
+@contextmanager
+def reaching(what: str) -> Iterator[None]:
+    """Turn the failures of Google's clients in the block, and our own `Unavailable`, into `Unreachable`."""
+    try:
+        yield
+    except (GoogleAPICallError, RetryError, GoogleAuthError, Unavailable) as error:
+        raise Unreachable(f"Can't work with {what}: {_sentence(error)}") from error
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, in one line and without what the libraries wrap around it."""
+    cause = error.cause if isinstance(error, RetryError) and error.cause else error
+    return " ".join(str(getattr(cause, "message", cause)).split())

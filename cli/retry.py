@@ -1,0 +1,213 @@
+"""`retry`: ask for another attempt at failed mails.
+
+If the process dies, the documents that were set stay set, and running the same again goes on with the others: what has
+been set is no longer ERROR.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import click
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from cli.clients import Target, open_mailbox
+from cli.exits import EXIT_CODES, Failed
+from cli.listing import error_code_option, since_option
+from cli.mail import Mail
+from cli.mailbox import Mailbox
+from cli.output import Output, json_option, one_line
+from cli.selection import Selection, refusal
+from cli.status import own_paths
+from shared.states import State
+
+#: More documents than this are not set without asking.
+ASK_ABOVE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A document that may be set to RETRY; `refusal` is the word why not."""
+
+    path: str
+    mail: Mail | None
+    refusal: str | None
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many documents were set (or would be), and how many were not, by reason."""
+
+    set: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def count(self, reason: str | None) -> None:
+        """One more document; `reason` is why it was skipped, None if it was set."""
+        if reason is None:
+            self.set += 1
+        else:
+            self.skipped[reason] += 1
+
+    def sentence(self, dry_run: bool) -> str:
+        """The count, for people."""
+        text = f"{self.set:,} would be set to RETRY" if dry_run else f"{self.set:,} set to RETRY"
+        if self.skipped:
+            text += "; skipped: " + ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.most_common())
+        if self.skipped["outcome-unknown"]:
+            text += " (these may have been sent; --error-code unknown --error-code lease-expired includes them)"
+        return f"{text}."
+
+
+class Pace:
+    """Lets things happen at most so often; `clock` and `sleep` are in seconds."""
+
+    def __init__(
+        self,
+        per_second: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._interval = 1 / per_second
+        self._clock = clock
+        self._sleep = sleep
+        self._next = clock()
+
+    def wait(self) -> None:
+        """Return when the next may happen; time that was not used is not saved up."""
+        now = self._clock()
+        if self._next > now:
+            self._sleep(self._next - now)
+        self._next = max(self._next, now) + self._interval
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@click.option("--state", type=click.Choice([State.ERROR.value]), help="All mails that ended in ERROR.")
+@error_code_option
+@since_option
+@click.option("--dry-run", is_flag=True, help="Only show which mails it would be.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=50.0,
+    show_default=True,
+    help="How many per second at most; fractions are fine.",
+)
+@click.option("--yes", is_flag=True, help=f"Don't ask, even if there are more than {ASK_ABOVE}.")
+@json_option
+@click.pass_obj
+def retry(
+    target: Target,
+    paths: tuple[str, ...],
+    state: str | None,
+    error_codes: tuple[str, ...],
+    since: datetime | None,
+    dry_run: bool,
+    rate: float,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Set mails that ended in ERROR to RETRY: those at PATH (a document's path, or its id alone), or all.
+
+    A document that somebody changes at the same time is left alone. Mails that may have been sent (errors 'unknown' and
+    'lease-expired') are only retried by PATH, or when --error-code names them.
+
+    \b
+    Examples:
+      python -m cli retry mail/order-17
+      python -m cli retry --state ERROR --error-code auth --since 2h --dry-run
+      python -m cli retry --state ERROR --error-code throttled --rate 5 --yes
+
+    Interrupted, it goes on when it is run again. The exit code is 1 when there was nothing to set.
+    """
+    if bool(paths) == bool(state):
+        raise click.UsageError("Say which: either PATH..., or --state ERROR.")
+    if paths and (error_codes or since):
+        raise click.UsageError("--error-code and --since go with --state ERROR, not with PATH.")
+    documents = own_paths(paths, target)
+    with open_mailbox(target) as mailbox:
+
+        def candidates() -> Iterator[Candidate]:
+            return _named(mailbox, documents) if paths else _selected(mailbox, Selection(state, error_codes, since))
+
+        # The documents are read a second time when they are set: none but their number is kept meanwhile.
+        total = len(documents) if dry_run or paths else sum(each.refusal is None for each in candidates())
+        if not dry_run and not yes:
+            _ask(total)
+        _run(candidates(), None if dry_run else mailbox, Pace(rate), Output(as_json), total)
+
+
+def _named(mailbox: Mailbox, paths: Iterable[str]) -> Iterator[Candidate]:
+    for path in paths:
+        mail = mailbox.get(path)
+        yield Candidate(path, mail, refusal(mail, asked_for=True))
+
+
+def _selected(mailbox: Mailbox, selection: Selection) -> Iterator[Candidate]:
+    for mail in mailbox.find(selection):
+        yield Candidate(mail.path, mail, refusal(mail, selection.asks_for(mail)))
+
+
+def _ask(total: int) -> None:
+    """Raises `click.Abort` when the operator says no, `click.UsageError` when there is none to ask."""
+    if total <= ASK_ABOVE:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{total:,} mails would be set to RETRY: say --yes, or look first with --dry-run.")
+    click.confirm(f"Set {total:,} mails to RETRY?", abort=True, err=True)
+
+
+def _run(candidates: Iterable[Candidate], mailbox: Mailbox | None, pace: Pace, output: Output, total: int) -> None:
+    """Set the candidates one after the other; without a mailbox, only say which ones it would be."""
+    tally = Tally()
+    try:
+        with _progress(output, total, shown=mailbox is not None) as advance:
+            for candidate in candidates:
+                reason = candidate.refusal or _set(mailbox, candidate.mail, pace)
+                tally.count(reason)
+                _report(candidate, reason, output, dry_run=mailbox is None)
+                if candidate.refusal is None:
+                    advance()
+    finally:  # also when it is interrupted, or Firestore fails in the middle
+        output.note(tally.sentence(dry_run=mailbox is None))
+    if not tally.set:
+        raise click.exceptions.Exit(Failed.exit_code)
+
+
+def _set(mailbox: Mailbox | None, mail: Mail | None, pace: Pace) -> str | None:
+    if mailbox is None or mail is None:
+        return None
+    pace.wait()
+    return None if mailbox.set_retry(mail) else "changed"
+
+
+def _report(candidate: Candidate, reason: str | None, output: Output, dry_run: bool) -> None:
+    """A line about one document; on a terminal, the progress bar and the sentence at the end stand for those set."""
+    if reason:
+        record, text = {"result": "skipped", "reason": reason}, f"skipped: {reason}"
+    else:
+        text = "would be set" if dry_run else "set"
+        record = {"result": "would-set" if dry_run else "set"}
+    if output.as_json or reason or dry_run or not output.console.is_terminal:
+        output.result({"document": candidate.path, **record}, f"{one_line(candidate.path)}  {text}")
+
+
+@contextmanager
+def _progress(output: Output, total: int, shown: bool) -> Iterator[Callable[[], None]]:
+    """A progress bar on standard error, if that is a terminal; call what it yields once per document."""
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns,
+        console=output.notes,
+        transient=True,
+        disable=not (shown and output.notes.is_terminal),
+        redirect_stdout=output.console.is_terminal,  # not into a file that it was sent to
+    ) as progress:
+        task = progress.add_task("RETRY", total=total)
+        yield lambda: progress.advance(task)

@@ -1,0 +1,88 @@
+"""`status`: all that is known about a mail; and watching mails until they have ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from cli.clients import Target, open_mailbox
+from cli.exits import EXIT_CODES, Failed
+from cli.mail import Mail, own_path
+from cli.mailbox import Mailbox
+from cli.output import Output, json_option
+from cli.view import mail_details, mail_record, mail_step
+from cli.watch import Outcome, follow
+from shared.states import State
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--watch", "watching", is_flag=True, help="Show what becomes of it, until it has ended.")
+@json_option
+@click.pass_obj
+def status(target: Target, paths: tuple[str, ...], watching: bool, as_json: bool) -> None:
+    """Show all that is known about mails, but not what is in them.
+
+    PATH is a document's path, or its id alone.
+
+    \b
+    Examples:
+      python -m cli status mail/order-17
+      python -m cli status order-17 order-18 --json | jq .delivery.state
+      python -m cli status order-17 --watch
+
+    The exit code is 1 when a document does not exist; with --watch also when a mail ends in ERROR.
+    """
+    documents = own_paths(paths, target)
+    output = Output(as_json)
+    if watching:
+        watch(target, documents, output, None)
+        return
+    missing = []
+    with open_mailbox(target) as mailbox:
+        for path in documents:
+            mail = mailbox.get(path)
+            if mail is None:
+                missing.append(path)
+            else:
+                output.result(mail_record(mail), mail_details(mail, datetime.now(UTC)))
+    if missing:
+        raise Failed(f"No such document: {', '.join(missing)}.")
+
+
+def own_paths(texts: Sequence[str], target: Target) -> list[str]:
+    """The documents' paths, each once. Raises `click.BadParameter` for one outside of the collection."""
+    try:
+        return list(dict.fromkeys(own_path(text, target.collection) for text in texts))
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="PATH") from error
+
+
+def watch(target: Target, paths: Sequence[str], output: Output, seconds: float | None) -> None:
+    """Show each mail's steps, one mail after the other, until all have ended or `seconds` have passed for one.
+
+    With `seconds` None, documents must exist. Raises `Failed` when one does not end in SUCCESS.
+    """
+    with open_mailbox(target) as mailbox:
+        faults = [fault for path in paths if (fault := _fault(mailbox, path, output, seconds))]
+    if faults:
+        raise Failed(" ".join(faults))
+
+
+def _fault(mailbox: Mailbox, path: str, output: Output, seconds: float | None) -> str | None:
+    """Watch one mail to its end; a sentence if that is not SUCCESS."""
+
+    def show(mail: Mail) -> None:
+        output.result(mail_record(mail), mail_step(mail, datetime.now(UTC)))
+
+    if seconds is None and mailbox.get(path) is None:
+        return f"No such document: {path}."
+    outcome, mail = follow(lambda: mailbox.get(path), show, seconds, time.monotonic, time.sleep)
+    if outcome is Outcome.DELETED:
+        return f"{path} was deleted."
+    if outcome is Outcome.TIMEOUT:
+        return f"{path} has not ended within {seconds:g} s; it is {mail.state or 'new' if mail else 'not there yet'}."
+    return f"{path} ended in ERROR." if mail is not None and mail.state == State.ERROR else None

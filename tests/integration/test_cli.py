@@ -1,0 +1,406 @@
+"""The operator's command line against the running system: each command once as a process, the rest within this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import mailbox as mailbox_module
+from cli import subscription as subscription_module
+from cli.__main__ import cli
+from cli.clients import EMULATORS
+from cli.mailbox import Mailbox
+from local.stack import write_ready_file
+from tests.integration.system import PATIENCE, System, wait_for
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime.now(UTC)
+NOWHERE = dict.fromkeys(EMULATORS, "127.0.0.1:1") | {"GOOGLE_CLOUD_PROJECT": "p"}
+FORWARDED = {
+    "CloudPubSubDeadLetterSourceDeliveryCount": "100",
+    "CloudPubSubDeadLetterSourceSubscription": "mail-sender",
+}
+
+Run = Callable[..., Result]
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def ready_file(system: System, tmp_path: Path) -> Path:
+    path = tmp_path / "ready.json"
+    write_ready_file(path, system.stack.ready)
+    return path
+
+
+@pytest.fixture
+def run(ready_file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process."""
+    for name in EMULATORS:  # --local sets them; this takes them back
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(subscription_module, "EMPTY_SECONDS", 1.0)  # nothing but this waits here
+
+    def invoke(*arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(cli, ["--local", str(ready_file), *arguments], input=stdin)
+
+    return invoke
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "cli", *arguments]
+
+
+def called(
+    *arguments: str, stdin: str | None = None, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in NOWHERE}
+    return subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env=inherited | (environment or {}),
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+
+
+@pytest.fixture
+def call(ready_file: Path) -> Call:
+    """Run a command as its own process, with nobody at the terminal."""
+    return lambda *arguments, stdin=None: called("--local", str(ready_file), *arguments, stdin=stdin)
+
+
+def records(text: str) -> list[Any]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def failed(code: str = "auth", hours: int = 0) -> dict[str, Any]:
+    """A document that ended in ERROR some hours ago."""
+    time = NOW - timedelta(hours=hours)
+    delivery = {"state": "ERROR", "errorCode": code, "error": "535 No", "attempts": 1, "endTime": time}
+    return {"delivery": delivery | {"startTime": time}}
+
+
+@pytest.fixture
+def collection(system: System) -> str:
+    """A collection that no dispatcher looks at: what commands set there stays."""
+    return f"shops/{system.new_path().rpartition('/')[2]}/mail"
+
+
+def states(system: System, collection: str) -> dict[str, str]:
+    return {each.id: each.get("delivery.state") for each in system.firestore.collection(collection).stream()}
+
+
+class TestSend:
+    def test_a_mail_from_options_is_sent_and_its_steps_are_shown(
+        self, call: Call, system: System, tmp_path: Path
+    ) -> None:
+        (tmp_path / "note.txt").write_text("attached")
+        (tmp_path / "body.html").write_text("<p>Grüße</p>")
+        mail = ("--to", "cli-1@example.com", "--subject", "Grüße", "--text-file", "-", "--header", "X-Own: yes")
+        files = ("--html-file", str(tmp_path / "body.html"), "--attach", str(tmp_path / "note.txt"))
+        result = call("send", *mail, *files, "--wait", "--json", stdin="Hello\n")
+        assert (result.returncode, result.stderr) == (0, "")
+        written, *steps = records(result.stdout)
+        assert steps[-1]["document"] == written["document"]
+        assert steps[-1]["delivery"]["state"] == "SUCCESS"
+        (sent,) = system.mails_to("cli-1@example.com")
+        assert b"X-Own: yes" in sent.data
+        assert b"note.txt" in sent.data
+
+    def test_a_mail_that_ends_in_error_is_exit_code_1(self, run: Run, system: System) -> None:
+        system.server.when("RCPT", "cli-2@example.com").reply("550 5.1.1 No such user")
+        result = run("send", "--to", "cli-2@example.com", "--subject", "s", "--text", "t", "--wait")
+        assert result.exit_code == 1
+        assert "550 5.1.1 No such user" in result.stdout
+        assert result.stderr.endswith("ended in ERROR.\n")
+
+    def test_a_file_is_published_with_the_options_over_it_and_twice_is_once(self, run: Run, system: System) -> None:
+        mail = json.dumps({"to": "nobody@example.com", "message": {"subject": "s", "text": "t"}})
+        arguments = ("send", "-", "--to", "cli-3@example.com", "--publish", "--id", "cli-3", "--wait")
+        for _ in range(2):
+            result = run(*arguments, stdin=mail)
+            assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "mail/cli-3")
+        assert len(system.mails_to("cli-3@example.com")) == 1
+
+    def test_a_document_that_exists_is_not_overwritten(self, run: Run, system: System) -> None:
+        path = system.write({"own": 1, "delivery": {"state": "SUCCESS"}})
+        result = run(
+            "send", "--to", "a@example.com", "--subject", "s", "--text", "t", "--id", path.removeprefix("mail/")
+        )
+        assert (result.exit_code, result.stderr) == (1, f"Error: {path} exists already; nothing was written.\n")
+        assert system.document(path)["own"] == 1
+
+    def test_a_mail_can_be_scheduled_and_waiting_for_it_is_limited(self, run: Run, system: System) -> None:
+        arguments = ("--to", "a@example.com", "--subject", "s", "--text", "t", "--send-at", "2h", "--wait=0")
+        result = run("send", *arguments)
+        assert result.exit_code == 1
+        assert "has not ended within 0 s" in result.stderr
+        path = result.stdout.splitlines()[0]
+        delivery = system.in_state(path, "PENDING")
+        assert timedelta(hours=1) < delivery["nextAttemptTime"] - datetime.now(UTC) <= timedelta(hours=2)
+
+    def test_a_document_that_firestore_can_not_hold_is_refused(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "large.bin").write_bytes(b"\0" * 1_000_000)
+        arguments = ("--to", "a@example.com", "--subject", "s", "--text", "t", "--attach", str(tmp_path / "large.bin"))
+        result = run("send", *arguments)
+        assert result.exit_code == 1
+        assert "Firestore refuses the document" in result.stderr
+
+
+class TestStatus:
+    def test_all_of_delivery_is_shown_and_a_missing_document_is_exit_code_1(self, call: Call, system: System) -> None:
+        path = system.write(failed())
+        result = call("status", path.removeprefix("mail/"), "nobody")
+        assert result.returncode == 1
+        assert result.stdout.startswith(f"{path}  ERROR\n  error       535 No\n  errorCode   auth\n  attempts    1\n")
+        assert result.stderr == "Error: No such document: mail/nobody.\n"
+
+    def test_watching_ends_with_the_mail(self, run: Run, system: System) -> None:
+        path = system.write({"to": "cli-4@example.com", "message": {"subject": "s", "text": "t"}})
+        result = run("status", path, "--watch", "--json")
+        assert result.exit_code == 0
+        assert records(result.stdout)[-1]["delivery"]["state"] == "SUCCESS"
+
+    def test_what_does_not_exist_is_not_watched(self, run: Run) -> None:
+        result = run("status", "nobody", "--watch")
+        assert (result.exit_code, result.stderr) == (1, "Error: No such document: mail/nobody.\n")
+
+
+class TestList:
+    @pytest.fixture(autouse=True)
+    def documents(self, system: System, collection: str) -> None:
+        for name, fields in {
+            "a": failed("auth", hours=3),
+            "b": failed("throttled", hours=1),
+            "c": failed("auth", hours=2),
+            "d": {"delivery": {"state": "SUCCESS", "startTime": NOW, "endTime": NOW}},
+            "e": {"no": "mail"},
+        }.items():
+            system.write(fields, f"{collection}/{name}")
+
+    def test_mails_are_listed_for_a_pipe_newest_first(self, ready_file: Path, collection: str) -> None:
+        arguments = ("--local", str(ready_file), "--collection", collection, "list", "--state", "ERROR", "--limit", "2")
+        result = called(*arguments)
+        assert result.returncode == 0
+        assert [line.split("\t")[:3] for line in result.stdout.splitlines()] == [
+            [f"{collection}/b", "ERROR", "throttled"],
+            [f"{collection}/c", "ERROR", "auth"],
+        ]
+        assert result.stderr == "2 of 3 mails are shown; --limit shows more.\n"
+
+    @pytest.mark.parametrize("page", [1, 2, 300])
+    @pytest.mark.parametrize(
+        ("options", "found"),
+        [
+            pytest.param([], "edbca", id="all"),
+            pytest.param(["--state", "ERROR", "--error-code", "auth"], "ca", id="state-and-code"),
+            pytest.param(["--error-code", "auth", "--error-code", "throttled"], "bca", id="codes"),
+            pytest.param(["--state", "ERROR", "--since", "150m"], "bc", id="since"),
+            pytest.param(["--state", "RETRY"], "", id="none"),
+        ],
+    )
+    def test_filters_hold_over_all_pages(
+        self,
+        run: Run,
+        collection: str,
+        options: Sequence[str],
+        found: str,
+        page: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(mailbox_module, "PAGE", page)
+        result = run("--collection", collection, "list", "--json", *options)
+        assert result.exit_code == 0
+        assert [each["document"] for each in records(result.stdout)] == [f"{collection}/{name}" for name in found]
+
+    @pytest.mark.parametrize(("no_color", "is_coloured"), [("", True), ("1", False)])
+    def test_a_terminal_gets_a_table_with_colours_unless_they_are_not_wanted(
+        self, ready_file: Path, collection: str, no_color: str, is_coloured: bool
+    ) -> None:
+        arguments = command("--local", str(ready_file), "--collection", collection, "list", "--state", "SUCCESS")
+        screen, terminal = pty.openpty()
+        environment = os.environ | {"NO_COLOR": no_color, "TERM": "xterm", "COLUMNS": "100"}
+        try:
+            subprocess.run(arguments, cwd=ROOT, env=environment, stdout=terminal, check=True, timeout=PATIENCE)
+            shown = os.read(screen, 65536).decode()
+        finally:
+            os.close(terminal)
+            os.close(screen)
+        assert "DOCUMENT" in shown
+        assert ("\x1b[32mSUCCESS" in shown) is is_coloured
+
+
+class TestRetry:
+    def test_a_mail_that_failed_is_sent(self, call: Call, system: System) -> None:
+        path = system.write({"to": "cli-5@example.com", "message": {"subject": "s", "text": "t"}, **failed()})
+        result = call("retry", path)
+        assert (result.returncode, result.stdout, result.stderr) == (0, f"{path}  set\n", "1 set to RETRY.\n")
+        assert system.concluded(path, attempts=2)["state"] == "SUCCESS"
+        again = call("retry", path, "--json")
+        assert again.returncode == 1
+        assert records(again.stdout) == [{"document": path, "result": "skipped", "reason": "success"}]
+
+    def test_a_dry_run_shows_what_would_be_and_changes_nothing(self, run: Run, system: System, collection: str) -> None:
+        for name, code in {"a": "auth", "b": "lease-expired", "c": "throttled"}.items():
+            system.write(failed(code), f"{collection}/{name}")
+        result = run("--collection", collection, "retry", "--state", "ERROR", "--dry-run")
+        assert result.exit_code == 0
+        assert result.stdout.splitlines() == [
+            f"{collection}/a  would be set",
+            f"{collection}/b  skipped: outcome-unknown",
+            f"{collection}/c  would be set",
+        ]
+        assert set(states(system, collection).values()) == {"ERROR"}
+
+    def test_what_may_have_been_sent_is_only_set_when_its_code_is_named(
+        self, run: Run, system: System, collection: str
+    ) -> None:
+        for name, code in {"a": "auth", "b": "unknown"}.items():
+            system.write(failed(code), f"{collection}/{name}")
+        bulk = ("--collection", collection, "retry", "--state", "ERROR")
+        assert run(*bulk).exit_code == 0
+        assert states(system, collection) == {"a": "RETRY", "b": "ERROR"}
+        assert run(*bulk, "--error-code", "unknown").exit_code == 0
+        assert states(system, collection) == {"a": "RETRY", "b": "RETRY"}
+        assert run(*bulk).exit_code == 1
+
+    def test_a_large_run_needs_a_yes(self, run: Run, system: System, collection: str) -> None:
+        for number in range(21):
+            system.write(failed(), f"{collection}/{number}")
+        bulk = ("--collection", collection, "retry", "--state", "ERROR", "--rate", "1000")
+        refused = run(*bulk)
+        assert refused.exit_code == 2
+        assert "21 mails would be set to RETRY: say --yes" in refused.stderr
+        assert set(states(system, collection).values()) == {"ERROR"}
+        assert run(*bulk, "--yes").exit_code == 0
+        assert set(states(system, collection).values()) == {"RETRY"}
+
+    def test_an_interrupted_run_says_how_far_it_came_and_goes_on_when_run_again(
+        self, run: Run, system: System, collection: str, ready_file: Path
+    ) -> None:
+        for number in range(5):
+            system.write(failed(), f"{collection}/{number}")
+        bulk = ("--collection", collection, "retry", "--state", "ERROR")
+        arguments = command("--local", str(ready_file), *bulk, "--rate", "0.1")
+        with subprocess.Popen(
+            arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"{collection}/0  set\n"
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, errors.splitlines()[0]) == (1, "1 set to RETRY.")
+        rest = run(*bulk, "--rate", "1000")
+        assert rest.stdout.splitlines() == [f"{collection}/{number}  set" for number in range(1, 5)]
+
+    def test_a_document_that_changed_meanwhile_is_left_alone(self, system: System, collection: str) -> None:
+        path = system.write(failed(), f"{collection}/a")
+        mailbox = Mailbox(system.firestore, collection, "Firestore")
+        seen = mailbox.get(path)
+        assert seen is not None
+        system.firestore.document(path).update({"to": "corrected@example.com"})
+        assert not mailbox.set_retry(seen)
+        assert system.delivery(path)["state"] == "ERROR"
+        system.firestore.document(path).delete()
+        assert not mailbox.set_retry(seen)
+        assert system.document(path) == {}
+
+
+class TestDeadLetters:
+    def letter_about(self, run: Run, document: str) -> dict[str, Any]:
+        """The dead letter about a document, as soon as it is there."""
+
+        def look() -> dict[str, Any] | None:
+            listed = run("dead-letters", "list", "--json")
+            assert listed.exit_code == 0, listed.stderr
+            return next((each for each in records(listed.stdout) if each["document"] == document), None)
+
+        return wait_for(look, f"the dead letter about {document}")
+
+    def test_looking_at_letters_consumes_none(self, run: Run, call: Call, system: System) -> None:
+        system.publish({"document": "elsewhere/cli-a"}, own="attribute")
+        letter = self.letter_about(run, "elsewhere/cli-a")
+        assert letter["reason"] == "foreign-path"
+        assert "must lie in the collection 'mail'" in letter["error"]
+        listed = call("dead-letters", "list")
+        assert [letter["id"], "foreign-path"] in [line.split("\t")[::2][:2] for line in listed.stdout.splitlines()]
+        shown = call("dead-letters", "show", letter["id"])
+        assert (shown.returncode, "  own  attribute\n" in shown.stdout) == (0, True)
+        assert '"document": "elsewhere/cli-a"' in shown.stdout
+        missing = run("dead-letters", "show", "no-such-id")
+        assert (missing.exit_code, "No dead letter has the id" in missing.stderr) == (1, True)
+
+    def test_a_letter_is_replayed_as_it_was_and_one_that_comes_back_is_told(
+        self, run: Run, call: Call, system: System
+    ) -> None:
+        system.publish({"document": "elsewhere/cli-b"}, own="attribute")
+        letter = self.letter_about(run, "elsewhere/cli-b")
+        dry = run("dead-letters", "replay", letter["id"], "--dry-run", "--json")
+        assert (dry.exit_code, records(dry.stdout)[-1]["result"]) == (0, "would-replay")
+        assert run("dead-letters", "replay", letter["id"], "--reason", "not-json").exit_code == 1
+        replayed = call("dead-letters", "replay", letter["id"])
+        assert (replayed.returncode, replayed.stderr) == (0, "1 replayed.\n")
+        again = self.letter_about(run, "elsewhere/cli-b")
+        assert again["id"] != letter["id"]
+        shown = records(run("dead-letters", "show", again["id"], "--json").stdout)[0]
+        assert shown["attributes"]["own"] == "attribute"
+        assert run("dead-letters", "replay", letter["id"]).exit_code == 1
+
+    def test_replaying_everything_ends_though_the_letters_come_back(self, run: Run, system: System) -> None:
+        system.publish({"document": "elsewhere/cli-c"})
+        self.letter_about(run, "elsewhere/cli-c")
+        result = run("dead-letters", "replay", "--all", "--reason", "foreign-path", "--json")
+        assert result.exit_code == 0
+        results = [each["result"] for each in records(result.stdout) if each["document"] == "elsewhere/cli-c"]
+        assert results[0] == "replayed"
+        assert results.count("replayed") == 1
+
+    def test_a_mail_that_pubsub_gave_up_is_sent_after_all(self, run: Run, system: System) -> None:
+        path = system.write(
+            {"to": "cli-6@example.com", "message": {"subject": "s", "text": "t"}, **failed("dead-letter")}
+        )
+        topic = f"projects/{system.stack.options.project}/topics/mail-dead-letter"
+        data = json.dumps({"document": path}).encode()
+        system.publisher.publish(topic, data, document=path, reason="new", **FORWARDED).result(timeout=PATIENCE)
+        letter = self.letter_about(run, path)
+        assert letter["reason"] == "delivery-limit"
+        result = run("dead-letters", "replay", letter["id"])
+        assert (result.exit_code, result.stdout) == (0, f"{letter['id']}  {path}  replayed\n")
+        assert system.concluded(path, attempts=2)["state"] == "SUCCESS"
+        assert len(system.mails_to("cli-6@example.com")) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        pytest.param(["list"], "Firestore (project p, database (default))", id="firestore"),
+        pytest.param(["dead-letters", "list"], "the Pub/Sub subscription mail-dead-letter-pull", id="pubsub"),
+    ],
+)
+def test_what_can_not_be_reached_is_exit_code_3_and_one_sentence(arguments: list[str], what: str) -> None:
+    result = called(*arguments, environment=NOWHERE)
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr.startswith(f"Error: Can't work with {what}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_subscription_or_topic_that_does_not_exist_is_named(run: Run) -> None:
+    listed = run("--dead-letter-subscription", "no-such-subscription", "dead-letters", "list")
+    assert (listed.exit_code, "the Pub/Sub subscription no-such-subscription" in listed.stderr) == (3, True)
+    sent = run("--topic", "no-such-topic", "send", "--to", "a@b.c", "--subject", "s", "--text", "t", "--publish")
+    assert (sent.exit_code, "the Pub/Sub topic no-such-topic" in sent.stderr) == (3, True)

@@ -1,0 +1,22 @@
+"""What operators' tests talk about, in as few words as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from cli.letters import Letter
+from cli.mail import Mail
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+def mail(path: str = "mail/a", created: datetime = NOW, **delivery: Any) -> Mail:
+    return Mail(path, delivery or None, created, version=created)
+
+
+def letter(
+    attributes: Mapping[str, str] | None = None, data: bytes = b"{}", identifier: str = "1", published: datetime = NOW
+) -> Letter:
+    return Letter(identifier, f"ack-{identifier}", data, attributes or {}, published)

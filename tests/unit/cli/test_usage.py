@@ -1,0 +1,132 @@
+"""What the command line refuses before it talks to anyone, with exit code 2 and a sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.__main__ import cli
+from cli.clients import EMULATORS, Target
+from cli.retry import Pace, Tally
+from tests.unit.cli.test_watch import Time
+
+PROJECT = ("--project", "p")
+SEND = ("send", "--to", "a@b.c", "--subject", "s", "--text", "t")
+
+
+@pytest.fixture(autouse=True)
+def nobody_to_talk_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+    for name in EMULATORS:
+        monkeypatch.setenv(name, "127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["list"], "Which project? Say --project ID", id="no-project"),
+        pytest.param([*PROJECT, "status", "users/x"], "not a document in the collection 'mail'", id="foreign-path"),
+        pytest.param([*PROJECT, "list", "--since", "soon"], "neither a duration such as 2h", id="no-time"),
+        pytest.param([*PROJECT, "list", "--state", "DONE"], "'DONE' is not one of", id="no-state"),
+        pytest.param([*PROJECT, "retry"], "either PATH..., or --state ERROR", id="retry-what"),
+        pytest.param([*PROJECT, "retry", "a", "--state", "ERROR"], "either PATH...", id="retry-both"),
+        pytest.param([*PROJECT, "retry", "a", "--since", "2h"], "go with --state ERROR", id="retry-path-since"),
+        pytest.param([*PROJECT, "retry", "a", "--rate", "0"], "not in the range x>0", id="retry-never"),
+        pytest.param([*PROJECT, "dead-letters", "replay"], "either ID..., or --all", id="replay-what"),
+        pytest.param([*PROJECT, "send"], "Field 'to'", id="send-nothing"),
+        pytest.param([*PROJECT, *SEND, "--header", "X"], "is not 'Name: value'", id="send-header"),
+        pytest.param([*PROJECT, *SEND, "--send-at", "soon"], "nor a time such as", id="send-when"),
+        pytest.param([*PROJECT, *SEND, "--text-file", "-"], "--text and --text-file exclude", id="send-two-texts"),
+        pytest.param([*PROJECT, *SEND, "--id", "a/b"], "'id' must be a Firestore document id", id="send-id"),
+        pytest.param([*PROJECT, "send", "-"], "FILE: it must hold one mail document", id="send-file"),
+        pytest.param([*PROJECT, "--local", "missing", "list"], "is not a ready file", id="no-ready-file"),
+    ],
+)
+def test_wrong_usage_is_named_and_nothing_is_done(arguments: list[str], words: str) -> None:
+    result = CliRunner().invoke(cli, arguments, input="[]")
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+
+
+def test_a_mail_that_is_too_large_for_a_document_is_not_published(tmp_path: Path) -> None:
+    (tmp_path / "large.bin").write_bytes(b"\0" * 800_000)
+    arguments = [*PROJECT, *SEND, "--publish", "--attach", str(tmp_path / "large.bin")]
+    result = CliRunner().invoke(cli, arguments)
+    assert (result.exit_code, "larger than 1 MiB" in result.stderr) == (2, True)
+
+
+def test_a_text_that_is_not_utf_8_is_refused_by_the_name_of_its_option(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"Gr\xfc\xdfe")
+    arguments = [*PROJECT, "send", "--to", "a@b.c", "--subject", "s", "--text-file", str(tmp_path / "latin.txt")]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert "--text-file: it is not text in UTF-8." in result.stderr
+
+
+@pytest.mark.parametrize("only", EMULATORS)
+def test_half_an_emulator_is_refused(only: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(next(name for name in EMULATORS if name != only))
+    result = CliRunner().invoke(cli, [*PROJECT, "list"])
+    assert result.exit_code == 2
+    assert f"{only} is set and" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "target"),
+    [
+        pytest.param([], Target("local", "(default)", "own", "local-topic", "letters"), id="over-the-environment"),
+        pytest.param(
+            ["--project", "p", "--topic", "t", "--database", "d"],
+            Target("p", "d", "own", "t", "letters"),
+            id="options-win",
+        ),
+    ],
+)
+def test_the_ready_file_wins_over_the_environment(
+    options: list[str], target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = {"firestore": "127.0.0.1:2", "pubsub": "127.0.0.1:3", "project": "local", "topic": "local-topic"}
+    (tmp_path / "ready.json").write_text(json.dumps(ready))
+    for name, value in {"GOOGLE_CLOUD_PROJECT": "production", "DATABASE": "eu", "MAIL_TOPIC": "live"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MAIL_COLLECTION", "own")
+    monkeypatch.setenv("DEAD_LETTER_SUBSCRIPTION", "letters")
+    context = cli.make_context("cli", ["--local", str(tmp_path / "ready.json"), *options, "list"])
+    with context:
+        context.invoke(cli.callback, **context.params)  # type: ignore[arg-type]
+    assert context.obj == target
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["send"], ["status"], ["list"], ["retry"], ["dead-letters"], ["dead-letters", "replay"]]
+)
+def test_help_needs_no_project_and_documents_the_exit_codes(command: list[str]) -> None:
+    result = CliRunner().invoke(cli, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Exit codes:" in result.stdout
+
+
+def test_the_pace_is_kept_without_saving_up_what_was_not_used() -> None:
+    time = Time()
+    pace = Pace(4, time.clock, time.sleep)
+    for _ in range(9):
+        pace.wait()
+    assert time.now == 2.0
+    time.now += 60
+    for _ in range(3):
+        pace.wait()
+    assert time.now == 62.5
+
+
+def test_the_summary_counts_reasons_and_tells_what_to_do_about_unknown_outcomes() -> None:
+    tally = Tally()
+    for reason in (None, None, "changed", "outcome-unknown", "changed"):
+        tally.count(reason)
+    assert tally.sentence(dry_run=False) == (
+        "2 set to RETRY; skipped: 2 changed, 1 outcome-unknown "
+        "(these may have been sent; --error-code unknown --error-code lease-expired includes them)."
+    )
+    assert Tally(1234).sentence(dry_run=True) == "1,234 would be set to RETRY."
