@@ -13,6 +13,7 @@ from types import FrameType
 
 import click
 
+from local.backends.embedded import Faults, fault_flags
 from local.demo.board import Board, new_console
 from local.demo.run import play
 from local.demo.scenario import STORIES
@@ -41,6 +42,14 @@ def _settings(context: click.Context, parameter: click.Parameter, values: tuple[
         return dict(parse_setting(value) for value in values)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def _faults(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        fault_flags.apply(Faults(), values, seed=0)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return values
 
 
 def _ready_file(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -83,6 +92,17 @@ def cli() -> None:
 @click.option("--smtp-uri", help="Send to this mail server instead of the inbox: smtp://user:password@host:port.")
 @_set
 @click.option(
+    "--fault",
+    "faults",
+    metavar="TARGET:WHAT[@SHARE]",
+    multiple=True,
+    callback=_faults,
+    help="What is to go wrong (backend embedded): events:duplicate@0.3, pushes:reorder, Commit:lose-response@0.1, "
+    "BatchGetDocuments:fail=ABORTED@0.05, '*:delay=0.2'. May be repeated.",
+)
+@click.option("--seed", default=0, help="What the faults' chances are drawn from.")
+@click.option("--verify-tokens", is_flag=True, help="Let the services accept only signed calls (backend embedded).")
+@click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_ready_file,
@@ -96,6 +116,9 @@ def up(
     pubsub_port: int,
     smtp_uri: str | None,
     settings: dict[str, str],
+    faults: tuple[str, ...],
+    seed: int,
+    verify_tokens: bool,
     ready_file: Path | None,
     quiet: bool,
 ) -> None:
@@ -103,7 +126,17 @@ def up(
 
     Point an application at it with FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST, which are shown.
     """
-    options = StackOptions(backend, project, firestore_port, pubsub_port, smtp_uri, settings)
+    options = StackOptions(
+        backend,
+        project,
+        firestore_port,
+        pubsub_port,
+        smtp_uri,
+        settings,
+        faults=faults,
+        seed=seed,
+        verify_tokens=verify_tokens,
+    )
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)  # one of an earlier run would be believed
     with _exit_codes(stopped=0):

@@ -35,10 +35,11 @@ class StackOptions:
     for both services and win over `DEFAULT_SETTINGS`. With `supervise`, a service that dies is started again.
     Every `reconcile_seconds` the dispatcher's /reconcile is called, as Cloud Scheduler does; never when it is None.
     `delivery_attempts` is how often Pub/Sub delivers a message before it is a dead letter: at most 100, as in
-    production, so that only what infrastructure keeps failing for a long time becomes one.
+    production, so that only what infrastructure keeps failing for a long time becomes one. `faults` are what is to go
+    wrong, by chances drawn from `seed`. With `verify_tokens`, the services accept only calls that bear a token.
     """
 
-    backend: str = "google"
+    backend: str = "embedded"
     project: str = "demo-firepost"
     firestore_port: int = 0
     pubsub_port: int = 0
@@ -47,6 +48,9 @@ class StackOptions:
     supervise: bool = True
     reconcile_seconds: float | None = 5.0
     delivery_attempts: int = 100
+    faults: tuple[str, ...] = ()
+    seed: int = 0
+    verify_tokens: bool = False
 
     def setting(self, name: str) -> str:
         """The value that the services get for one of `DEFAULT_SETTINGS`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 import requests
 
@@ -17,11 +18,12 @@ ANSWER_SECONDS = 30.0
 
 
 class Scheduler:
-    """POSTs to `url` every `seconds`, the first time after the first pause."""
+    """POSTs to `url` every `seconds`, the first time after the first pause, with a `token` if there is one."""
 
-    def __init__(self, url: str, seconds: float) -> None:
+    def __init__(self, url: str, seconds: float, token: Callable[[], str] | None = None) -> None:
         self._url = url
         self._seconds = seconds
+        self._token = token
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
@@ -38,7 +40,8 @@ class Scheduler:
     def _run(self) -> None:
         while not self._stopped.wait(self._seconds):
             try:
-                answer = requests.post(self._url, timeout=ANSWER_SECONDS)
+                headers = {"Authorization": f"Bearer {self._token()}"} if self._token else {}
+                answer = requests.post(self._url, headers=headers, timeout=ANSWER_SECONDS)
             except requests.RequestException as error:
                 logger.info("%s can't be called: %s", self._url, type(error).__name__)
             else:

@@ -9,11 +9,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from local.backends import Backend, BackendOptions
+from local.backends import CALLER, Backend, BackendOptions
 from local.backends.embedded import EmbeddedBackend
 from local.backends.google import GoogleBackend
 from local.clients import firestore_client
@@ -111,7 +112,7 @@ class Stack:
         self._start_services(backend, ports)
         urls = {name: service.url for name, service in self._services.items()}
         create_topics(backend.pubsub, self.options, **urls)
-        self._start_scheduler()
+        self._start_scheduler(backend)
         web = self._start_web(backend)
         self.ready = {
             "firestore": backend.firestore,
@@ -134,6 +135,9 @@ class Stack:
                 firestore_port=self.options.firestore_port,
                 pubsub_port=self.options.pubsub_port,
                 on_failure=self._fail,
+                faults=self.options.faults,
+                seed=self.options.seed,
+                sign_events=self.options.verify_tokens,
             )
         )
         self._running.callback(backend.stop)
@@ -152,6 +156,12 @@ class Stack:
                 smtp_uri=self.options.smtp_uri or self.inbox.uri,
                 port=port,
             )
+            if self.options.verify_tokens and backend.tokens is not None:
+                variables |= {
+                    "OIDC_AUDIENCE": f"http://{LOOPBACK}:{port}/",
+                    "OIDC_SERVICE_ACCOUNTS": CALLER,
+                    "OIDC_CERTIFICATES_URL": backend.tokens.certs_url,
+                }
             command = service_command(name, self.logs / f"{name}.log", variables)
             service = Service(command, port, family, supervise=self.options.supervise, on_failure=self._fail)
             self._services[name] = service
@@ -160,9 +170,12 @@ class Stack:
         for service in self._services.values():
             service.await_ready()
 
-    def _start_scheduler(self) -> None:
+    def _start_scheduler(self, backend: Backend) -> None:
         if self.options.reconcile_seconds is not None:
-            scheduler = Scheduler(f"{self._services['dispatcher'].url}/reconcile", self.options.reconcile_seconds)
+            url = self._services["dispatcher"].url
+            sign = backend.tokens.token if self.options.verify_tokens and backend.tokens else None
+            token = partial(sign, CALLER, f"{url}/") if sign else None
+            scheduler = Scheduler(f"{url}/reconcile", self.options.reconcile_seconds, token)
             self._running.callback(scheduler.stop)
             scheduler.start()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from google.protobuf.duration_pb2 import Duration
 from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
 
+from local.backends import CALLER
 from local.clients import publisher_client, subscriber_client
 from local.options import StackOptions
 
@@ -33,7 +36,7 @@ def create_topics(pubsub: str, options: StackOptions, sender: str, dispatcher: s
         subscriber.create_subscription(
             name=subscription_path(options.project, f"{options.setting('DEAD_LETTER_TOPIC')}-documents"),
             topic=dead_letters,
-            push_config=PushConfig(push_endpoint=f"{dispatcher}/dead-letters"),
+            push_config=_push(f"{dispatcher}/dead-letters", options),
         )
         subscriber.create_subscription(
             name=subscription_path(options.project, f"{options.setting('DEAD_LETTER_TOPIC')}-pull"),
@@ -47,13 +50,21 @@ def sender_subscription(options: StackOptions, topic: str, dead_letters: str, en
     return Subscription(
         name=subscription_path(options.project, f"{options.setting('MAIL_TOPIC')}-sender"),
         topic=topic,
-        push_config=PushConfig(push_endpoint=endpoint),
+        push_config=_push(endpoint, options),
         ack_deadline_seconds=max(SHORTEST_ACK_DEADLINE, ack_deadline),
         retry_policy=RetryPolicy(minimum_backoff=SHORTEST_BACKOFF, maximum_backoff=LONGEST_BACKOFF),
         dead_letter_policy=DeadLetterPolicy(
             dead_letter_topic=dead_letters, max_delivery_attempts=options.delivery_attempts
         ),
     )
+
+
+def _push(endpoint: str, options: StackOptions) -> PushConfig:
+    if not options.verify_tokens:
+        return PushConfig(push_endpoint=endpoint)
+    service = urlsplit(endpoint)
+    token = PushConfig.OidcToken(service_account_email=CALLER, audience=f"{service.scheme}://{service.netloc}/")
+    return PushConfig(push_endpoint=endpoint, oidc_token=token)
 
 
 def topic_path(project: str, topic: str) -> str:

@@ -6,7 +6,7 @@ Where they differ, Google's is right.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +21,8 @@ class BackendOptions:
 
     `events_url` is where CloudEvents of writes below `collection` (a collection path such as `mail`) are POSTed, at
     least once, as Eventarc does. A port of 0 means any free one. `on_failure` is called, from any thread, with a
-    text for people when the running backend has ended without having been asked to.
+    text for people when the running backend has ended without having been asked to. `faults` are what is to go wrong
+    (`local.backends.embedded.fault_flags`), by chances drawn from `seed`. With `sign_events`, events bear a token.
     """
 
     project: str
@@ -30,6 +31,26 @@ class BackendOptions:
     firestore_port: int = 0
     pubsub_port: int = 0
     on_failure: Callable[[str], None] = _nobody
+    faults: Sequence[str] = ()
+    seed: int = 0
+    sign_events: bool = False
+
+
+#: The service account that Eventarc, Pub/Sub and Cloud Scheduler are pretended to call as.
+CALLER = "firepost@local.iam.gserviceaccount.com"
+
+
+class Tokens(Protocol):
+    """Signs OIDC tokens as Google does."""
+
+    @property
+    def certs_url(self) -> str:
+        """Where the certificates are served that they can be verified with."""
+        ...
+
+    def token(self, email: str, audience: str) -> str:
+        """A token that says the service account `email` calls `audience`."""
+        ...
 
 
 class Backend(Protocol):
@@ -43,6 +64,11 @@ class Backend(Protocol):
     @property
     def pubsub(self) -> str:
         """Where the Pub/Sub API is served (gRPC, without TLS)."""
+        ...
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """What signs the tokens of pushes and events; None where there are none."""
         ...
 
     def start(self) -> None:

@@ -49,8 +49,15 @@ class GoogleBackend:
         """See `Backend`."""
         return f"{LOOPBACK}:{self._pubsub_port}"
 
+    @property
+    def tokens(self) -> None:
+        """See `Backend`: these emulators send none."""
+        return None
+
     def start(self) -> None:
         """See `Backend`."""
+        if self._options.faults or self._options.sign_events:
+            raise CannotStart("Google's emulators know no faults on demand and no tokens; use --backend embedded.")
         firestore_launcher, pubsub_launcher = find_launchers()
         self._firestore_port = claim_port(self._options.firestore_port, "--firestore-port")
         self._pubsub_port = claim_port(self._options.pubsub_port, "--pubsub-port")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import grpc
 
-from local.backends import BackendOptions
-from local.backends.embedded import rpc
+from local.backends import CALLER, BackendOptions
+from local.backends.embedded import fault_flags, rpc
 from local.backends.embedded.eventarc import Eventarc
 from local.backends.embedded.faults import Faults
 from local.backends.embedded.firestore import service as firestore
@@ -25,14 +26,21 @@ STOP_SECONDS = 0.5
 class EmbeddedBackend:
     """A Firestore and a Pub/Sub in this process's memory; see `local.backends.Backend`.
 
-    `faults` makes things go wrong, `certs_url` is where push tokens can be verified. Everything is gone after `stop`.
+    `faults` makes things go wrong. Everything is gone after `stop`.
     """
 
     def __init__(self, options: BackendOptions) -> None:
         self.faults = Faults()
+        fault_flags.apply(self.faults, options.faults, options.seed)
         self._options = options
         self._issuer = TokenIssuer()
-        self._eventarc = Eventarc(options.project, options.collection, options.events_url, self.faults.events)
+        self._eventarc = Eventarc(
+            options.project,
+            options.collection,
+            options.events_url,
+            self.faults.events,
+            partial(self._issuer.token, CALLER, options.events_url) if options.sign_events else None,
+        )
         self._broker = Broker(_microseconds, self._issuer, self.faults.pushes)
         self._servers: list[grpc.Server] = []
         self._firestore_port = options.firestore_port
@@ -49,9 +57,9 @@ class EmbeddedBackend:
         return f"127.0.0.1:{self._pubsub_port}"
 
     @property
-    def certs_url(self) -> str:
-        """Where the certificates of the push tokens are served, in the format of Google's."""
-        return self._issuer.certs_url
+    def tokens(self) -> TokenIssuer:
+        """See `Backend`; the certificates have the format of Google's."""
+        return self._issuer
 
     def start(self) -> None:
         """Return when both APIs answer. Raises `CannotStart` when a port is taken."""

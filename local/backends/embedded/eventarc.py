@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from google.events.cloud.firestore import DocumentEventData
@@ -35,12 +35,20 @@ _EventData = DocumentEventData.pb()
 
 
 class Eventarc:
-    """A trigger on the documents of one collection; POSTs their changes to `url`."""
+    """A trigger on the documents of one collection; POSTs their changes to `url`, with a `token` if there is one."""
 
-    def __init__(self, project: str, collection: str, url: str, faults: DeliveryFaults) -> None:
+    def __init__(
+        self,
+        project: str,
+        collection: str,
+        url: str,
+        faults: DeliveryFaults,
+        token: Callable[[], str] | None = None,
+    ) -> None:
         self._collection = f"projects/{project}/databases/(default)/documents/{collection}"
         self._url = url
         self._faults = faults
+        self._token = token
         self._backlog: Backlog[Change] = Backlog(RETRY)
         self._lock = threading.Lock()
         self._pusher = Pusher(
@@ -67,7 +75,8 @@ class Eventarc:
 
     def _request(self, lease: Lease[Change]) -> Request:
         change = lease.item.payload
-        return Request(self._url, headers(change), body(change))
+        authorization = {"authorization": f"Bearer {self._token()}"} if self._token else {}
+        return Request(self._url, headers(change) | authorization, body(change))
 
 
 def headers(change: Change) -> dict[str, str]:
