@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+BACKEND ?= embedded
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo up test unit lint format types check lock clean
@@ -20,11 +21,11 @@ $(STAMP): requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-demo: venv ## Run the whole system here and watch mails go through
-	@$(BIN)/python -m local demo
+demo: venv ## Run the whole system here and watch mails go through (BACKEND=google: on Google's emulators)
+	@$(BIN)/python -m local demo --backend $(BACKEND)
 
 up: venv ## Start the whole system here and keep it running
-	@$(BIN)/python -m local up
+	@$(BIN)/python -m local up --backend $(BACKEND)
 
 test: venv ## Run all tests, against a real local stack
 	@$(BIN)/python -m pytest

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.backends import BACKENDS
 from tests.integration.system import System, running
 
 
-@pytest.fixture(scope="session", params=["embedded", "google"])
+@pytest.fixture(scope="session", params=BACKENDS)
 def shared_system(request: pytest.FixtureRequest) -> Iterator[System]:
     with running(request.param) as system:
         yield system

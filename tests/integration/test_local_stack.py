@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,11 +21,11 @@ from local.options import StackOptions
 from local.ports import accepts
 from local.stack import Stack
 from local.waiting import wait_until
+from tests.integration.backends import BACKENDS, needs_google
 
 pytestmark = pytest.mark.integration
 
-needs_google = pytest.mark.skipif(shutil.which("gcloud") is None, reason="Google's emulators are not installed")
-on_each_backend = pytest.mark.parametrize("backend", [pytest.param("google", marks=needs_google), "embedded"])
+on_each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS, STOP_SECONDS = 60.0, 30.0

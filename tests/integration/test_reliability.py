@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.integration.backends import BACKENDS
 from tests.integration.system import Fields, System, running, wait_for
 from tests.integration.test_faults import message_id
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.integration
 MESSAGE = {"subject": "s", "text": "t"}
 
 
-@pytest.fixture(scope="module", params=["embedded", "google"])
+@pytest.fixture(scope="module", params=BACKENDS)
 def retrying_system(request: pytest.FixtureRequest) -> Iterator[System]:
     settings = {"MAX_ATTEMPTS": "4", "RETRY_FIRST_SECONDS": "1", "RETRY_LONGEST_SECONDS": "2", "EVENTS_TOPIC": "events"}
     with running(request.param, reconcile_seconds=0.3, **settings) as system:

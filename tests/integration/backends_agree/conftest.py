@@ -14,6 +14,7 @@ from local.backends import Backend, BackendOptions
 from local.backends.embedded import EmbeddedBackend
 from local.backends.google import GoogleBackend, find_launchers
 from local.errors import CannotStart
+from tests.integration.backends import GOOGLE_IS_REQUIRED
 from tests.integration.backends_agree.sides import PROJECT, Side
 
 
@@ -63,6 +64,8 @@ def sides() -> Iterator[tuple[Side, Side]]:
     try:
         find_launchers()
     except CannotStart as reason:
+        if GOOGLE_IS_REQUIRED:
+            raise
         pytest.skip(str(reason))
     with _running(EmbeddedBackend) as ours, _running(GoogleBackend) as theirs:
         yield ours, theirs

@@ -71,7 +71,9 @@ def test_a_push_token_can_be_verified_as_google_s(
     scheme, _, text = receiver.wait_for(1)[0].headers["authorization"].partition(" ")
     with requests.Session() as session:
         fetch = google.auth.transport.requests.Request(session)
-        claims = id_token.verify_token(text, fetch, audience=audience or receiver.url, certs_url=backend.tokens.certs_url)
+        claims = id_token.verify_token(
+            text, fetch, audience=audience or receiver.url, certs_url=backend.tokens.certs_url
+        )
         with pytest.raises(ValueError, match="audience"):
             id_token.verify_token(text, fetch, audience="https://else.example", certs_url=backend.tokens.certs_url)
     assert scheme == "Bearer"
