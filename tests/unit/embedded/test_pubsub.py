@@ -75,7 +75,7 @@ def test_a_push_token_can_be_verified_as_google_s(
             text, fetch, audience=audience or receiver.url, certs_url=backend.tokens.certs_url
         )
         with pytest.raises(ValueError, match="audience"):
-            id_token.verify_token(text, fetch, audience="https://else.example", certs_url=certs_url)
+            id_token.verify_token(text, fetch, audience="https://else.example", certs_url=backend.tokens.certs_url)
     assert scheme == "Bearer"
     assert claims["iss"] == "https://accounts.google.com"
     assert (claims["email"], claims["email_verified"]) == ("push@example.iam.gserviceaccount.com", True)
