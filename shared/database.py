@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -120,6 +120,18 @@ class FirestoreDatabase:
             _, snapshot = self._read(path)
             return snapshot
 
+    def get_fields(self, paths: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The named fields of the documents that exist, by path, in one request."""
+        request = api.BatchGetDocumentsRequest.pb()(
+            database=self._database, documents=[self._name(path) for path in paths], mask={"field_paths": names}
+        )
+        with _translated():
+            return {
+                document.name.removeprefix(f"{self._database}/documents/"): decode_fields(document.fields)
+                for document, _ in self._batch_get(request)
+                if document is not None
+            }
+
     def create(self, path: str, fields: Changes) -> Version:
         """See `Database.create`."""
         with _translated():
@@ -194,14 +206,19 @@ class FirestoreDatabase:
             database=self._database, documents=[self._name(path)], **consistency
         )
         transaction, snapshot = b"", None
+        for document, begun in self._batch_get(request):
+            transaction = begun or transaction
+            if document is not None:
+                snapshot = _snapshot(path, document)
+        return transaction, snapshot
+
+    def _batch_get(self, request: Any) -> Iterator[tuple[Any, bytes]]:
+        """Each answer's raw document, if one was found, and the transaction, if one was begun."""
         for wrapped in self._client.batch_get_documents(
             api.BatchGetDocumentsRequest.wrap(request), retry=None, timeout=_REQUEST_SECONDS
         ):
             answer = api.BatchGetDocumentsResponse.pb(wrapped)
-            transaction = answer.transaction or transaction
-            if answer.HasField("found"):
-                snapshot = _snapshot(path, answer.found)
-        return transaction, snapshot
+            yield (answer.found if answer.HasField("found") else None), answer.transaction
 
     def _commit(self, write: Any, transaction: bytes = b"") -> Version:
         request = api.CommitRequest.pb()(database=self._database, writes=[write], transaction=transaction)
