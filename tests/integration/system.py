@@ -24,19 +24,24 @@ from tests.smtp_server import ScriptedServer
 
 _T = TypeVar("_T")
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 #: Short, so that tests of expired leases are; long enough for any attempt here.
 LEASE_SECONDS = 4
 
 Fields = dict[str, Any]
 
 
-def wait_for(look: Callable[[], _T | Literal[False] | None], what: str, patience: float = PATIENCE) -> _T:
-    """What `look` returns, as soon as it is something."""
+def wait_for(
+    look: Callable[[], _T | Literal[False] | None],
+    what: str,
+    patience: float = PATIENCE,
+    found_instead: Callable[[], object] = lambda: "",
+) -> _T:
+    """What `look` returns, as soon as it is something; `found_instead` explains a failure."""
     end = time.monotonic() + patience
     never = threading.Event()
     while (found := look()) is None or found is False:
-        assert time.monotonic() < end, f"not within {patience:g} s: {what}"
+        assert time.monotonic() < end, f"not within {patience:g} s: {what}; {found_instead()}"
         never.wait(0.02)
     return found
 
@@ -89,7 +94,17 @@ class System:
             ended = delivery.get("state") in ("SUCCESS", "ERROR") and delivery["attempts"] == attempts
             return delivery if ended else None
 
-        return wait_for(look, f"{path} has ended after {attempts} attempts")
+        what = f"{path} has ended after {attempts} attempts"
+        return wait_for(look, what, found_instead=lambda: self.delivery(path))
+
+    def ended(self, path: str) -> Fields:
+        """The delivery, as soon as it is in a final state after however many attempts."""
+
+        def look() -> Fields | None:
+            delivery = self.delivery(path)
+            return delivery if delivery.get("state") in ("SUCCESS", "ERROR") else None
+
+        return wait_for(look, f"{path} has ended", found_instead=lambda: self.delivery(path))
 
     def in_state(self, path: str, state: str) -> Fields:
         return wait_for(

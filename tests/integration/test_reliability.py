@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.integration.backends import BACKENDS
-from tests.integration.system import Fields, System, running, wait_for
+from tests.integration.system import System, running, wait_for
 from tests.integration.test_faults import message_id
 
 pytestmark = pytest.mark.integration
@@ -98,23 +98,13 @@ def test_a_server_that_throttles_is_left_alone_and_the_mails_wait(system: System
     paths = [system.write({"to": f"many{n}@example.com", "message": MESSAGE}) for n in range(12)]
     wait_for(lambda: any(scheduled_untried(system, path) for path in paths), "a mail waits without having been tried")
     system.server.forget_rules()
-    deliveries = [ended(system, path) for path in paths]
+    deliveries = [system.ended(path) for path in paths]
     assert {delivery["state"] for delivery in deliveries} == {"SUCCESS"}
 
 
 def scheduled_untried(system: System, path: str) -> bool:
     delivery = system.delivery(path)
     return delivery.get("attempts") == 0 and "nextAttemptTime" in delivery
-
-
-def ended(system: System, path: str) -> Fields:
-    """Its delivery, as soon as it is in a final state after however many attempts."""
-
-    def look() -> Fields | None:
-        delivery = system.delivery(path)
-        return delivery if delivery.get("state") in ("SUCCESS", "ERROR") else None
-
-    return wait_for(look, f"{path} has ended")
 
 
 def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system: System) -> None:
@@ -125,7 +115,7 @@ def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system
     system.write({"to": "poison@example.com", "delivery": {"state": "RETRY", "leaseExpireTime": far}}, path)
     system.publish({"document": path})
     system.stack.start_service("dispatcher")
-    delivery = ended(system, path)
+    delivery = system.ended(path)
     assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
 
 
@@ -134,7 +124,8 @@ def test_sigterm_under_load_loses_nothing_and_sends_nothing_twice(system: System
     paths = [system.write({"to": f"load{n}@example.com", "message": MESSAGE}) for n in range(40)]
     system.server.wait_until(lambda: bool(system.mails_to("load0@example.com")) or len(system.server.accepted) > 0)
     system.stack.terminate("sender")
+    system.server.forget_rules()
     system.stack.start_service("sender")
-    deliveries = [ended(system, path) for path in paths]
+    deliveries = [system.ended(path) for path in paths]
     assert {delivery["state"] for delivery in deliveries} == {"SUCCESS"}
     assert [len(system.mails_to(f"load{n}@example.com")) for n in range(40)] == [1] * 40
