@@ -120,6 +120,8 @@ def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system
 
 
 def test_sigterm_under_load_loses_nothing_and_sends_nothing_twice(system: System) -> None:
+    if system.stack.options.backend == "google":
+        pytest.skip("Google's Pub/Sub emulator pushes nothing more once an endpoint has closed kept-open connections")
     system.server.when("BODY").pause(0.3)
     paths = [system.write({"to": f"load{n}@example.com", "message": MESSAGE}) for n in range(40)]
     system.server.wait_until(lambda: bool(system.mails_to("load0@example.com")) or len(system.server.accepted) > 0)
