@@ -3,10 +3,16 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+
+# What `make chaos` runs with; ATTEMPTS=1 is the default of the services.
+MAILS    ?= 5000
+SEED     ?= 1
+ATTEMPTS ?= 4
+POLICY   ?=
 BACKEND ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test unit lint format types check lock clean
+.PHONY: help venv demo up test unit explore chaos lint format types check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +38,12 @@ test: venv ## Run all tests, against a real local stack
 
 unit: venv ## Run the tests that need no stack (a few seconds)
 	@$(BIN)/python -m pytest -m "not integration"
+
+explore: venv ## Explore the protocol exhaustively, within wider bounds (minutes)
+	@EXPLORE=1 $(BIN)/python -m pytest tests/exploration -v --durations=10
+
+chaos: venv ## Send MAILS mails while everything that can fail does, as SEED decides; POLICY and ATTEMPTS are the services'
+	@$(BIN)/python -m chaos --mails $(MAILS) --seed $(SEED) --attempts $(ATTEMPTS) $(if $(POLICY),--policy $(POLICY))
 
 lint: venv ## Check style and types
 	@$(BIN)/ruff check .

@@ -1,0 +1,161 @@
+"""Three books that must agree: what the documents say, what Pub/Sub still holds, what the mail server took. Pure.
+
+A *delivery* is one mail to one recipient: what the mail server takes it counts by recipient.
+
+A second delivery has a cause where the policy is at-least-once and the first one's outcome could not be known: the
+mail server took the mail and did not say so, or the sender was killed or frozen before its lease ran out. The copy then
+carries the same Message-ID. Any other is one without cause; under LEASE_EXPIRY_POLICY=error, all are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from chaos.mailserver import Acceptance
+from chaos.system import Interrupted
+from shared.errors import ErrorCode
+from shared.policy import LeaseExpiryPolicy
+from shared.states import FINAL, State
+
+#: Seconds for which what a dead process has written still comes out of the network.
+_AFTERLIFE = 1.0
+
+#: What an ERROR says that another attempt might have mended; under `error`, only where the mail was surely not sent.
+_SURELY_NOT_SENT = (ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPORARY)
+_RETRIED_UNDER: Mapping[LeaseExpiryPolicy, Sequence[ErrorCode]] = {
+    LeaseExpiryPolicy.ERROR: _SURELY_NOT_SENT,
+    LeaseExpiryPolicy.RETRY: (*_SURELY_NOT_SENT, ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED),
+}
+#: What an ERROR says that does not claim to know the outcome.
+_AGNOSTIC = (ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED, ErrorCode.DEAD_LETTER)
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the services were told: it decides what counts as a fault of theirs. The lease is in seconds."""
+
+    policy: LeaseExpiryPolicy
+    max_attempts: int
+    lease: float
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A delivery that followed one to the same recipient; `cause` is empty where there was none."""
+
+    recipient: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the books say. All but `duplicates` that have a cause must be empty or 0."""
+
+    lost: tuple[str, ...]
+    not_received: tuple[str, ...]
+    denied: tuple[str, ...]
+    given_up_early: tuple[str, ...]
+    stuck: tuple[str, ...]
+    undelivered: bool
+    duplicates: tuple[Duplicate, ...]
+
+    @property
+    def without_cause(self) -> tuple[Duplicate, ...]:
+        """The duplicates that nothing explains."""
+        return tuple(each for each in self.duplicates if not each.cause)
+
+    @property
+    def good(self) -> bool:
+        """Whether all is as it must be."""
+        faults = (self.lost, self.not_received, self.denied, self.given_up_early, self.stuck, self.without_cause)
+        return not (self.undelivered or any(faults))
+
+
+def compare(
+    mails: Mapping[str, Sequence[str]],
+    documents: Mapping[str, Fields],
+    acceptances: Iterable[Acceptance],
+    interrupted: Sequence[Interrupted],
+    undelivered: bool,
+    rules: Rules,
+) -> Verdict:
+    """Compare the books: the recipients of each mail by its document's id, the `delivery` fields by the same.
+
+    `undelivered` is whether a message or an event is still on its way.
+    """
+    received: defaultdict[str, list[Acceptance]] = defaultdict(list)
+    for acceptance in acceptances:
+        received[acceptance.recipient].append(acceptance)
+    final = {name: fields for name, fields in documents.items() if fields.get("state") in FINAL}
+    return Verdict(
+        lost=tuple(
+            recipient
+            for name, recipients in mails.items()
+            for recipient in recipients
+            if recipient not in received and name in final and not _is_told(final[name], recipient)
+        ),
+        not_received=tuple(
+            recipient
+            for fields in final.values()
+            for recipient in _info(fields, "accepted")
+            if recipient not in received
+        ),
+        denied=tuple(
+            recipient
+            for name, recipients in mails.items()
+            for recipient in recipients
+            if name in final and _is_denied(final[name], received[recipient], interrupted, rules)
+        ),
+        given_up_early=tuple(name for name, fields in final.items() if _is_given_up_early(fields, rules)),
+        stuck=tuple(name for name in mails if name not in final),
+        undelivered=undelivered,
+        duplicates=tuple(
+            Duplicate(recipient, _cause(first, second, interrupted, rules))
+            for recipient, deliveries in received.items()
+            for first, second in pairwise(deliveries)
+        ),
+    )
+
+
+def _is_told(fields: Fields, recipient: str) -> bool:
+    """Whether the document says that this recipient has not got the mail, or may not have."""
+    if fields["state"] == State.ERROR:
+        return True
+    return recipient in (*_info(fields, "accepted"), *_info(fields, "rejected"), *_info(fields, "pending"))
+
+
+def _is_denied(
+    fields: Fields, deliveries: Sequence[Acceptance], interrupted: Sequence[Interrupted], rules: Rules
+) -> bool:
+    """Whether the document knows better than the mail server, which has said that it took the mail."""
+    certain = any(not _unknown(each, interrupted, rules) for each in deliveries)
+    return certain and fields["state"] == State.ERROR and fields.get("errorCode") not in _AGNOSTIC
+
+
+def _is_given_up_early(fields: Fields, rules: Rules) -> bool:
+    return fields.get("errorCode") in _RETRIED_UNDER[rules.policy] and fields["attempts"] < rules.max_attempts
+
+
+def _cause(first: Acceptance, second: Acceptance, interrupted: Sequence[Interrupted], rules: Rules) -> str:
+    if rules.policy is LeaseExpiryPolicy.ERROR or first.message_id != second.message_id:
+        return ""
+    return _unknown(first, interrupted, rules)
+
+
+def _unknown(acceptance: Acceptance, interrupted: Sequence[Interrupted], rules: Rules) -> str:
+    """Why Firepost could not know of a delivery; empty if it could."""
+    if not acceptance.heard:
+        return "the mail server took the mail and did not say so"
+    begin, end = acceptance.time - _AFTERLIFE, acceptance.time + rules.lease
+    hit = (each for each in interrupted if each.whom == acceptance.sender and each.begin < end and each.end > begin)
+    return next((f"the sender was {each.what}" for each in hit), "")
+
+
+def _info(fields: Fields, what: str) -> Sequence[str]:
+    return (fields.get("info") or {}).get(what) or ()

@@ -1,0 +1,123 @@
+"""What goes wrong, decided by a seed before anything happens: the same seed makes the same plan.
+
+Only when the threads of five processes meet is not planned: two runs of one plan differ in which mails a kill hits.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+DISPATCHER, SENDER_A, SENDER_B = "dispatcher", "sender-a", "sender-b"
+
+
+class Fate(StrEnum):
+    """What the mail server does to a mail, at RCPT or when it has the whole of it."""
+
+    TAKE = "taken"
+    PUT_OFF = "put off (4xx)"
+    REFUSE = "refused for good (5xx)"
+    THROTTLE = "throttled (421)"
+    DROP = "connection dropped, mail not taken"
+    STALL = "stalled, mail not taken"
+    TAKE_AND_DROP = "mail taken, connection dropped"
+    TAKE_AND_STALL = "mail taken, stalled"
+
+
+#: Fates in which the mail server has the mail, and Firepost does not hear so.
+UNHEARD: Final = (Fate.TAKE_AND_DROP, Fate.TAKE_AND_STALL)
+
+#: Out of a thousand, at each step; the rest is taken.
+_AT_RCPT: Final = {Fate.PUT_OFF: 20, Fate.REFUSE: 5, Fate.THROTTLE: 5, Fate.DROP: 10, Fate.STALL: 2}
+_AT_DATA: Final = {
+    Fate.PUT_OFF: 10,
+    Fate.REFUSE: 5,
+    Fate.DROP: 10,
+    Fate.STALL: 2,
+    Fate.TAKE_AND_DROP: 10,
+    Fate.TAKE_AND_STALL: 2,
+}
+_REFUSED_CONNECTIONS = 0.02
+
+#: Every so many mails, a process is interrupted.
+_INTERRUPTED_EVERY = 200
+
+
+class Interruption(StrEnum):
+    """What happens to a process; the second and third wait for the next mail that gets so far."""
+
+    KILL = "killed"
+    KILL_AT_RCPT = "killed before the mail was handed over"
+    KILL_AT_DATA = "killed when the mail server had taken the mail, before its answer"
+    FREEZE = "frozen for longer than its lease"
+
+
+#: In this order, again and again; a short run has the first three.
+_INTERRUPTIONS: Final = (
+    (SENDER_A, Interruption.KILL_AT_DATA),
+    (DISPATCHER, Interruption.KILL),
+    (SENDER_B, Interruption.KILL_AT_RCPT),
+    (SENDER_A, Interruption.FREEZE),
+    (SENDER_A, Interruption.KILL),
+    (SENDER_B, Interruption.KILL_AT_DATA),
+    (DISPATCHER, Interruption.KILL),
+    (SENDER_B, Interruption.KILL),
+    (SENDER_A, Interruption.KILL_AT_RCPT),
+    (SENDER_B, Interruption.FREEZE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An interruption of the process `whom`, due when `after` mails have been written."""
+
+    after: int
+    whom: str
+    what: Interruption
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything about a run that the seed decides."""
+
+    seed: int
+    mails: int
+
+    def recipients(self, number: int) -> tuple[str, ...]:
+        """Whom mail `number` goes to: every fifth to two, the others to one."""
+        first = f"{number}.a@example.com"
+        return (first, f"{number}.b@example.com") if number % 5 == 0 else (first,)
+
+    def at_rcpt(self, recipient: str, attempt: int) -> Fate:
+        """What happens to a recipient who is named for the `attempt`-th time."""
+        return self._draw(f"rcpt {recipient} {attempt}", _AT_RCPT)
+
+    def at_data(self, recipient: str, attempt: int) -> Fate:
+        """What happens to a mail, known by its first recipient, that has arrived in full."""
+        return self._draw(f"data {recipient} {attempt}", _AT_DATA)
+
+    def refuses_connection(self, whose: str, number: int) -> bool:
+        """Whether a sender's connection of that number is closed at once."""
+        return self._random(f"connection {whose} {number}").random() < _REFUSED_CONNECTIONS
+
+    def interruptions(self) -> Sequence[Planned]:
+        """All of them, in order: between the first tenth of the mails and the last."""
+        count = max(3, self.mails // _INTERRUPTED_EVERY)
+        chance = self._random("interruptions")
+        times = sorted(int(self.mails * chance.uniform(0.1, 0.9)) for _ in range(count))
+        return [Planned(after, *_INTERRUPTIONS[number % len(_INTERRUPTIONS)]) for number, after in enumerate(times)]
+
+    def fault_seed(self, what: str) -> int:
+        """A seed for one of the backend's faults."""
+        return self._random(f"fault {what}").randrange(2**32)
+
+    def _draw(self, what: str, shares: dict[Fate, int]) -> Fate:
+        fates = [Fate.TAKE, *shares]
+        weights = [1000 - sum(shares.values()), *shares.values()]
+        return self._random(what).choices(fates, weights)[0]
+
+    def _random(self, what: str) -> random.Random:
+        return random.Random(f"{self.seed} {what}")  # noqa: S311 - it shall be predictable

@@ -1,0 +1,174 @@
+"""One run: write the mails, interrupt what the plan says, wait until all is quiet, read the books."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from google.api_core.exceptions import AlreadyExists, GoogleAPICallError
+from google.cloud.firestore import Client
+
+from chaos.books import Fields, Rules, Verdict, compare
+from chaos.plan import Plan
+from chaos.system import CONTESTED, LEASE_SECONDS, ChaoticSystem
+from local.clients import firestore_client
+from local.waiting import wait_until
+from shared.policy import LeaseExpiryPolicy
+from shared.states import FINAL
+
+#: The share of all mails that may be on their way before the application writes more.
+_UNDER_WAY = 0.04
+#: Seconds after which a mail that has not reached the mail server no longer counts as on its way.
+_OVERDUE = 2.0 * LEASE_SECONDS
+_PAUSE = 0.05
+
+#: Seconds in which all must come to an end once the last mail is written and the faults are over.
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is to be run: mails, seed, and the services' policy for attempts."""
+
+    mails: int
+    seed: int
+    policy: LeaseExpiryPolicy
+    max_attempts: int
+
+    def settings(self) -> Mapping[str, str]:
+        """As environment variables."""
+        return {"LEASE_EXPIRY_POLICY": self.policy, "MAX_ATTEMPTS": str(self.max_attempts)}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is; all of them counts of mails but the last."""
+
+    written: int
+    reached: int
+    ended: int
+    interruptions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that is to be said about a run. `seconds` are from the first mail's writing to the last one's end."""
+
+    chosen: Chosen
+    verdict: Verdict
+    seconds: float
+    states: Mapping[str, int]
+    faults: Mapping[str, int]
+
+
+def run(chosen: Chosen, show: Callable[[Progress], None]) -> Outcome:
+    """Run it; `show` is told now and then how far it is. Raises `local.errors.PartFailed` if it can't even begin."""
+    plan = Plan(chosen.seed, chosen.mails)
+    with ChaoticSystem(plan, chosen.settings()) as system:
+        client = firestore_client(system.backend.firestore, system.options.project)
+        try:
+            return _Run(chosen, plan, system, client, show).play()
+        finally:
+            client.close()
+
+
+class _Run:
+    def __init__(
+        self, chosen: Chosen, plan: Plan, system: ChaoticSystem, client: Client, show: Callable[[Progress], None]
+    ) -> None:
+        self._chosen = chosen
+        self._plan = plan
+        self._system = system
+        self._collection = client.collection(system.options.setting("MAIL_COLLECTION"))
+        self._show = show
+        self._planned = deque(plan.interruptions())
+        self._mails: dict[str, tuple[str, ...]] = {}
+        self._under_way: dict[str, float] = {}
+
+    def play(self) -> Outcome:
+        begin = time.monotonic()
+        for number in range(self._chosen.mails):
+            if not wait_until(self._may_write, PATIENCE, _PAUSE):
+                break  # the books will tell what stands still
+            self._write(number)
+            self._interrupt()
+        self._system.calm()
+        wait_until(self._is_over, PATIENCE, 0.5)
+        return self._outcome(time.monotonic() - begin)
+
+    def _may_write(self) -> bool:
+        now, log = time.monotonic(), self._system.log
+        self._under_way = {
+            recipient: since
+            for recipient, since in self._under_way.items()
+            if log.attempt(recipient) == 0 and now - since < _OVERDUE
+        }
+        self._report(ended=0)
+        return len(self._under_way) <= self._chosen.mails * _UNDER_WAY
+
+    def _interrupt(self) -> None:
+        while self._planned and self._planned[0].after <= len(self._mails):
+            self._system.arrange(self._planned.popleft())
+
+    def _report(self, ended: int) -> None:
+        system = self._system
+        self._show(Progress(len(self._mails), system.log.mails_seen(), ended, len(system.interrupted)))
+
+    def _write(self, number: int) -> None:
+        """What an application does; it repeats what Firestore did not confirm, and so is not done twice."""
+        name = f"{CONTESTED if number % 2 else 'solo'}-{number}"
+        recipients = self._plan.recipients(number)
+        fields = {"to": list(recipients), "message": {"subject": name, "text": "Chaos."}}
+        self._mails[name] = recipients
+        self._under_way[recipients[0]] = time.monotonic()
+
+        def create() -> bool:
+            try:
+                self._collection.document(name).create(fields)
+            except AlreadyExists:
+                pass
+            except GoogleAPICallError:
+                return False
+            return True
+
+        wait_until(create, PATIENCE, _PAUSE)
+
+    def _is_over(self) -> bool:
+        ended = sum(delivery.get("state") in FINAL for delivery in self._deliveries(["delivery.state"]).values())
+        self._report(ended)
+        return ended == len(self._mails) and self._system.backend.wait_until_delivered(0)
+
+    def _deliveries(self, fields: Sequence[str]) -> Mapping[str, Fields]:
+        """What the documents say, by their ids; nothing where nobody has looked at one yet."""
+        found = self._collection.select(list(fields)).stream()
+        return {each.id: (each.to_dict() or {}).get("delivery") or {} for each in found}
+
+    def _outcome(self, seconds: float) -> Outcome:
+        deliveries = self._deliveries(["delivery"])
+        chosen, system = self._chosen, self._system
+        verdict = compare(
+            self._mails,
+            deliveries,
+            system.log.acceptances(),
+            system.interrupted,
+            undelivered=not system.backend.wait_until_delivered(1),
+            rules=Rules(chosen.policy, chosen.max_attempts, LEASE_SECONDS),
+        )
+        return Outcome(
+            chosen=chosen,
+            verdict=verdict,
+            seconds=seconds,
+            states=Counter(_label(delivery) for delivery in deliveries.values()),
+            faults=self._faults(),
+        )
+
+    def _faults(self) -> Mapping[str, int]:
+        interrupted = Counter(f"{each.whom}: {each.what}" for each in self._system.interrupted)
+        return interrupted + self._system.log.faults + self._system.backend.faults.counts
+
+
+def _label(delivery: Mapping[str, object]) -> str:
+    code = delivery.get("errorCode")
+    return f"{delivery.get('state')}" + (f" ({code})" if code else "")

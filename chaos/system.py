@@ -1,0 +1,187 @@
+"""The system under chaos: the real services, two senders among them, over the embedded backend with its faults."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+from google.pubsub_v1.types import Subscription
+
+from chaos.mailserver import Log, MailServer
+from chaos.plan import DISPATCHER, SENDER_A, SENDER_B, Interruption, Plan, Planned
+from local.backends import BackendOptions
+from local.backends.embedded import EmbeddedBackend, Faults
+from local.clients import subscriber_client
+from local.options import StackOptions
+from local.ports import LOOPBACK, free_port
+from local.processes import Family
+from local.scheduler import Scheduler
+from local.services import Service, environment, service_command
+from local.topics import create_topics, sender_subscription, topic_path
+
+LEASE_SECONDS = 6
+FROZEN_SECONDS = LEASE_SECONDS + 2.0
+RECONCILE_SECONDS = 1.0
+
+#: Documents whose ids begin so are offered to both senders at the same time.
+CONTESTED = "duel"
+
+SETTINGS: Mapping[str, str] = {
+    "LEASE_SECONDS": str(LEASE_SECONDS),
+    "ATTEMPT_SECONDS": "4",
+    "ACK_DEADLINE_SECONDS": "10",
+    "RETRY_FIRST_SECONDS": "1",
+    "RETRY_LONGEST_SECONDS": "3",
+    "STRANDED_AFTER": "20",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """An interruption that has happened; `begin` and `end` are in monotonic seconds, and the same for a death."""
+
+    whom: str
+    what: Interruption
+    begin: float
+    end: float
+
+
+class ChaoticSystem:
+    """As a context manager it is started and stopped with the block; after that, nothing of it is left."""
+
+    def __init__(self, plan: Plan, settings: Mapping[str, str]) -> None:
+        """`settings` are environment variables of the services, beside `SETTINGS`."""
+        self.plan = plan
+        self.log = Log()
+        self.interrupted: list[Interrupted] = []
+        self.options = StackOptions(backend="embedded", settings={**SETTINGS, **settings}, supervise=False)
+        self.mail_servers = {name: MailServer(plan, self.log, name) for name in (SENDER_A, SENDER_B)}
+        self._services: dict[str, Service] = {}
+        self._thaws: list[threading.Timer] = []
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._running.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def arrange(self, planned: Planned) -> None:
+        """Interrupt a process, now or when a mail has got so far."""
+        if planned.what in (Interruption.KILL_AT_RCPT, Interruption.KILL_AT_DATA):
+            self.mail_servers[planned.whom].at_next(planned.what, lambda: self._kill(planned))
+        elif planned.what is Interruption.FREEZE:
+            self._freeze(planned)
+        else:
+            self._kill(planned)
+
+    def calm(self) -> None:
+        """Let nothing more go wrong between the services and their cloud."""
+        self.backend.faults.clear()
+        for thaw in self._thaws:
+            thaw.join()
+
+    def _kill(self, planned: Planned) -> None:
+        service = self._services[planned.whom]
+        self._note(planned)
+        service.kill()
+        service.launch()
+
+    def _freeze(self, planned: Planned) -> None:
+        service = self._services[planned.whom]
+        self._note(planned)
+        service.send(signal.SIGSTOP)
+        thaw = threading.Timer(FROZEN_SECONDS, service.send, [signal.SIGCONT])
+        self._thaws.append(thaw)
+        thaw.start()
+
+    def _note(self, planned: Planned) -> None:
+        now = time.monotonic()
+        end = now + FROZEN_SECONDS if planned.what is Interruption.FREEZE else now
+        self.interrupted.append(Interrupted(planned.whom, planned.what, now, end))
+
+    def _start(self) -> None:
+        logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-chaos-")))
+        ports = {name: free_port() for name in (DISPATCHER, SENDER_A, SENDER_B)}
+        self.backend = self._start_backend(f"http://{LOOPBACK}:{ports[DISPATCHER]}/")
+        for server in self.mail_servers.values():
+            server.start()
+            self._running.callback(server.stop)
+        self._start_services(ports, logs)
+        self._create_topics()
+        scheduler = Scheduler(f"{self._services[DISPATCHER].url}/reconcile", RECONCILE_SECONDS)
+        self._running.callback(scheduler.stop)
+        scheduler.start()
+        make_unreliable(self.backend.faults, self.plan)
+
+    def _start_backend(self, events_url: str) -> EmbeddedBackend:
+        collection = self.options.setting("MAIL_COLLECTION")
+        backend = EmbeddedBackend(BackendOptions(self.options.project, collection, events_url))
+        self._running.callback(backend.stop)
+        backend.start()
+        return backend
+
+    def _start_services(self, ports: Mapping[str, int], logs: Path) -> None:
+        family = Family()
+        self._running.callback(family.stop)
+        for name, port in ports.items():
+            mail_server = self.mail_servers.get(name, self.mail_servers[SENDER_A])
+            variables = environment(
+                self.options,
+                firestore=self.backend.firestore,
+                pubsub=self.backend.pubsub,
+                smtp_uri=mail_server.uri,
+                port=port,
+            )
+            command = service_command(name.partition("-")[0], logs / f"{name}.log", variables)
+            service = Service(command, port, family, supervise=False, on_failure=lambda text: None)
+            self._services[name] = service
+            self._running.callback(service.stop)
+            service.launch()
+        for service in self._services.values():
+            service.await_ready()
+
+    def _create_topics(self) -> None:
+        """As everywhere, and one more subscription: the second sender competes for every other mail."""
+        options, urls = self.options, {name: service.url for name, service in self._services.items()}
+        create_topics(self.backend.pubsub, options, sender=urls[SENDER_A], dispatcher=urls[DISPATCHER])
+        topic, dead_letters = (
+            topic_path(options.project, options.setting(name)) for name in ("MAIL_TOPIC", "DEAD_LETTER_TOPIC")
+        )
+        rival: Subscription = sender_subscription(options, topic, dead_letters, f"{urls[SENDER_B]}/")
+        rival.name += "-rival"
+        rival.filter = f'hasPrefix(attributes.document, "{options.setting("MAIL_COLLECTION")}/{CONTESTED}")'
+        with subscriber_client(self.backend.pubsub) as subscriber:
+            subscriber.create_subscription(request=rival)
+
+
+def make_unreliable(faults: Faults, plan: Plan) -> None:
+    """Firestore, Pub/Sub and Eventarc as they are on a bad day."""
+    status = grpc.StatusCode
+    faults.on("Commit").randomly(0.03, plan.fault_seed("lost commit")).lose_response()
+    faults.on("Commit").randomly(0.02, plan.fault_seed("aborted commit")).fail(status.ABORTED)
+    faults.on("Commit").randomly(0.02, plan.fault_seed("failed commit")).fail(status.UNAVAILABLE)
+    faults.on("BatchGetDocuments").randomly(0.02, plan.fault_seed("failed read")).fail(status.UNAVAILABLE)
+    faults.on("RunQuery").randomly(0.05, plan.fault_seed("failed query")).fail(status.UNAVAILABLE)
+    faults.on("Publish").randomly(0.02, plan.fault_seed("lost publish")).lose_response()
+    for name, deliveries in (("events", faults.events), ("pushes", faults.pushes)):
+        deliveries.duplicate(0.05, plan.fault_seed(f"{name} duplicated"))
+        deliveries.reorder(0.05, plan.fault_seed(f"{name} reordered"))
+        deliveries.delay(1.0, 0.02, plan.fault_seed(f"{name} delayed"))
+        deliveries.drop(0.02, plan.fault_seed(f"{name} dropped"))

@@ -1,0 +1,100 @@
+"""What must hold in every world: written down without a look at the state machine's own code."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from shared.errors import ErrorCode
+from shared.policy import LeaseExpiryPolicy, Policy
+from shared.states import FINAL, QUEUED, Known, Lease, State
+from tests.exploration.world import Claimed, World, state_of
+
+
+class Violation(Exception):
+    """Something that must never be."""
+
+
+class Author(StrEnum):
+    """Who writes into a document, and why; users may write what they like."""
+
+    DISPATCHER = "dispatcher"
+    RECONCILER = "reconciler"
+    CLAIM = "claim"
+    RESULT = "result"
+    RELEASE = "release"
+    DEAD_LETTER = "dead letter"
+
+
+_ENDED: Final = (State.PROCESSING, State.ERROR)
+_AS_IT_WAS: Final = {(State.PENDING, State.PENDING), (State.RETRY, State.RETRY)}
+
+#: The transitions that each author may cause. Nobody but a claim leads out of a queued state that a user may have
+#: wished for; a dead letter does, on purpose, because nothing else would.
+ALLOWED: Final[dict[Author, set[tuple[State | None, State | None]]]] = {
+    Author.DISPATCHER: {(None, State.PENDING), (State.RETRY, State.PENDING)} | _AS_IT_WAS | {_ENDED},
+    Author.RECONCILER: _AS_IT_WAS | {_ENDED},
+    Author.CLAIM: {(state, State.PROCESSING) for state in (None, *QUEUED, State.PROCESSING)} | {_ENDED},
+    Author.RESULT: {
+        (before, after)
+        for before in (State.PROCESSING, State.ERROR)
+        for after in (State.SUCCESS, State.ERROR, State.RETRY)
+    }
+    | _AS_IT_WAS,
+    Author.RELEASE: {(State.PROCESSING, State.PENDING)} | _AS_IT_WAS,
+    Author.DEAD_LETTER: {(state, State.ERROR) for state in (None, *QUEUED)} | {_ENDED},
+}
+
+
+def check_write(world: World, author: Author, new: Known) -> None:
+    """Any write but a user's, into the document as it stands in `world`."""
+    transition = state_of(world.document), state_of(new)
+    if transition not in ALLOWED[author]:
+        raise Violation(f"{author}: {transition[0]} became {transition[1]}")
+    if transition == _ENDED and author is not Author.RESULT and _leased(world):
+        raise Violation(f"{author}: a live lease was ended")
+    if transition[1] is State.SUCCESS and not world.accepted:
+        raise Violation("SUCCESS, and no mail server has the mail")
+
+
+def _leased(world: World) -> bool:
+    delivery = world.document.delivery if world.document else None
+    return delivery is not None and delivery.leased(world.latest())
+
+
+def check_claim(world: World) -> None:
+    """A claim that is about to be written."""
+    leases = [sender.lease for sender in world.senders if isinstance(sender, Claimed)]
+    if any(lease.expires > world.latest() for lease in leases):
+        raise Violation("two live leases")
+
+
+def check_result(world: World, lease: Lease) -> None:
+    """A result, of the attempt under `lease`, that is about to be written."""
+    delivery = world.document.delivery if world.document else None
+    if delivery is None or delivery.attempts != lease.attempt:
+        raise Violation("a result lands on another attempt")
+    if delivery.state is State.PROCESSING and not delivery.holds(lease):
+        raise Violation("a result lands on another's lease")
+
+
+def check_acceptance(world: World, policy: Policy) -> None:
+    """A mail server has taken the mail once more."""
+    if policy.lease_expiry is LeaseExpiryPolicy.ERROR and world.accepted > world.requests:
+        raise Violation(f"sent {world.accepted} times, asked for {world.requests} times, and the policy is error")
+
+
+def check_end(world: World, policy: Policy) -> None:
+    """A world in which nothing is on its way any more."""
+    delivery = world.document.delivery if world.document else None
+    if world.document is None:
+        return
+    if delivery is None or delivery.state not in FINAL:
+        raise Violation(f"the end, and the document says {state_of(world.document)}")
+    if world.wish:
+        raise Violation("a user's request was never tried")
+    may_go_on = {ErrorCode.TEMPORARY}
+    if policy.lease_expiry is LeaseExpiryPolicy.RETRY:
+        may_go_on |= {ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED}
+    if delivery.error_code in may_go_on and delivery.attempts < policy.max_attempts:
+        raise Violation(f"given up after {delivery.attempts} attempts")

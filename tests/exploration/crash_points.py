@@ -1,0 +1,257 @@
+"""The services' own code over memory, with a trap wherever it talks to the outside: there, a process dies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from dispatcher.dead_letters import DeadLetters
+from dispatcher.events import DocumentChange
+from dispatcher.handler import Dispatcher
+from dispatcher.reconciler import Reconciler
+from sender.compose import Defaults, compose
+from sender.downloads.either import Downloads
+from sender.handler import Sender
+from sender.transport.envelope import Deadline, Envelope, Receipt
+from shared.addresses import Address
+from shared.database import Decide, Snapshot, Version
+from shared.policy import Policy
+from shared.push import Delivered
+from shared.states import FINAL, Changes, Known
+from shared.store import MailStore
+from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
+
+LEASE: Final = timedelta(seconds=60)
+PATH: Final = "mail/a"
+
+_T = TypeVar("_T")
+
+
+class Died(BaseException):
+    """The process is gone. Not an `Exception`: nothing in it may have a last word."""
+
+
+class Moment(StrEnum):
+    """Where a process talks to the outside: right before it does, or right after."""
+
+    PUBLISH = "publish"
+    PUBLISHED = "published"
+    WRITE = "write"
+    WRITTEN = "written"
+    COMPOSE = "compose"
+    CONNECT = "connect"
+    TAKEN = "taken"
+
+
+class Trap:
+    """Kills whoever comes to a certain moment for the n-th time; once."""
+
+    def __init__(self, moment: Moment, nth: int) -> None:
+        self._deadly = (moment, nth)
+        self._counts: Counter[Moment] = Counter()
+        self.sprung = False
+
+    def at(self, moment: Moment) -> None:
+        self._counts[moment] += 1
+        if (moment, self._counts[moment]) == self._deadly and not self.sprung:
+            self.sprung = True
+            raise Died
+
+
+class MortalDatabase(MemoryDatabase):
+    def __init__(self, trap: Trap) -> None:
+        super().__init__()
+        self._trap = trap
+
+    def update(self, path: str, changes: Changes, version: Version) -> Version:
+        self._trap.at(Moment.WRITE)
+        written = super().update(path, changes, version)
+        self._trap.at(Moment.WRITTEN)
+        return written
+
+    def transact(self, path: str, decide: Decide[_T]) -> tuple[_T, Snapshot | None, Version | None]:
+        self._trap.at(Moment.WRITE)
+        done = super().transact(path, decide)
+        self._trap.at(Moment.WRITTEN)
+        return done
+
+
+class MortalPublisher(MemoryPublisher):
+    def __init__(self, trap: Trap) -> None:
+        super().__init__()
+        self._trap = trap
+
+    def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
+        self._trap.at(Moment.PUBLISH)
+        super().publish(data, attributes)
+        self._trap.at(Moment.PUBLISHED)
+
+
+class MortalTransport:
+    """A mail server that takes everything."""
+
+    def __init__(self, trap: Trap) -> None:
+        self.mails: list[bytes] = []
+        self._trap = trap
+
+    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+        self._trap.at(Moment.CONNECT)
+        self.mails.append(data)
+        self._trap.at(Moment.TAKEN)
+        return Receipt(envelope.recipients, (), (), "250 Ok")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Place:
+    """All of Firepost around one document, and the clouds' promise: what is not acknowledged comes again."""
+
+    def __init__(self, policy: Policy, trap: Trap) -> None:
+        self.policy, self.trap, self.clock = policy, trap, Clock()
+        self.database, self.topic, self.transport = MortalDatabase(trap), MortalPublisher(trap), MortalTransport(trap)
+        self.events: list[DocumentChange] = []
+        self.database.on_write = self._observe
+        self.store = MailStore(self.database, policy, sleep=lambda seconds: None)
+        self.dispatcher = Dispatcher(self.store, self.topic, policy, self.clock)
+        self.reconciler = Reconciler(self.store, self.database, self.topic, policy, "mail", self.clock)
+        self.dead_letters = DeadLetters(self.store, policy, "mail", self.clock)
+        self.sender = self.new_sender()
+
+    def new_sender(self) -> Sender:
+        return Sender(
+            self.store,
+            self.transport,
+            MemoryPublisher(),
+            collection="mail",
+            compose=partial(compose, defaults=Defaults(Address("Shop", "shop@example.com"), ())),
+            downloads=Downloads(),
+            attempt_seconds=50,
+            clock=self._sender_clock,
+            jitter=lambda: 0.0,
+        )
+
+    def write(self, **fields: Any) -> None:
+        """What an application does."""
+        self.database.put(PATH, {"to": "a@b.c", "message": {"subject": "s", "text": "t"}, **fields})
+
+    def work(self) -> None:
+        """Everything that is to be done now, each thing by a process that may die of it."""
+        while self.events:
+            with suppress(Died):
+                self.dispatcher.handle(self.events[0])
+                self.events.pop(0)
+        for delivered in list(self.topic.published):
+            with suppress(Died):
+                if self.sender.handle(Delivered(*delivered, "1")).acknowledge:
+                    self.topic.published.remove(delivered)
+
+    def reconcile(self) -> None:
+        """What happens every minute."""
+        with suppress(Died):
+            self.reconciler.run()
+
+    def give_up(self) -> None:
+        """Pub/Sub moves every message to the dead-letter topic, and delivers it from there until it is acknowledged."""
+        while self.topic.published:
+            data, attributes = self.topic.published[0]
+            counted = {**attributes, "CloudPubSubDeadLetterSourceDeliveryCount": "100"}
+            with suppress(Died):
+                self.dead_letters.handle(Delivered(data, counted, "1"))
+                self.topic.published.pop(0)
+
+    def end(self) -> str:
+        """Let time pass until all has ended; what then stands in the document, and how many mails were sent."""
+        self.sender = self.new_sender()
+        for _ in range(10):
+            self.work()
+            self.reconcile()
+            self.clock.advance(LEASE)
+        assert not self.events
+        assert not self.topic.published
+        delivery = self.database.documents[PATH].fields["delivery"]
+        assert delivery["state"] in FINAL
+        code = f" ({delivery['errorCode']})" if "errorCode" in delivery else ""
+        count = len(self.transport.mails)
+        return f"{delivery['state']}{code}, {count} mail{'' if count == 1 else 's'}"
+
+    def _sender_clock(self) -> datetime:
+        """Read when a claim is made, and again when the mail is composed."""
+        self.trap.at(Moment.COMPOSE)
+        return self.clock()
+
+    def _observe(self, path: str, old: Snapshot | None, new: Snapshot | None) -> None:
+        before, after = (Known.of(snapshot.fields) if snapshot else None for snapshot in (old, new))
+        self.events.append(DocumentChange(path, before, after, new.version if new else Version()))
+
+
+def plainly(place: Place) -> None:
+    """A document is written; the mail goes out."""
+    place.write()
+    place.work()
+
+
+def later(place: Place) -> None:
+    """A document is written for later, and its time comes."""
+    place.write(sendAt=place.clock.now + LEASE)
+    place.work()
+    place.clock.advance(LEASE)
+    place.reconcile()
+
+
+def shutting_down(place: Place) -> None:
+    """The sender gets SIGTERM while it composes the mail."""
+    place.sender.drain()
+    plainly(place)
+
+
+def given_up(place: Place) -> None:
+    """The message can't be worked off for so long that Pub/Sub gives it up."""
+    place.write()
+    while place.events:
+        place.dispatcher.handle(place.events.pop(0))
+    place.give_up()
+
+
+@dataclass(frozen=True, slots=True)
+class CrashPoint:
+    """Who dies when: the n-th time that the story comes to a moment."""
+
+    story: Callable[[Place], None]
+    moment: Moment
+    nth: int
+
+    def end_under(self, policy: Policy) -> str:
+        place = Place(policy, Trap(self.moment, self.nth))
+        self.story(place)
+        assert place.trap.sprung, "nobody died"
+        return place.end()
+
+
+#: By what the table in docs/reliability.md calls them.
+CRASH_POINTS: Final[Mapping[str, CrashPoint]] = {
+    "dispatcher, before it publishes": CrashPoint(plainly, Moment.PUBLISH, 1),
+    "dispatcher, between publishing and writing PENDING": CrashPoint(plainly, Moment.PUBLISHED, 1),
+    "dispatcher, after writing PENDING": CrashPoint(plainly, Moment.WRITTEN, 1),
+    "dispatcher, before it writes a schedule": CrashPoint(later, Moment.WRITE, 1),
+    "sender, before the claim is written": CrashPoint(plainly, Moment.WRITE, 2),
+    "sender, after the claim is written": CrashPoint(plainly, Moment.WRITTEN, 2),
+    "sender, while it composes the mail": CrashPoint(plainly, Moment.COMPOSE, 2),
+    "sender, before the mail server has the mail": CrashPoint(plainly, Moment.CONNECT, 1),
+    "sender, when the mail server has the mail": CrashPoint(plainly, Moment.TAKEN, 1),
+    "sender, before the result is written": CrashPoint(plainly, Moment.WRITE, 3),
+    "sender, after the result is written": CrashPoint(plainly, Moment.WRITTEN, 3),
+    "sender, before it gives a claim back (shutdown)": CrashPoint(shutting_down, Moment.WRITE, 3),
+    "sender, after it gave a claim back (shutdown)": CrashPoint(shutting_down, Moment.WRITTEN, 3),
+    "reconciler, before it publishes": CrashPoint(later, Moment.PUBLISH, 1),
+    "reconciler, between publishing and noting it": CrashPoint(later, Moment.WRITE, 2),
+    "reconciler, after noting it": CrashPoint(later, Moment.WRITTEN, 2),
+    "dead-letter handler, before it writes ERROR": CrashPoint(given_up, Moment.WRITE, 2),
+    "dead-letter handler, after it wrote ERROR": CrashPoint(given_up, Moment.WRITTEN, 2),
+}

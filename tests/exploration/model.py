@@ -1,0 +1,307 @@
+"""What can happen next in a world: one atomic step of somebody, or one piece of trouble.
+
+The decisions are the real ones (`Rules`); what is modelled is what lies between them: Firestore's conditional writes
+and transactions, Pub/Sub's and Eventarc's repetitions, a mail server, and processes that die between any two steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+from shared.delivery import released
+from shared.states import Changes, Decision, Known, State
+from tests.exploration.checks import (
+    Author,
+    check_acceptance,
+    check_claim,
+    check_result,
+    check_write,
+)
+from tests.exploration.rules import Rules
+from tests.exploration.world import (
+    START,
+    TICK,
+    Answer,
+    Answered,
+    Asked,
+    Claimed,
+    Event,
+    Found,
+    Handling,
+    Noting,
+    Read,
+    Releasing,
+    Sender,
+    World,
+    after,
+    outdated,
+)
+
+Steps = Iterator[tuple[str, World]]
+
+#: Enough times to see every decision that an event may lead to: at the last, all leases have expired.
+_TIMES = [START + ticks * TICK for ticks in (*range(8), 50)]
+
+
+class Model:
+    """The transition relation under given rules. Steps raise `Violation` when they do what must never be done."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.policy = rules.policy
+        self._has_effect = cache(self._find_effect)
+
+    def begin(self, world: World) -> World:
+        """An application has written the document."""
+        return replace(world, events=frozenset({Event(None, world.document)}))
+
+    def steps(self, world: World) -> Steps:
+        """All that can happen next, each with a label."""
+        yield from self.progress(world)
+        yield from self._senders_in_trouble(world)
+        yield from self._others_in_trouble(world)
+        yield from self._outside(world)
+
+    def progress(self, world: World, answers: tuple[Answer, ...] = tuple(Answer)) -> Steps:
+        """What Firepost does by itself while nothing goes wrong, whatever the mail server answers."""
+        for index, sender in enumerate(world.senders):
+            if sender is not None:
+                yield from self._sender(world, index, sender, answers)
+        yield from self._dispatcher(world)
+        if world.messages and None in world.senders:
+            taken = replace(world, messages=world.messages - 1)
+            yield "message", self._read(taken, world.senders.index(None), Asked(world.an_instant()))
+        yield from self._reconciler(world)
+
+    def can_work_off(self, world: World) -> bool:
+        """Whether a message, delivered now, would not only come again."""
+        return self.rules.on_message(world.document, world.now, self.policy, None).acknowledge
+
+    # Senders
+
+    def _sender(self, world: World, index: int, sender: Sender, answers: tuple[Answer, ...]) -> Steps:
+        match sender:
+            case Asked():
+                yield "read", self._read(world, index, sender)
+            case Read():
+                yield "claim", self._claim(world, index, sender)
+            case Claimed():
+                for answer in answers:
+                    yield f"server: {answer.name}", self._answer(world, index, sender, answer)
+            case Answered():
+                yield "finish", self._finish(world, index, sender).with_sender(index, None)
+            case Releasing():
+                yield "release", self._release(world, index, sender)
+
+    def _read(self, world: World, index: int, sender: Asked) -> World:
+        decision = self.rules.on_message(world.document, sender.now, self.policy, sender.written)
+        if decision.write is None:
+            return self._decided(world, index, decision)
+        return world.with_sender(index, Read(sender.now, world.document, decision.lease or sender.written))
+
+    def _claim(self, world: World, index: int, sender: Read) -> World:
+        decision = self._claim_decision(world, sender)
+        if decision.write is None:
+            return self._decided(world, index, decision)
+        if decision.lease:
+            check_claim(world.with_sender(index, None))
+        return self._decided(self._write(world, Author.CLAIM, decision.write), index, decision)
+
+    def _claim_decision(self, world: World, sender: Read) -> Decision:
+        """What one conditional write says; where that comes too late, a transaction decides anew."""
+        seen = sender.seen if sender.fresh or not self.rules.conditional else world.document
+        return self.rules.on_message(seen, sender.now, self.policy, sender.written)
+
+    def _decided(self, world: World, index: int, decision: Decision) -> World:
+        if decision.lease:
+            return replace(world.with_sender(index, Claimed(decision.lease)), wish=False)
+        free = world.with_sender(index, None)
+        return free if decision.acknowledge else free.sent_again()
+
+    def _answer(self, world: World, index: int, sender: Claimed, answer: Answer) -> World:
+        answered = world.with_sender(index, Answered(sender.lease, answer, world.now, sender.fresh))
+        if answer.taken:
+            answered = replace(answered, accepted=min(answered.accepted, answered.requests) + 1)
+            check_acceptance(answered, self.policy)
+        return answered
+
+    def _finish(self, world: World, index: int, sender: Answered) -> World:
+        changes = self.rules.concluded(sender.answer.result, sender.lease.attempt, sender.ended, self.policy, 0.0)
+        if sender.fresh:
+            write: Changes | None = changes
+        else:
+            write = self.rules.on_result(world.document, sender.lease, changes, sender.ended).write
+        if write is None:
+            return world
+        check_result(world, sender.lease)
+        return self._write(world, Author.RESULT, write)
+
+    def _release(self, world: World, index: int, sender: Releasing) -> World:
+        """Shutting down leaves the message to Pub/Sub; waiting for a time (`later`) acknowledges it."""
+        idle = self._written_release(world, sender).with_sender(index, None)
+        return idle if sender.later else idle.sent_again()
+
+    def _written_release(self, world: World, sender: Releasing) -> World:
+        if sender.fresh:
+            write: Changes | None = released(sender.lease, sender.later)
+        else:
+            write = self.rules.on_release(world.document, sender.lease, sender.later).write
+        return world if write is None else self._write(world, Author.RELEASE, write)
+
+    def _senders_in_trouble(self, world: World) -> Steps:
+        for index, sender in enumerate(world.senders):
+            if sender is None:
+                continue
+            if isinstance(sender, Claimed) and world.left.releases:
+                spent = world.spent("releases")
+                yield "gives back", spent.with_sender(index, Releasing(sender.lease, None, sender.fresh))
+                later = Releasing(sender.lease, world.now + TICK, sender.fresh)
+                yield "puts off", spent.with_sender(index, later)
+            if world.left.crashes:
+                yield "sender dies", world.spent("crashes").with_sender(index, None).sent_again()
+            if world.left.lost_answers:
+                yield from self._sender_unanswered(world.spent("lost_answers"), index, sender)
+
+    def _sender_unanswered(self, world: World, index: int, sender: Sender) -> Steps:
+        """Its write is done, but it does not hear so, and will repeat it."""
+        match sender:
+            case Read():
+                if lease := self._claim_decision(world, sender).lease:
+                    claimed = self._claim(world, index, sender)
+                    yield "claim, unanswered", claimed.with_sender(index, Asked(sender.now, lease))
+            case Answered():
+                done = self._finish(world, index, sender)
+                yield "finish, unanswered", done.with_sender(index, replace(sender, fresh=False))
+            case Releasing():
+                done = self._written_release(world, sender)
+                yield "release, unanswered", done.with_sender(index, replace(sender, fresh=False))
+
+    # Dispatcher and reconciler
+
+    def _dispatcher(self, world: World) -> Steps:
+        if world.dispatcher is not None:
+            yield "dispatcher's second half", self._handled(world, world.dispatcher)
+            return
+        for event in world.events:
+            yield "event", self._handle(world, event)
+
+    def _handled(self, world: World, handling: Handling) -> World:
+        idle = replace(world, dispatcher=None)
+        return self._second_half(idle, Author.DISPATCHER, self._on(handling), handling.fresh)
+
+    def _others_in_trouble(self, world: World) -> Steps:
+        """The dispatcher dies before or after its write; so does the reconciler, whom the next minute replaces."""
+        if world.dispatcher is not None and world.left.crashes:
+            event = replace(world.dispatcher.event, fresh=world.dispatcher.fresh)
+            died = replace(world.spent("crashes"), dispatcher=None)
+            yield "dispatcher dies", replace(died, events=died.events | {event})
+            done = self._handled(world.spent("crashes"), world.dispatcher)
+            yield "dispatcher dies, its work done", replace(done, events=done.events | {outdated(event)})
+        if world.reconciler is not None and world.left.crashes:
+            yield "reconciler dies", replace(world.spent("crashes"), reconciler=None)
+        if world.left.repeats and world.dispatcher is None:
+            for event in world.events:
+                repeated = self._handle(world.spent("repeats"), event)
+                yield "event, to be repeated", replace(repeated, events=world.events)
+
+    def _handle(self, world: World, event: Event) -> World:
+        handling = Handling(event, world.now, event.fresh)
+        begun = replace(world, events=world.events - {event}, dispatcher=handling)
+        return self._settled(self._first_half(begun, Author.DISPATCHER, self._on(handling), event.fresh))
+
+    def _on(self, handling: Handling) -> Decision:
+        return self.rules.on_event(handling.event.old, handling.event.new, handling.at, self.policy)
+
+    def _reconciler(self, world: World) -> Steps:
+        idle = replace(world, reconciler=None)
+        match world.reconciler:
+            case None if world.document is not None and self._has_work(world.document, world):
+                yield "reconciler finds it", replace(world, reconciler=Found(world.document))
+            case Found(seen, fresh):
+                decision = self.rules.on_reconcile(seen, world.now, world.now, self.policy)
+                noting = replace(world, reconciler=Noting(seen, world.now, fresh))
+                begun = self._first_half(noting, Author.RECONCILER, decision, fresh)
+                yield "reconciler's first half", self._settled(begun)
+            case Noting(seen, at, fresh):
+                decision = self.rules.on_reconcile(seen, at, at, self.policy)
+                yield "reconciler's second half", self._second_half(idle, Author.RECONCILER, decision, fresh)
+
+    def _has_work(self, known: Known, world: World) -> bool:
+        decision = self.rules.on_reconcile(known, world.now, world.now, self.policy)
+        return decision.publish or decision.write is not None
+
+    def _first_half(self, world: World, author: Author, decision: Decision, fresh: bool) -> World:
+        return self._half(world, author, decision, fresh, publishing=self.rules.publishes_first)
+
+    def _second_half(self, world: World, author: Author, decision: Decision, fresh: bool) -> World:
+        return self._half(world, author, decision, fresh, publishing=not self.rules.publishes_first)
+
+    def _half(self, world: World, author: Author, decision: Decision, fresh: bool, publishing: bool) -> World:
+        if publishing:
+            return world.sent_again() if decision.publish else world
+        if decision.write is None or not (fresh or not self.rules.conditional):
+            return world
+        return self._write(world, author, decision.write)
+
+    # Outside
+
+    def _outside(self, world: World) -> Steps:
+        left, document = world.left, world.document
+        if left.ticks:
+            yield "time passes", replace(world.spent("ticks"), now=world.now + TICK)
+        if left.repeats and world.messages:
+            yield "message is repeated", world.spent("repeats").sent_again()
+        if document is None:
+            return
+        if left.wishes:
+            for state in (State.RETRY, State.PENDING):
+                wished = self._put(world.spent("wishes"), after(document, {"delivery.state": state}))
+                yield f"user: {state}", replace(wished, requests=world.requests + 1, wish=True)
+        if left.deletions:
+            yield "user deletes it", replace(self._put(world.spent("deletions"), None), wish=False)
+        if left.dead_letters and world.messages:
+            yield "message is given up", self._give_up(replace(world, messages=world.messages - 1))
+
+    def _give_up(self, world: World) -> World:
+        spent = world.spent("dead_letters")
+        decision = self.rules.on_dead_letter(world.document, world.now, "!", self.policy)
+        if decision.write is not None:
+            return replace(self._write(spent, Author.DEAD_LETTER, decision.write), wish=False)
+        return spent.sent_again() if decision.publish else spent
+
+    # Firestore
+
+    def _write(self, world: World, author: Author, changes: Changes) -> World:
+        new = after(world.document, changes)
+        check_write(world, author, new)
+        return self._put(world, new)
+
+    def _put(self, world: World, new: Known | None) -> World:
+        """The document's new version: everybody's knowledge is outdated, and an event is on its way."""
+        events = (*map(outdated, world.events), Event.of(world.document, new))
+        written = replace(
+            world,
+            document=new,
+            events=frozenset(event for event in events if self._has_effect(event)),
+            senders=tuple(map(outdated, world.senders)),
+            dispatcher=outdated(world.dispatcher),
+            reconciler=outdated(world.reconciler),
+        )
+        return self._settled(written)
+
+    def _settled(self, world: World) -> World:
+        """Without those whose second half will do nothing, because somebody else's write came first."""
+        if not self.rules.conditional:
+            return world
+        if world.dispatcher is not None and not world.dispatcher.fresh:
+            world = replace(world, dispatcher=None)
+        if world.reconciler is not None and not world.reconciler.fresh:
+            world = replace(world, reconciler=None)
+        return world
+
+    def _find_effect(self, event: Event) -> bool:
+        """Whether an event may, now or ever, lead to a message or a write."""
+        decisions = [self.rules.on_event(event.old, event.new, time, self.policy) for time in _TIMES]
+        return any(each.publish or (each.write is not None and event.fresh) for each in decisions)

@@ -1,0 +1,184 @@
+"""Wrong rules, each of which would one day lose a mail, send it twice, or say what is not so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from shared import delivery
+from shared.errors import ErrorCode
+from shared.policy import LeaseExpiryPolicy, Policy
+from shared.states import QUEUED, Changes, Decision, Known, Lease, Reason, Result, State
+from tests.exploration.rules import Rules
+
+Mutation = Callable[[Rules], Rules]
+
+
+def _without_fencing(known: Known | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
+    return Decision(Reason.FINISHED, write=changes) if known else Decision(Reason.DELETED)
+
+
+def _over_a_users_wish(known: Known | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
+    if known and known.delivery and known.delivery.holds(lease):
+        return Decision(Reason.FINISHED, write=changes)
+    return delivery.on_result(known, lease, changes, now)
+
+
+def _without_ending_the_lease(known: Known | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
+    decision = delivery.on_result(known, lease, changes, now)
+    if decision.reason is not Reason.REQUEUED or decision.write is None:
+        return decision
+    return replace(decision, write={"delivery.state": State.SUCCESS})
+
+
+def _claims_over_a_live_lease(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+    return delivery.on_message(known, now + timedelta(days=1), policy, written)
+
+
+def _claims_final_documents(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+    decision = delivery.on_message(known, now, policy, written)
+    if decision.reason is Reason.FINAL_STATE and known and known.delivery:
+        queued = replace(known, delivery=replace(known.delivery, state=State.PENDING))
+        return delivery.on_message(queued, now, policy, written)
+    return decision
+
+
+def _leaves_expired_leases(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+    decision = delivery.on_message(known, now, policy, written)
+    return Decision(Reason.LEASE_HELD) if decision.reason is Reason.LEASE_EXPIRED else decision
+
+
+def _drops_what_is_held(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+    return replace(delivery.on_message(known, now, policy, written), acknowledge=True)
+
+
+def _retries_the_unknown(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+    daring = replace(policy, lease_expiry=LeaseExpiryPolicy.RETRY, max_attempts=9)
+    return delivery.on_message(known, now, daring, written)
+
+
+def _takes_anothers_lease(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+    """Takes a lease for its own because the number is."""
+    found = known.delivery if known else None
+    if written and found and found.state is State.PROCESSING and found.attempts == written.attempt:
+        return Decision(Reason.CLAIMED, lease=written)
+    return delivery.on_message(known, now, policy, written)
+
+
+def _takes_unknown_for_unsent(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
+    if result.error_code is ErrorCode.UNKNOWN:
+        result = replace(result, error_code=ErrorCode.TEMPORARY)
+    return delivery.concluded(result, attempt, now, policy, jitter)
+
+
+def _calls_every_end_a_success(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
+    return delivery.concluded(replace(result, state=State.SUCCESS), attempt, now, policy, jitter)
+
+
+def _gives_up_at_once(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
+    return delivery.concluded(replace(result, unsettled=False), attempt, now, policy, jitter)
+
+
+def _releases_anything(known: Known | None, lease: Lease, later: datetime | None) -> Decision:
+    return Decision(Reason.RELEASED, write=delivery.released(lease, later)) if known else Decision(Reason.OUTDATED)
+
+
+def _ignores_requests(old: Known | None, new: Known | None, now: datetime, policy: Policy) -> Decision:
+    decision = delivery.on_event(old, new, now, policy)
+    return replace(decision, publish=False) if decision.reason is Reason.REQUEUED else decision
+
+
+def _finds_nothing_expired(known: Known, updated: datetime, now: datetime, policy: Policy) -> Decision:
+    decision = delivery.on_reconcile(known, updated, now, policy)
+    return Decision(Reason.PROCESSING) if decision.reason is Reason.LEASE_EXPIRED else decision
+
+
+def _leaves_what_is_due(known: Known, updated: datetime, now: datetime, policy: Policy) -> Decision:
+    decision = delivery.on_reconcile(known, updated, now, policy)
+    return Decision(Reason.NOT_DUE) if decision.reason is Reason.DUE else decision
+
+
+def _buries_the_living(known: Known | None, now: datetime, error: str, policy: Policy) -> Decision:
+    if known and known.delivery and known.delivery.state is State.PROCESSING:
+        queued = replace(known, delivery=replace(known.delivery, state=QUEUED[0]))
+        return delivery.on_dead_letter(queued, now, error, policy)
+    return delivery.on_dead_letter(known, now, error, policy)
+
+
+#: By what it does wrong: the scenario of `SMALL` that shows it, and the mutation.
+MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
+    "a result is written without a look at the lease": (
+        "once, asked again",
+        lambda rules: replace(rules, on_result=_without_fencing),
+    ),
+    "a result overwrites a user's RETRY": (
+        "once, asked again",
+        lambda rules: replace(rules, on_result=_over_a_users_wish),
+    ),
+    "a result concludes a user's RETRY": (
+        "once, asked again",
+        lambda rules: replace(rules, on_result=_without_ending_the_lease),
+    ),
+    "writes ignore their precondition": (
+        "once, a crash",
+        lambda rules: replace(rules, conditional=False),
+    ),
+    "the write comes before the message": (
+        "once, a crash",
+        lambda rules: replace(rules, publishes_first=False),
+    ),
+    "a live lease is claimed": (
+        "once, asked again",
+        lambda rules: replace(rules, on_message=_claims_over_a_live_lease),
+    ),
+    "a final document is claimed": (
+        "once, a crash",
+        lambda rules: replace(rules, on_message=_claims_final_documents),
+    ),
+    "a held document's message is acknowledged": (
+        "once, asked again",
+        lambda rules: replace(rules, on_message=_drops_what_is_held),
+    ),
+    "an expired lease is claimed under LEASE_EXPIRY_POLICY=error": (
+        "once, a crash",
+        lambda rules: replace(rules, on_message=_retries_the_unknown),
+    ),
+    "an expired lease is left alone": (
+        "once, a crash",
+        lambda rules: replace(rules, on_message=_leaves_expired_leases, on_reconcile=_finds_nothing_expired),
+    ),
+    "another's lease is taken for one's own": (
+        "once, a crash",
+        lambda rules: replace(rules, on_message=_takes_anothers_lease),
+    ),
+    "an unknown outcome counts as not sent": (
+        "twice if surely not sent",
+        lambda rules: replace(rules, concluded=_takes_unknown_for_unsent),
+    ),
+    "every attempt is called a success": (
+        "once, a crash",
+        lambda rules: replace(rules, concluded=_calls_every_end_a_success),
+    ),
+    "a temporary failure is final although attempts are left": (
+        "twice if surely not sent",
+        lambda rules: replace(rules, concluded=_gives_up_at_once),
+    ),
+    "a claim is released without a look at it": (
+        "once, a release and a lost answer",
+        lambda rules: replace(rules, on_release=_releases_anything),
+    ),
+    "a user's RETRY is not published": (
+        "once, asked again",
+        lambda rules: replace(rules, on_event=_ignores_requests),
+    ),
+    "what is due is left alone": (
+        "once, a release and a lost answer",
+        lambda rules: replace(rules, on_reconcile=_leaves_what_is_due),
+    ),
+    "a dead letter ends a running attempt": (
+        "once, a dead letter and a repeat",
+        lambda rules: replace(rules, on_dead_letter=_buries_the_living),
+    ),
+}

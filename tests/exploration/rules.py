@@ -1,0 +1,31 @@
+"""What Firepost decides, gathered so that a test can put a wrong decision in a right one's place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared import delivery
+from shared.policy import Policy
+from shared.states import Changes, Decision, Known, Lease, Result
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The pure core's functions, and the two manners of those who carry its decisions out.
+
+    `publishes_first`: a message is on its way before the write that takes it for granted. `conditional`: writes are
+    refused once the document is no longer what was known.
+    """
+
+    policy: Policy
+    on_event: Callable[[Known | None, Known | None, datetime, Policy], Decision] = delivery.on_event
+    on_message: Callable[[Known | None, datetime, Policy, Lease | None], Decision] = delivery.on_message
+    on_result: Callable[[Known | None, Lease, Changes, datetime], Decision] = delivery.on_result
+    on_release: Callable[[Known | None, Lease, datetime | None], Decision] = delivery.on_release
+    on_reconcile: Callable[[Known, datetime, datetime, Policy], Decision] = delivery.on_reconcile
+    on_dead_letter: Callable[[Known | None, datetime, str, Policy], Decision] = delivery.on_dead_letter
+    concluded: Callable[[Result, int, datetime, Policy, float], Changes] = delivery.concluded
+    publishes_first: bool = True
+    conditional: bool = True

@@ -1,0 +1,74 @@
+"""What is explored: each scenario lets a few kinds of trouble meet, within bounds that keep the worlds countable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from shared.policy import BackOff, LeaseExpiryPolicy, Policy
+from shared.states import Known
+from tests.exploration.explorer import Explored, Explorer
+from tests.exploration.model import Model
+from tests.exploration.rules import Rules
+from tests.exploration.world import START, TICK, Bounds, World
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A policy, what trouble there is, and whether the mail is for later.
+
+    `states` is how many worlds that makes: should it change, so has the protocol, or what is explored of it.
+    """
+
+    policy: LeaseExpiryPolicy
+    max_attempts: int
+    bounds: Bounds
+    states: int
+    scheduled: bool = False
+
+    def rules(self) -> Rules:
+        """Firepost's own. Nothing is ever stranded for long enough: the system must end without that net."""
+        return Rules(
+            Policy(
+                lease=TICK,
+                max_attempts=self.max_attempts,
+                lease_expiry=self.policy,
+                back_off=BackOff(TICK, TICK),
+                stranded_after=timedelta(days=1),
+            )
+        )
+
+    def explore(self, rules: Rules | None = None) -> Explored:
+        """Raises `Counterexample`."""
+        document = Known(send_at=START + TICK if self.scheduled else None)
+        return Explorer(Model(rules or self.rules()), World(document, self.bounds)).run()
+
+
+ERROR, RETRY = LeaseExpiryPolicy.ERROR, LeaseExpiryPolicy.RETRY
+
+#: Explored in every test run.
+SMALL: Final[Mapping[str, Scenario]] = {
+    "once, a crash": Scenario(ERROR, 1, Bounds(ticks=1, crashes=1), 2_924),
+    "once, asked again": Scenario(ERROR, 1, Bounds(ticks=1, wishes=1), 4_919),
+    "once, two lost answers": Scenario(ERROR, 1, Bounds(ticks=1, lost_answers=2), 734),
+    "once, a repeat": Scenario(ERROR, 1, Bounds(ticks=1, repeats=1), 2_833),
+    "once, a release and a lost answer": Scenario(ERROR, 1, Bounds(ticks=1, releases=1, lost_answers=1), 3_970),
+    "once, a dead letter and a repeat": Scenario(ERROR, 1, Bounds(ticks=1, dead_letters=1, repeats=1), 3_312),
+    "once, a deletion and a crash": Scenario(ERROR, 1, Bounds(ticks=1, deletions=1, crashes=1), 3_269),
+    "once, scheduled, a crash": Scenario(ERROR, 1, Bounds(ticks=2, crashes=1), 3_867, scheduled=True),
+    "twice if surely not sent": Scenario(ERROR, 2, Bounds(ticks=1, crashes=1), 5_870),
+    "twice whatever happened": Scenario(RETRY, 2, Bounds(ticks=1), 16_725),
+}
+
+#: Explored by `make explore`: minutes.
+LARGE: Final[Mapping[str, Scenario]] = {
+    "once, a crash, asked again": Scenario(ERROR, 1, Bounds(ticks=1, crashes=1, wishes=1), 45_535),
+    "once, a lost answer, asked again": Scenario(ERROR, 1, Bounds(ticks=1, lost_answers=1, wishes=1), 12_986),
+    "once, a crash and a repeat": Scenario(ERROR, 1, Bounds(ticks=1, crashes=1, repeats=1), 14_301),
+    "once, asked twice": Scenario(ERROR, 1, Bounds(ticks=1, wishes=2), 62_161),
+    "once, two crashes": Scenario(ERROR, 1, Bounds(ticks=2, crashes=2), 50_071),
+    "twice whatever happened, a crash": Scenario(RETRY, 2, Bounds(ticks=1, crashes=1), 70_119),
+    "twice whatever happened, asked again": Scenario(RETRY, 2, Bounds(ticks=1, wishes=1), 408_742),
+}

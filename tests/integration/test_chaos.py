@@ -1,0 +1,26 @@
+"""The chaos run, short: everything that can fail does, and the books agree. `make chaos` is the long one."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaos.plan import Interruption
+from chaos.run import Chosen, run
+from shared.policy import LeaseExpiryPolicy
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        pytest.param(Chosen(100, 1, LeaseExpiryPolicy.RETRY, max_attempts=4), id="at least once"),
+        pytest.param(Chosen(50, 2, LeaseExpiryPolicy.ERROR, max_attempts=1), id="at most once"),
+    ],
+)
+def test_under_chaos_no_mail_is_lost_stuck_or_sent_twice_without_cause(chosen: Chosen) -> None:
+    outcome = run(chosen, show=lambda progress: None)
+    assert outcome.verdict.good, outcome.verdict
+    killed = [fault for fault in outcome.faults if fault.startswith(("sender", "dispatcher"))]
+    assert any(Interruption.KILL_AT_DATA in fault for fault in killed), "nobody was killed at the worst moment"
+    assert outcome.states["SUCCESS"] > chosen.mails / 2
