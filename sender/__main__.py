@@ -7,8 +7,10 @@ from functools import partial
 import click
 
 from sender import bootstrap
+from sender import check as checks
 from sender.settings import SenderSettings
 from shared import settings, web
+from shared.addresses import BadAddress, mailboxes, parse_addresses
 
 #: What a container's host leaves for an end after SIGTERM: Cloud Run ten seconds.
 _GRACE_SECONDS = 9
@@ -28,9 +30,37 @@ def push() -> None:
     """Serve the endpoint of a push subscription on PORT."""
     chosen = settings.load(SenderSettings)
     # Checked here, before any process is forked, so that a mistake ends the start with its one line.
-    bootstrap.smtp_server(chosen)
+    bootstrap.transport(chosen, bootstrap.limits(chosen))
     bootstrap.defaults(chosen)
+    bootstrap.downloads(chosen)
     web.serve(partial(bootstrap.build, chosen), port=chosen.port, threads=chosen.threads, grace_seconds=_GRACE_SECONDS)
+
+
+def _one_address(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        [address] = mailboxes(parse_addresses(value))
+    except (BadAddress, ValueError):
+        raise click.BadParameter("expected one address such as name@example.com.") from None
+    return address.email
+
+
+@cli.command()
+@click.option("--send-to", metavar="ADDRESS", callback=_one_address, help="Then send one test mail there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
+def check(send_to: str | None, as_json: bool) -> None:
+    """Try the mail settings: connect, encrypt, log in; nothing is sent.
+
+    One line for each step; where one fails, it says what to change. Only the settings about mail are read. Exit codes:
+    0 all is well, 1 a step failed, 2 a setting is missing or wrong.
+
+    \b
+    Examples:
+      python -m sender check
+      python -m sender check --send-to you@example.com
+    """
+    raise SystemExit(checks.run(send_to, checks.print_json if as_json else checks.print_line))
 
 
 if __name__ == "__main__":

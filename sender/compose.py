@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, Protocol
 
-from sender.attachments import load_attachments
+from sender.attachments import Loader, Part
+from sender.downloads.source import Fetch, fetch_nothing
+from sender.letter import Letter, Writer, Written
 from sender.mime import headers, parts
+from sender.recipients import Users, with_users
 from sender.transport.envelope import Envelope
 from shared.addresses import Address, mailboxes
 from shared.document import MailDocument, Message, parse_document
@@ -26,53 +29,88 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail ready to be sent: `data` is the whole RFC 5322 message with CRLF line ends.
+    """A mail ready to be sent: `data` is what the transport takes that it was written for.
 
-    `message_id` is with its angle brackets. `warnings` name the fields that were given and are not in the mail.
+    `message_id` is with its angle brackets. `warnings` name the fields that were given and are not in the mail,
+    `missing_uids` the users who have no address. `message` is what was written, rendered if it has a template.
     """
 
     envelope: Envelope
     data: bytes
     message_id: str
     warnings: tuple[str, ...]
+    message: Message | None = None
+    missing_uids: tuple[str, ...] = ()
 
 
-def compose(fields: Mapping[str, Any], defaults: Defaults, *, stem: str, now: datetime) -> Mail:
-    """The mail that a decoded Firestore document describes.
+class Compose(Protocol):
+    """`compose`, with all that an installation decides about it."""
+
+    def __call__(
+        self, fields: Mapping[str, Any], *, stem: str, now: datetime, fetch: Fetch, only: tuple[str, ...]
+    ) -> Mail:
+        """See `compose`."""
+        ...
+
+
+def write_mime(letter: Letter, loader: Loader) -> Written:
+    """The letter as a whole RFC 5322 message with CRLF line ends, which is what SMTP takes."""
+    message = letter.message
+    if message is None:
+        text = "Field 'sendGrid': it can't be sent over SMTP without a 'message' map beside it; TRANSPORT=sendgrid can."
+        raise NotSendable(ErrorCode.VALIDATION, text)
+    body = _body(message, letter.stem, loader)
+    return Written(parts.message(_header_fields(letter, message), body), tuple(_warnings(letter.document)))
+
+
+def compose(
+    fields: Mapping[str, Any],
+    defaults: Defaults,
+    *,
+    stem: str,
+    now: datetime,
+    fetch: Fetch = fetch_nothing,
+    write: Writer = write_mime,
+    users: Users | None = None,
+    only: tuple[str, ...] = (),
+) -> Mail:
+    """The mail that a decoded Firestore document describes, written for a transport.
 
     `stem` is the Message-ID's part before the @ when the document gives none (the part after it is the author's
     domain), and what the MIME boundaries follow from: with the same stem, the same document makes the same bytes but
-    for the date. `now` (aware) is that date. Raises `NotSendable`.
+    for the date and for files that `fetch` brings. `now` (aware) is that date. `only` are the recipients that are left
+    where earlier attempts have settled the others; `users` is where user ids are looked up. Raises `NotSendable`, and
+    `Unavailable` when they can't be.
     """
-    document = parse_document(fields)
-    message = _what_smtp_can_send(document)
+    document, missing_uids = with_users(parse_document(fields), users)
     author = document.author or (defaults.sender,)
-    message_id = f"<{document.message_id or f'{stem}@{author[0].domain}'}>"
+    letter = Letter(
+        document=document,
+        message=_message(document),
+        author=author,
+        reply_to=document.reply_to or defaults.reply_to,
+        message_id=f"<{document.message_id or f'{stem}@{author[0].domain}'}>",
+        recipients=only or _recipients(document),
+        stem=stem,
+        now=now,
+    )
+    written = write(letter, Loader(fetch))
     return Mail(
-        envelope=Envelope(author[0].email, _recipients(document)),
-        data=parts.message(_header_fields(document, message, author, defaults, message_id, now), _body(message, stem)),
-        message_id=message_id,
-        warnings=(*document.warnings, *_warnings(document)),
+        envelope=Envelope(author[0].email, letter.recipients, document.dsn),
+        data=written.data,
+        message_id=letter.message_id,
+        warnings=(*document.warnings, *written.warnings),
+        message=letter.message,
+        missing_uids=missing_uids,
     )
 
 
-def _what_smtp_can_send(document: MailDocument) -> Message:
-    """The message, if nothing is asked for that needs templates, a users collection or SendGrid's own API."""
-    if document.uids:
-        field = next(iter(document.uids))
-        raise NotSendable(
-            ErrorCode.VALIDATION,
-            f"Field '{field}': user ids can't be looked up, because no USERS_COLLECTION is configured.",
-        )
+def _message(document: MailDocument) -> Message | None:
+    """The message, if nothing is asked for that needs templates."""
     if document.template is not None:
         raise NotSendable(
             ErrorCode.TEMPLATE,
             "Field 'template': it can't be rendered, because no TEMPLATES_COLLECTION is configured.",
-        )
-    if document.message is None:
-        raise NotSendable(
-            ErrorCode.VALIDATION,
-            "Field 'sendGrid': it can't be sent over SMTP without a 'message' map beside it.",
         )
     return document.message
 
@@ -90,15 +128,9 @@ def _warnings(document: MailDocument) -> Iterable[str]:
         yield "Field 'sendGrid' is not supported over SMTP and was not sent."
 
 
-def _header_fields(
-    document: MailDocument,
-    message: Message,
-    author: tuple[Address, ...],
-    defaults: Defaults,
-    message_id: str,
-    now: datetime,
-) -> list[str]:
+def _header_fields(letter: Letter, message: Message) -> list[str]:
     """The message's own header fields. Bcc is not among them: it would be readable by all."""
+    document, author = letter.document, letter.author
     # Several authors need one named sender (RFC 5322 section 3.6.2).
     sender = document.sender or (author[:1] if len(author) > 1 else ())
     lists = {
@@ -106,22 +138,22 @@ def _header_fields(
         "Sender": sender,
         "To": document.to,
         "Cc": document.cc,
-        "Reply-To": document.reply_to or defaults.reply_to,
+        "Reply-To": letter.reply_to,
     }
     fields = [headers.address_list(name, entries) for name, entries in lists.items() if entries]
     if message.subject:
         fields.append(headers.unstructured("Subject", message.subject))
-    fields.append(headers.raw("Message-ID", message_id))
-    fields.append(headers.user_defined("Date", document.date or format_datetime(now)))
+    fields.append(headers.raw("Message-ID", letter.message_id))
+    fields.append(headers.user_defined("Date", document.date or format_datetime(letter.now)))
     return fields + [headers.user_defined(header.name, header.value) for header in document.headers]
 
 
-def _body(message: Message, stem: str) -> parts.Entity:
-    """The tree nodemailer builds: mixed(alternative(text, amp, related(html, images)), attachments)."""
-    files = load_attachments(message.attachments)
+def _body(message: Message, stem: str, loader: Loader) -> parts.Entity:
+    """The tree nodemailer builds: mixed(alternative(text, amp, related(html, images), …), attachments)."""
+    files = loader.attachments(message.attachments)
     # Only a page can refer to a Content-ID.
-    embedded = [parts.file(file) for file in files if message.html and file.content_id]
-    attached = [parts.file(file) for file in files if not (message.html and file.content_id)]
+    embedded = [_entity(file) for file in files if message.html and file.content_id]
+    attached = [_entity(file) for file in files if not (message.html and file.content_id)]
     versions = []
     if message.text:
         versions.append(parts.text("plain", message.text))
@@ -130,4 +162,13 @@ def _body(message: Message, stem: str) -> parts.Entity:
     if message.html:
         page = [parts.text("html", message.html), *embedded]
         versions.append(parts.multipart("related", page, stem))
+    if message.event:
+        version, event_file = loader.event(message.event)
+        versions.append(parts.version(version))
+        attached.append(parts.file(event_file))
+    versions += [_entity(alternative, parts.version) for alternative in loader.alternatives(message.alternatives)]
     return parts.multipart("mixed", [parts.multipart("alternative", versions, stem), *attached], stem)
+
+
+def _entity(file: parts.File | Part, write: Callable[[parts.File], parts.Entity] = parts.file) -> parts.Entity:
+    return file.entity if isinstance(file, Part) else write(file)

@@ -21,7 +21,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from sender import outcome
-from sender.compose import Defaults, Mail, compose
+from sender.compose import Compose, Mail
+from sender.downloads.either import Downloads
+from sender.keeping import Keep, keep_as_is
 from sender.outcome import Earlier
 from sender.transport.envelope import Deadline, Receipt, Transport
 from shared import message
@@ -56,9 +58,11 @@ class Sender:
         dead_letters: Publisher,
         *,
         collection: str,
-        defaults: Defaults,
+        compose: Compose,
+        downloads: Downloads,
         attempt_seconds: float,
         clock: Callable[[], datetime],
+        keep: Keep = keep_as_is,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`attempt_seconds` is wall-clock time from the claim on; `clock` tells the time in UTC."""
@@ -66,9 +70,11 @@ class Sender:
         self._transport = transport
         self._dead_letters = dead_letters
         self._collection = collection
-        self._defaults = defaults
+        self._compose = compose
+        self._downloads = downloads
         self._attempt_seconds = attempt_seconds
         self._clock = clock
+        self._keep = keep
         self._jitter = jitter
         self._draining = threading.Event()
 
@@ -121,15 +127,29 @@ class Sender:
     def _make(self, claim: Claim, deadline: Deadline) -> Result:
         mail, earlier = None, Earlier.of(claim.fields)
         try:
-            mail = _composed(claim, self._defaults, self._clock())
-            if earlier:
-                mail = replace(mail, envelope=replace(mail.envelope, recipients=earlier.pending))
+            mail = self._composed(claim, earlier.pending if earlier else (), deadline)
             if self._draining.is_set():
                 raise Deferred(None, "This sender is shutting down.")
             receipt = _sent(self._transport, mail, deadline)
         except DeliveryFailed as failure:
             return outcome.failed(failure, mail, earlier)
-        return outcome.sent(mail, receipt, earlier)
+        result = outcome.sent(mail, receipt, earlier)
+        return replace(result, keeping=self._keep(claim.fields, mail))
+
+    def _composed(self, claim: Claim, only: tuple[str, ...], deadline: Deadline) -> Mail:
+        fetch = self._downloads.for_attempt(deadline)
+        try:
+            return self._compose(claim.fields, stem=claim.message_id_stem, now=self._clock(), fetch=fetch, only=only)
+        except DeliveryFailed:
+            raise
+        except Unavailable as error:  # users or templates can't be read: nothing was sent, so give the claim back
+            raise Deferred(None, str(error)) from error
+        except (
+            Exception
+        ) as error:  # a bug of ours must not leave the document in PROCESSING: nothing was sent, so say it
+            _log.exception("composing failed", extra={"fields": {"document": claim.path}})
+            text = f"The mail could not be composed ({type(error).__name__}) and was not sent."
+            raise NotSendable(ErrorCode.VALIDATION, text) from error
 
     def _put_off(self, claim: Claim, wait: Deferred) -> Verdict:
         """Undo the claim. With a time to try again, the reconciler publishes the mail then; without, Pub/Sub does."""
@@ -160,17 +180,6 @@ class Sender:
         _log.info("attempt %s", fields["reason"], extra={"fields": fields})
 
 
-def _composed(claim: Claim, defaults: Defaults, now: datetime) -> Mail:
-    try:
-        return compose(claim.fields, defaults, stem=claim.message_id_stem, now=now)
-    except DeliveryFailed:
-        raise
-    except Exception as error:  # a bug of ours must not leave the document in PROCESSING: nothing was sent, so say it
-        _log.exception("composing failed", extra={"fields": {"document": claim.path}})
-        text = f"The mail could not be composed ({type(error).__name__}) and was not sent."
-        raise NotSendable(ErrorCode.VALIDATION, text) from error
-
-
 def _sent(transport: Transport, mail: Mail, deadline: Deadline) -> Receipt:
     try:
         return transport.send(mail.envelope, mail.data, deadline)
@@ -184,4 +193,5 @@ def _sent(transport: Transport, mail: Mail, deadline: Deadline) -> Receipt:
 
 
 def _bare(result: Result) -> Result:
+    """The result without all that may be long."""
     return Result(result.state, error=result.error and result.error[:100], error_code=result.error_code)

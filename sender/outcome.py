@@ -7,12 +7,12 @@ carried along in `delivery.info`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sender.compose import Mail
 from sender.transport.envelope import Receipt
-from shared.errors import DeliveryFailed, ErrorCode, NotSent
+from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSent
 from shared.states import Result, State
 
 #: Failures that time may mend. Not among them are refusals for good (5xx), a login that is refused, and the document's
@@ -22,12 +22,16 @@ PASSING = frozenset({ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPOR
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What earlier attempts at the same mail have settled; `pending` are the recipients that are left."""
+    """What earlier attempts at the same mail have settled; `pending` are the recipients that are left.
+
+    `info` is all of that as it stands in the document.
+    """
 
     accepted: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     response: str | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Earlier | None:
@@ -40,9 +44,9 @@ class Earlier:
                     "rejected": list(rejected),
                     "pending": [_, *_] as pending,
                     "response": str() | None as response,
-                },
+                } as info,
             }:
-                return cls(tuple(accepted), tuple(rejected), tuple(pending), response)
+                return cls(tuple(accepted), tuple(rejected), tuple(pending), response, info)
         return None
 
 
@@ -55,8 +59,10 @@ def sent(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> Result:
         rejected=before.rejected + receipt.rejected,
         pending=receipt.pending,
         response=receipt.response,
+        queue_id=receipt.queue_id,
     )
-    return Result(State.SUCCESS, info=info, warnings=mail.warnings, unsettled=bool(receipt.pending), progress=info)
+    warnings = (*mail.warnings, *receipt.warnings)
+    return Result(State.SUCCESS, info=info, warnings=warnings, unsettled=bool(receipt.pending), progress=info)
 
 
 def failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
@@ -64,8 +70,10 @@ def failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) 
 
     `mail` is None where it could not even be composed. If an earlier attempt reached someone, the whole is a success.
     """
-    may_pass = failure.code in PASSING
+    may_pass = failure.code in PASSING or isinstance(failure, NotLoaded)
     refused = failure.rejected if isinstance(failure, NotSent) else ()
+    if mail is None and earlier:
+        return _unchanged(failure, earlier, may_pass)
     if mail is None or not (earlier or refused):
         return _error(failure, mail, unsettled=may_pass)
     before = earlier or Earlier()
@@ -76,6 +84,13 @@ def failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) 
             State.SUCCESS, info=info, warnings=mail.warnings, unsettled=may_pass and bool(left), progress=info
         )
     return _error(failure, mail, unsettled=may_pass, progress=info)
+
+
+def _unchanged(failure: DeliveryFailed, earlier: Earlier, may_pass: bool) -> Result:
+    """The result of an attempt for the rest of the recipients that did not even have a mail for them."""
+    if earlier.accepted:
+        return Result(State.SUCCESS, unsettled=may_pass, progress=earlier.info)
+    return _error(failure, None, unsettled=may_pass, progress=earlier.info)
 
 
 def _error(
@@ -97,13 +112,14 @@ def _info(
     rejected: tuple[str, ...],
     pending: tuple[str, ...],
     response: str | None,
+    queue_id: str | None = None,
 ) -> dict[str, Any]:
     """Trigger Email's `info`, key by key."""
     return {
         "messageId": mail.message_id,
-        "sendgridQueueId": None,
+        "sendgridQueueId": queue_id,
         "accepted": list(accepted),
         "rejected": list(rejected),
         "pending": list(pending),
         "response": response,
-    }
+    } | ({"missingUids": list(mail.missing_uids)} if mail.missing_uids else {})

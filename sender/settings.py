@@ -2,28 +2,97 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.settings import ServiceSettings, TopicId
+from sender.transport.oauth import GOOGLE_TOKEN_URL, Grant
+from sender.transport.sendgrid import API_URL
+from shared.settings import CollectionPath, ServiceSettings, TopicId, load
 
 
-class SenderSettings(ServiceSettings):
-    """What a sender needs to know beside `ServiceSettings`. Times are in seconds."""
+class OAuthSettings(BaseSettings):
+    """What `AUTH_TYPE=OAuth2` needs. Read only then: every shell has a USER, and many have a HOST."""
 
-    dead_letter_topic: TopicId = "mail-dead-letter"
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    smtp_connection_uri: SecretStr
+    host: str
+    oauth_port: int | None = Field(default=None, ge=1, le=65535)
+    oauth_secure: bool = True
+    user: str
+    client_id: str
+    client_secret: SecretStr
+    refresh_token: SecretStr | None = None
+    oauth_grant: Grant = Grant.REFRESH_TOKEN
+    oauth_token_url: str = GOOGLE_TOKEN_URL
+
+    @model_validator(mode="after")
+    def _grant_is_possible(self) -> Self:
+        if self.oauth_grant is Grant.REFRESH_TOKEN and self.refresh_token is None:
+            raise ValueError("REFRESH_TOKEN is not set; OAUTH_GRANT=client_credentials does without")
+        if self.oauth_grant is Grant.CLIENT_CREDENTIALS and "oauth_token_url" not in self.model_fields_set:
+            example = "https://login.microsoftonline.com/TENANT/oauth2/v2.0/token"
+            raise ValueError(f"OAUTH_TOKEN_URL is not set; OAUTH_GRANT=client_credentials needs one such as {example}")
+        return self
+
+
+class MailSettings(BaseSettings):
+    """How mail leaves: all that `python -m sender check` looks at."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    transport: Literal["smtp", "sendgrid"] = "smtp"
+    auth_type: Literal["UsernamePassword", "OAuth2"] = "UsernamePassword"
+    smtp_connection_uri: SecretStr | None = None
     smtp_password: SecretStr | None = None
+    oauth: Annotated[OAuthSettings | None, NoDecode] = None
+    sendgrid_api_key: SecretStr | None = None
+    sendgrid_api_url: str = API_URL
     tls_options: str | None = None
-    smtp_max_connections: int = Field(default=10, ge=1, le=1000)
-    smtp_rate_per_second: float | None = Field(default=None, gt=0)
     default_from: str
     default_reply_to: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_oauth(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The settings of OAuth2 have no variable of their own; one that is called OAUTH is none of ours."""
+        is_wanted = values.get("auth_type") == "OAuth2" and values.get("transport", "smtp") == "smtp"
+        return values | {"oauth": load(OAuthSettings) if is_wanted else None}
+
+    @model_validator(mode="after")
+    def _transport_is_complete(self) -> Self:
+        if self.transport == "sendgrid" and self.api_key is None:
+            raise ValueError("SENDGRID_API_KEY is not set (nor SMTP_PASSWORD), which TRANSPORT=sendgrid needs")
+        if self.transport == "smtp" and self.oauth is None and self.smtp_connection_uri is None:
+            raise ValueError("SMTP_CONNECTION_URI is not set")
+        return self
+
+    @property
+    def api_key(self) -> SecretStr | None:
+        """SendGrid's key, which is also what goes for a password there."""
+        return self.sendgrid_api_key or self.smtp_password
+
+
+class SenderSettings(MailSettings, ServiceSettings):
+    """What a sender needs to know beside `ServiceSettings` and `MailSettings`. Times are in seconds."""
+
+    dead_letter_topic: TopicId = "mail-dead-letter"
+    users_collection: CollectionPath | None = None
+    attachment_hosts: str = "*"
+    attachment_buckets: str = ""
+    store_rendered: bool = False
+    redact_after_success: bool = False
+    smtp_max_connections: int = Field(default=10, ge=1, le=1000)
+    smtp_rate_per_second: float | None = Field(default=None, gt=0)
     attempt_seconds: float | None = Field(default=None, gt=0)
     ack_deadline_seconds: int = Field(default=75, ge=10, le=600)
+
+    @model_validator(mode="after")
+    def _keeping_is_clear(self) -> Self:
+        if self.store_rendered and self.redact_after_success:
+            raise ValueError("STORE_RENDERED and REDACT_AFTER_SUCCESS exclude each other")
+        return self
 
     @model_validator(mode="after")
     def _times_nest(self) -> Self:

@@ -1,4 +1,4 @@
-"""The `headers` maps of a document and of its attachments, in every form that nodemailer took."""
+"""The maps of headers in a document and in its attachments, in every form that nodemailer took."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _A_VALUE = "a string, a number, a boolean or an array of these"
 
 
 class Header(NamedTuple):
-    """One header field of the application's own; `path` is where it stands, below the map it was read from."""
+    """One header field; `path` is where the document gives it."""
 
     path: str
     name: str
@@ -32,14 +32,14 @@ class Header(NamedTuple):
         return self.name.lower()
 
 
-def read_headers(parent: Fields) -> list[Header]:
-    """The map's `headers`: `{"X-Name": value}` or `[{"key": "X-Name", "value": value}]`.
+def read_headers(parent: Fields, field: str = "headers") -> list[Header]:
+    """The map of headers in `field`: `{"X-Name": value}` or `[{"key": "X-Name", "value": value}]`.
 
     A value is a string, a number, a boolean, `{"value": …}` or an array of these, which repeats the header. Null and
     blank ones are left out, as nodemailer does. Faults are noted with the parent.
     """
     found: list[Header] = []
-    for path, name, value in _pairs(parent):
+    for path, name, value in _pairs(parent, field):
         if not _NAME.fullmatch(name):
             parent.fault(path, "a name with other characters, or a longer one", _A_NAME)
             continue
@@ -52,18 +52,18 @@ def read_headers(parent: Fields) -> list[Header]:
             elif any(len(word) > MAX_WORD and word.isascii() for word in _WORD.findall(text)):
                 parent.fault(path, "a longer one", f"words of up to {MAX_WORD} characters")
             elif text:
-                found.append(Header(path, name, text))
+                found.append(Header(parent.path(path), name, text))
     return found
 
 
-def _pairs(parent: Fields) -> Iterator[tuple[str, str, Any]]:
+def _pairs(parent: Fields, field: str) -> Iterator[tuple[str, str, Any]]:
     """Path, name and value of each entry, whichever of the two forms it has."""
-    if isinstance(parent.values.get("headers"), list):
-        for index, item in enumerate(parent.maps("headers")):
-            yield f"headers.{index}", item.text("key") or "", item.values.get("value")
-    elif (headers := parent.map("headers")) is not None:
+    if isinstance(parent.values.get(field), list):
+        for index, item in enumerate(parent.maps(field)):
+            yield f"{field}.{index}", item.text("key") or "", item.values.get("value")
+    elif (headers := parent.map(field)) is not None:
         for name, value in headers.values.items():
-            yield f"headers.{_shown(name)}", name, value
+            yield f"{field}.{_shown(name)}", name, value
 
 
 def _text(value: Any) -> str | None:

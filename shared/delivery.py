@@ -264,6 +264,8 @@ def concluded(result: Result, attempt: int, now: datetime, policy: Policy, jitte
         if result.progress is not None:
             changes |= {"delivery.info": dict(result.progress), "delivery.resumes": True}
         del changes["delivery.endTime"]  # the mail goes on, under the same Message-ID
+    elif result.state is State.SUCCESS:
+        changes |= result.keeping
     return changes
 
 

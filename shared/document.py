@@ -12,21 +12,23 @@ Nothing is looked up, loaded or rendered here: that needs more than the document
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from shared.addresses import Address, BadAddress, Group, mailboxes, parse_addresses
-from shared.custom_headers import MAX_WORD, Header, read_headers
+from shared.attachment_fields import Attachment, read_attachment
+from shared.custom_headers import Header, read_headers
+from shared.dsn import Dsn, read_dsn
 from shared.fields import Fields, describe
+from shared.named_headers import message_headers, read_date, unsubscribe_headers
 
 Entries = tuple[Address | Group, ...]
 
 #: What nodemailer would have understood in `message`, and Firepost does not send.
 UNSUPPORTED = (
-    *("alternatives", "attachDataUrls", "bcc", "cc", "date", "dsn", "encoding", "envelope", "from", "headers"),
-    *("icalEvent", "inReplyTo", "list", "priority", "raw", "references", "replyTo", "sender", "textEncoding"),
-    *("to", "watchHtml"),
+    *("attachDataUrls", "bcc", "cc", "encoding", "envelope", "from", "raw", "replyTo", "sender"),
+    *("textEncoding", "to", "watchHtml"),
 )
 # Headers that would contradict the recipients or the structure of the mail.
 _RESERVED = frozenset(
@@ -37,39 +39,17 @@ _RESERVED = frozenset(
 )
 # Headers that stand for something Firepost writes anyway, and once only (RFC 5322 section 3.6).
 _SINGLE = frozenset(("subject", "message-id", "date", "reply-to", "sender"))
-_ATTACHMENT_FIELDS = (
-    *("filename", "content", "path", "href", "httpHeaders", "contentType", "contentDisposition", "cid", "encoding"),
-    *("headers", "raw"),
-)
-
 _AN_ADDRESS = "an address such as 'name@example.com' or 'Name <name@example.com>'"
 _MESSAGE_ID = re.compile(r"<?([!-;=?A-~]{1,400}@[!-;=?A-~]{1,400})>?")  # RFC 5322 section 3.6.4, read loosely
-_CONTENT_ID = re.compile(r"<?([!-;=?-~](?:[ -;=?-~]{0,198}[!-;=?-~])?)>?")
-_NAME = r"[\w!#$%&'*+.^`{|}~-]+"  # RFC 2045's token
-_MEDIA_TYPE = re.compile(
-    rf'{_NAME}/{_NAME}(?:[ \t]*;[ \t]*{_NAME}=(?:{_NAME}|"(?:[ !#-\[\]-~]|\\[ -~])*"))*;?', re.ASCII
-)
+_METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,40}")  # RFC 5546 section 1.4, and what may come
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
-    """One entry of `message.attachments` that holds anything; `path` is where it stands in the document.
+class CalendarEvent:
+    """An invitation or the like (RFC 6047). `method` is in capitals; None where only the content says it."""
 
-    `content` comes as it was written: text (to be decoded as `encoding` says) or bytes. `url` is the entry's `path` or
-    `href`, whose name is `url_field`, and comes before `content` if both are given, as in nodemailer.
-    """
-
-    path: str
-    filename: str | None
-    content: str | bytes | None
-    encoding: str | None
-    url_field: str
-    url: str | None
-    media_type: str | None
-    disposition: str | None
-    content_id: str | None
-    headers: tuple[Header, ...]
-    has_raw: bool
+    method: str | None
+    file: Attachment
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +61,8 @@ class Message:
     html: str | None
     amp: str | None
     attachments: tuple[Attachment, ...]
+    alternatives: tuple[Attachment, ...] = ()
+    event: CalendarEvent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +78,8 @@ class MailDocument:
     """A well-formed document; None and empty mean not given.
 
     `uids` is by field (`toUids` …). `author` is what From says, `sender` what Sender does. `message_id` is without its
-    angle brackets. `headers` are those that no other field stands for. `warnings` name what was given and is not sent.
+    angle brackets, `date` as RFC 5322 writes it. `headers` are those that no other field here stands for. `warnings`
+    name what was given and is not sent.
     """
 
     to: Entries
@@ -109,6 +92,7 @@ class MailDocument:
     message_id: str | None
     date: str | None
     headers: tuple[Header, ...]
+    dsn: Dsn | None
     message: Message | None
     template: Template | None
     send_grid: Mapping[str, Any] | None
@@ -122,11 +106,6 @@ def parse_document(fields: Mapping[str, Any]) -> MailDocument:
     Raises `NotSendable` with all faults in one text, the first one first.
     """
     return _Parser(Fields(fields)).document()
-
-
-def is_media_type(text: str) -> bool:
-    """Whether the text is `type/subtype`, with parameters or without (RFC 2045 section 5.1)."""
-    return len(text) <= MAX_WORD and _MEDIA_TYPE.fullmatch(text) is not None
 
 
 class _Parser:
@@ -155,8 +134,9 @@ class _Parser:
             sender=tuple(mailboxes(self.header_addresses("sender"))),
             reply_to=self.reply_to(),
             message_id=self.message_id(),
-            date=self.single["date"].value if "date" in self.single else None,
+            date=self.date(),
             headers=headers,
+            dsn=read_dsn(self.said) if self.said else None,
             message=self.message(),
             template=self.template(),
             send_grid=self.send_grid(),
@@ -185,21 +165,29 @@ class _Parser:
             return ()
 
     def headers(self) -> tuple[Header, ...]:
-        """The headers to be sent as they are; those of _SINGLE go into `single`."""
-        free: list[Header] = []
-        for header in self.unreserved(self.top):
-            if header.key not in _SINGLE:
-                free.append(header)
-            elif self.single.setdefault(header.key, header) is not header:
-                self.top.fault(header.path, "a second one", f"'{header.name}' once")
-        return tuple(free)
+        """The headers to be sent as they are, each name from the first place that gives it; _SINGLE go to `single`."""
+        places = [unsubscribe_headers(self.top), self.unreserved(self.top)]
+        if self.said:
+            places[1:1] = [message_headers(self.said, self.not_sent)]
+            places.append(self.unreserved(self.said))
+        kept: list[Header] = []
+        for headers in places:
+            earlier = {header.key: header.path for header in kept}
+            for header in headers:
+                if header.key in earlier:
+                    self.not_sent(header.path, f"says the same as '{earlier[header.key]}'")
+                elif header.key in _SINGLE and self.single.setdefault(header.key, header) is not header:
+                    self.top.fault(header.path, "a second one", f"'{header.name}' once")
+                else:
+                    kept.append(header)
+        return tuple(header for header in kept if header.key not in _SINGLE)
 
-    def unreserved(self, parent: Fields) -> Iterator[Header]:
-        for header in read_headers(parent):
+    def unreserved(self, parent: Fields) -> list[Header]:
+        headers = read_headers(parent)
+        for header in headers:
             if header.key in _RESERVED:
-                self.not_sent(parent.path(header.path), "would contradict what Firepost writes")
-            else:
-                yield header
+                self.not_sent(header.path, "would contradict what Firepost writes")
+        return [header for header in headers if header.key not in _RESERVED]
 
     def single_header(self, key: str, field: str, given: object) -> Header | None:
         """The header that says the same as a field, if that field isn't given: in nodemailer, too, the field wins."""
@@ -216,6 +204,11 @@ class _Parser:
     def reply_to(self) -> Entries:
         given = self.addresses("replyTo", self.top.text("replyTo"))
         return self.header_addresses("reply-to") if self.single_header("reply-to", "replyTo", given) else given
+
+    def date(self) -> str | None:
+        given = read_date(self.said) if self.said else None
+        header = self.single_header("date", "message.date", given)
+        return header.value if header else given
 
     def message_id(self) -> str | None:
         fields, name = self.said or self.top, "messageId"
@@ -244,7 +237,9 @@ class _Parser:
             text=said.text("text"),
             html=said.text("html"),
             amp=said.text("amp"),
-            attachments=tuple(self.attachments(said)),
+            attachments=tuple(self.files(said, "attachments")),
+            alternatives=tuple(self.files(said, "alternatives")),
+            event=self.event(said),
         )
         if given.get("template") is None:
             self.check_complete(said)
@@ -259,41 +254,24 @@ class _Parser:
         if not said.values.get("text") and not said.values.get("html"):
             said.fault("text", describe(said.values.get("text")), "a non-empty 'text' or 'html'")
 
-    def attachments(self, said: Fields) -> Iterator[Attachment]:
-        for entry in said.maps("attachments"):
-            if any(entry.values.get(name) is not None for name in _ATTACHMENT_FIELDS):
-                yield self.attachment(entry)
+    def files(self, said: Fields, field: str) -> Iterator[Attachment]:
+        for entry in said.maps(field):
+            if file := read_attachment(entry, self.unreserved):
+                yield file
 
-    def attachment(self, entry: Fields) -> Attachment:
-        content = entry.values.get("content")
-        if content is not None and not isinstance(content, str | bytes):
-            entry.fault("content", describe(content), "a string or bytes")
-        path, href = entry.text("path"), entry.text("href")
-        entry.map("httpHeaders")
-        content_id = self.checked(entry, "cid", _CONTENT_ID.fullmatch, "up to 200 printable ASCII characters")
-        content_id = content_id and content_id.strip("<>")
-        disposition = self.checked(entry, "contentDisposition", _is_disposition, "'attachment' or 'inline'")
-        return Attachment(
-            path=entry.at,
-            filename=entry.line("filename"),
-            content=content,
-            encoding=entry.line("encoding"),
-            url_field="path" if path else "href",
-            url=path or href or None,
-            media_type=self.checked(entry, "contentType", is_media_type, "a media type such as 'application/pdf'"),
-            disposition=disposition and disposition.lower(),
-            content_id=content_id,
-            headers=tuple(
-                header for header in self.unreserved(entry) if not (content_id and header.key == "content-id")
-            ),
-            has_raw=bool(entry.text("raw")),
-        )
-
-    def checked(self, fields: Fields, name: str, check: Callable[[str], object], expected: str) -> str | None:
-        text = fields.line(name)
-        if text and not check(text):
-            fields.fault(name, "another string", expected)
-        return text
+    def event(self, said: Fields) -> CalendarEvent | None:
+        """`icalEvent`: the calendar object itself, or a map that describes it as an attachment is described."""
+        entry = said.map_around("icalEvent", "content")
+        if entry is None or not entry.values:
+            return None
+        file = read_attachment(entry, self.unreserved)
+        if file is None:
+            entry.fault("content", "nothing", "a string or bytes")
+            return None
+        method = entry.line("method")
+        if method and not _METHOD.fullmatch(method):
+            entry.fault("method", "another string", "a word such as 'REQUEST'")
+        return CalendarEvent(method and method.upper(), file)
 
     def template(self) -> Template | None:
         fields = self.top.map("template")
@@ -315,7 +293,3 @@ class _Parser:
 
     def not_sent(self, path: str, reason: str) -> None:
         self.warnings.append(f"Field '{path}' {reason} and was not sent.")
-
-
-def _is_disposition(text: str) -> bool:
-    return text.lower() in ("attachment", "inline")

@@ -7,6 +7,7 @@ FirepostError
 ├── Unavailable          infrastructure failed     → not acknowledged; Pub/Sub or Eventarc repeats
 └── DeliveryFailed       the attempt failed        → ERROR on the document
     ├── NotSendable      the document is at fault (validation, template, attachment)
+    │   └── NotLoaded    what the document refers to can't be had now, but may be later (attachment)
     ├── NotSent          the mail was definitely not sent (auth, connection, throttled, rejected, temporary)
     └── OutcomeUnknown   the server may have the mail, or not (unknown)
 """
@@ -14,6 +15,7 @@ FirepostError
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
 class ErrorCode(StrEnum):
@@ -71,13 +73,17 @@ class NotSendable(DeliveryFailed):
     """The document itself can't be sent; nothing was said to any mail server."""
 
     @classmethod
-    def field(cls, field: str, found: str, expected: str, code: ErrorCode = ErrorCode.VALIDATION) -> NotSendable:
+    def field(cls, field: str, found: str, expected: str, code: ErrorCode = ErrorCode.VALIDATION) -> Self:
         """An error about one field.
 
         `field` is the path as the application wrote it (`message.attachments.0.content`), `found` describes what
         was there without quoting it ("a number", "nothing"), `expected` what belongs there.
         """
         return cls(code, f"Field '{field}': expected {expected}, found {found}.")
+
+
+class NotLoaded(NotSendable):
+    """A file that the document refers to can't be had at the moment; another attempt may help."""
 
 
 class NotSent(DeliveryFailed):

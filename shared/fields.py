@@ -77,6 +77,10 @@ class Fields:
             return None
         return value or None
 
+    def flag(self, name: str) -> bool:
+        """A boolean; false where nothing is given."""
+        return self._typed(name, bool, "a boolean") or False
+
     def filled(self, name: str) -> str:
         """A string that must be there and not be empty."""
         value = self.values.get(name)
@@ -89,6 +93,13 @@ class Fields:
         """A map, to be read in turn."""
         value = self._typed(name, dict, "a map")
         return None if value is None else Fields(value, self.path(name), self._faults)
+
+    def map_around(self, name: str, field: str) -> Fields | None:
+        """A map; a bare string or bytes stands for a map with just that field. An empty one counts as absent."""
+        value = self.values.get(name)
+        if isinstance(value, str | bytes):
+            return Fields({field: value}, self.path(name), self._faults) if value else None
+        return self.map(name)
 
     def maps(self, name: str) -> Iterator[Fields]:
         """The maps in an array of maps; null entries are skipped."""

@@ -6,7 +6,7 @@ The transitions are in `shared.delivery`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -146,7 +146,8 @@ class Result:
     """What became of one attempt, ready to be written: SUCCESS with `info`, or ERROR with a text and its code.
 
     `unsettled` says that another attempt may reach someone whom this one did not. `progress` is then the `info` of
-    those who are settled, whom that attempt must leave out; None if there are none.
+    those who are settled, whom that attempt must leave out; None if there are none. `keeping` are changes to what the
+    document keeps of a mail that has been sent for good.
     """
 
     state: State
@@ -156,6 +157,7 @@ class Result:
     warnings: tuple[str, ...] = ()
     unsettled: bool = False
     progress: Mapping[str, Any] | None = None
+    keeping: Changes = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,9 @@ class Mail:
 class ScriptedServer:
     """Listens on 127.0.0.1, on a free port, while it is open.
 
-    With `tls`, it speaks TLS from the start if `implicit`, and offers STARTTLS otherwise. With `users` (passwords by
-    name), it offers AUTH with the `mechanisms` and takes mail only after a login. All attributes may be changed while
-    it runs.
+    With `tls`, it speaks TLS from the start if `implicit`, and offers STARTTLS otherwise. With `users` (passwords or
+    access tokens by name), it offers AUTH with the `mechanisms` and takes mail only after a login. All attributes may
+    be changed while it runs.
     """
 
     def __init__(
@@ -299,6 +299,10 @@ class Session:
             _, user, password = proof.split("\0")
         elif mechanism == "LOGIN":
             user, password = _decode(self._challenge("VXNlcm5hbWU6")), _decode(self._challenge("UGFzc3dvcmQ6"))
+        elif mechanism == "XOAUTH2":
+            user, password = re.fullmatch("user=(.*)\1auth=Bearer (.*)\1\1", _decode(initial[0])).groups()  # type: ignore[union-attr]
+            if (self.server.users or {}).get(user) != password:
+                self._challenge("eyJzdGF0dXMiOiI0MDAifQ==")  # {"status":"400"}
         else:
             self.reply("504 5.5.4 Unrecognized authentication type")
             return

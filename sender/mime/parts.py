@@ -29,12 +29,15 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An attachment with everything decided: `media_type` may have parameters, `disposition` is a bare word."""
+    """A part with everything decided: `media_type` may have parameters, `disposition` is a bare word.
+
+    Without a disposition, the name is not written.
+    """
 
     content: bytes
     media_type: str
-    disposition: str
-    filename: str
+    disposition: str | None
+    filename: str | None
     content_id: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -44,28 +47,38 @@ def text(subtype: str, content: str) -> Entity:
 
     The transfer encoding is 7bit for plain ASCII with short lines, else quoted-printable or base64, what is shorter.
     """
-    data = content.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace")
-    encoding, body = _encoded_text(data)
+    encoding, body = _encoded_text(_with_line_feeds(content.encode("utf-8", "replace")))
     return Entity(f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n", body)
 
 
 def file(attachment: File) -> Entity:
     """An attachment, in base64; a `message/…` as it is if that is possible, and else as a mere file."""
-    media_type, encoding, body = attachment.media_type, "base64", None
+    media_type, content = attachment.media_type, attachment.content
+    if media_type.lower().startswith("message/") and _PLAIN_MESSAGE.fullmatch(content):
+        return _part(attachment, media_type, "7bit", content)
     if media_type.lower().startswith(("message/", "multipart/")):
-        if media_type.lower().startswith("message/") and _PLAIN_MESSAGE.fullmatch(attachment.content):
-            encoding, body = "7bit", attachment.content
-        else:
-            media_type = "application/octet-stream"
-    fields = [
-        headers.raw("Content-Type", media_type),
-        f"Content-Transfer-Encoding: {encoding}",
-        headers.with_filename("Content-Disposition", attachment.disposition, attachment.filename),
-    ]
-    if attachment.content_id is not None:
-        fields.append(headers.raw("Content-ID", f"<{attachment.content_id}>"))
-    fields += [headers.user_defined(name, value) for name, value in attachment.headers]
-    return Entity(_lines(fields), _base64(attachment.content) if body is None else body)
+        media_type = "application/octet-stream"
+    return _part(attachment, media_type, "base64", _base64(content))
+
+
+def version(alternative: File) -> Entity:
+    """Another version of the text: if it is text, encoded as `text` does it, and else as a file is."""
+    content = alternative.content
+    if not alternative.media_type.lower().startswith("text/") or b"\0" in content:
+        return file(alternative)
+    return _part(alternative, alternative.media_type, *_encoded_text(_with_line_feeds(content)))
+
+
+def _part(described: File, media_type: str, encoding: str, body: bytes) -> Entity:
+    fields = [headers.raw("Content-Type", media_type), f"Content-Transfer-Encoding: {encoding}"]
+    if described.disposition and described.filename:
+        fields.append(headers.with_filename("Content-Disposition", described.disposition, described.filename))
+    elif described.disposition:
+        fields.append(headers.raw("Content-Disposition", described.disposition))
+    if described.content_id is not None:
+        fields.append(headers.raw("Content-ID", f"<{described.content_id}>"))
+    fields += [headers.user_defined(name, value) for name, value in described.headers]
+    return Entity(_lines(fields), body)
 
 
 def multipart(subtype: str, parts: Sequence[Entity], stem: str) -> Entity:
@@ -90,6 +103,10 @@ def message(fields: Sequence[str], root: Entity) -> bytes:
     head = _lines([*fields, "MIME-Version: 1.0"]) + root.headers
     end = b"" if root.body.endswith(b"\r\n") else b"\r\n"
     return b"".join([head.encode(), b"\r\n", root.body, end])
+
+
+def _with_line_feeds(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def _encoded_text(data: bytes) -> tuple[str, bytes]:

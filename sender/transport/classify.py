@@ -77,6 +77,13 @@ class ConnectionLost(NotSent):
     """The server went away (or said 421) before it was handed the mail: a fresh connection may still work."""
 
 
+class LoginRefused(NotSent):
+    """The server does not accept our credentials, or not any more."""
+
+
+#: What may mend a refused login.
+LOGIN_ADVICE = "Check the user in SMTP_CONNECTION_URI and SMTP_PASSWORD."
+
 _THROTTLED = re.compile(
     r"throttl|rate[ -]?limit|(sending|message|mail) rate|rate exceeded|slow down|"
     r"too many (\w+ )?(concurrent|connections|sessions|logins?|messages|mails|e-?mails|requests)|thread limit",
@@ -105,15 +112,16 @@ def _speaks_of_throttling(reply: Reply) -> bool:
     return may_pass and any(_THROTTLED.search(line) for line in reply.lines)
 
 
-def refusal(server: str, step: Step, reply: Reply) -> NotSent:
-    """The error for a reply; `server` is `host:port`.
+def refusal(server: str, step: Step, reply: Reply, advice: str = LOGIN_ADVICE) -> NotSent:
+    """The error for a reply; `server` is `host:port`, `advice` what may mend a refused login.
 
     421 says that the server hangs up, so that a fresh connection may help; but not after it has seen the whole mail.
     """
     code = classify(step, reply)
-    kind = ConnectionLost if reply.code == 421 and step is not Step.BODY else NotSent
-    hint = "\nCheck the user in SMTP_CONNECTION_URI and SMTP_PASSWORD." if code is ErrorCode.AUTH else ""
-    return kind(code, f"The mail server {server} refused {step.value}: {reply}{hint}")
+    text = f"The mail server {server} refused {step.value}: {reply}"
+    if code is ErrorCode.AUTH:
+        return (LoginRefused if step is Step.AUTH else NotSent)(code, f"{text}\n{advice}")
+    return (ConnectionLost if reply.code == 421 and step is not Step.BODY else NotSent)(code, text)
 
 
 def loss(server: str, step: Step, error: OSError) -> ConnectionLost:

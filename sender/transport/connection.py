@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from sender.transport.classify import Reply, Step, describe_loss, loss, refusal
+from sender.transport.classify import LOGIN_ADVICE, Reply, Step, describe_loss, loss, refusal
 from sender.transport.envelope import Deadline, Envelope, Receipt
 from sender.transport.server import Encryption, SmtpServer
 from sender.transport.wire import Wire
@@ -16,13 +16,37 @@ from shared.errors import ErrorCode, NotSent, OutcomeUnknown
 #: QUIT is a courtesy: it is written if that works at once.
 GOODBYE_SECONDS = 0.5
 
+OAUTH_ADVICE = (
+    "USER must be the mailbox that the access token is for. Gmail wants the scope https://mail.google.com/; Microsoft "
+    "365 wants SMTP AUTH enabled for the mailbox, and the permission SMTP.Send (or SMTP.SendAsApp, and the app "
+    "registered in Exchange Online)."
+)
+_NO_DSN = "Field 'message.dsn': the mail server does not offer DSN (RFC 3461), so no notification was asked for."
+
+#: Told of each step of the session's beginning as it succeeds, and how.
+Progress = Callable[[Step, str], None]
+
+#: How encryption succeeds where it is wanted only if the server offers it.
+NOT_OFFERED = "the server offers no STARTTLS: mails go in the clear"
+
+
+def untold(step: Step, how: str) -> None:
+    """Nobody wants to know."""
+
 
 class SmtpConnection:
     """A session that is logged in and ready for mail. Used by one thread at a time."""
 
-    def __init__(self, server: SmtpServer, deadline: Deadline) -> None:
-        """Connect, introduce ourselves, encrypt and log in, all before `deadline`. Raises `NotSent`."""
+    def __init__(
+        self, server: SmtpServer, deadline: Deadline, token: str | None = None, progress: Progress = untold
+    ) -> None:
+        """Connect, introduce ourselves, encrypt and log in, all before `deadline`. Raises `NotSent`.
+
+        The login is with the access token if there is one, and else with the server's password.
+        """
         self.server = server
+        self._token = token
+        self._progress = progress
         self.opened_at = deadline.clock()
         self.mails = 0
         self.password_was_visible = False
@@ -60,7 +84,8 @@ class SmtpConnection:
             self._reset()
             raise
         self._mid_mail = False
-        return _receipt(envelope.recipients, replies, response)
+        unheeded = envelope.dsn is not None and not self._wire.has_extn("dsn")
+        return _receipt(envelope.recipients, replies, response, (_NO_DSN,) if unheeded else ())
 
     def quit(self) -> None:
         """Say QUIT, without waiting for an answer that nobody needs, and close."""
@@ -79,6 +104,7 @@ class SmtpConnection:
         limits = self.server.timeouts
         with self._bounded(Step.CONNECT, math.inf):
             self._wire.dial(self.server.host, self.server.port, limits.connect)
+        self._progress(Step.CONNECT, self._name)
         if self.server.encryption is Encryption.IMPLICIT:
             self._encrypt(Step.CONNECT)
         with self._bounded(Step.CONNECT, limits.greeting):
@@ -98,11 +124,14 @@ class SmtpConnection:
             reply = self._say(Step.HELLO, f"HELO {self.server.client_name}")
         if not reply.accepted:
             raise self._refused(Step.HELLO, reply)
+        self._progress(Step.HELLO, reply.lines[0])
 
     def _start_tls(self) -> None:
         if not self._wire.has_extn("starttls"):
             if self.server.encryption is Encryption.REQUIRED:
-                raise self._lacking("STARTTLS", "which requireTLS asks for", ErrorCode.CONNECTION)
+                insistence = "AUTH_TYPE=OAuth2" if self._token else "requireTLS"
+                raise self._lacking("STARTTLS", f"which {insistence} asks for", ErrorCode.CONNECTION)
+            self._progress(Step.STARTTLS, NOT_OFFERED)
             return
         reply = self._say(Step.STARTTLS, "STARTTLS")
         if not reply.accepted:
@@ -113,15 +142,18 @@ class SmtpConnection:
     def _encrypt(self, step: Step) -> None:
         with self._bounded(step, self.server.timeouts.connect):
             self._wire.encrypt(self.server.tls, self.server.servername)
+        self._progress(Step.STARTTLS, self._wire.tls_version)
 
     def _log_in(self) -> None:
-        """AUTH PLAIN, or LOGIN where the server has no PLAIN (RFC 4954, RFC 4616), in UTF-8."""
+        """AUTH XOAUTH2 with a token; with a password PLAIN, or LOGIN where there is no PLAIN (RFC 4954, RFC 4616)."""
         offered = self._wire.esmtp_features.get("auth", "").upper().split()
         known = {"PLAIN": self._auth_plain, "LOGIN": self._auth_login}
+        if self._token:
+            known = {"XOAUTH2": self._auth_xoauth2}
         mechanisms = [known[name] for name in known if name in offered]
         if not mechanisms:
             but = f"but only {' '.join(offered)}" if offered else "but a user is configured"
-            raise self._lacking("AUTH PLAIN or LOGIN", but, ErrorCode.AUTH)
+            raise self._lacking(f"AUTH {' or '.join(known)}", but, ErrorCode.AUTH)
         with self._bounded(Step.AUTH, self.server.timeouts.command):
             self.password_was_visible = self._wire.exposed
         reply = mechanisms[0]()
@@ -129,6 +161,13 @@ class SmtpConnection:
             reply = mechanisms[1]()  # it offered PLAIN without knowing it; a wrong password is never tried twice
         if not reply.accepted:
             raise self._refused(Step.AUTH, reply)
+        self._progress(Step.AUTH, str(self.server.user))
+
+    def _auth_xoauth2(self) -> Reply:
+        """A token that is refused is told so in JSON first, and the refusal comes after our empty answer to that."""
+        proof = _base64(f"user={self.server.user}\1auth=Bearer {self._token}\1\1")
+        reply = self._say(Step.AUTH, f"AUTH XOAUTH2 {proof}")
+        return self._say(Step.AUTH, "") if reply.code == 334 else reply
 
     def _auth_plain(self) -> Reply:
         proof = _base64(f"\0{self.server.user}\0{self.server.password}")
@@ -151,7 +190,9 @@ class SmtpConnection:
         reply = self._say(Step.MAIL, " ".join([f"MAIL FROM:<{envelope.sender}>", *options]))
         if not reply.accepted:
             raise self._refused(Step.MAIL, reply)
-        replies = [self._say(Step.RCPT, f"RCPT TO:<{recipient}>") for recipient in envelope.recipients]
+        wishes = envelope.dsn.rcpt_parameters() if envelope.dsn and self._wire.has_extn("dsn") else ()
+        parameters = "".join(f" {wish}" for wish in wishes)
+        replies = [self._say(Step.RCPT, f"RCPT TO:<{recipient}>{parameters}") for recipient in envelope.recipients]
         if not any(reply.accepted for reply in replies):
             refused = self._refused(Step.RCPT, _decisive(replies))
             refused.rejected = _refused_for_good(envelope.recipients, replies)
@@ -162,7 +203,10 @@ class SmtpConnection:
         return replies
 
     def _mail_options(self, envelope: Envelope, data: bytes) -> Iterator[str]:
-        """What the mail needs and the server offers: SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531)."""
+        """What the mail needs and the server offers.
+
+        SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531), DSN (RFC 3461).
+        """
         has = self._wire.has_extn
         if has("size"):
             limit = self._wire.esmtp_features["size"]
@@ -172,10 +216,12 @@ class SmtpConnection:
             yield f"SIZE={len(data)}"
         if has("8bitmime") and not data.isascii():
             yield "BODY=8BITMIME"
-        if envelope.needs_smtputf8:
+        if envelope.needs_smtputf8 or not data[: max(0, data.find(b"\r\n\r\n"))].isascii():  # in a header, too
             if not has("smtputf8"):
                 raise self._lacking("SMTPUTF8", "which an address outside ASCII needs", ErrorCode.REJECTED)
             yield "SMTPUTF8"
+        if envelope.dsn and has("dsn"):
+            yield from envelope.dsn.mail_parameters()
 
     def _send_data(self, data: bytes) -> Reply:
         """The mail itself. From its first byte on, only a complete reply tells what became of it."""
@@ -229,7 +275,7 @@ class SmtpConnection:
     def _refused(self, step: Step, reply: Reply) -> NotSent:
         if reply.code == 421 or not reply.refused:  # it hangs up, or is at another point of the dialogue than we are
             self._wire.close()
-        return refusal(self._name, step, reply)
+        return refusal(self._name, step, reply, OAUTH_ADVICE if self._token else LOGIN_ADVICE)
 
     def _lacking(self, extension: str, remark: str, code: ErrorCode) -> NotSent:
         return NotSent(code, f"The mail server {self._name} does not offer {extension}, {remark}.")
@@ -243,13 +289,14 @@ def _decisive(replies: Iterable[Reply]) -> Reply:
     return min(replies, key=lambda reply: reply.code)
 
 
-def _receipt(recipients: tuple[str, ...], replies: list[Reply], response: Reply) -> Receipt:
+def _receipt(recipients: tuple[str, ...], replies: list[Reply], response: Reply, warnings: tuple[str, ...]) -> Receipt:
     pairs = list(zip(recipients, replies, strict=True))
     return Receipt(
         accepted=tuple(who for who, reply in pairs if reply.accepted),
         rejected=_refused_for_good(recipients, replies),
         pending=tuple(who for who, reply in pairs if reply.is_temporary),
         response=str(response),
+        warnings=warnings,
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.dsn import Dsn
+
 #: Seconds on a clock that never jumps; what all deadlines are counted in.
 Monotonic = Callable[[], float]
 
@@ -15,11 +17,13 @@ Monotonic = Callable[[], float]
 class Envelope:
     """Who sends, and who receives (RFC 5321 section 2.3.1).
 
-    Addresses are bare (`a@b.c`), domains are ASCII; only local parts may hold other characters.
+    Addresses are bare (`a@b.c`), domains are ASCII; only local parts may hold other characters. `dsn` says which
+    notifications are wanted.
     """
 
     sender: str
     recipients: tuple[str, ...]
+    dsn: Dsn | None = None
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -32,13 +36,16 @@ class Receipt:
     """The server's answer to a mail that at least one recipient's mailbox was accepted for.
 
     2xx replies to RCPT are in `accepted`, 4xx in `pending`, 5xx in `rejected`, each in the envelope's order;
-    `response` is the reply to the mail itself ("250 2.0.0 Ok: queued as 4F2").
+    `response` is the reply to the mail itself ("250 2.0.0 Ok: queued as 4F2"), `queue_id` what SendGrid calls the mail.
+    `warnings` name what was asked for and the server can't do.
     """
 
     accepted: tuple[str, ...]
     rejected: tuple[str, ...]
     pending: tuple[str, ...]
     response: str
+    queue_id: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,9 @@ class Transport(Protocol):
     """One way to hand a mail over."""
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
-        """Hand over `data` (a whole RFC 5322 message with CRLF line ends) before `deadline`.
+        """Hand over `data`, which was written for this transport, before `deadline`.
+
+        It is a whole RFC 5322 message with CRLF line ends for SMTP, and the request's JSON for SendGrid.
 
         Raises `NotSent` when no recipient was accepted, `OutcomeUnknown` when the connection was lost between the
         end of the data and the server's answer to it, `Deferred` when nothing was said to a server because it is not

@@ -1,4 +1,4 @@
-"""The mail server as configured: `SMTP_CONNECTION_URI`, `SMTP_PASSWORD` and `TLS_OPTIONS`, read once."""
+"""The mail server as configured, read once: `SMTP_CONNECTION_URI` or `HOST`, `SMTP_PASSWORD` and `TLS_OPTIONS`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import parse_qsl, unquote
 
-from sender.transport.tls import build_context, parse_tls_options
+from sender.transport.tls import TlsOptions, build_context, parse_tls_options
 from shared.errors import Misconfigured
 
 EXPECTED = "smtp://USER@HOST:PORT or smtps://USER@HOST:PORT"
@@ -111,20 +111,40 @@ def parse_server(uri: str, password: str | None = None, tls_options: str | None 
     if not _can_be_host(host):
         raise _bad_uri(uri, "the host is neither a domain name nor an IP address")
     tls = parse_tls_options(tls_options, uri_tls)
-    if tls.servername and not _can_be_host(tls.servername):
-        raise Misconfigured("TLS_OPTIONS: option 'servername' is not a domain name.")
     return SmtpServer(
         host=host,
         port=_port(uri, match["port"], 465 if implicit else 587),
         encryption=_encryption(implicit, options),
         tls=build_context(tls),
-        servername=tls.servername or host,
+        servername=_servername(tls, host),
         client_name=_client_name(options),
         user=user,
         password=secret,
         timeouts=_timeouts(options),
         max_connections=_number(options, "maxConnections"),
         max_mails=_number(options, "maxMessages"),
+    )
+
+
+def token_server(host: str, port: int | None, implicit: bool, user: str, tls_options: str | None) -> SmtpServer:
+    """The mail server of Trigger Email's `AUTH_TYPE=OAuth2`, where the login is by access token.
+
+    Where TLS is not `implicit` (`OAUTH_SECURE`), STARTTLS is insisted upon, other than in the extension: a token is
+    as good as a password. Raises `Misconfigured`.
+    """
+    if not re.fullmatch(r"[^\s:/?#\[\]@]+", host) or not _can_be_host(host):
+        raise Misconfigured(f"HOST={host!r}: expected the mail server's name, such as smtp.gmail.com.")
+    if not re.fullmatch(r"[!-~]+", user):
+        raise Misconfigured(f"USER={user!r}: expected the mailbox's address, in ASCII and without spaces.")
+    tls = parse_tls_options(tls_options, {})
+    return SmtpServer(
+        host=host,
+        port=port or (465 if implicit else 587),
+        encryption=Encryption.IMPLICIT if implicit else Encryption.REQUIRED,
+        tls=build_context(tls),
+        servername=_servername(tls, host),
+        client_name=_client_name({}),
+        user=user,
     )
 
 
@@ -157,6 +177,12 @@ def _credentials(uri: str, userinfo: str, password: str | None) -> tuple[str | N
     if not secret:
         raise _bad_uri(uri, "there is a user, but no password; set SMTP_PASSWORD")
     return user, secret
+
+
+def _servername(tls: TlsOptions, host: str) -> str:
+    if tls.servername and not _can_be_host(tls.servername):
+        raise Misconfigured("TLS_OPTIONS: option 'servername' is not a domain name.")
+    return tls.servername or host
 
 
 def _can_be_host(name: str) -> bool:

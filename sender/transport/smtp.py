@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from sender.transport.classify import ConnectionLost
-from sender.transport.connection import SmtpConnection
+from sender.transport.classify import ConnectionLost, LoginRefused
+from sender.transport.connection import Progress, SmtpConnection, untold
 from sender.transport.envelope import Deadline, Envelope, Receipt
+from sender.transport.oauth import AccessTokens
 from sender.transport.pace import Breaker, BreakerRules, Rate
 from sender.transport.pool import IdleConnections, KeepOpen
 from sender.transport.server import SmtpServer
@@ -37,16 +38,35 @@ class SmtpLimits:
     breaker: BreakerRules = field(default_factory=BreakerRules)
 
 
+def open_connection(
+    server: SmtpServer, tokens: AccessTokens | None, deadline: Deadline, progress: Progress = untold
+) -> SmtpConnection:
+    """A session that is logged in. An access token that is refused is replaced once: it may have been revoked."""
+    if tokens is None:
+        return SmtpConnection(server, deadline, progress=progress)
+    token = tokens.get(deadline)
+    try:
+        return SmtpConnection(server, deadline, token, progress)
+    except LoginRefused:
+        return SmtpConnection(server, deadline, tokens.get(deadline, refused=token), progress)
+
+
 class SmtpTransport:
     """A `Transport` to one server. Connects with the first mail, not before; safe to use from several threads."""
 
-    def __init__(self, server: SmtpServer, limits: SmtpLimits | None = None) -> None:
-        """Limits that the server's URI gives (`maxConnections`, `maxMessages`) go where they are lower."""
+    def __init__(
+        self, server: SmtpServer, limits: SmtpLimits | None = None, tokens: AccessTokens | None = None
+    ) -> None:
+        """Limits that the server's URI gives (`maxConnections`, `maxMessages`) go where they are lower.
+
+        With `tokens`, the login is by XOAUTH2.
+        """
         limits = limits or SmtpLimits()
         keep_open = limits.keep_open
         if server.max_mails is not None:
             keep_open = replace(keep_open, max_mails=min(server.max_mails, keep_open.max_mails))
         self._server = server
+        self._tokens = tokens
         self._data_margin = limits.data_margin
         self._idle = IdleConnections(keep_open)
         self._breaker = Breaker(limits.breaker)
@@ -133,7 +153,7 @@ class SmtpTransport:
         return Deferred(None, "This sender is shutting down.")
 
     def _connect(self, deadline: Deadline) -> SmtpConnection:
-        connection = SmtpConnection(self._server, deadline.brought_forward(self._data_margin))
+        connection = open_connection(self._server, self._tokens, deadline.brought_forward(self._data_margin))
         if connection.password_was_visible and not self._has_warned:
             self._has_warned = True
             _log.warning("the password was sent without TLS", extra={"fields": {"server": str(self._server)}})

@@ -43,19 +43,8 @@ class Wire(smtplib.SMTP):
         self._unread = bytearray()
 
     def dial(self, host: str, port: int, seconds_per_address: float) -> None:
-        """Connect to the first of the host's addresses that answers; raise the last one's error if none does."""
-        failure: OSError = OSError("the name has no address")
-        for address in resolve(host, port, self.until):
-            try:
-                limit = self.until.within(seconds_per_address)
-                self.sock = socket.create_connection((address, port), timeout=_seconds_left(limit))
-            except OSError as error:
-                failure = error
-            else:
-                # Commands are small and wait for their reply, which Nagle's algorithm would hold up.
-                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return
-        raise failure
+        """Connect, as the function `dial` does."""
+        self.sock = dial(host, port, self.until, seconds_per_address)
 
     def encrypt(self, context: ssl.SSLContext, servername: str) -> None:
         """Start TLS on the connection, and forget what was said before it (RFC 3207 section 4.2)."""
@@ -71,6 +60,12 @@ class Wire(smtplib.SMTP):
     def in_step(self) -> bool:
         """Whether the connection is open and every reply so far has been asked for."""
         return self.sock is not None and not self._unread
+
+    @property
+    def tls_version(self) -> str:
+        """The protocol in use ("TLSv1.3"), after `encrypt`."""
+        sock = self._ready()
+        return str(sock.version()) if isinstance(sock, ssl.SSLSocket) else "none"
 
     @property
     def exposed(self) -> bool:
@@ -118,8 +113,24 @@ class Wire(smtplib.SMTP):
         """The socket, with what is left of the time as the limit of its next call."""
         if self.sock is None:
             raise smtplib.SMTPServerDisconnected("it is closed")
-        self.sock.settimeout(_seconds_left(self.until))
+        self.sock.settimeout(seconds_left(self.until))
         return self.sock
+
+
+def dial(host: str, port: int, until: Deadline, seconds_per_address: float) -> socket.socket:
+    """Connect to the first of the host's addresses that answers; raise the last one's error if none does."""
+    failure: OSError = OSError("the name has no address")
+    for address in resolve(host, port, until):
+        try:
+            limit = until.within(seconds_per_address)
+            sock = socket.create_connection((address, port), timeout=seconds_left(limit))
+        except OSError as error:
+            failure = error
+        else:
+            # Requests are small and wait for their answer, which Nagle's algorithm would hold up.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+    raise failure
 
 
 def resolve(host: str, port: int, until: Deadline) -> list[str]:
@@ -138,7 +149,7 @@ def resolve(host: str, port: int, until: Deadline) -> list[str]:
 
     threading.Thread(target=look_up, name="resolver", daemon=True).start()
     try:
-        addresses = answer.get(timeout=_seconds_left(until))
+        addresses = answer.get(timeout=seconds_left(until))
     except queue.Empty:
         raise TimeoutError from None
     if isinstance(addresses, OSError):
@@ -146,7 +157,8 @@ def resolve(host: str, port: int, until: Deadline) -> list[str]:
     return addresses
 
 
-def _seconds_left(until: Deadline) -> float:
+def seconds_left(until: Deadline) -> float:
+    """What a socket's time limit may be; raises `TimeoutError` when there is none."""
     seconds = until.remaining()
     if seconds <= 0:
         raise TimeoutError

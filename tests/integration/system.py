@@ -152,7 +152,12 @@ def running(backend: str, reconcile_seconds: float | None = None, **settings: st
         options = StackOptions(
             backend=backend,
             smtp_uri=server.uri(),
-            settings={"LEASE_SECONDS": str(LEASE_SECONDS), "ACK_DEADLINE_SECONDS": "10", **settings},
+            settings={
+                "LEASE_SECONDS": str(LEASE_SECONDS),
+                "ACK_DEADLINE_SECONDS": "10",
+                "USERS_COLLECTION": "users",
+                **settings,
+            },
             supervise=False,
             reconcile_seconds=reconcile_seconds,
             delivery_attempts=5,

@@ -128,6 +128,13 @@ def test_a_document_at_fault_says_which_field(system: System, fields: dict[str, 
     assert len(system.server.commands) == before
 
 
+def test_recipients_may_be_user_ids(system: System) -> None:
+    system.firestore.document("users/ada").set({"email": "ada-by-id@example.com", "name": "Ada"})
+    path = system.write({"toUids": ["ada", "ghost"], "message": MESSAGE})
+    info = system.concluded(path)["info"]
+    assert (info["accepted"], info["missingUids"]) == (["ada-by-id@example.com"], ["ghost"])
+
+
 def test_a_corrected_document_is_sent_on_retry_under_a_new_message_id(system: System) -> None:
     path = system.write({"message": MESSAGE})
     started = system.concluded(path)["startTime"]

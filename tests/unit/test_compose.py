@@ -36,6 +36,10 @@ def attached(**entry: Any) -> dict[str, Any]:
     return {"message": {"subject": "Hi", "text": "Hello", "attachments": [entry]}}
 
 
+def inside(**said: Any) -> dict[str, Any]:
+    return {"message": {"subject": "Hi", "text": "Hello"} | said}
+
+
 def read(mail: Mail) -> EmailMessage:
     message = email.message_from_bytes(mail.data, policy=email.policy.default)
     assert isinstance(message, EmailMessage)
@@ -89,6 +93,21 @@ def test_a_simple_mail_to_the_letter() -> None:
             id="image in the page",
         ),
         pytest.param({"attachments": [PNG]}, ("multipart/mixed", "text/plain", "image/png"), id="cid without a page"),
+        pytest.param(
+            {"icalEvent": {"content": "BEGIN:VCALENDAR"}},
+            ("multipart/mixed", ("multipart/alternative", "text/plain", "text/calendar"), "application/ics"),
+            id="event",
+        ),
+        pytest.param(
+            {"html": "<p>", "alternatives": [{"contentType": "text/x-web-markdown", "content": "*x*"}]},
+            ("multipart/alternative", "text/plain", "text/html", "text/x-web-markdown"),
+            id="alternatives come last",
+        ),
+        pytest.param(
+            {"html": "<p>", "attachments": [{"raw": "Content-Type: image/png\nContent-ID: <x>\n\nx", "cid": "x"}]},
+            ("multipart/alternative", "text/plain", ("multipart/related", "text/html", "image/png")),
+            id="ready-made image in the page",
+        ),
         pytest.param(
             {"html": "<p>", "attachments": [PNG, PDF, PDF]},
             (
@@ -252,7 +271,7 @@ def test_what_is_not_sent_is_warned_about(fields: dict[str, Any], warning: str) 
         pytest.param(
             {"message": None, "sendGrid": {"templateId": "t"}},
             ErrorCode.VALIDATION,
-            "Field 'sendGrid': it can't be sent over SMTP without a 'message' map beside it.",
+            "Field 'sendGrid': it can't be sent over SMTP without a 'message' map beside it; TRANSPORT=sendgrid can.",
             id="sendGrid",
         ),
         pytest.param(
@@ -264,8 +283,8 @@ def test_what_is_not_sent_is_warned_about(fields: dict[str, Any], warning: str) 
         pytest.param(
             {"message": {"subject": "", "text": "x", "attachments": [{"path": "/etc/passwd"}]}},
             ErrorCode.ATTACHMENT,
-            "Field 'message.attachments.0.path': expected a 'data:' URL, or 'content' in "
-            "its place, found a file path, which Firepost never opens.",
+            "Field 'message.attachments.0.path': expected a 'https:', 'gs:' or 'data:' URL, or 'content' in its place, "
+            "found a file path, which Firepost never opens.",
             id="attachment",
         ),
     ],
@@ -280,7 +299,8 @@ PIECES = ["\r\n", "\n", "\r", "\0", "\u2028", "Evil: x", "a@b.c", '"', "<", ">",
 PIECES += ["=?utf-8?q?=0AEvil:_x?=", "\t", "日本", "x" * 90, "\ud800", "plain", "words in a row"]
 EVIL = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 USUAL = {"From", "To", "Cc", "Reply-To", "Subject", "Message-ID", "Date", "Sender", "X-Own", "MIME-Version"}
-USUAL |= {"Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-ID"}
+USUAL |= {"In-Reply-To", "References", "X-Priority", "X-MSMail-Priority", "Importance", "List-Help", "List-Id"}
+USUAL |= {"List-Unsubscribe", "Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-ID"}
 
 
 @pytest.mark.parametrize(
@@ -306,6 +326,17 @@ USUAL |= {"Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "C
         pytest.param(lambda text: attached(path=f"data:a/b;x={text},x"), id="data URL"),
         pytest.param(lambda text: attached(content="", cid=text), id="cid"),
         pytest.param(lambda text: attached(content="", headers={"X-Own": text}), id="attachment's header"),
+        pytest.param(lambda text: attached(raw=f"X-Own: {text}\r\n\r\n{text}"), id="ready-made part"),
+        pytest.param(lambda text: inside(headers={"X-Own": text}), id="message's header"),
+        pytest.param(lambda text: inside(inReplyTo=text, references=["<a@b>", text]), id="reply"),
+        pytest.param(lambda text: inside(list={"help": {"url": text, "comment": text}}), id="list"),
+        pytest.param(lambda text: inside(list={"id": {"url": "a.b", "comment": text}}), id="list id's comment"),
+        pytest.param(lambda text: inside(priority=text, date=text), id="priority"),
+        pytest.param(lambda text: inside(icalEvent={"content": text, "method": text, "filename": text}), id="event"),
+        pytest.param(lambda text: inside(alternatives=[{"content": text, "filename": text}]), id="alternative"),
+        pytest.param(lambda text: inside(alternatives=[{"content": "", "contentType": text}]), id="alternative's type"),
+        pytest.param(lambda text: {"listUnsubscribe": {"url": f"https://{text}"}}, id="listUnsubscribe"),
+        pytest.param(lambda text: {"listUnsubscribe": {"mailto": f"{text}@b.c"}}, id="listUnsubscribe by mail"),
     ],
 )
 @settings(deadline=None)

@@ -294,6 +294,12 @@ class TestConcluded:
         assert ("delivery.nextAttemptTime" in changes) == (state is State.RETRY)
         assert ("delivery.endTime" in changes) == (state is not State.RETRY), "the Message-ID depends on it"
 
+    def test_what_is_kept_of_a_mail_changes_only_once_it_is_sent_for_good(self) -> None:
+        kept = {"message.html": DELETE}
+        sent = Result(State.SUCCESS, info={}, unsettled=True, progress={}, keeping=kept)
+        assert "message.html" not in concluded(sent, 1, NOW, PATIENT, jitter=0.5)
+        assert concluded(sent, 3, NOW, PATIENT, jitter=0.5)["message.html"] is DELETE
+
     def test_a_planned_retry_says_when_and_carries_what_is_settled(self) -> None:
         info = {"accepted": ["a@b.c"], "pending": ["d@e.f"]}
         changes = concluded(replace(FAILED, progress=info), 2, NOW, PATIENT, jitter=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -10,7 +11,7 @@ from sender import outcome
 from sender.compose import Mail
 from sender.outcome import Earlier
 from sender.transport.envelope import Envelope, Receipt
-from shared.errors import DeliveryFailed, ErrorCode, NotSendable, NotSent, OutcomeUnknown
+from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSendable, NotSent, OutcomeUnknown
 from shared.states import State
 
 A, B, C = "a@x.y", "b@x.y", "c@x.y"
@@ -59,6 +60,7 @@ class TestFailed:
             pytest.param(NotSent(ErrorCode.REJECTED, "No."), False, id="rejected"),
             pytest.param(NotSent(ErrorCode.AUTH, "No."), False, id="login-refused"),
             pytest.param(NotSendable(ErrorCode.VALIDATION, "No."), False, id="the-documents-fault"),
+            pytest.param(NotLoaded(ErrorCode.ATTACHMENT, "No."), True, id="a-file-that-may-be-there-later"),
         ],
     )
     def test_time_mends_some_failures(self, failure: DeliveryFailed, unsettled: bool) -> None:
@@ -82,12 +84,36 @@ class TestFailed:
         assert (result.unsettled, lists(result.info)) == (False, ([A], [C], []))
 
 
+class TestNotEvenComposed:
+    """A file that can't be downloaded, say, when the mail is to go to the rest of its recipients."""
+
+    INFO: ClassVar[dict[str, Any]] = {"accepted": [A], "rejected": [], "pending": [B], "response": "250 Ok"}
+
+    def test_after_someone_was_reached_the_whole_is_a_success_and_the_rest_is_not_forgotten(self) -> None:
+        result = outcome.failed(NotLoaded(ErrorCode.ATTACHMENT, "503"), None, Earlier((A,), (), (B,), None, self.INFO))
+        assert (result.state, result.info, result.unsettled) == (State.SUCCESS, None, True)
+        assert result.progress == self.INFO
+
+    def test_before_it_is_an_error(self) -> None:
+        earlier = Earlier((), (A,), (B,), None, {})
+        result = outcome.failed(NotSendable(ErrorCode.ATTACHMENT, "404"), None, earlier)
+        assert (result.state, result.unsettled) == (State.ERROR, False)
+
+
+class TestMissingUids:
+    def test_are_reported_where_there_are_any(self) -> None:
+        receipt = Receipt((A,), (), (), "250 Ok")
+        result = outcome.sent(replace(mail(A), missing_uids=("ghost",)), receipt, None)
+        assert result.info is not None
+        assert result.info["missingUids"] == ["ghost"]
+
+
 class TestEarlier:
     INFO: ClassVar[dict[str, Any]] = {"accepted": [A], "rejected": [], "pending": [B], "response": "250 Ok"}
 
     def test_is_read_from_a_document_that_resumes(self) -> None:
         fields = {"delivery": {"resumes": True, "info": self.INFO}}
-        assert Earlier.of(fields) == Earlier((A,), (), (B,), "250 Ok")
+        assert Earlier.of(fields) == Earlier((A,), (), (B,), "250 Ok", self.INFO)
 
     @pytest.mark.parametrize(
         "delivery",

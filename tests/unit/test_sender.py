@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from sender.app import create_app
-from sender.compose import Defaults
+from sender.compose import Defaults, compose
+from sender.downloads.either import Downloads
 from sender.handler import Sender
 from sender.transport.envelope import Deadline, Envelope, Receipt
 from shared.addresses import Address
@@ -61,7 +63,8 @@ class World:
             self.transport,
             self.dead_letters,
             collection="mail",
-            defaults=Defaults(Address("Shop", "shop@example.com"), ()),
+            compose=partial(compose, defaults=Defaults(Address("Shop", "shop@example.com"), ())),
+            downloads=Downloads(),
             attempt_seconds=50,
             clock=self.clock,
             jitter=lambda: 0.5,
@@ -150,7 +153,7 @@ def test_a_bug_in_composing_says_that_nothing_was_sent(world: World, monkeypatch
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr("sender.handler.compose", broken)
+    monkeypatch.setattr(world.sender, "_compose", broken)
     world.push(BY_REFERENCE)
     assert world.delivery()["error"] == "The mail could not be composed (ZeroDivisionError) and was not sent."
 

@@ -6,6 +6,7 @@ import pytest
 
 from sender import bootstrap
 from sender.settings import SenderSettings
+from sender.transport.smtp import SmtpTransport
 from shared.errors import Misconfigured
 from shared.settings import ServiceSettings, load
 
@@ -73,6 +74,87 @@ def test_secrets_show_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured) as stopped:
         bootstrap.smtp_server(load(SenderSettings))
     assert "s3cret" not in str(stopped.value)
+
+
+OAUTH = {
+    "AUTH_TYPE": "OAuth2",
+    "SMTP_CONNECTION_URI": "",
+    "HOST": "smtp.gmail.com",
+    "USER": "shop@example.com",
+    "CLIENT_ID": "our-id",
+    "CLIENT_SECRET": "hunter2",
+    "REFRESH_TOKEN": "hunter3",
+}
+APP = {**OAUTH, "REFRESH_TOKEN": "", "OAUTH_GRANT": "client_credentials"}
+
+
+def test_user_and_host_of_the_shell_mean_nothing_without_oauth2(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = sender(monkeypatch, USER="root", HOST="laptop", OAUTH="{", OAUTH_PORT="none")
+    assert settings.oauth is None
+    assert "root" not in repr(settings)
+
+
+def test_oauth2_needs_no_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = bootstrap.smtp_server(sender(monkeypatch, **OAUTH))
+    assert (server.host, server.port, server.user, server.password) == ("smtp.gmail.com", 465, "shop@example.com", None)
+    assert bootstrap.access_tokens(sender(monkeypatch, **OAUTH)) is not None
+
+
+def test_oauth2_secrets_show_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "hunter" not in repr(sender(monkeypatch, **OAUTH))
+
+
+def test_client_credentials_need_no_refresh_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://login.microsoftonline.com/t/oauth2/v2.0/token"
+    settings = sender(monkeypatch, **APP, OAUTH_TOKEN_URL=url)
+    assert bootstrap.access_tokens(settings) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        pytest.param({"SMTP_CONNECTION_URI": ""}, "SMTP_CONNECTION_URI is not set", id="no-server"),
+        pytest.param(
+            {"AUTH_TYPE": "oauth"}, "AUTH_TYPE='oauth': input should be 'UsernamePassword' or", id="auth-type"
+        ),
+        pytest.param({**OAUTH, "HOST": ""}, "HOST is not set", id="no-host"),
+        pytest.param({**OAUTH, "CLIENT_ID": "", "USER": ""}, "USER is not set; CLIENT_ID is not set", id="two-at-once"),
+        pytest.param({**OAUTH, "REFRESH_TOKEN": ""}, "REFRESH_TOKEN is not set", id="no-refresh-token"),
+        pytest.param({**OAUTH, "OAUTH_PORT": "smtps"}, "OAUTH_PORT='smtps': input should be a valid", id="port"),
+        pytest.param({**OAUTH, "OAUTH_SECURE": "maybe"}, "OAUTH_SECURE='maybe': input should be a valid", id="secure"),
+        pytest.param({**OAUTH, "OAUTH_GRANT": "password"}, "OAUTH_GRANT='password': input should be", id="grant"),
+        pytest.param(APP, "OAUTH_TOKEN_URL is not set; OAUTH_GRANT=client_credentials needs one", id="whose-token"),
+        pytest.param({**OAUTH, "OAUTH_TOKEN_URL": "http://x"}, "OAUTH_TOKEN_URL='http://x': expected an", id="plain"),
+        pytest.param({**OAUTH, "HOST": "https://x"}, "HOST='https://x': expected the mail server's name", id="host"),
+        pytest.param(
+            {**OAUTH, "CLIENT_SECRET": "hunt er"}, "CLIENT_SECRET=(a secret): expected printable", id="secret"
+        ),
+        pytest.param({"TRANSPORT": "sendgrid"}, "SENDGRID_API_KEY is not set (nor SMTP_PASSWORD)", id="no-key"),
+        pytest.param(
+            {"TRANSPORT": "sendgrid", "SENDGRID_API_KEY": "a\nhunter2"},
+            "SENDGRID_API_KEY=(a secret): expected printable ASCII",
+            id="broken-key",
+        ),
+        pytest.param(
+            {"TRANSPORT": "sendgrid", "SMTP_PASSWORD": "k", "SENDGRID_API_URL": "api.sendgrid.com"},
+            "SENDGRID_API_URL='api.sendgrid.com': expected an https:// URL",
+            id="no-url",
+        ),
+    ],
+)
+def test_a_transport_that_cannot_work_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], line: str
+) -> None:
+    with pytest.raises(Misconfigured) as stopped:
+        bootstrap.transport(settings := sender(monkeypatch, **changes), bootstrap.limits(settings))
+    assert line in str(stopped.value)
+    assert "hunt" not in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+def test_sendgrids_host_alone_does_not_change_the_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = sender(monkeypatch, SMTP_CONNECTION_URI="smtps://apikey:SG.x@smtp.sendgrid.net:465")
+    assert isinstance(bootstrap.transport(settings, bootstrap.limits(settings)), SmtpTransport)
 
 
 def test_several_callers_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 
 import trustme
 
@@ -43,3 +44,8 @@ def server_at(
 
 def connect(server: SmtpServer, seconds: float = 5.0) -> SmtpConnection:
     return SmtpConnection(server, soon(seconds))
+
+
+def trusting() -> ssl.SSLContext:
+    """A client's context that trusts the scripted servers, and nobody else."""
+    return ssl.create_default_context(cadata=pem(AUTHORITY))

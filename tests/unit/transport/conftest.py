@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.https_server import HttpsServer
 from tests.smtp_server import ScriptedServer
 from tests.unit.transport.builders import AUTHORITY
 
@@ -39,3 +40,9 @@ def start_server() -> Iterator[StartServer]:
     yield start
     for server in servers:
         server.__exit__()
+
+
+@pytest.fixture
+def https(server_tls: ssl.SSLContext) -> Iterator[HttpsServer]:
+    with HttpsServer(server_tls) as server:
+        yield server

@@ -6,12 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from sender.transport.classify import ConnectionLost
 from sender.transport.connection import SmtpConnection
 from sender.transport.envelope import Deadline, Receipt
+from shared.dsn import Dsn
 from shared.errors import ErrorCode, NotSent, OutcomeUnknown
 from tests.smtp_server import EXTENSIONS, ScriptedServer
 from tests.unit.transport.builders import ANA, BOB, CLEO, DATA, connect, envelope, server_at, soon
@@ -385,3 +387,28 @@ def test_line_break_in_an_address_never_reaches_the_server(smtp: ScriptedServer)
 def test_deadline_is_counted_on_the_callers_clock(smtp: ScriptedServer) -> None:
     with pytest.raises(NotSent, match="time ran out before the connection"):
         SmtpConnection(server_at(smtp), Deadline(at=10.0, clock=lambda: 10.0))
+
+
+DSN = Dsn(envelope_id="17", returned="HDRS", notify="FAILURE,DELAY", recipient="rfc822;ana@example.com")
+
+
+def test_notifications_are_asked_for_where_the_server_offers_them(start_server: StartServer) -> None:
+    smtp = start_server(extensions=(*EXTENSIONS, "DSN"))
+    connection = connect(server_at(smtp))
+    receipt = connection.send(replace(envelope(ANA, BOB), dsn=DSN), DATA, soon(), 0)
+    connection.close()
+    assert receipt.warnings == ()
+    assert smtp.accepted[0].options.endswith("RET=HDRS ENVID=17")
+    assert [command for command in smtp.commands if command.startswith("RCPT")] == [
+        f"RCPT TO:<{who}> NOTIFY=FAILURE,DELAY ORCPT=rfc822;ana@example.com" for who in (ANA, BOB)
+    ]
+
+
+def test_server_without_notifications_still_gets_the_mail_and_the_sender_a_warning(smtp: ScriptedServer) -> None:
+    connection = connect(server_at(smtp))
+    receipt = connection.send(replace(envelope(), dsn=DSN), DATA, soon(), 0)
+    connection.close()
+    assert receipt.accepted == (ANA,)
+    assert len(receipt.warnings) == 1
+    assert "'message.dsn': the mail server does not offer DSN" in receipt.warnings[0]
+    assert f"RCPT TO:<{ANA}>" in smtp.commands

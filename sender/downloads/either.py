@@ -1,0 +1,65 @@
+"""The files of one mail, from wherever they are: what the settings allow, within a share of the attempt's time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+import google.auth
+from google.auth.exceptions import DefaultCredentialsError
+from google.auth.transport.requests import Request
+
+from sender.downloads.guard import Hosts
+from sender.downloads.source import Fetch, Fetched, WebFile, fetch_nothing
+from sender.downloads.storage import SCOPE, StorageDownloads
+from sender.downloads.web import WebDownloads
+from sender.transport.envelope import Deadline
+from sender.transport.wire import resolve
+from shared.attachment_fields import StoredObject
+from shared.errors import Misconfigured
+
+#: How much of what is left of an attempt all its downloads may take together; the rest is for the mail server.
+SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Downloads:
+    """Where files may come from; None where it is switched off."""
+
+    web: WebDownloads | None = None
+    storage: StorageDownloads | None = None
+
+    @classmethod
+    def configured(cls, hosts: str, buckets: str) -> Self:
+        """What ATTACHMENT_HOSTS (`*`, `none`, or host names) and ATTACHMENT_BUCKETS (names or nothing) allow.
+
+        Lists are separated by commas. With buckets, it finds out who we are, which may ask the metadata server. Raises
+        `Misconfigured`.
+        """
+        web = None if hosts.strip().lower() == "none" else WebDownloads(Hosts.parse(hosts))
+        names = frozenset(part.strip() for part in buckets.split(",") if part.strip())
+        return cls(web, _storage(names) if names else None)
+
+    def for_attempt(self, deadline: Deadline) -> Fetch:
+        """What fetches the files of the mail whose attempt ends at `deadline`."""
+        until = deadline.within(deadline.remaining() * SHARE)
+
+        def fetch(source: WebFile | StoredObject, limit: int) -> Fetched:
+            if isinstance(source, WebFile):
+                return self.web.fetch(source, limit, until) if self.web else fetch_nothing(source, limit)
+            return self.storage.fetch(source, limit, until) if self.storage else fetch_nothing(source, limit)
+
+        return fetch
+
+
+def _storage(buckets: frozenset[str]) -> StorageDownloads:
+    for name in buckets:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name):
+            raise Misconfigured(f"ATTACHMENT_BUCKETS: expected names of buckets separated by commas, found {name!r}")
+    try:
+        credentials, _ = google.auth.default(scopes=[SCOPE])
+    except DefaultCredentialsError as error:
+        text = "ATTACHMENT_BUCKETS needs Google credentials (a service account, or GOOGLE_APPLICATION_CREDENTIALS)"
+        raise Misconfigured(text) from error
+    return StorageDownloads(buckets, credentials, Request(), WebDownloads(Hosts(None), resolve=resolve))

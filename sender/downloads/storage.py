@@ -1,0 +1,65 @@
+"""Objects from Cloud Storage, read as the service's own identity.
+
+https://cloud.google.com/storage/docs/json_api/v1/objects/get
+"""
+
+from __future__ import annotations
+
+import functools
+from urllib.parse import quote
+
+import google.auth.credentials
+import google.auth.transport
+from google.auth.exceptions import GoogleAuthError
+
+from sender.downloads.source import CannotFetch, Fetched, WebFile
+from sender.downloads.web import WebDownloads, clean_name
+from sender.transport.envelope import Deadline
+from shared.attachment_fields import StoredObject
+
+SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
+ENDPOINT = "https://storage.googleapis.com"
+
+
+class StorageDownloads:
+    """Reads the objects of some buckets; the service account needs `storage.objects.get` there."""
+
+    def __init__(
+        self,
+        buckets: frozenset[str],
+        credentials: google.auth.credentials.Credentials,
+        request: google.auth.transport.Request,
+        web: WebDownloads,
+        endpoint: str = ENDPOINT,
+    ) -> None:
+        """`request` is how tokens are renewed. `web` may go to private addresses: Google's own can be."""
+        self._buckets = buckets
+        self._credentials = credentials
+        self._request = request
+        self._web = web
+        self._endpoint = endpoint
+
+    def fetch(self, stored: StoredObject, limit: int, deadline: Deadline) -> Fetched:
+        """The object, as `WebDownloads.fetch`."""
+        if stored.bucket not in self._buckets:
+            raise CannotFetch("another bucket", "an object in a bucket in ATTACHMENT_BUCKETS")
+        url = object_url(self._endpoint, stored)
+        file = WebFile(url, tuple(self._headers(url, deadline).items()))
+        fetched = self._web.fetch(file, limit, deadline)
+        return Fetched(fetched.content, fetched.media_type, clean_name(stored.name))
+
+    def _headers(self, url: str, deadline: Deadline) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        request = functools.partial(self._request, timeout=max(0.1, deadline.remaining()))
+        try:
+            self._credentials.before_request(request, "GET", url, headers)
+        except GoogleAuthError as error:
+            raise CannotFetch("no access token for Cloud Storage", passing=error.retryable) from error
+        return headers
+
+
+def object_url(endpoint: str, stored: StoredObject) -> str:
+    """Where the object's content is."""
+    generation = "" if stored.generation is None else f"&generation={stored.generation}"
+    bucket, name = quote(stored.bucket, safe=""), quote(stored.name, safe="")
+    return f"{endpoint}/storage/v1/b/{bucket}/o/{name}?alt=media{generation}"

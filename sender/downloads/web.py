@@ -1,0 +1,200 @@
+"""Files from the Web: https only, from checked addresses, within the time and the size that are given."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import re
+import socket
+import ssl
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+import idna
+
+from sender.downloads.guard import Hosts, Resolve, public_addresses
+from sender.downloads.source import CannotFetch, Fetched, WebFile
+from sender.transport.envelope import Deadline
+from sender.transport.https import BoundedSocket
+from sender.transport.wire import seconds_left
+from shared.attachment_fields import is_media_type
+
+MAX_REDIRECTS = 3
+
+_CHUNK = 64 * 1024
+_MAX_ADDRESSES = 4
+#: The longest that one address may take to accept the connection, in seconds.
+_CONNECT_SECONDS = 5.0
+#: Statuses of the server's class 4 that time may mend (RFC 9110, RFC 6585).
+_PASSING_STATUSES = (408, 425, 429)
+#: What servers say of files whose type they don't know.
+_NO_TYPE = ("application/octet-stream", "binary/octet-stream", "application/x-unknown")
+
+_A_URL = "a https: URL such as 'https://example.com/a.pdf', without user name and password"
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|[0-9a-f:.]*:[0-9a-f:.]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL taken apart; `host` is in lower case and A-labels, `path` holds the query, percent-encoded."""
+
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> Target:
+        """Raises `CannotFetch` for what is not an https: URL, and for what parsers read differently."""
+        if re.search(r"[\0-\x1f\x7f\\]", url):
+            raise CannotFetch("a URL with a backslash or a control character", _A_URL)
+        try:
+            parts = urlsplit(url.strip())
+            port = parts.port or 443
+            host = (parts.hostname or "").rstrip(".")
+            host = host if host.isascii() else idna.encode(host, uts46=True).decode()
+        except (ValueError, idna.IDNAError):
+            raise CannotFetch("a malformed URL", _A_URL) from None
+        if parts.scheme.lower() != "https" or parts.username is not None or not _HOST.fullmatch(host):
+            raise CannotFetch("another kind of URL", _A_URL)
+        query = f"?{parts.query}" if parts.query else ""
+        return cls(host, port, quote((parts.path or "/") + query, safe="!#$%&'()*+,/:;=?@[]~"))
+
+
+class WebDownloads:
+    """Fetches files by HTTP/1.1, each over a connection of its own (one is rarely followed by another)."""
+
+    def __init__(self, hosts: Hosts, tls: ssl.SSLContext | None = None, resolve: Resolve = public_addresses) -> None:
+        """`tls` (by default the system's certificate authorities) becomes the object's own.
+
+        `resolve` finds the addresses to connect to, and is what keeps private ones out.
+        """
+        self._hosts = hosts
+        self._resolve = resolve
+        self._tls = tls or ssl.create_default_context()
+        self._tls.sslsocket_class = BoundedSocket
+
+    def fetch(self, file: WebFile, limit: int, deadline: Deadline) -> Fetched:
+        """The file, if it has no more than `limit` bytes and comes before the deadline; or `CannotFetch`.
+
+        If the process dies here, nothing has happened: the file is fetched again with the next attempt.
+        """
+        url, first = file.url, Target.parse(file.url)
+        for _ in range(MAX_REDIRECTS + 1):
+            target = Target.parse(url)
+            known = (target.host, target.port) == (first.host, first.port)
+            with _explained(), self._response(target, dict(file.headers) if known else {}, deadline) as response:
+                location = response.headers.get("Location")
+                if response.status not in (301, 302, 303, 307, 308) or not location:
+                    return _fetched(response, url, limit)
+                url = _redirected(url, location)
+        raise CannotFetch(f"more than {MAX_REDIRECTS} redirects")
+
+    @contextlib.contextmanager
+    def _response(
+        self, target: Target, headers: Mapping[str, str], deadline: Deadline
+    ) -> Iterator[http.client.HTTPResponse]:
+        if target.host not in self._hosts:
+            raise CannotFetch("another host", "a URL on a host in ATTACHMENT_HOSTS")
+        connection = http.client.HTTPConnection(target.host, target.port)
+        try:
+            connection.sock = self._connect(target, deadline)
+            always = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": "Firepost"}
+            connection.request("GET", target.path, headers={**always, **headers})
+            with connection.getresponse() as response:
+                yield response
+        finally:
+            connection.close()
+
+    def _connect(self, target: Target, deadline: Deadline) -> ssl.SSLSocket:
+        """TLS with the host, at one of the addresses that were found for it and no other."""
+        addresses = self._resolve(target.host, target.port, deadline)
+        with _dial(addresses[:_MAX_ADDRESSES], target.port, deadline) as plain:  # which wrapping leaves empty
+            plain.settimeout(seconds_left(deadline))
+            sock = self._tls.wrap_socket(plain, server_hostname=target.host, suppress_ragged_eofs=False)
+        cast(BoundedSocket, sock).until = deadline
+        return sock
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise CannotFetch("a redirect to a malformed URL") from None
+
+
+def _dial(addresses: Sequence[str], port: int, deadline: Deadline) -> socket.socket:
+    failure: OSError = OSError("no address")
+    for address in addresses:
+        try:
+            return socket.create_connection((address, port), seconds_left(deadline.within(_CONNECT_SECONDS)))
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """All that goes wrong on the way to a server, as `CannotFetch`."""
+    try:
+        yield
+    except TimeoutError:
+        raise CannotFetch("no complete answer in time", passing=True) from None
+    except ssl.SSLCertVerificationError:
+        raise CannotFetch("a host without a valid certificate") from None
+    except socket.gaierror as error:
+        passing = error.errno == socket.EAI_AGAIN
+        raise CannotFetch("a host name that does not resolve", passing=passing) from None
+    except zlib.error:
+        raise CannotFetch("a damaged file") from None
+    except (OSError, http.client.HTTPException):
+        raise CannotFetch("a connection that failed or broke off", passing=True) from None
+
+
+def _fetched(response: http.client.HTTPResponse, url: str, limit: int) -> Fetched:
+    if response.status != http.client.OK:
+        passing = response.status >= 500 or response.status in _PASSING_STATUSES
+        raise CannotFetch(f"status {response.status}", passing=passing)
+    media_type = response.headers.get("Content-Type", "").strip()
+    useful = is_media_type(media_type) and media_type.partition(";")[0].strip().lower() not in _NO_TYPE
+    name = response.headers.get_filename() or unquote(urlsplit(url).path)
+    return Fetched(_content(response, limit), media_type if useful else None, clean_name(name))
+
+
+def clean_name(name: str) -> str | None:
+    """A file's name without folders and control characters; what UTF-8 was read as Latin-1 is put right."""
+    with contextlib.suppress(UnicodeError):
+        name = name.encode("latin-1").decode()
+    name = re.split(r"[/\\]", name)[-1]
+    return re.sub(r"[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", "", name).strip()[-200:] or None
+
+
+def _content(response: http.client.HTTPResponse, limit: int) -> bytes:
+    """The body, given up as soon as it is too large: neither more than the limit nor an unpacked bomb is held."""
+    declared, received, content = response.length, 0, bytearray()
+    unpacker = _unpacker(response.headers.get("Content-Encoding", "identity").strip().lower())
+    if declared is not None and declared > limit:
+        raise _too_large(limit)
+    while piece := response.read(_CHUNK):
+        received += len(piece)
+        content += unpacker.decompress(piece, limit - len(content) + 1) if unpacker else piece
+        if max(received, len(content)) > limit:
+            raise _too_large(limit)
+    if (declared is not None and received < declared) or (unpacker and not unpacker.eof):
+        raise http.client.IncompleteRead(b"")
+    return bytes(content)
+
+
+def _unpacker(encoding: str) -> Any:
+    """What undoes a Content-Encoding; None if there is none. Some servers pack what was not asked for packed."""
+    if encoding in ("gzip", "x-gzip"):
+        return zlib.decompressobj(wbits=31)
+    if encoding != "identity":
+        raise CannotFetch("a file in an encoding that was not asked for")
+    return None
+
+
+def _too_large(limit: int) -> CannotFetch:
+    return CannotFetch("a larger file", f"a file of at most {limit} bytes, which is what is left for this mail")

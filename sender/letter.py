@@ -1,0 +1,42 @@
+"""A mail between the document and the transport: all decided, nothing written yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sender.attachments import Loader
+from shared.addresses import Address
+from shared.document import Entries, MailDocument, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What every transport's writer needs to know of a mail.
+
+    `message` is what the document's own message or its template came to, None where it has neither. `author` has at
+    least one address. `message_id` is with its angle brackets. `recipients` are the bare addresses that shall get the
+    mail, which may be fewer than the document's. `stem` is what boundaries follow from, `now` (aware) the mail's date.
+    """
+
+    document: MailDocument
+    message: Message | None
+    author: tuple[Address, ...]
+    reply_to: Entries
+    message_id: str
+    recipients: tuple[str, ...]
+    stem: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A mail as bytes that its transport takes, and a sentence about each thing that could not be put into it."""
+
+    data: bytes
+    warnings: tuple[str, ...] = ()
+
+
+#: Writes a mail for one kind of transport, loading its files. Raises `NotSendable`.
+Writer = Callable[[Letter, Loader], Written]
