@@ -45,15 +45,16 @@ class DeadLetters:
             path = message.decode(dead.data, dead.attributes, dead.message_id, self._collection).path
         except InvalidMessage:
             return _REFUSED
-        reason = self._conclude(path, f"Pub/Sub gave the message up after {deliveries} deliveries.")
+        reason = self._conclude(path, dead.published, f"Pub/Sub gave the message up after {deliveries} deliveries.")
         fields = {"document": path, "reason": reason, "deliveries": deliveries}
         _log.error("dead letter %s", reason, extra={"fields": fields})
         return reason
 
-    def _conclude(self, path: str, error: str) -> Reason:
+    def _conclude(self, path: str, given_up: datetime | None, error: str) -> Reason:
         now = self._clock()
 
-        def decide(known: Known | None) -> Decision:
-            return on_dead_letter(known, now, error, self._policy)
+        def decide(known: Known | None, written: datetime | None) -> Decision:
+            changed = written is not None and given_up is not None and written > given_up
+            return on_dead_letter(known, changed, now, error, self._policy)
 
         return self._store.settle(path, decide).reason

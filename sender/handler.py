@@ -139,7 +139,14 @@ class Sender:
     def _composed(self, claim: Claim, only: tuple[str, ...], deadline: Deadline) -> Mail:
         fetch = self._downloads.for_attempt(deadline)
         try:
-            return self._compose(claim.fields, stem=claim.message_id_stem, now=self._clock(), fetch=fetch, only=only)
+            return self._compose(
+                claim.fields,
+                stem=claim.message_id_stem,
+                now=self._clock(),
+                deadline=deadline,
+                fetch=fetch,
+                only=only,
+            )
         except DeliveryFailed:
             raise
         except Unavailable as error:  # users or templates can't be read: nothing was sent, so give the claim back

@@ -79,6 +79,7 @@ class SenderSettings(MailSettings, ServiceSettings):
 
     dead_letter_topic: TopicId = "mail-dead-letter"
     users_collection: CollectionPath | None = None
+    templates_collection: CollectionPath | None = None
     attachment_hosts: str = "*"
     attachment_buckets: str = ""
     store_rendered: bool = False

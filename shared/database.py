@@ -127,7 +127,7 @@ class FirestoreDatabase:
         )
         with _translated():
             return {
-                document.name.removeprefix(f"{self._database}/documents/"): decode_fields(document.fields)
+                self._path(document): decode_fields(document.fields)
                 for document, _ in self._batch_get(request)
                 if document is not None
             }
@@ -176,14 +176,24 @@ class FirestoreDatabase:
         query = {"where": _field_filter(field, _Operator.LESS_THAN_OR_EQUAL, now), "order_by": order_by}
         return self._found(collection, query, limit)
 
+    def find(self, collection: str, field: str, value: Any, limit: int) -> list[Snapshot]:
+        """Whole documents of the collection whose field equals the value, in the order of their ids."""
+        query = {"where": _field_filter(field, _Operator.EQUAL, value)}
+        documents = self._run_query(collection, query, limit)
+        return [_snapshot(self._path(document), document) for document in documents]
+
     def _found(self, collection: str, query: dict[str, Any], limit: int) -> list[Found]:
         """One page; only the fields that decide are sent, for a mail may be as large as a mebibyte."""
+        select = {"fields": [{"field_path": name} for name in DECIDING_FIELDS]}
+        return [self._as_found(document) for document in self._run_query(collection, query | {"select": select}, limit)]
+
+    def _run_query(self, collection: str, query: dict[str, Any], limit: int) -> list[Any]:
+        """The raw documents."""
         parent, _, collection_id = collection.rpartition("/")
         request = api.RunQueryRequest.pb()(
             parent=self._name(parent) if parent else f"{self._database}/documents",
             structured_query={
                 **query,
-                "select": {"fields": [{"field_path": name} for name in DECIDING_FIELDS]},
                 "from_": [{"collection_id": collection_id}],
                 "limit": {"value": limit},
             },
@@ -191,12 +201,15 @@ class FirestoreDatabase:
         with _translated():
             answers = self._client.run_query(api.RunQueryRequest.wrap(request), retry=None, timeout=_REQUEST_SECONDS)
             documents = [api.RunQueryResponse.pb(answer).document for answer in answers]
-        return [self._as_found(document) for document in documents if document.name]
+        return [document for document in documents if document.name]
 
     def _as_found(self, document: Any) -> Found:
-        path = document.name.removeprefix(f"{self._database}/documents/")
         known = Known.of(decode_fields(document.fields))
-        return Found(path, known, decode_time(document.update_time), document.update_time)
+        return Found(self._path(document), known, decode_time(document.update_time), document.update_time)
+
+    def _path(self, document: Any) -> str:
+        path: str = document.name.removeprefix(f"{self._database}/documents/")
+        return path
 
     def _name(self, path: str) -> str:
         return f"{self._database}/documents/{path}"

@@ -73,6 +73,7 @@ States, as they stand in `delivery.state`:
     PROCESSING, lease live                        nothing: its holder will end it (processing)
     PROCESSING, lease expired                     as `on_event` (lease-expired)
     PENDING or RETRY, due later                   nothing: another message will come (not-due)
+    written since the message was given up        nothing: another message is on its way (requeued)
     none, PENDING or RETRY                        write ERROR (dead-letter)
     anything else                                 nothing (deleted, final-state)
 
@@ -232,8 +233,11 @@ def on_reconcile(known: Known, updated: datetime, now: datetime, policy: Policy)
     return Decision(Reason.STILL_QUEUED)
 
 
-def on_dead_letter(known: Known | None, now: datetime, error: str, policy: Policy) -> Decision:
-    """What is done about a document whose message Pub/Sub has given up; see the table above."""
+def on_dead_letter(known: Known | None, changed: bool, now: datetime, error: str, policy: Policy) -> Decision:
+    """What is done about a document whose message Pub/Sub has given up; see the table above.
+
+    `changed` says that the document was written after that.
+    """
     if known is None:
         return Decision(Reason.DELETED)
     delivery = known.delivery or Delivery(State.PENDING)
@@ -244,6 +248,8 @@ def on_dead_letter(known: Known | None, now: datetime, error: str, policy: Polic
             return _on_expired_lease(delivery, now, policy)
         case State.PENDING | State.RETRY if known.due_later(now):
             return Decision(Reason.NOT_DUE)
+        case State.PENDING | State.RETRY if changed:
+            return Decision(Reason.REQUEUED)
         case State.PENDING | State.RETRY:
             result = Result(State.ERROR, error=error, error_code=ErrorCode.DEAD_LETTER)
             return Decision(Reason.DEAD_LETTER, write=_ended(result, now))

@@ -9,17 +9,19 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from werkzeug.exceptions import BadRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A delivered message, by push or pull."""
+    """A delivered message, by push or pull; `published` (UTC) is None where it was not said."""
 
     data: bytes
     attributes: Mapping[str, str]
     message_id: str
+    published: datetime | None = None
 
 
 def unwrap(body: bytes) -> Delivered:
@@ -33,7 +35,13 @@ def unwrap(body: bytes) -> Delivered:
             case {"message": {"messageId": str(message_id), **fields}}:
                 data = base64.b64decode(str(fields.get("data") or ""), validate=True)
                 attributes = fields.get("attributes")
-                return Delivered(data, attributes if isinstance(attributes, dict) else {}, message_id)
+                published = fields.get("publishTime")
+                return Delivered(
+                    data,
+                    attributes if isinstance(attributes, dict) else {},
+                    message_id,
+                    datetime.fromisoformat(published) if isinstance(published, str) else None,
+                )
     except (ValueError, RecursionError) as error:  # among them what base64 and Unicode complain of
         raise BadRequest("Expected a Pub/Sub push request: JSON with a message.") from error
     raise BadRequest("Expected a Pub/Sub push request: JSON with a message.")

@@ -117,9 +117,17 @@ class MailStore:
 
         return self._patiently(_CLAIM_PATIENCE, attempt)
 
-    def settle(self, path: str, decide: Callable[[Known | None], Decision]) -> Decision:
-        """Decide about a document as it is, and write what was decided, in one transaction."""
-        return self._patiently(_CLAIM_PATIENCE, lambda: self._transact(path, decide))
+    def settle(self, path: str, decide: Callable[[Known | None, datetime | None], Decision]) -> Decision:
+        """Decide about a document as it is, and write what was decided, in one transaction.
+
+        `decide` is also told when the document was last written.
+        """
+
+        def in_transaction(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
+            decision = decide(_known(snapshot), decode_time(snapshot.version) if snapshot else None)
+            return decision, decision.write
+
+        return self._patiently(_CLAIM_PATIENCE, lambda: self._database.transact(path, in_transaction)[0])
 
     def mark(self, path: str, changes: Changes, version: Version) -> bool:
         """Write what was decided from an event; False if the document has changed since, which is no error."""

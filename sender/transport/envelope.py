@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,10 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left; zero or negative when it has passed."""
         return self.at - self.clock()
+
+
+#: For what has all the time in the world.
+NEVER = Deadline(math.inf)
 
 
 class Transport(Protocol):

@@ -266,7 +266,7 @@ class Model:
 
     def _give_up(self, world: World) -> World:
         spent = world.spent("dead_letters")
-        decision = self.rules.on_dead_letter(world.document, world.now, "!", self.policy)
+        decision = self.rules.on_dead_letter(world.document, False, world.now, "!", self.policy)
         if decision.write is not None:
             return replace(self._write(spent, Author.DEAD_LETTER, decision.write), wish=False)
         return spent.sent_again() if decision.publish else spent

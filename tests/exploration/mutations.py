@@ -100,11 +100,11 @@ def _leaves_what_is_due(known: Known, updated: datetime, now: datetime, policy: 
     return Decision(Reason.NOT_DUE) if decision.reason is Reason.DUE else decision
 
 
-def _buries_the_living(known: Known | None, now: datetime, error: str, policy: Policy) -> Decision:
+def _buries_the_living(known: Known | None, changed: bool, now: datetime, error: str, policy: Policy) -> Decision:
     if known and known.delivery and known.delivery.state is State.PROCESSING:
         queued = replace(known, delivery=replace(known.delivery, state=QUEUED[0]))
-        return delivery.on_dead_letter(queued, now, error, policy)
-    return delivery.on_dead_letter(known, now, error, policy)
+        return delivery.on_dead_letter(queued, changed, now, error, policy)
+    return delivery.on_dead_letter(known, changed, now, error, policy)
 
 
 #: By what it does wrong: the scenario of `SMALL` that shows it, and the mutation.

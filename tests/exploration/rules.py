@@ -25,7 +25,7 @@ class Rules:
     on_result: Callable[[Known | None, Lease, Changes, datetime], Decision] = delivery.on_result
     on_release: Callable[[Known | None, Lease, datetime | None], Decision] = delivery.on_release
     on_reconcile: Callable[[Known, datetime, datetime, Policy], Decision] = delivery.on_reconcile
-    on_dead_letter: Callable[[Known | None, datetime, str, Policy], Decision] = delivery.on_dead_letter
+    on_dead_letter: Callable[[Known | None, bool, datetime, str, Policy], Decision] = delivery.on_dead_letter
     concluded: Callable[[Result, int, datetime, Policy, float], Changes] = delivery.concluded
     publishes_first: bool = True
     conditional: bool = True

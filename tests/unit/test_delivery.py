@@ -404,8 +404,11 @@ class TestOnDeadLetter:
         ],
     )
     def test_row(self, document: Known | None, reason: Reason, writes: State | None) -> None:
-        decision = on_dead_letter(document, NOW, "Given up.", POLICY)
+        decision = on_dead_letter(document, False, NOW, "Given up.", POLICY)
         assert (decision.reason, written_state(decision)) == (reason, writes)
+
+    def test_a_users_retry_after_that_stands(self) -> None:
+        assert on_dead_letter(RETRY, True, NOW, "Given up.", POLICY) == Decision(Reason.REQUEUED)
 
 
 class TestMessageId:
