@@ -12,10 +12,10 @@ POLICY   ?=
 BACKEND ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test unit explore chaos lint format types check lock clean
+.PHONY: help venv demo up test unit explore chaos handlebars-reference lint format types check lock clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## Set up .venv from the lock file, and nothing else
 
@@ -49,6 +49,9 @@ lint: venv ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+handlebars-reference: venv ## Compare our Handlebars with handlebars.js on 10,000 random templates (needs Node)
+	@$(BIN)/python -m pytest tests/handlebars_reference/check_handlebars_js.py
 
 format: venv ## Let ruff put the code into shape
 	@$(BIN)/ruff check --fix .

@@ -16,6 +16,7 @@ from cli.listing import list_mails
 from cli.retry import retry
 from cli.send import send
 from cli.status import status
+from cli.template import template
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
@@ -91,7 +92,7 @@ def _local(target: Target, ready_file: Path, context: click.Context) -> Target:
     return replace(target, **{name: value for name, value in local.items() if name not in chosen})
 
 
-for command in (send, status, list_mails, retry, dead_letters):
+for command in (send, status, list_mails, retry, dead_letters, template):
     cli.add_command(command)
 
 if __name__ == "__main__":

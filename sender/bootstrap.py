@@ -18,6 +18,7 @@ from sender.letter import Writer
 from sender.recipients import FirestoreUsers
 from sender.sendgrid_request import write_request
 from sender.settings import MailSettings, OAuthSettings, SenderSettings
+from sender.template_source import FirestoreTemplates
 from sender.transport.envelope import Transport
 from sender.transport.https import Site
 from sender.transport.oauth import AccessTokens, OAuthClient
@@ -39,12 +40,13 @@ def build(settings: SenderSettings) -> Service:
     project = settings.google_cloud_project
     firestore = FirestoreDatabase(database.connect(settings.firestore_emulator_host), project, settings.database)
     users = FirestoreUsers(firestore, settings.users_collection) if settings.users_collection else None
+    templates = FirestoreTemplates(firestore, settings.templates_collection) if settings.templates_collection else None
     sender = Sender(
         MailStore(firestore, settings.policy(), settings.finish_patience),
         transport(settings, limits(settings)),
         TopicPublisher(pubsub.connect(), project, settings.dead_letter_topic),
         collection=settings.mail_collection,
-        compose=partial(compose, defaults=defaults(settings), write=writer(settings), users=users),
+        compose=partial(compose, defaults=defaults(settings), write=writer(settings), users=users, templates=templates),
         downloads=downloads(settings),
         attempt_seconds=settings.attempt,
         clock=lambda: datetime.now(UTC),

@@ -13,7 +13,8 @@ from sender.downloads.source import Fetch, fetch_nothing
 from sender.letter import Letter, Writer, Written
 from sender.mime import headers, parts
 from sender.recipients import Users, with_users
-from sender.transport.envelope import Envelope
+from sender.templates import Templates, render
+from sender.transport.envelope import NEVER, Deadline, Envelope
 from shared.addresses import Address, mailboxes
 from shared.document import MailDocument, Message, parse_document
 from shared.errors import ErrorCode, NotSendable
@@ -47,7 +48,14 @@ class Compose(Protocol):
     """`compose`, with all that an installation decides about it."""
 
     def __call__(
-        self, fields: Mapping[str, Any], *, stem: str, now: datetime, fetch: Fetch, only: tuple[str, ...]
+        self,
+        fields: Mapping[str, Any],
+        *,
+        stem: str,
+        now: datetime,
+        deadline: Deadline,
+        fetch: Fetch,
+        only: tuple[str, ...],
     ) -> Mail:
         """See `compose`."""
         ...
@@ -69,9 +77,11 @@ def compose(
     *,
     stem: str,
     now: datetime,
+    deadline: Deadline = NEVER,
     fetch: Fetch = fetch_nothing,
     write: Writer = write_mime,
     users: Users | None = None,
+    templates: Templates | None = None,
     only: tuple[str, ...] = (),
 ) -> Mail:
     """The mail that a decoded Firestore document describes, written for a transport.
@@ -79,14 +89,15 @@ def compose(
     `stem` is the Message-ID's part before the @ when the document gives none (the part after it is the author's
     domain), and what the MIME boundaries follow from: with the same stem, the same document makes the same bytes but
     for the date and for files that `fetch` brings. `now` (aware) is that date. `only` are the recipients that are left
-    where earlier attempts have settled the others; `users` is where user ids are looked up. Raises `NotSendable`, and
-    `Unavailable` when they can't be.
+    where earlier attempts have settled the others. `users` is where user ids are looked up, `templates` where templates
+    are. Raises `NotSendable`, `NotSent` when `deadline` passes meanwhile, and `Unavailable` when a look-up fails.
     """
     document, missing_uids = with_users(parse_document(fields), users)
+    document = _rendered(document, templates, deadline)
     author = document.author or (defaults.sender,)
     letter = Letter(
         document=document,
-        message=_message(document),
+        message=document.message,
         author=author,
         reply_to=document.reply_to or defaults.reply_to,
         message_id=f"<{document.message_id or f'{stem}@{author[0].domain}'}>",
@@ -105,14 +116,13 @@ def compose(
     )
 
 
-def _message(document: MailDocument) -> Message | None:
-    """The message, if nothing is asked for that needs templates."""
-    if document.template is not None:
-        raise NotSendable(
-            ErrorCode.TEMPLATE,
-            "Field 'template': it can't be rendered, because no TEMPLATES_COLLECTION is configured.",
-        )
-    return document.message
+def _rendered(document: MailDocument, templates: Templates | None, deadline: Deadline) -> MailDocument:
+    if document.template is None:
+        return document
+    if templates is None:
+        text = "Field 'template': it can't be rendered, because no TEMPLATES_COLLECTION is configured."
+        raise NotSendable(ErrorCode.TEMPLATE, text)
+    return render(document, templates, deadline)
 
 
 def _recipients(document: MailDocument) -> tuple[str, ...]:

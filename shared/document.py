@@ -108,6 +108,16 @@ def parse_document(fields: Mapping[str, Any]) -> MailDocument:
     return _Parser(Fields(fields)).document()
 
 
+def read_attachments(fields: Fields) -> tuple[tuple[Attachment, ...], tuple[str, ...]]:
+    """The `attachments` of a map (a template's, say) by the rules of a message's, and warnings about them.
+
+    Faults are noted with `fields`.
+    """
+    parser = _Parser(fields)
+    attachments = tuple(parser.files(fields, "attachments"))
+    return attachments, tuple(parser.warnings)
+
+
 class _Parser:
     """The way through one document: what its parts need to know of each other."""
 
@@ -229,6 +239,8 @@ class _Parser:
             if given.get("message") in (None, {}) and given.get("template") is None and given.get("sendGrid") is None:
                 found = describe(given.get("message"))
                 self.top.fault("message", found, "a map with 'subject' and 'text' or 'html', or else a 'template'")
+            if alone := self.single.get("subject"):  # the template may have none
+                return Message(subject=alone.value, text=None, html=None, amp=None, attachments=())
             return None
         subject = said.line("subject")
         header = self.single_header("subject", "message.subject", subject)

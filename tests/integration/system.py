@@ -156,6 +156,7 @@ def running(backend: str, reconcile_seconds: float | None = None, **settings: st
                 "LEASE_SECONDS": str(LEASE_SECONDS),
                 "ACK_DEADLINE_SECONDS": "10",
                 "USERS_COLLECTION": "users",
+                "TEMPLATES_COLLECTION": "templates",
                 **settings,
             },
             supervise=False,

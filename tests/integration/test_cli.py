@@ -404,3 +404,18 @@ def test_a_subscription_or_topic_that_does_not_exist_is_named(run: Run) -> None:
     assert (listed.exit_code, "the Pub/Sub subscription no-such-subscription" in listed.stderr) == (3, True)
     sent = run("--topic", "no-such-topic", "send", "--to", "a@b.c", "--subject", "s", "--text", "t", "--publish")
     assert (sent.exit_code, "the Pub/Sub topic no-such-topic" in sent.stderr) == (3, True)
+
+
+class TestTemplatePreview:
+    def test_shows_what_a_template_makes_of_data(self, run: Run, system: System, tmp_path: Path) -> None:
+        system.firestore.document("templates/cli").set({"subject": "Hi {{name}}", "html": "<b>{{name}}</b>"})
+        data = tmp_path / "data.json"
+        data.write_text('{"name": "A & B"}')
+        shown = run("template", "preview", "cli", "--data", str(data))
+        assert (shown.exit_code, shown.stdout) == (0, "subject:\nHi A & B\n\nhtml:\n<b>A &amp; B</b>\n")
+        assert run("template", "preview", "cli", "--data", str(data), "--part", "html").stdout == "<b>A &amp; B</b>"
+
+    def test_names_what_is_not_there(self, run: Run) -> None:
+        shown = run("template", "preview", "ghost")
+        assert shown.exit_code == 1
+        assert "'ghost'" in shown.stderr

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from google.api_core.exceptions import InvalidArgument
 
-from tests.integration.system import System
+from tests.integration.system import System, wait_for
 from tests.smtp_server import ScriptedServer
 
 pytestmark = pytest.mark.integration
@@ -116,7 +116,7 @@ def test_what_the_mail_server_says_is_the_documents_error(
             "'message.attachments.0.path'",
             id="local-file",
         ),
-        pytest.param({"to": ADA, "template": {"name": "welcome"}}, "'template'", id="template-without-collection"),
+        pytest.param({"to": ADA, "template": {"name": "ghost"}}, "'template.name'", id="unknown-template"),
         pytest.param({}, "'to'", id="empty-document"),
     ],
 )
@@ -133,6 +133,23 @@ def test_recipients_may_be_user_ids(system: System) -> None:
     path = system.write({"toUids": ["ada", "ghost"], "message": MESSAGE})
     info = system.concluded(path)["info"]
     assert (info["accepted"], info["missingUids"]) == (["ada-by-id@example.com"], ["ghost"])
+
+
+def test_a_template_is_rendered_and_an_edited_one_used_within_seconds(system: System) -> None:
+    templates = system.firestore.collection("templates")
+    templates.document("signature").set({"partial": True, "html": "<i>{{shop}}</i>"})
+    templates.document("hello").set({"subject": "Hello {{name}}", "html": "<p>{{name}}</p>{{> signature}}"})
+    document = {"to": "guest@example.com", "template": {"name": "hello", "data": {"name": "A & B", "shop": "Tea"}}}
+
+    def sent() -> Any:
+        message_id = system.concluded(system.write(document))["info"]["messageId"]
+        (mail,) = [mail for mail in system.server.accepted if message_id.encode() in mail.data]
+        return email.message_from_bytes(mail.data, policy=email.policy.default)
+
+    first = sent()
+    assert (first["Subject"], first.get_content().strip()) == ("Hello A & B", "<p>A &amp; B</p><i>Tea</i>")
+    templates.document("hello").update({"subject": "Bye {{name}}"})
+    wait_for(lambda: sent()["Subject"] == "Bye A & B", "the edited template is used")
 
 
 def test_a_corrected_document_is_sent_on_retry_under_a_new_message_id(system: System) -> None:

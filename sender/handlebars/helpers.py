@@ -1,0 +1,145 @@
+"""The built-in helpers, as handlebars.js 4.7 has them. There are no others: templates are data, not code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+from sender.handlebars.errors import Spot, TemplateError
+from sender.handlebars.runtime import Block, PartialBlock, Scope, framed
+from sender.handlebars.values import UNDEFINED, in_key_order, is_empty, is_nothing, is_true, property_of, string_of
+
+
+class Options(NamedTuple):
+    """What a helper is called with beside its arguments.
+
+    `block` and `inverse` are None if nothing was written there; `is_block` says whether it could have been.
+    """
+
+    name: str
+    scope: Scope
+    hash: dict[str, Any]
+    block: Block | None
+    inverse: Block | None
+    is_block: bool
+    spot: Spot
+
+    def fail(self, text: str) -> NoReturn:
+        """Refuse the call."""
+        raise TemplateError(self.spot, f"'{self.name}' {text}.")
+
+    def only_argument(self, args: list[Any]) -> Any:
+        """The argument of a block helper that takes one; a partial block counts as what it prints."""
+        if len(args) != 1:
+            self.fail("takes exactly one argument")
+        if not self.is_block:
+            self.fail(f"is a block: '{{{{#{self.name} …}}}}'")
+        return settled(args[0], self.scope)
+
+
+Helper = Callable[[Options, list[Any]], Any]
+
+
+def settled(value: Any, scope: Scope) -> Any:
+    """The value; for a partial block, the text that it prints."""
+    return value.text(scope.run) if isinstance(value, PartialBlock) else value
+
+
+def section(scope: Scope, value: Any, block: Block | None, inverse: Block | None) -> None:
+    """`{{#name}}…{{/name}}` where the name is a value's: once, for each, or the inverse."""
+    if value is True:
+        _render(block, scope.context)
+    elif value is False or is_nothing(value) or value == []:
+        _render(inverse, scope.context)
+    elif isinstance(value, list):
+        _for_each(scope, _pairs(value), block)
+    elif block:
+        # handlebars.js hands the surrounding block params on; they are the section's own then.
+        block(value, scope.data, scope.params)
+
+
+def _render(block: Block | None, context: Any) -> None:
+    if block:
+        block(context)
+
+
+def _if(options: Options, args: list[Any]) -> Any:
+    yes = _holds(options, args)
+    _render(options.block if yes else options.inverse, options.scope.this)
+    return UNDEFINED
+
+
+def _unless(options: Options, args: list[Any]) -> Any:
+    yes = _holds(options, args)
+    _render(options.inverse if yes else options.block, options.scope.this)
+    return UNDEFINED
+
+
+def _holds(options: Options, args: list[Any]) -> bool:
+    value = options.only_argument(args)
+    return not is_empty(value) and (is_true(value) or is_true(options.hash.get("includeZero")))
+
+
+def _with(options: Options, args: list[Any]) -> Any:
+    value, scope = options.only_argument(args), options.scope
+    if is_empty(value):
+        _render(options.inverse, scope.this)
+    elif options.block:
+        options.block(value, scope.data, (value,))
+    return UNDEFINED
+
+
+def _each(options: Options, args: list[Any]) -> Any:
+    value, scope = options.only_argument(args), options.scope
+    pairs = _pairs(value)
+    if pairs:
+        _for_each(scope, pairs, options.block)
+    else:
+        _render(options.inverse, scope.this)
+    return UNDEFINED
+
+
+def _pairs(value: Any) -> list[tuple[Any, Any]]:
+    """Keys and values to go through."""
+    match value:
+        case list():
+            return list(enumerate(value))
+        case dict():
+            return [(key, value[key]) for key in in_key_order(value)]
+        case _:
+            return []
+
+
+def _for_each(scope: Scope, pairs: list[tuple[Any, Any]], block: Block | None) -> None:
+    if block is None:
+        return
+    data = framed(scope.data)
+    last = len(pairs) - 1
+    for index, (key, value) in enumerate(pairs):
+        data["key"], data["index"], data["first"], data["last"] = key, index, index == 0, index == last
+        block(value, data, (value, key))
+
+
+def _lookup(options: Options, args: list[Any]) -> Any:
+    if len(args) not in (1, 2) or (len(args) == 1 and is_true(args[0])):
+        options.fail("takes a value and the name of what to look up in it")
+    options.scope.run.check_time(options.spot)
+    if not is_true(args[0]):
+        return args[0]
+    return property_of(args[0], string_of(args[1]))
+
+
+def _log(options: Options, args: list[Any]) -> Any:
+    """Nothing: what would be logged are the mail's contents, which belong into no log."""
+    return UNDEFINED
+
+
+#: By name. As in handlebars.js, these names are always helpers, whatever the data hold.
+HELPERS: dict[str, Helper] = {
+    "each": _each,
+    "if": _if,
+    "log": _log,
+    "lookup": _lookup,
+    "unless": _unless,
+    "with": _with,
+}

@@ -1,0 +1,225 @@
+"""What exists while a template is rendered: the output and its limits, contexts, frames of `@` data, blocks.
+
+The split follows handlebars.js 4.7 (`runtime.js`), because what `../`, `@../`, block params and inline partials mean
+follows from what is captured where:
+
+    Run        one rendering: output, limits, the stored partials
+    Container  one call of a template: the partials it sees just now; inline ones come and go
+    Scope      one call of a program (a template's or a block's inside): its context and what surrounds it
+    Block      a program with the scope it was written in, ready to be called with contexts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from sender.handlebars.errors import Spot, TemplateError
+from sender.handlebars.values import UNDEFINED, is_nothing, is_same
+
+#: A frame of `@` data. It holds all of its parent's entries, and the parent itself as `_parent`.
+Frame: TypeAlias = dict[str, Any]
+#: The contexts around: the innermost, and those around that.
+Levels: TypeAlias = "tuple[Any, Levels] | None"
+
+Step: TypeAlias = "Callable[[Scope], None]"
+Getter: TypeAlias = "Callable[[Scope], Any]"
+
+PARTIAL_BLOCK = "partial-block"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one rendering may take: seconds of wall-clock time, characters of output, blocks and partials in blocks."""
+
+    seconds: float = 5.0
+    characters: int = 10_000_000
+    depth: int = 100
+
+
+class Partial(Protocol):
+    """Anything that `{{> name}}` can call."""
+
+    def call_partial(self, run: Run, context: Any, data: Frame, partials: Partials) -> None:
+        """Render it with a context into the run's output."""
+        ...
+
+
+Partials: TypeAlias = Mapping[str, Partial]
+
+
+class Run:
+    """One rendering. `stored` finds a partial that is not an inline one."""
+
+    def __init__(self, stored: Callable[[str], Partial | None], limits: Limits, clock: Callable[[], float]) -> None:
+        self.stored = stored
+        self._limits = limits
+        self._clock = clock
+        self._deadline = clock() + limits.seconds
+        self._left = limits.characters
+        self._depth = 0
+        self.out: list[str] = []
+
+    def write(self, text: str, spot: Spot) -> None:
+        """Add to the output."""
+        self._count(len(text), spot)
+        self.out.append(text)
+
+    def captured(self, render: Callable[[], None]) -> str:
+        """What `render` would add to the output."""
+        outer, self.out = self.out, []
+        render()
+        text, self.out = "".join(self.out), outer
+        self._left += len(text)
+        return text
+
+    def text(self) -> str:
+        """The whole output."""
+        return "".join(self.out)
+
+    def enter(self, characters: int, spot: Spot) -> None:
+        """A program begins that will put so many characters into `out` by itself.
+
+        `leave` must follow unless rendering fails.
+        """
+        self._count(characters, spot)
+        self._depth += 1
+        if self._depth > self._limits.depth:
+            raise TemplateError(spot, f"More than {self._limits.depth} blocks and partials are nested here.")
+        self.check_time(spot)
+
+    def leave(self) -> None:
+        """A program ends."""
+        self._depth -= 1
+
+    def check_time(self, spot: Spot) -> None:
+        """Raise `TemplateError` when the time is up."""
+        if self._clock() > self._deadline:
+            raise TemplateError(spot, "Rendering takes too long; time was up here.")
+
+    def _count(self, characters: int, spot: Spot) -> None:
+        self._left -= characters
+        if self._left < 0:
+            raise TemplateError(spot, f"The output exceeds {self._limits.characters:,} characters here.")
+
+
+class Container:
+    """One call of a template. Its helpers' blocks get `null_context` where the context is null."""
+
+    __slots__ = ("null_context", "partials", "run")
+
+    def __init__(self, run: Run, partials: Partials) -> None:
+        self.run = run
+        self.partials = partials
+        self.null_context: dict[str, Any] = {}
+
+
+class Scope:
+    """One call of a program. `params` are the values of block params, the innermost program's first."""
+
+    __slots__ = ("container", "context", "data", "levels", "params", "partials", "run")
+
+    def __init__(
+        self, container: Container, context: Any, data: Frame, levels: Levels, params: tuple[Any, ...]
+    ) -> None:
+        self.container = container
+        self.run = container.run
+        self.partials = container.partials
+        self.context = context
+        self.data = data
+        self.levels = levels
+        self.params = params
+
+    @property
+    def this(self) -> Any:
+        """The context that a helper hands to its block."""
+        return self.container.null_context if is_nothing(self.context) else self.context
+
+    def level(self, depth: int) -> Any:
+        """The context that many `../` away; undefined beyond the outermost."""
+        levels = self.levels
+        while depth and levels:
+            depth, levels = depth - 1, levels[1]
+        return levels[0] if levels else UNDEFINED
+
+
+class Program:
+    """A compiled program: its steps (text where that is all), and the inline partials that are defined in it."""
+
+    __slots__ = ("_characters", "_inlines", "_spot", "_steps")
+
+    def __init__(
+        self, steps: list[Step | str], inlines: list[Callable[[Scope], tuple[str, Block]]], spot: Spot
+    ) -> None:
+        self._steps = steps
+        self._inlines = inlines
+        self._spot = spot
+        self._characters = sum(len(step) for step in steps if isinstance(step, str))
+
+    def run(self, scope: Scope) -> None:
+        """Render it in a scope of its own."""
+        run = scope.run
+        run.enter(self._characters, self._spot)
+        append = run.out.append
+        for step in self._steps:
+            if isinstance(step, str):
+                append(step)
+            else:
+                step(scope)
+        run.leave()
+
+    def inlines(self, around: Scope) -> dict[str, Block]:
+        """The inline partials, defined in the scope around the program, before it is called."""
+        return dict(inline(around) for inline in self._inlines) if self._inlines else {}
+
+
+class Block:
+    """A program and the scope around it."""
+
+    __slots__ = ("_program", "_scope", "inlines")
+
+    def __init__(self, program: Program, scope: Scope) -> None:
+        self._program = program
+        self._scope = scope
+        self.inlines = program.inlines(scope)
+
+    def __call__(self, context: Any, data: Frame | None = None, params: Any = None) -> None:
+        """Render it; `data` and `params` are the helper's, if it has any."""
+        around = self._scope
+        container, levels = around.container, around.levels
+        outer = levels[0] if levels else UNDEFINED
+        if not (is_same(context, outer) or (context is container.null_context and outer is None)):
+            levels = (context, levels)
+        partials = container.partials
+        if self.inlines:
+            container.partials = {**partials, **self.inlines}
+        self._program.run(Scope(container, context, data or around.data, levels, (params, *around.params)))
+        container.partials = partials
+
+    def call_partial(self, run: Run, context: Any, data: Frame, partials: Partials) -> None:
+        """As an inline partial; it sees the partials of the template that it is written in."""
+        self(context, data)
+
+
+class PartialBlock:
+    """What stands in `{{#> name}}…{{/name}}`, for the partial to call as `@partial-block`."""
+
+    __slots__ = ("_block", "_outer")
+
+    def __init__(self, block: Block, outer: PartialBlock | None) -> None:
+        self._block = block
+        self._outer = outer
+
+    def call_partial(self, run: Run, context: Any, data: Frame, partials: Partials) -> None:
+        """Render it; inside, `@partial-block` is what it was around."""
+        self._block(context, {**framed(data), PARTIAL_BLOCK: self._outer})
+
+    def text(self, run: Run) -> str:
+        """What it prints where its value is asked for, as in `{{#if @partial-block}}`."""
+        return run.captured(lambda: self.call_partial(run, UNDEFINED, {}, {}))
+
+
+def framed(data: Frame) -> Frame:
+    """A new frame within the given one."""
+    return {**data, "_parent": data}
