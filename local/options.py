@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 #: The settings that a laptop needs no opinion about. `ACK_DEADLINE_SECONDS` is here because two must agree on it: the
-#: sender, which nests its time limits in it, and the subscription.
+#: sender, which nests its time limits in it, and the subscription. `STRANDED_AFTER` is short, because Google's Pub/Sub
+#: emulator forgets some messages when a push endpoint goes away, and somebody is watching.
 DEFAULT_SETTINGS: Mapping[str, str] = {
     "MAIL_COLLECTION": "mail",
     "MAIL_TOPIC": "mail",
@@ -14,6 +15,7 @@ DEFAULT_SETTINGS: Mapping[str, str] = {
     "DEFAULT_FROM": "Firepost <firepost@example.com>",
     "LEASE_SECONDS": "60",
     "ACK_DEADLINE_SECONDS": "75",
+    "STRANDED_AFTER": "30",
 }
 
 #: What the stack decides itself, and the option that changes it where there is one.

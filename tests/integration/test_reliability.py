@@ -18,7 +18,13 @@ MESSAGE = {"subject": "s", "text": "t"}
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def retrying_system(request: pytest.FixtureRequest) -> Iterator[System]:
-    settings = {"MAX_ATTEMPTS": "4", "RETRY_FIRST_SECONDS": "1", "RETRY_LONGEST_SECONDS": "2", "EVENTS_TOPIC": "events"}
+    settings = {
+        "MAX_ATTEMPTS": "4",
+        "RETRY_FIRST_SECONDS": "1",
+        "RETRY_LONGEST_SECONDS": "2",
+        "STRANDED_AFTER": "5",
+        "EVENTS_TOPIC": "events",
+    }
     with running(request.param, reconcile_seconds=0.3, **settings) as system:
         yield system
 
@@ -120,8 +126,7 @@ def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system
 
 
 def test_sigterm_under_load_loses_nothing_and_sends_nothing_twice(system: System) -> None:
-    if system.stack.options.backend == "google":
-        pytest.skip("Google's Pub/Sub emulator pushes nothing more once an endpoint has closed kept-open connections")
+    """Google's emulator forgets some messages when the endpoint goes away; their documents are found stranded."""
     system.server.when("BODY").pause(0.3)
     paths = [system.write({"to": f"load{n}@example.com", "message": MESSAGE}) for n in range(40)]
     system.server.wait_until(lambda: bool(system.mails_to("load0@example.com")) or len(system.server.accepted) > 0)

@@ -18,6 +18,7 @@ def test_a_service_is_told_everything_that_production_tells_it() -> None:
         "DEFAULT_FROM": "Firepost <firepost@example.com>",
         "LEASE_SECONDS": "5",
         "ACK_DEADLINE_SECONDS": "75",
+        "STRANDED_AFTER": "30",
         "TTL_EXPIRE_TYPE": "day",
         "PORT": "4",
         "GOOGLE_CLOUD_PROJECT": "demo-x",
