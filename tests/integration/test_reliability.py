@@ -113,6 +113,22 @@ def scheduled_untried(system: System, path: str) -> bool:
     return delivery.get("attempts") == 0 and "nextAttemptTime" in delivery
 
 
+def test_others_can_follow_a_mail_by_its_lifecycle_events(system: System) -> None:
+    project = f"projects/{system.stack.options.project}"
+    subscription = f"{project}/subscriptions/followers"
+    system.subscriber.create_subscription(name=subscription, topic=f"{project}/topics/events")
+    path = system.write({"to": "followed@example.com", "message": MESSAGE})
+    heard: set[str] = set()
+
+    def all_heard() -> bool:
+        pulled = system.subscriber.pull(subscription=subscription, max_messages=100, timeout=5, retry=None)
+        events = [each.message.attributes for each in pulled.received_messages]
+        heard.update(each["ce-type"].rpartition(".")[2] for each in events if each["ce-subject"] == path)
+        return heard == {"onStart", "onPending", "onProcessing", "onSuccess", "onComplete"}
+
+    wait_for(all_heard, "all events have come", found_instead=lambda: heard)
+
+
 def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system: System) -> None:
     """A lease that nobody will end stands here for a Firestore that says no for as long as Pub/Sub tries."""
     far = datetime.now(UTC) + timedelta(hours=1)
