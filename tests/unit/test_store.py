@@ -9,7 +9,7 @@ import pytest
 from shared.database import Stale
 from shared.errors import ErrorCode, InvalidMessage, Unavailable
 from shared.policy import Policy
-from shared.states import Decision, Lease, Reason, Result, State
+from shared.states import DELETE, Decision, Lease, Reason, Result, State
 from shared.store import Claim, MailStore
 from tests.fakes import Clock, MemoryDatabase
 
@@ -165,6 +165,22 @@ class TestInline:
         with pytest.raises(InvalidMessage) as refused:
             store.claim("mail/new", clock.now, {**MAIL, "to": "other@b.c"})
         assert refused.value.reason == "id-conflict"
+
+    @pytest.mark.parametrize(
+        ("to", "refused"), [pytest.param("a@b.c", False, id="the-same"), pytest.param("other@b.c", True, id="another")]
+    )
+    def test_what_was_redacted_after_it_was_sent_is_still_the_same_mail(
+        self, store: MailStore, database: MemoryDatabase, clock: Clock, to: str, refused: bool
+    ) -> None:
+        held = store.claim("mail/new", clock.now, MAIL)
+        assert isinstance(held, Claim)
+        kept = {"message.text": DELETE, "delivery.redacted": True}
+        store.finish(held, Result(State.SUCCESS, info={}, keeping=kept), clock.now, 0.5)
+        if refused:
+            with pytest.raises(InvalidMessage):
+                store.claim("mail/new", clock.now, {**MAIL, "to": to})
+        else:
+            assert store.claim("mail/new", clock.now, {**MAIL, "to": to}) == Decision(Reason.FINAL_STATE)
 
     def test_a_creation_whose_answer_is_lost_is_still_ours(
         self, store: MailStore, database: MemoryDatabase, clock: Clock

@@ -123,10 +123,6 @@ class Backlog(Generic[T]):
         while self._later and self._later[0][0] <= now:
             self._ready.append(heapq.heappop(self._later)[2])
 
-    def has_ready(self) -> bool:
-        """Whether `take` would find something, as of the last `advance`."""
-        return bool(self._ready)
-
     def next_due(self) -> float | None:
         """When `advance` has something to do again; None when only an `add` can change anything."""
         heads = [heap[0][0] for heap in (self._deadlines, self._later) if heap]
