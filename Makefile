@@ -64,8 +64,11 @@ lock: venv ## Renew the lock files from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --output-file requirements/services.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra html --extra otel --universal --python-version 3.11 --generate-hashes \
+	  --quiet --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  --constraint requirements/services.txt --output-file requirements/services-extras.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --quiet \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --constraint requirements/services.txt \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --constraint requirements/services-extras.txt \
 	  --output-file requirements/dev.txt
 
 clean: ## Remove .venv and caches
