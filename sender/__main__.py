@@ -29,10 +29,7 @@ def cli() -> None:
 def push() -> None:
     """Serve the endpoint of a push subscription on PORT."""
     chosen = settings.load(SenderSettings)
-    # Checked here, before any process is forked, so that a mistake ends the start with its one line.
-    bootstrap.transport(chosen, bootstrap.limits(chosen))
-    bootstrap.defaults(chosen)
-    bootstrap.downloads(chosen)
+    bootstrap.rehearse(chosen)
     web.serve(partial(bootstrap.build, chosen), port=chosen.port, threads=chosen.threads, grace_seconds=_GRACE_SECONDS)
 
 

@@ -10,22 +10,22 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
 import click
 
-from sender import bootstrap
+from sender import outlets
 from sender.compose import compose
-from sender.settings import MailSettings
+from sender.settings import MailSettings, TransportSettings
 from sender.transport import sendgrid
 from sender.transport.classify import Step
 from sender.transport.connection import NOT_OFFERED
-from sender.transport.envelope import Deadline
+from sender.transport.envelope import DEFAULT_TRANSPORT, Deadline
 from sender.transport.https import Answer, Unanswered, Unheard, why
 from sender.transport.server import Encryption, SmtpServer
-from sender.transport.smtp import SmtpLimits, open_connection
+from sender.transport.smtp import open_connection
 from shared.errors import Deferred, DeliveryFailed, Misconfigured
 from shared.settings import load
 from shared.web import EXIT_MISCONFIGURED
@@ -68,26 +68,43 @@ Report = Callable[[Finding], None]
 
 
 def run(send_to: str | None, report: Report) -> int:
-    """Check what the environment says; returns the exit code: 0 all is well, 1 a step failed, 2 a wrong setting."""
+    """Check what the environment says, of every transport; a test mail leaves by each.
+
+    Returns the exit code: 0 all is well, 1 a step failed, 2 a wrong setting.
+    """
     try:
         settings = load(MailSettings)
-        bootstrap.defaults(settings)
-        way = _sendgrid(settings) if settings.transport == "sendgrid" else _smtp(settings)
-        for finding in way:
-            report(finding)
-        if send_to:
-            report(_sent(settings, send_to))
+        outlets.outlet(settings, data_margin=0)
+        outlets.defaults(settings)
     except Misconfigured as error:
         report(Failed("settings", str(error)).finding)
         return EXIT_MISCONFIGURED
+    results = [_is_well(settings, settings, DEFAULT_TRANSPORT, send_to, report)]
+    for name, its in settings.transports.items():
+        results.append(_is_well(settings, its, name, send_to, _under(name, report)))
+    return 0 if all(results) else EXIT_FAILED
+
+
+def _under(name: str, report: Report) -> Report:
+    return lambda finding: report(replace(finding, step=f"{name}: {finding.step}"))
+
+
+def _is_well(
+    settings: MailSettings, transport: TransportSettings, name: str, send_to: str | None, report: Report
+) -> bool:
+    try:
+        for finding in _sendgrid(transport) if transport.transport == "sendgrid" else _smtp(transport):
+            report(finding)
+        if send_to:
+            report(_sent(settings, name, send_to))
     except Failed as end:
         report(end.finding)
-        return EXIT_FAILED
-    return 0
+        return False
+    return True
 
 
-def _smtp(settings: MailSettings) -> Iterator[Finding]:
-    server, tokens = bootstrap.smtp_server(settings), bootstrap.access_tokens(settings)
+def _smtp(settings: TransportSettings) -> Iterator[Finding]:
+    server, tokens = outlets.smtp_server(settings), outlets.access_tokens(settings)
     deadline = Deadline.after(SECONDS)
     if tokens:
         try:
@@ -126,9 +143,9 @@ def _steps(encryption: Encryption) -> list[Step]:
             return [Step.CONNECT, Step.HELLO, Step.STARTTLS, Step.AUTH]
 
 
-def _sendgrid(settings: MailSettings) -> Iterator[Finding]:
+def _sendgrid(settings: TransportSettings) -> Iterator[Finding]:
     """The key is shown to the one request that any key may make: what the key may do."""
-    account, until = bootstrap.sendgrid_account(settings), Deadline.after(SECONDS)
+    account, until = outlets.sendgrid_account(settings), Deadline.after(SECONDS)
     try:
         answer = account.ask("GET", "/v3/scopes", start_by=until, end_by=until)
     except (Unheard, Unanswered) as error:
@@ -151,29 +168,25 @@ def _scopes(answer: Answer) -> list[object]:
     return scopes if isinstance(scopes, list) else []
 
 
-def _sent(settings: MailSettings, address: str) -> Finding:
+def _sent(settings: MailSettings, transport: str, address: str) -> Finding:
     now = datetime.now(UTC)
     fields = {
         "to": address,
+        "transport": transport,
         "message": {
             "subject": "Firepost: test mail",
             "text": f"Firepost can send mail with these settings ({now:%Y-%m-%d %H:%M} UTC).\n",
         },
     }
-    transport = bootstrap.transport(settings, SmtpLimits(data_margin=SECONDS / 10))
+    outlet = outlets.outlet(settings, data_margin=SECONDS / 10)
+    stem, defaults = f"check-{secrets.token_hex(8)}", outlets.defaults(settings)
     try:
-        mail = compose(
-            fields,
-            bootstrap.defaults(settings),
-            stem=f"check-{secrets.token_hex(8)}",
-            now=now,
-            write=bootstrap.writer(settings),
-        )
-        receipt = transport.send(mail.envelope, mail.data, Deadline.after(SECONDS))
+        mail = compose(fields, defaults, stem=stem, now=now, write=outlet.write)
+        receipt = outlet.transport.send(mail.envelope, mail.data, Deadline.after(SECONDS))
     except (DeliveryFailed, Deferred) as failure:
         raise Failed("send", str(failure)) from failure
     finally:
-        transport.close()
+        outlet.transport.close()
     return Finding("send", Status.OK, f"{receipt.response} (Message-ID {mail.message_id})")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import format_datetime
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from sender.attachments import Loader, Part
 from sender.downloads.source import Fetch, fetch_nothing
 from sender.letter import Letter, Writer, Written
 from sender.mime import headers, parts
+from sender.polish import Polish, leave_alone
 from sender.recipients import Users, with_users
 from sender.templates import Templates, render
 from sender.transport.envelope import NEVER, Deadline, Envelope
@@ -22,10 +23,15 @@ from shared.errors import ErrorCode, NotSendable
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What stands in when a document doesn't say: DEFAULT_FROM and DEFAULT_REPLY_TO."""
+    """What stands in when a document doesn't say: DEFAULT_FROM and DEFAULT_REPLY_TO, of each named transport too."""
 
     sender: Address
     reply_to: tuple[Address, ...] = ()
+    named: Mapping[str, Defaults] = field(default_factory=dict)
+
+    def of(self, transport: object) -> Defaults:
+        """Those of the transport that the document asks for, if there is one of that name."""
+        return self.named.get(transport, self) if isinstance(transport, str) else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,7 @@ def compose(
     write: Writer = write_mime,
     users: Users | None = None,
     templates: Templates | None = None,
+    polish: Polish = leave_alone,
     only: tuple[str, ...] = (),
 ) -> Mail:
     """The mail that a decoded Firestore document describes, written for a transport.
@@ -90,10 +97,15 @@ def compose(
     domain), and what the MIME boundaries follow from: with the same stem, the same document makes the same bytes but
     for the date and for files that `fetch` brings. `now` (aware) is that date. `only` are the recipients that are left
     where earlier attempts have settled the others. `users` is where user ids are looked up, `templates` where templates
-    are. Raises `NotSendable`, `NotSent` when `deadline` passes meanwhile, and `Unavailable` when a look-up fails.
+    are, `polish` what is done to the message then. Raises `NotSendable`, `NotSent` when `deadline` passes meanwhile,
+    and `Unavailable` when a look-up fails.
     """
     document, missing_uids = with_users(parse_document(fields), users)
     document = _rendered(document, templates, deadline)
+    if document.message:
+        message, warnings = polish(document.message)
+        document = replace(document, message=message, warnings=(*document.warnings, *warnings))
+    defaults = defaults.of(document.transport)
     author = document.author or (defaults.sender,)
     letter = Letter(
         document=document,
@@ -107,7 +119,7 @@ def compose(
     )
     written = write(letter, Loader(fetch))
     return Mail(
-        envelope=Envelope(author[0].email, letter.recipients, document.dsn),
+        envelope=Envelope(author[0].email, letter.recipients, document.dsn, written.transport),
         data=written.data,
         message_id=letter.message_id,
         warnings=(*document.warnings, *written.warnings),

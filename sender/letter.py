@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sender.attachments import Loader
+from sender.transport.envelope import DEFAULT_TRANSPORT
 from shared.addresses import Address
 from shared.document import Entries, MailDocument, Message
 
@@ -32,10 +33,14 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A mail as bytes that its transport takes, and a sentence about each thing that could not be put into it."""
+    """A mail as bytes that the transport of that name takes.
+
+    `warnings` is a sentence about each thing that could not be put into it.
+    """
 
     data: bytes
     warnings: tuple[str, ...] = ()
+    transport: str = DEFAULT_TRANSPORT
 
 
 #: Writes a mail for one kind of transport, loading its files. Raises `NotSendable`.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from sender.transport.envelope import DEFAULT_TRANSPORT
 from sender.transport.oauth import GOOGLE_TOKEN_URL, Grant
 from sender.transport.sendgrid import API_URL
+from shared.errors import Misconfigured
 from shared.settings import CollectionPath, ServiceSettings, TopicId, load
 
 
@@ -37,8 +42,8 @@ class OAuthSettings(BaseSettings):
         return self
 
 
-class MailSettings(BaseSettings):
-    """How mail leaves: all that `python -m sender check` looks at."""
+class TransportSettings(BaseSettings):
+    """One way for mail to leave."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -50,15 +55,15 @@ class MailSettings(BaseSettings):
     sendgrid_api_key: SecretStr | None = None
     sendgrid_api_url: str = API_URL
     tls_options: str | None = None
-    default_from: str
-    default_reply_to: str | None = None
+    smtp_max_connections: int = Field(default=10, ge=1, le=1000)
+    smtp_rate_per_second: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="before")
     @classmethod
     def _read_oauth(cls, values: dict[str, Any]) -> dict[str, Any]:
         """The settings of OAuth2 have no variable of their own; one that is called OAUTH is none of ours."""
         is_wanted = values.get("auth_type") == "OAuth2" and values.get("transport", "smtp") == "smtp"
-        return values | {"oauth": load(OAuthSettings) if is_wanted else None}
+        return values | {"oauth": load(OAuthSettings, cls.model_config.get("env_prefix", "")) if is_wanted else None}
 
     @model_validator(mode="after")
     def _transport_is_complete(self) -> Self:
@@ -74,6 +79,54 @@ class MailSettings(BaseSettings):
         return self.sendgrid_api_key or self.smtp_password
 
 
+class NamedTransport(TransportSettings):
+    """A transport beside the default one; None where that one's sender stands in."""
+
+    from_domains: str = ""
+    default_from: str | None = None
+    default_reply_to: str | None = None
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Say which transport's variable is meant, if one is wrong."""
+    try:
+        yield
+    except Misconfigured as error:
+        text = f"{str(error).rstrip('.')} (transport '{name}', whose variables begin with {_prefix(name)})"
+        raise Misconfigured(text) from error
+
+
+def _prefix(name: str) -> str:
+    return name.upper().replace("-", "_") + "_"
+
+
+def _load_named(name: str) -> NamedTransport:
+    class Prefixed(NamedTransport):
+        model_config = SettingsConfigDict(env_prefix=_prefix(name))
+
+    with naming(name):
+        return load(Prefixed)
+
+
+class MailSettings(TransportSettings):
+    """How mail leaves: all that `python -m sender check` looks at. TRANSPORTS lists the names of further transports."""
+
+    default_from: str
+    default_reply_to: str | None = None
+    transports: Annotated[Mapping[str, NamedTransport], NoDecode] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_transports(cls, values: dict[str, Any]) -> dict[str, Any]:
+        names = [part.strip() for part in str(values.get("transports", "")).split(",") if part.strip()]
+        for name in names:
+            if name == DEFAULT_TRANSPORT or not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", name):
+                expected = f"names in lower case such as 'billing', separated by commas, and none '{DEFAULT_TRANSPORT}'"
+                raise Misconfigured(f"TRANSPORTS: expected {expected}, found {name!r}")
+        return values | {"transports": {name: _load_named(name) for name in names}}
+
+
 class SenderSettings(MailSettings, ServiceSettings):
     """What a sender needs to know beside `ServiceSettings` and `MailSettings`. Times are in seconds."""
 
@@ -82,10 +135,10 @@ class SenderSettings(MailSettings, ServiceSettings):
     templates_collection: CollectionPath | None = None
     attachment_hosts: str = "*"
     attachment_buckets: str = ""
+    inline_css: bool = False
+    text_from_html: bool = False
     store_rendered: bool = False
     redact_after_success: bool = False
-    smtp_max_connections: int = Field(default=10, ge=1, le=1000)
-    smtp_rate_per_second: float | None = Field(default=None, gt=0)
     attempt_seconds: float | None = Field(default=None, gt=0)
     ack_deadline_seconds: int = Field(default=75, ge=10, le=600)
 

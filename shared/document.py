@@ -79,7 +79,8 @@ class MailDocument:
 
     `uids` is by field (`toUids` …). `author` is what From says, `sender` what Sender does. `message_id` is without its
     angle brackets, `date` as RFC 5322 writes it. `headers` are those that no other field here stands for. `warnings`
-    name what was given and is not sent.
+    name what was given and is not sent. `transport` is as it stands in the document, whatever it is: only where
+    transports have names does the field mean anything.
     """
 
     to: Entries
@@ -97,6 +98,7 @@ class MailDocument:
     template: Template | None
     send_grid: Mapping[str, Any] | None
     categories: tuple[str, ...]
+    transport: object
     warnings: tuple[str, ...]
 
 
@@ -151,6 +153,7 @@ class _Parser:
             template=self.template(),
             send_grid=self.send_grid(),
             categories=tuple(text for _, text in top.texts("categories")),
+            transport=top.values.get("transport"),
             warnings=tuple(self.warnings),
         )
         top.raise_faults()

@@ -99,10 +99,13 @@ class ServiceSettings(BaseSettings):
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 
-def load(kind: type[_Settings]) -> _Settings:
-    """Read the environment; raises `Misconfigured` with one line about all that is wrong."""
+def load(kind: type[_Settings], prefix: str | None = None) -> _Settings:
+    """Read the environment; raises `Misconfigured` with one line about all that is wrong.
+
+    `prefix` is what the variables' names begin with; None leaves it to the class.
+    """
     try:
-        return kind()
+        return kind(_env_prefix=prefix)
     except ValidationError as error:
         secrets = {name for name, field in kind.model_fields.items() if "SecretStr" in str(field.annotation)}
         raise Misconfigured("; ".join(_fault(fault, secrets) for fault in error.errors())) from error

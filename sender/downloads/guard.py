@@ -6,15 +6,14 @@ checked: a name that resolves differently the next time (DNS rebinding) gains no
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address, ip_network
 
+from sender import host_patterns
 from sender.downloads.source import CannotFetch
 from sender.transport.envelope import Deadline
 from sender.transport.wire import resolve
-from shared.errors import Misconfigured
 
 #: IP addresses of a host, in the order in which to try them. Raises `OSError` or `CannotFetch`.
 Resolve = Callable[[str, int, Deadline], Sequence[str]]
@@ -26,8 +25,6 @@ _NOT_PUBLIC_V4 = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "168.6
 _PUBLIC_V6 = ip_network("2000::/3")
 # Inside it: Teredo and other experiments, documentation, 6to4. Not all versions of Python know them.
 _NOT_PUBLIC_V6 = tuple(map(ip_network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
-
-_PATTERN = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 def is_public(address: str) -> bool:
@@ -59,15 +56,8 @@ class Hosts:
         """ATTACHMENT_HOSTS: `*` for any, or host names and patterns separated by commas. Raises `Misconfigured`."""
         if setting.strip() == "*":
             return cls(None)
-        patterns = frozenset(part.strip().lower() for part in setting.split(",") if part.strip())
-        for pattern in patterns:
-            if not _PATTERN.fullmatch(pattern):
-                expected = "host names such as 'cdn.example.com' or '*.example.com', '*' or 'none'"
-                raise Misconfigured(f"ATTACHMENT_HOSTS={setting!r}: expected {expected}, found {pattern!r}")
-        return cls(patterns)
+        return cls(host_patterns.parse("ATTACHMENT_HOSTS", setting, also=", '*' or 'none'"))
 
     def __contains__(self, host: str) -> bool:
-        if self.patterns is None or host in self.patterns:
-            return True
-        labels = host.split(".")
-        return any("*." + ".".join(labels[start:]) in self.patterns for start in range(1, len(labels)))
+        patterns = self.patterns
+        return patterns is None or any(pattern in patterns for pattern in host_patterns.patterns_for(host))

@@ -10,6 +10,9 @@ from typing import Protocol
 
 from shared.dsn import Dsn
 
+#: The name of the transport that the settings without a name describe.
+DEFAULT_TRANSPORT = "default"
+
 #: Seconds on a clock that never jumps; what all deadlines are counted in.
 Monotonic = Callable[[], float]
 
@@ -19,12 +22,13 @@ class Envelope:
     """Who sends, and who receives (RFC 5321 section 2.3.1).
 
     Addresses are bare (`a@b.c`), domains are ASCII; only local parts may hold other characters. `dsn` says which
-    notifications are wanted.
+    notifications are wanted, `transport` is the name of the one that the mail was written for.
     """
 
     sender: str
     recipients: tuple[str, ...]
     dsn: Dsn | None = None
+    transport: str = DEFAULT_TRANSPORT
 
     @property
     def needs_smtputf8(self) -> bool:

@@ -271,3 +271,20 @@ def test_smtp_password_goes_for_the_key(check: Check, https: HttpsServer, sendgr
     https.answer(200, {}, {"scopes": ["mail.send"]})
     check(**{**sendgrid, "SENDGRID_API_KEY": "", "SMTP_PASSWORD": "SG.other"})
     assert https.requests[0].headers["authorization"] == "Bearer SG.other"
+
+
+def test_every_transport_is_checked_and_one_that_fails_hides_no_other(check: Check, smtp: ScriptedServer) -> None:
+    with ScriptedServer() as news:
+        result = check(
+            "--send-to",
+            ADA,
+            SMTP_CONNECTION_URI=smtp.uri("ada:wrong", "localhost"),
+            TRANSPORTS="news",
+            NEWS_SMTP_CONNECTION_URI=news.uri(),
+        )
+        assert [mail.recipients for mail in news.mails] == [(ADA,)]
+    lines = [line.split()[:3] for line in result.stdout.splitlines()]
+    assert ["failed", "log", "in"] in lines
+    assert ["ok", "news:", "connect"] in lines
+    assert ["ok", "news:", "send"] in lines
+    assert result.exit_code == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sender import bootstrap
+from sender import outlets
 from sender.settings import SenderSettings
 from sender.transport.smtp import SmtpTransport
 from shared.errors import Misconfigured
@@ -63,7 +63,7 @@ def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("text", ["shop", "a@b.c, d@e.f", "<>"])
 def test_the_default_sender_is_one_address(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     with pytest.raises(Misconfigured, match="DEFAULT_FROM"):
-        bootstrap.defaults(sender(monkeypatch, DEFAULT_FROM=text))
+        outlets.defaults(sender(monkeypatch, DEFAULT_FROM=text))
 
 
 def test_secrets_show_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_secrets_show_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in repr(settings)
     monkeypatch.setenv("SMTP_CONNECTION_URI", "smpt://user:s3cret@mail.example.com")
     with pytest.raises(Misconfigured) as stopped:
-        bootstrap.smtp_server(load(SenderSettings))
+        outlets.smtp_server(load(SenderSettings))
     assert "s3cret" not in str(stopped.value)
 
 
@@ -95,9 +95,9 @@ def test_user_and_host_of_the_shell_mean_nothing_without_oauth2(monkeypatch: pyt
 
 
 def test_oauth2_needs_no_uri(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = bootstrap.smtp_server(sender(monkeypatch, **OAUTH))
+    server = outlets.smtp_server(sender(monkeypatch, **OAUTH))
     assert (server.host, server.port, server.user, server.password) == ("smtp.gmail.com", 465, "shop@example.com", None)
-    assert bootstrap.access_tokens(sender(monkeypatch, **OAUTH)) is not None
+    assert outlets.access_tokens(sender(monkeypatch, **OAUTH)) is not None
 
 
 def test_oauth2_secrets_show_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_oauth2_secrets_show_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_client_credentials_need_no_refresh_token(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "https://login.microsoftonline.com/t/oauth2/v2.0/token"
     settings = sender(monkeypatch, **APP, OAUTH_TOKEN_URL=url)
-    assert bootstrap.access_tokens(settings) is not None
+    assert outlets.access_tokens(settings) is not None
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_transport_that_cannot_work_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], line: str
 ) -> None:
     with pytest.raises(Misconfigured) as stopped:
-        bootstrap.transport(settings := sender(monkeypatch, **changes), bootstrap.limits(settings))
+        outlets.outlet(sender(monkeypatch, **changes), data_margin=5)
     assert line in str(stopped.value)
     assert "hunt" not in str(stopped.value)
     assert "\n" not in str(stopped.value)
@@ -154,7 +154,7 @@ def test_a_transport_that_cannot_work_stops_the_start(
 
 def test_sendgrids_host_alone_does_not_change_the_transport(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = sender(monkeypatch, SMTP_CONNECTION_URI="smtps://apikey:SG.x@smtp.sendgrid.net:465")
-    assert isinstance(bootstrap.transport(settings, bootstrap.limits(settings)), SmtpTransport)
+    assert isinstance(outlets.outlet(settings, data_margin=5).transport, SmtpTransport)
 
 
 def test_several_callers_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

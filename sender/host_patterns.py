@@ -1,0 +1,30 @@
+"""Host names as settings list them: `example.com` for itself, `*.example.com` for all that is below it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from shared.errors import Misconfigured
+
+_PATTERN = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+
+
+def parse(setting: str, text: str, also: str = "") -> frozenset[str]:
+    """The patterns of a list separated by commas, in lower case.
+
+    Raises `Misconfigured`, which names `setting` and what is expected, `also` included.
+    """
+    patterns = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
+    for pattern in patterns:
+        if not _PATTERN.fullmatch(pattern):
+            expected = f"host names such as 'cdn.example.com' or '*.example.com'{also}"
+            raise Misconfigured(f"{setting}={text!r}: expected {expected}, found {pattern!r}")
+    return patterns
+
+
+def patterns_for(host: str) -> Iterator[str]:
+    """The patterns that match a host name in lower case, the narrowest first."""
+    yield host
+    labels = host.split(".")
+    yield from ("*." + ".".join(labels[start:]) for start in range(1, len(labels)))
