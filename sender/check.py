@@ -195,7 +195,7 @@ def print_line(finding: Finding) -> None:
     status = click.style(f"{finding.status:<8}", fg=_COLOURS[finding.status])
     # A mail server's words must not steer the terminal.
     detail = "".join(character if character.isprintable() else "?" for character in finding.detail)
-    click.echo(f"{status}{finding.step:<12}{detail}", color=False if os.environ.get("NO_COLOR") else None)
+    click.echo(f"{status}{finding.step + ' ':<12}{detail}", color=False if os.environ.get("NO_COLOR") else None)
 
 
 def print_json(finding: Finding) -> None:

@@ -138,3 +138,32 @@ def applied(fields: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
         else:
             result[name] = value
     return result
+
+
+class TemplateDatabase(MemoryDatabase):
+    """Documents with the one query that templates need; it notes what it is asked."""
+
+    def __init__(self, templates: dict[str, dict[str, Any]] | None = None) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.broken = False
+        for name, fields in (templates or {}).items():
+            self.put(f"templates/{name}", fields)
+
+    def get(self, path: str) -> Snapshot | None:
+        self._note(path)
+        return super().get(path)
+
+    def find(self, collection: str, field: str, value: Any, limit: int) -> list[Snapshot]:
+        self._note(f"{collection} where {field} == {value!r}")
+        found = [
+            document
+            for path, document in sorted(self.documents.items())
+            if path.rpartition("/")[0] == collection and document.fields.get(field) == value
+        ]
+        return found[:limit]
+
+    def _note(self, request: str) -> None:
+        if self.broken:
+            raise Unavailable("Firestore is down")
+        self.asked.append(request)

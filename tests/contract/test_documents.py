@@ -11,10 +11,12 @@ Each file in `documents/` is one document, written from the extension's document
     calendar     the text/calendar alternative: its method and text
     warnings     exactly these; none if not given
     nowhere      words that must not be in the mail
+    missingUids  the users that have no address; none if not given
     error        instead of a mail: its code, and what the text says
 
 JSON lacks two of Firestore's types: {"$bytes": base64} and {"$timestamp": RFC 3339} stand for them. `files` are what is
-there to be fetched, by URL.
+there to be fetched, by URL; `users` are addresses by user id, `templates` the documents of the templates collection by
+id.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import base64
 import email
 import email.policy
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage, MIMEPart
 from pathlib import Path
@@ -32,15 +35,17 @@ import pytest
 
 from sender.compose import Defaults, Mail, compose
 from sender.downloads.source import CannotFetch, Fetched, WebFile
+from sender.template_source import FirestoreTemplates
 from shared.addresses import Address
 from shared.attachment_fields import StoredObject
 from shared.errors import NotSendable
+from tests.fakes import TemplateDatabase
 
 DOCUMENTS = sorted((Path(__file__).parent / "documents").glob("*.json"))
-MEMBERS = {"about", "issues", "settings", "document", "files", "expect"}
+MEMBERS = {"about", "issues", "settings", "document", "files", "users", "templates", "expect"}
 EXPECTATIONS = {
     *("structure", "headers", "recipients", "sender", "text", "html", "attachments", "calendar", "warnings", "nowhere"),
-    "error",
+    *("missingUids", "error"),
 }
 
 
@@ -79,6 +84,13 @@ class Files:
         return f"gs://{source.bucket}/{source.name}{generation}"
 
 
+class UsersByUid(dict[str, str]):
+    """The users of a fixture, as what looks them up."""
+
+    def emails(self, uids: Sequence[str]) -> Mapping[str, str]:
+        return {uid: self[uid] for uid in uids if uid in self}
+
+
 def composed(fixture: dict[str, Any]) -> Mail:
     settings = fixture.get("settings", {})
     reply_to = [Address("", settings["defaultReplyTo"])] if "defaultReplyTo" in settings else []
@@ -88,6 +100,10 @@ def composed(fixture: dict[str, Any]) -> Mail:
         stem="document-1",
         now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         fetch=Files(fixture.get("files", {})),
+        users=UsersByUid(fixture["users"]) if "users" in fixture else None,
+        templates=FirestoreTemplates(TemplateDatabase(fixture["templates"]), "templates")
+        if "templates" in fixture
+        else None,
     )
 
 
@@ -112,6 +128,7 @@ def check_mail(mail: Mail, expect: dict[str, Any]) -> None:
     assert max(map(len, mail.data.split(b"\r\n"))) <= 998
     assert shape(message) == expect["structure"]
     assert list(mail.warnings) == expect.get("warnings", [])
+    assert list(mail.missing_uids) == expect.get("missingUids", [])
     assert mail.envelope.sender == expect.get("sender", "shop@example.com")
     assert list(mail.envelope.recipients) == expect.get("recipients", list(mail.envelope.recipients))
     assert headers_of(message, expect.get("headers", {})) == expect.get("headers", {})
@@ -173,5 +190,5 @@ def check_files(message: EmailMessage, expected: list[dict[str, Any]]) -> None:
 
 
 def test_the_corpus_is_there() -> None:
-    assert len(DOCUMENTS) >= 60
+    assert len(DOCUMENTS) >= 100
     assert all(read(path)["about"].endswith(".") for path in DOCUMENTS)

@@ -10,10 +10,9 @@ from sender import template_source
 from sender.template_source import FirestoreTemplates
 from sender.templates import compile_mail_template, render
 from sender.transport.envelope import Deadline
-from shared.database import Snapshot
 from shared.document import MailDocument, parse_document
 from shared.errors import ErrorCode, NotSendable, NotSent, Unavailable
-from tests.fakes import MemoryDatabase
+from tests.fakes import TemplateDatabase
 
 
 class Seconds:
@@ -26,35 +25,6 @@ class Seconds:
     def __call__(self) -> float:
         self.now += self.step
         return self.now
-
-
-class TemplateDatabase(MemoryDatabase):
-    """Documents with the one query that templates need; it notes what it is asked."""
-
-    def __init__(self, templates: dict[str, dict[str, Any]] | None = None) -> None:
-        super().__init__()
-        self.asked: list[str] = []
-        self.broken = False
-        for name, fields in (templates or {}).items():
-            self.put(f"templates/{name}", fields)
-
-    def get(self, path: str) -> Snapshot | None:
-        self._note(path)
-        return super().get(path)
-
-    def find(self, collection: str, field: str, value: Any, limit: int) -> list[Snapshot]:
-        self._note(f"{collection} where {field} == {value!r}")
-        found = [
-            document
-            for path, document in sorted(self.documents.items())
-            if path.rpartition("/")[0] == collection and document.fields.get(field) == value
-        ]
-        return found[:limit]
-
-    def _note(self, request: str) -> None:
-        if self.broken:
-            raise Unavailable("Firestore is down")
-        self.asked.append(request)
 
 
 def document(data: dict[str, Any] | None = None, message: dict[str, Any] | None = None, **fields: Any) -> MailDocument:
