@@ -320,6 +320,9 @@ class Session:
         self.reply("250 2.1.0 Ok")
 
     def _usual_rcpt(self, line: str) -> None:
+        if self._sender is None:
+            self.reply("503 5.5.1 Need MAIL before RCPT")
+            return
         self._recipients.append(_path(line)[0])
         self.reply("250 2.1.5 Ok")
 
@@ -347,7 +350,7 @@ class Session:
     def _take_body(self) -> None:
         """Read up to the lone dot, and answer; whether or not anybody is still there to hear it."""
         data = self._read_body()
-        mail = self._unanswered = Mail(self._sender, tuple(self._recipients), self._options, data, self.number)
+        mail = self._unanswered = Mail(self._sender or "", tuple(self._recipients), self._options, data, self.number)
         self._forget_mail()
         try:
             addresses = " ".join([mail.sender, *mail.recipients])
@@ -358,7 +361,8 @@ class Session:
                 self._unanswered = None
 
     def _forget_mail(self) -> None:
-        self._sender = self._options = ""
+        self._sender: str | None = None
+        self._options = ""
         self._recipients: list[str] = []
 
     def _challenge(self, text: str) -> str:

@@ -16,7 +16,7 @@ from shared.errors import Misconfigured
 EXPECTED = "smtp://USER@HOST:PORT or smtps://USER@HOST:PORT"
 
 #: The query options of nodemailer's connection URLs that have a meaning here, apart from `tls.*`.
-#: `pool` changes nothing, because connections are always kept open.
+#: `pool` changes nothing, because connections are always kept open; `pipelining` is ours.
 OPTIONS = (
     "connectionTimeout",
     "greetingTimeout",
@@ -24,6 +24,7 @@ OPTIONS = (
     "maxConnections",
     "maxMessages",
     "name",
+    "pipelining",
     "pool",
     "requireTLS",
     "secure",
@@ -69,7 +70,8 @@ class SmtpServer:
     """Where mail goes, as whom, and how it is protected on the way.
 
     `servername` is the name that the certificate must carry, `client_name` what we call ourselves in EHLO;
-    `max_connections` and `max_mails` (per connection) are None unless the URI limits them.
+    `max_connections` and `max_mails` (per connection) are None unless the URI limits them. `pipelining` is whether to
+    make use of it where it is offered.
     """
 
     host: str
@@ -83,6 +85,7 @@ class SmtpServer:
     timeouts: Timeouts = Timeouts()
     max_connections: int | None = None
     max_mails: int | None = None
+    pipelining: bool = True
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -123,6 +126,7 @@ def parse_server(uri: str, password: str | None = None, tls_options: str | None 
         timeouts=_timeouts(options),
         max_connections=_number(options, "maxConnections"),
         max_mails=_number(options, "maxMessages"),
+        pipelining=_flag(options, "pipelining", default="true"),
     )
 
 
@@ -241,8 +245,8 @@ def _encryption(implicit: bool, options: Mapping[str, str]) -> Encryption:
     return Encryption.NEVER if ignored else Encryption.OFFERED
 
 
-def _flag(options: Mapping[str, str], name: str) -> bool:
-    value = options.get(name, "false")
+def _flag(options: Mapping[str, str], name: str, default: str = "false") -> bool:
+    value = options.get(name, default)
     if value not in ("true", "false"):
         raise Misconfigured(f"SMTP_CONNECTION_URI: option '{name}' is '{value}'; expected true or false.")
     return value == "true"

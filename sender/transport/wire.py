@@ -9,6 +9,7 @@ import smtplib
 import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sender.transport.envelope import Deadline
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: More than any server has to say; one that goes on is broken or malicious.
 MAX_REPLY_BYTES = 64 * 1024
+
+#: Up to here, copying bytes costs less than another write does.
+MAX_JOINED = 64 * 1024
 
 _REPLY_LINE = re.compile(rb"(?P<code>[2-5][0-9]{2})(?:(?P<separator>[ -])(?P<text>.*))?", re.DOTALL)
 
@@ -57,9 +61,14 @@ class Wire(smtplib.SMTP):
         self.does_esmtp = False
 
     @property
+    def is_open(self) -> bool:
+        """Whether nobody has closed it on our side."""
+        return self.sock is not None
+
+    @property
     def in_step(self) -> bool:
         """Whether the connection is open and every reply so far has been asked for."""
-        return self.sock is not None and not self._unread
+        return self.is_open and not self._unread
 
     @property
     def tls_version(self) -> str:
@@ -74,6 +83,19 @@ class Wire(smtplib.SMTP):
         if isinstance(sock, ssl.SSLSocket):
             return False
         return not ipaddress.ip_address(sock.getpeername()[0].partition("%")[0]).is_loopback
+
+    def put_commands(self, commands: Sequence[str]) -> None:
+        """Write commands in one go. Raises `ValueError` if one of them has a line break in it; then none is written."""
+        if any("\r" in command or "\n" in command for command in commands):
+            raise ValueError("a newline within a command")
+        self.send("\r\n".join(commands) + "\r\n")
+
+    def put(self, pieces: Sequence[bytes]) -> None:
+        """Write the pieces one after the other, in one go if they are small; large ones are not copied."""
+        if sum(map(len, pieces)) <= MAX_JOINED:
+            pieces = [b"".join(pieces)]
+        for piece in pieces:
+            self.send(piece)
 
     def send(self, s: ReadableBuffer | str) -> None:
         """Write all of it."""

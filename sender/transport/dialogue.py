@@ -1,0 +1,86 @@
+"""Commands and replies on one connection, each within its time, and what went wrong told in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from sender.transport.classify import Reply, Step, loss, refusal
+from sender.transport.envelope import Deadline
+from sender.transport.server import SmtpServer
+from sender.transport.wire import Wire
+from shared.errors import ErrorCode, NotSent
+
+T = TypeVar("T")
+
+
+class Dialogue:
+    """What a session is made of. Used by one thread at a time.
+
+    Nothing begins, or goes on, past `deadline`, which its user sets as the conversation proceeds. `advice` is what may
+    mend a refused login.
+    """
+
+    def __init__(self, server: SmtpServer, deadline: Deadline, advice: str) -> None:
+        self.deadline = deadline
+        self.name = str(server)
+        self.wire = Wire(server.client_name, deadline)
+        #: How many replies are still to come for what has been said.
+        self.due = 0
+        self._advice = advice
+        self._seconds = server.timeouts.command
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the connection is open, and every command has its reply and every reply its command."""
+        return self.wire.in_step and not self.due
+
+    def say(self, step: Step, command: str) -> Reply:
+        """Say a command and return its reply. Raises as `hear` does."""
+        self.tell(step, [command])
+        return self.hear(step)
+
+    def tell(self, step: Step, commands: Iterable[str]) -> None:
+        """Say commands in one write; `hear` then gives their replies in order (RFC 2920). `step` is the first one's.
+
+        Raises `ConnectionLost`, or another `NotSent` when the time has run out before.
+        """
+        texts = tuple(commands)
+        self.timed(step, self._seconds, lambda: self.wire.put_commands(texts))
+        self.due += len(texts)
+
+    def hear(self, step: Step) -> Reply:
+        """The next reply that is due. Raises `ConnectionLost` if none comes, or if it is 421."""
+        reply = Reply.decode(*self.timed(step, self._seconds, self.wire.getreply))
+        self.due -= 1
+        if reply.code == 421:
+            raise self.refused(step, reply)
+        return reply
+
+    def timed(self, step: Step, seconds: float, talk: Callable[[], T]) -> T:
+        """Let `talk` use the wire for so long; not at all when the time has run out already.
+
+        Raises `ConnectionLost` for its `OSError`, and closes then. Also closes when the time has run out over replies
+        that are due, because what they are replies to can't be taken back.
+        """
+        if self.deadline.remaining() <= 0:
+            if self.due:
+                self.wire.close()
+            text = f"The attempt's time ran out before {step.value} at the mail server {self.name}."
+            raise NotSent(ErrorCode.TEMPORARY, text)
+        self.wire.until = self.deadline.within(seconds)
+        try:
+            return talk()
+        except OSError as error:
+            self.wire.close()
+            raise loss(self.name, step, error) from error
+
+    def refused(self, step: Step, reply: Reply) -> NotSent:
+        """The error for a reply that is not the hoped-for one; closes where the two sides can't go on."""
+        if reply.code == 421 or not reply.refused:  # it hangs up, or is at another point of the dialogue than we are
+            self.wire.close()
+        return refusal(self.name, step, reply, self._advice)
+
+    def lacking(self, extension: str, remark: str, code: ErrorCode) -> NotSent:
+        """The error for something that the server does not offer."""
+        return NotSent(code, f"The mail server {self.name} does not offer {extension}, {remark}.")
