@@ -34,7 +34,14 @@ from tests.smtp_script import Hangup, Rule
 #: Longer than anything a test waits for on purpose; reached only when something is broken.
 PATIENCE = 10.0
 
+#: What the scripted server offers unless a test says otherwise.
 EXTENSIONS = ("PIPELINING", "SIZE 10485760", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+
+
+def without(extension: str) -> tuple[str, ...]:
+    """All extensions but this one."""
+    return tuple(name for name in EXTENSIONS if not name.startswith(extension))
+
 
 #: What has an effect beside the reply.
 EFFECTIVE = ("MAIL", "RCPT", "DATA", "STARTTLS", "QUIT")
@@ -59,8 +66,9 @@ class ScriptedServer:
     """Listens on 127.0.0.1, on a free port, while it is open.
 
     With `tls`, it speaks TLS from the start if `implicit`, and offers STARTTLS otherwise. With `users` (passwords or
-    access tokens by name), it offers AUTH with the `mechanisms` and takes mail only after a login. All attributes may
-    be changed while it runs.
+    access tokens by name), it offers AUTH with the `mechanisms` and takes mail only after a login. With
+    `replies_together`, it answers commands that came together in one write, as Postfix does, and else one by one. All
+    attributes may be changed while it runs.
     """
 
     def __init__(
@@ -71,12 +79,14 @@ class ScriptedServer:
         users: Mapping[str, str] | None = None,
         mechanisms: Iterable[str] = ("PLAIN", "LOGIN"),
         extensions: Iterable[str] = EXTENSIONS,
+        replies_together: bool = False,
     ) -> None:
         self.tls = tls
         self.implicit = implicit
         self.users = users
         self.mechanisms = tuple(mechanisms)
         self.extensions = tuple(extensions)
+        self.replies_together = replies_together
         self.sessions: list[Session] = []
         self.mails: list[Mail] = []
         self._rules: list[Rule] = []
@@ -191,7 +201,10 @@ class ScriptedServer:
 
 
 class Session:
-    """One connection: what was said on it, and how the server answers."""
+    """One connection: what was said on it, and how the server answers.
+
+    `round_trips` is how often the client has waited for replies before it said more.
+    """
 
     def __init__(self, server: ScriptedServer, connection: socket.socket, number: int) -> None:
         self.server = server
@@ -200,8 +213,11 @@ class Session:
         self.user: str | None = None
         self.encrypted = False
         self.ended = False
+        self.round_trips = 0
         self._counts: Counter[str] = Counter()
         self._unread = b""
+        self._unsent = b""
+        self._has_answered = False
         self._hangs_up = False
         self._last_reply = ""
         self._unanswered: Mail | None = None
@@ -216,6 +232,8 @@ class Session:
         except (Hangup, OSError):
             pass  # either side may end it at any time; tests look at what was said
         finally:
+            with contextlib.suppress(OSError):
+                self._flush()
             self._socket.close()
             self.ended = True
             self.server.notify()
@@ -229,12 +247,15 @@ class Session:
             self._has_replied = False
             return
         self._answer(lines)
-        self._socket.sendall("".join(f"{line}\r\n" for line in lines).encode())
+        self._unsent += "".join(f"{line}\r\n" for line in lines).encode()
+        if not self.server.replies_together:
+            self._flush()
 
     def drip(self, seconds: float, lines: Iterable[str]) -> None:
         self._answer(lines)
         for byte in "".join(f"{line}\r\n" for line in lines).encode():
-            self._socket.sendall(bytes([byte]))
+            self._unsent += bytes([byte])
+            self._flush()
             self.server.pause(seconds)
 
     def babble(self, seconds: float, line: str) -> None:
@@ -320,14 +341,14 @@ class Session:
         self.reply("250 2.1.0 Ok")
 
     def _usual_rcpt(self, line: str) -> None:
-        if self._sender is None:
+        if self._sender is None and not self._has_replied:
             self.reply("503 5.5.1 Need MAIL before RCPT")
             return
         self._recipients.append(_path(line)[0])
         self.reply("250 2.1.5 Ok")
 
     def _usual_data(self, line: str) -> None:
-        if not self._recipients:
+        if not self._recipients and not self._has_replied:
             self.reply("503 5.5.1 No valid recipients")
             return
         self.reply("354 End data with <CR><LF>.<CR><LF>")
@@ -370,6 +391,7 @@ class Session:
         return self._read_line()
 
     def _encrypt(self, context: ssl.SSLContext) -> None:
+        self._flush()
         self._socket.settimeout(PATIENCE)
         self._socket = context.wrap_socket(self._socket, server_side=True)
         self._socket.settimeout(None)
@@ -386,12 +408,21 @@ class Session:
 
     def _read_to(self, end: bytes) -> bytes:
         while end not in self._unread:
+            self._flush()
             chunk = self._socket.recv(65536)
             if not chunk:
                 raise Hangup
+            self.round_trips += self._has_answered
+            self._has_answered = False
             self._unread += chunk
         line, _, self._unread = self._unread.partition(end)
         return line
+
+    def _flush(self) -> None:
+        if self._unsent:
+            self._has_answered = True
+            unsent, self._unsent = self._unsent, b""
+            self._socket.sendall(unsent)
 
 
 def _path(line: str) -> tuple[str, str]:

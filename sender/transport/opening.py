@@ -80,17 +80,19 @@ def decisive(refusals: Iterable[Reply]) -> Reply:
 
 
 def way_out(commands: Sequence[Command], replies: Sequence[Reply]) -> str | None:
-    """What to say so that the server forgets a mail whose content it was not given: nothing if there is nothing to
-    forget, and None if there is no way.
+    """What to say so that the server forgets a mail whose content it was not given.
 
-    `replies` are those to the first of the `commands`. A server may wait for the content although it has accepted no
-    recipient, and a lone dot ends that (RFC 2920 section 3.1); with a recipient, the dot would send an empty mail.
+    "" if there is nothing to forget, None if there is no way. `replies` are those to the first of the `commands`. A
+    server may wait for the content although it has accepted no recipient, and a lone dot ends that (RFC 2920 section
+    3.1); with a recipient, the dot would send an empty mail.
     """
     answered = list(zip([step for step, _ in commands], replies, strict=False))
-    if any(step is Step.DATA and reply.code == 354 for step, reply in answered):
-        has_recipient = any(step is Step.RCPT and reply.accepted for step, reply in answered)
-        return None if has_recipient else "."
-    return "RSET" if replies and replies[0].accepted else ""
+    if not all(is_expected(step, reply) or reply.refused for step, reply in answered):
+        return None
+    accepted = {step for step, reply in answered if not reply.refused}
+    if Step.DATA in accepted:
+        return None if Step.RCPT in accepted else "."
+    return "RSET" if Step.MAIL in accepted else ""
 
 
 def as_data(data: bytes) -> list[bytes]:
