@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from sender.transport.classify import ConnectionLost, LoginRefused
@@ -82,16 +80,17 @@ class SmtpTransport:
         A kept-open connection that turns out to be dead before the mail was given to it is replaced once.
         """
         self._keep_pace(deadline)
-        with self._turn(deadline), self._heeding(deadline):
-            kept = self._idle.take(deadline.clock())
-            if kept is not None:
-                try:
-                    return self._send_over(kept, envelope, data, deadline)
-                except ConnectionLost:
-                    if deadline.brought_forward(self._data_margin).remaining() <= 0:
-                        raise  # it was not dead but slow, and has used up the time
-                    _log.info("replaced a dead connection", extra={"fields": {"server": str(self._server)}})
-            return self._send_over(self._connect(deadline), envelope, data, deadline)
+        self._take_turn(deadline)
+        try:
+            receipt = self._send_in_turn(envelope, data, deadline)
+        except DeliveryFailed as failure:
+            if failure.code is not ErrorCode.CONNECTION:  # no answer says nothing about throttling
+                self._breaker.record(failure.code is ErrorCode.THROTTLED, deadline.clock())
+            raise
+        finally:
+            self._give_turn_back()
+        self._breaker.record(False, deadline.clock())
+        return receipt
 
     def close(self) -> None:
         """Say goodbye on the kept-open connections; those in use follow when their mail is done.
@@ -119,35 +118,34 @@ class SmtpTransport:
         if seconds and self._closing.wait(seconds):
             raise self._shut()
 
-    @contextmanager
-    def _heeding(self, deadline: Deadline) -> Iterator[None]:
-        """Let the breaker know whether the server throttled."""
-        try:
-            yield
-        except DeliveryFailed as failure:
-            if failure.code is not ErrorCode.CONNECTION:  # no answer says nothing about throttling
-                self._breaker.record(failure.code is ErrorCode.THROTTLED, deadline.clock())
-            raise
-        self._breaker.record(False, deadline.clock())
-
-    @contextmanager
-    def _turn(self, deadline: Deadline) -> Iterator[None]:
+    def _take_turn(self, deadline: Deadline) -> None:
         """Wait until one of the connections is free."""
-        patience = max(0.0, deadline.brought_forward(self._data_margin).remaining())
         with self._turns:
-            self._turns.wait_for(lambda: self._free > 0 or self._closing.is_set(), patience)
+            if self._free == 0:
+                patience = max(0.0, deadline.brought_forward(self._data_margin).remaining())
+                self._turns.wait_for(lambda: self._free > 0 or self._closing.is_set(), patience)
             if self._closing.is_set():
                 raise self._shut()
             if self._free == 0:
                 text = f"All connections to the mail server {self._server} were busy until the attempt's time ran out."
                 raise NotSent(ErrorCode.TEMPORARY, text)
             self._free -= 1
-        try:
-            yield
-        finally:
-            with self._turns:
-                self._free += 1
-                self._turns.notify()
+
+    def _give_turn_back(self) -> None:
+        with self._turns:
+            self._free += 1
+            self._turns.notify()
+
+    def _send_in_turn(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+        kept = self._idle.take(deadline.clock())
+        if kept is not None:
+            try:
+                return self._send_over(kept, envelope, data, deadline)
+            except ConnectionLost:
+                if deadline.brought_forward(self._data_margin).remaining() <= 0:
+                    raise  # it was not dead but slow, and has used up the time
+                _log.info("replaced a dead connection", extra={"fields": {"server": str(self._server)}})
+        return self._send_over(self._connect(deadline), envelope, data, deadline)
 
     def _shut(self) -> Deferred:
         return Deferred(None, "This sender is shutting down.")

@@ -23,7 +23,8 @@ MAX_REPLY_BYTES = 64 * 1024
 #: Up to here, copying bytes costs less than another write does.
 MAX_JOINED = 64 * 1024
 
-_REPLY_LINE = re.compile(rb"(?P<code>[2-5][0-9]{2})(?:(?P<separator>[ -])(?P<text>.*))?", re.DOTALL)
+# Its code, what shows whether another line follows, and the text.
+_REPLY_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 
 
 class GarbledReply(smtplib.SMTPException):
@@ -115,9 +116,10 @@ class Wire(smtplib.SMTP):
             size += len(line)
             if size > MAX_REPLY_BYTES:
                 raise GarbledReply("the server's answer has no end")
-            texts.append((match["text"] or b"").strip())
-            if match["separator"] != b"-":
-                return int(match["code"]), b"\n".join(texts)
+            code, separator, text = match.groups(b"")
+            texts.append(text.strip())
+            if separator != b"-":
+                return int(code), b"\n".join(texts)
 
     def _read_line(self) -> bytes:
         while (end := self._unread.find(b"\n")) < 0:
