@@ -219,6 +219,7 @@ class Session:
         self._unsent = b""
         self._has_answered = False
         self._hangs_up = False
+        self._sender: str | None = None
         self._last_reply = ""
         self._unanswered: Mail | None = None
         self._has_replied = False
@@ -382,7 +383,7 @@ class Session:
                 self._unanswered = None
 
     def _forget_mail(self) -> None:
-        self._sender: str | None = None
+        self._sender = None
         self._options = ""
         self._recipients: list[str] = []
 

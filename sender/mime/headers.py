@@ -24,6 +24,7 @@ MAX_LINE = 998
 # RFC 2047: an encoded word has at most 75 characters, 12 of which are `=?utf-8?q?` and `?=`; a line with one has 76.
 _WORD, _WORD_FRAME, _WORD_LINE = 75, 12, 76
 _Q_SAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
+_Q_AS_ONE = _Q_SAFE + b" "
 _Q = {byte: chr(byte) if byte in _Q_SAFE else f"={byte:02X}" for byte in range(256)} | {0x20: "_"}
 
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
@@ -97,13 +98,17 @@ def encoded_words(text: str, used: int = 1) -> Iterator[str]:
     `used` is how much of the first line is taken. Lone surrogates, which UTF-8 can't hold, become question marks.
     """
     data = text.encode("utf-8", "replace")
-    in_b = 4 * ((len(data) + 2) // 3) < len(data) + 2 * len(data.translate(None, delete=_Q_SAFE + b" "))
+    size_in_b, size_in_q = 4 * ((len(data) + 2) // 3), _q_size(data)
+    in_b = size_in_b < size_in_q
     encode, frame = (_b, "=?utf-8?b?{}?=") if in_b else (_q, "=?utf-8?q?{}?=")
     room = max(_WORD_LINE - used, _WORD // 2) - _WORD_FRAME
+    if min(size_in_b, size_in_q) <= room:  # as most do, so that nobody has to look at each character
+        yield frame.format(encode(data))
+        return
     start = end = size = 0
     for character in data.decode():
         piece = character.encode()
-        width = len(piece) if in_b else len(_q(piece))
+        width = len(piece) if in_b else _q_size(piece)
         if size + width > (room // 4 * 3 if in_b else room):
             yield frame.format(encode(data[start:end]))
             start, size, room = end, 0, _WORD - _WORD_FRAME
@@ -114,6 +119,10 @@ def encoded_words(text: str, used: int = 1) -> Iterator[str]:
 
 def _b(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).decode()
+
+
+def _q_size(data: bytes) -> int:
+    return len(data) + 2 * len(data.translate(None, delete=_Q_AS_ONE))
 
 
 def _q(data: bytes) -> str:
