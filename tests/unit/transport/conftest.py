@@ -6,8 +6,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.https_server import HttpsServer
-from tests.smtp_server import ScriptedServer
+from tests.smtp_server import EXTENSIONS, ScriptedServer, without
 from tests.unit.transport.builders import AUTHORITY
+
+#: What a server offers, for tests that run with pipelining and without.
+EITHER_WAY = (
+    pytest.param(EXTENSIONS, id="pipelining"),
+    pytest.param(without("PIPELINING"), id="step by step"),
+)
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,12 @@ from shared.dsn import Dsn
 from shared.errors import ErrorCode, NotSent, OutcomeUnknown
 from tests.smtp_server import EXTENSIONS, ScriptedServer, without
 from tests.unit.transport.builders import ANA, BOB, CLEO, DATA, connect, envelope, server_at, soon
-from tests.unit.transport.conftest import StartServer
+from tests.unit.transport.conftest import EITHER_WAY, StartServer
 
 
-@pytest.fixture(params=[EXTENSIONS, without("PIPELINING")], ids=["pipelining", "step by step"])
+@pytest.fixture(params=EITHER_WAY)
 def smtp(request: pytest.FixtureRequest, start_server: StartServer) -> ScriptedServer:
-    """Each test runs with pipelining and without: nothing but the number of round trips may differ."""
+    """Nothing but the number of round trips may differ."""
     return start_server(extensions=request.param)
 
 

@@ -17,7 +17,7 @@ from sender.transport.opening import GROUP_BYTES
 from shared.errors import ErrorCode, NotSent, OutcomeUnknown
 from tests.smtp_server import EXTENSIONS, Mail, ScriptedServer, without
 from tests.unit.transport.builders import ANA, BOB, CLEO, DATA, connect, envelope, server_at, soon
-from tests.unit.transport.conftest import StartServer
+from tests.unit.transport.conftest import EITHER_WAY, StartServer
 
 ALL = (ANA, BOB, CLEO)
 
@@ -113,7 +113,7 @@ class TestAfterARefusal:
             pytest.param(refuse_the_content, "MAIL RCPT DATA", "MAIL RCPT DATA", id="content refused"),
         ],
     )
-    @pytest.mark.parametrize("extensions", [EXTENSIONS, without("PIPELINING")], ids=["pipelining", "step by step"])
+    @pytest.mark.parametrize("extensions", EITHER_WAY)
     def test_the_server_forgets_the_mail_and_takes_another_on_the_same_connection(
         self,
         start_server: StartServer,
@@ -237,7 +237,7 @@ class Script:
         steps = [("MAIL", "", self.mail), ("DATA", "", self.data), ("BODY", "", self.body)]
         steps += [("RCPT", who, reply) for who, reply in zip(ALL, self.recipients, strict=False)]
         for event, text, reply in steps:
-            rule = smtp.when(event, text, session=len(smtp.sessions) + 1, nth_in_session=None)
+            rule = smtp.when(event, text, session=len(smtp.sessions) + 1)
             if reply == DROP:
                 rule.drop()
             else:

@@ -69,6 +69,11 @@ def test_options_are_read_as_nodemailer_does() -> None:
     assert (server.max_connections, server.max_mails) == (3, 50)
 
 
+@pytest.mark.parametrize(("query", "used"), [("", True), ("?pipelining=true", True), ("?pipelining=false", False)])
+def test_pipelining_is_used_unless_it_is_switched_off(query: str, used: bool) -> None:
+    assert parse_server(f"smtp://mx.test{query}").pipelining is used
+
+
 def test_tls_options_in_the_uri_give_way_to_those_of_tls_options() -> None:
     uri = "smtp://mx.test?tls.servername=uri.test&tls.rejectUnauthorized=true"
     assert parse_server(uri).servername == "uri.test"

@@ -17,9 +17,14 @@ from sender.transport.wire import Wire
 from shared.errors import ErrorCode, NotSent, OutcomeUnknown
 from tests.smtp_server import ScriptedServer
 from tests.unit.transport.builders import ANA, BOB, DATA, envelope, server_at, soon
-from tests.unit.transport.conftest import StartServer
+from tests.unit.transport.conftest import EITHER_WAY, StartServer
 
 LIMITS = SmtpLimits(max_connections=3, data_margin=0.05)
+
+
+@pytest.fixture(params=EITHER_WAY)
+def smtp(request: pytest.FixtureRequest, start_server: StartServer) -> ScriptedServer:
+    return start_server(extensions=request.param)
 
 
 @pytest.fixture
