@@ -124,6 +124,11 @@ def refusal(server: str, step: Step, reply: Reply, advice: str = LOGIN_ADVICE) -
     return (ConnectionLost if reply.code == 421 and step is not Step.BODY else NotSent)(code, text)
 
 
+def lacking(server: str, extension: str, remark: str, code: ErrorCode) -> NotSent:
+    """The error for something that the server does not offer; `remark` says who wants it."""
+    return NotSent(code, f"The mail server {server} does not offer {extension}, {remark}.")
+
+
 def loss(server: str, step: Step, error: OSError) -> ConnectionLost:
     """The error for a connection that could not be made, or broke, before the mail was handed over."""
     return ConnectionLost(ErrorCode.CONNECTION, describe_loss(server, step, error))

@@ -7,7 +7,7 @@ import contextlib
 import math
 from collections.abc import Callable
 
-from sender.transport.classify import LOGIN_ADVICE, Reply, Step
+from sender.transport.classify import LOGIN_ADVICE, Reply, Step, lacking
 from sender.transport.dialogue import Dialogue
 from sender.transport.envelope import Deadline, Envelope, Receipt
 from sender.transport.server import Encryption, SmtpServer
@@ -121,7 +121,7 @@ class SmtpConnection:
         if not self._wire.has_extn("starttls"):
             if self.server.encryption is Encryption.REQUIRED:
                 insistence = "AUTH_TYPE=OAuth2" if self._token else "requireTLS"
-                raise self._dialogue.lacking("STARTTLS", f"which {insistence} asks for", ErrorCode.CONNECTION)
+                raise lacking(self._dialogue.name, "STARTTLS", f"which {insistence} asks for", ErrorCode.CONNECTION)
             self._progress(Step.STARTTLS, NOT_OFFERED)
             return
         reply = self._dialogue.say(Step.STARTTLS, "STARTTLS")
@@ -144,7 +144,7 @@ class SmtpConnection:
         mechanisms = [known[name] for name in known if name in offered]
         if not mechanisms:
             but = f"but only {' '.join(offered)}" if offered else "but a user is configured"
-            raise self._dialogue.lacking(f"AUTH {' or '.join(known)}", but, ErrorCode.AUTH)
+            raise lacking(self._dialogue.name, f"AUTH {' or '.join(known)}", but, ErrorCode.AUTH)
         self.password_was_visible = self._dialogue.timed(
             Step.AUTH, self.server.timeouts.command, lambda: self._wire.exposed
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sender.transport.classify import Reply, Step, loss, refusal
@@ -40,14 +40,13 @@ class Dialogue:
         self.tell(step, [command])
         return self.hear(step)
 
-    def tell(self, step: Step, commands: Iterable[str]) -> None:
+    def tell(self, step: Step, commands: Sequence[str]) -> None:
         """Say commands in one write; `hear` then gives their replies in order (RFC 2920). `step` is the first one's.
 
         Raises `ConnectionLost`, or another `NotSent` when the time has run out before.
         """
-        texts = tuple(commands)
-        self.timed(step, self._seconds, lambda: self.wire.put_commands(texts))
-        self.due += len(texts)
+        self.timed(step, self._seconds, lambda: self.wire.put_commands(commands))
+        self.due += len(commands)
 
     def hear(self, step: Step) -> Reply:
         """The next reply that is due. Raises `ConnectionLost` if none comes, or if it is 421."""
@@ -80,7 +79,3 @@ class Dialogue:
         if reply.code == 421 or not reply.refused:  # it hangs up, or is at another point of the dialogue than we are
             self.wire.close()
         return refusal(self.name, step, reply, self._advice)
-
-    def lacking(self, extension: str, remark: str, code: ErrorCode) -> NotSent:
-        """The error for something that the server does not offer."""
-        return NotSent(code, f"The mail server {self.name} does not offer {extension}, {remark}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sender.transport.classify import Reply, Step
+from sender.transport.classify import Reply, Step, lacking
 from sender.transport.envelope import Envelope, Receipt
 from shared.errors import ErrorCode, NotSent
 
@@ -52,8 +52,7 @@ def _mail_parameters(server: str, offers: Mapping[str, str], envelope: Envelope,
     in_a_header = not is_ascii and not data[: max(0, data.find(b"\r\n\r\n"))].isascii()
     if envelope.needs_smtputf8 or in_a_header:
         if "smtputf8" not in offers:
-            text = f"The mail server {server} does not offer SMTPUTF8, which an address outside ASCII needs."
-            raise NotSent(ErrorCode.REJECTED, text)
+            raise lacking(server, "SMTPUTF8", "which an address outside ASCII needs", ErrorCode.REJECTED)
         yield "SMTPUTF8"
     if envelope.dsn and "dsn" in offers:
         yield from envelope.dsn.mail_parameters()
