@@ -268,7 +268,7 @@ def either(request: pytest.FixtureRequest, start_server: StartServer) -> Scripte
     return start_server(replies_together=request.param)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=SCRIPTS)
 def test_outcome_is_the_same_with_pipelining_and_without(either: ScriptedServer, script: Script) -> None:
     outcomes, mails = [], []
