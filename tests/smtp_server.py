@@ -215,7 +215,7 @@ class Session:
         self.ended = False
         self.round_trips = 0
         self._counts: Counter[str] = Counter()
-        self._unread = b""
+        self._unread = bytearray()
         self._unsent = b""
         self._has_answered = False
         self._hangs_up = False
@@ -408,7 +408,7 @@ class Session:
         return b"".join(line + b"\r\n" for line in lines)
 
     def _read_to(self, end: bytes) -> bytes:
-        while end not in self._unread:
+        while (found := self._unread.find(end)) < 0:
             self._flush()
             chunk = self._socket.recv(65536)
             if not chunk:
@@ -416,7 +416,8 @@ class Session:
             self.round_trips += self._has_answered
             self._has_answered = False
             self._unread += chunk
-        line, _, self._unread = self._unread.partition(end)
+        line = bytes(self._unread[:found])
+        del self._unread[: found + len(end)]
         return line
 
     def _flush(self) -> None:
