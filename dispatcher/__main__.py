@@ -15,7 +15,14 @@ _GRACE_SECONDS = 9
 def main() -> None:
     """Read the settings and serve."""
     chosen = settings.load(DispatcherSettings)
-    web.serve(partial(build, chosen), port=chosen.port, threads=chosen.threads, grace_seconds=_GRACE_SECONDS)
+    web.serve(
+        "dispatcher",
+        partial(build, chosen),
+        project=chosen.google_cloud_project,
+        port=chosen.port,
+        threads=chosen.threads,
+        grace_seconds=_GRACE_SECONDS,
+    )
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from shared import message
+from shared import journal, message
 from shared.delivery import on_dead_letter
 from shared.errors import InvalidMessage
+from shared.journal import Event
 from shared.policy import Policy
 from shared.push import Delivered
 from shared.states import Decision, Known, Reason
@@ -38,20 +39,24 @@ class DeadLetters:
 
     def handle(self, dead: Delivered) -> str:
         """Do what the dead letter calls for, and say why in a word. Raises `Unavailable`."""
-        deliveries = dead.attributes.get(_DELIVERIES)
-        if deliveries is None:
-            return _REFUSED
-        try:
-            path = message.decode(dead.data, dead.attributes, dead.message_id, self._collection).path
-        except InvalidMessage:
-            return _REFUSED
-        reason = self._conclude(path, dead.published, f"Pub/Sub gave the message up after {deliveries} deliveries.")
-        fields = {"document": path, "reason": reason, "deliveries": deliveries}
-        _log.error("dead letter %s", reason, extra={"fields": fields})
+        path = self._path(dead)
+        reason = _REFUSED if path is None else self._conclude(path, dead)
+        fields = {"message_id": dead.message_id, "reason": reason} | ({} if path is None else {"document": path})
+        journal.note(_log, Event.DEAD_LETTER, f"dead letter {reason}", fields, logging.ERROR)
         return reason
 
-    def _conclude(self, path: str, given_up: datetime | None, error: str) -> Reason:
-        now = self._clock()
+    def _path(self, dead: Delivered) -> str | None:
+        """The document that waited for a message that Pub/Sub gave up; None if there is none of ours."""
+        if _DELIVERIES not in dead.attributes:
+            return None
+        try:
+            return message.decode(dead.data, dead.attributes, dead.message_id, self._collection).path
+        except InvalidMessage:
+            return None
+
+    def _conclude(self, path: str, dead: Delivered) -> Reason:
+        now, given_up = self._clock(), dead.published
+        error = f"Pub/Sub gave the message up after {dead.attributes[_DELIVERIES]} deliveries."
 
         def decide(known: Known | None, written: datetime | None) -> Decision:
             changed = written is not None and given_up is not None and written > given_up

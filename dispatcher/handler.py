@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime
 
 from dispatcher.events import DocumentChange
-from shared import message
+from shared import journal, message, trace
 from shared.database import Unwritable
 from shared.delivery import on_event
+from shared.journal import Event
 from shared.policy import Policy
 from shared.pubsub import Publisher
-from shared.states import Reason
+from shared.states import Decision, Reason, state_of
 from shared.store import MailStore
 
 _log = logging.getLogger("firepost.dispatcher")
@@ -21,12 +23,20 @@ _log = logging.getLogger("firepost.dispatcher")
 class Dispatcher:
     """Turns document changes into messages."""
 
-    def __init__(self, store: MailStore, publisher: Publisher, policy: Policy, clock: Callable[[], datetime]) -> None:
-        """`clock` tells the time in UTC."""
+    def __init__(
+        self,
+        store: MailStore,
+        publisher: Publisher,
+        policy: Policy,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` tells the time in UTC, `monotonic` counts seconds."""
         self._store = store
         self._publisher = publisher
         self._policy = policy
         self._clock = clock
+        self._monotonic = monotonic
 
     def handle(self, change: DocumentChange) -> Reason:
         """Do what the change calls for, and say why.
@@ -35,24 +45,29 @@ class Dispatcher:
         a claim is exclusive. The other order could leave a document PENDING that no message carries. Raises
         `Unavailable` when the event should be repeated.
         """
+        began = self._monotonic()
         decision = on_event(change.old, change.new, self._clock(), self._policy)
         if decision.publish:
-            self._publisher.publish(*message.encode(change.path, decision.reason))
+            data, attributes = message.encode(change.path, decision.reason)
+            self._publisher.publish(data, attributes | trace.attributes())
         written = None
         if decision.write is not None:
             try:
                 written = self._store.mark(change.path, decision.write, change.version)
             except Unwritable as error:
                 _log.error("The document can't be written to: %s", error, extra={"fields": {"document": change.path}})
-        self._report(change, decision.reason, decision.publish, written)
+        self._report(change, decision, written, self._monotonic() - began)
         return decision.reason
 
-    def _report(self, change: DocumentChange, reason: Reason, published: bool, written: bool | None) -> None:
-        before, after = (
-            known.delivery.state if known and known.delivery else None for known in (change.old, change.new)
-        )
-        fields: dict[str, object] = {"document": change.path, "reason": reason, "before": before, "after": after}
-        if published or written is not None:
-            fields |= {"published": published, "written": written}
-        level = logging.WARNING if reason is Reason.UNKNOWN_STATE else logging.INFO
-        _log.log(level, "event %s", reason, extra={"fields": fields})
+    def _report(self, change: DocumentChange, decision: Decision, written: bool | None, seconds: float) -> None:
+        fields: dict[str, object] = {
+            "document": change.path,
+            "reason": decision.reason,
+            "before": state_of(change.old),
+            "after": state_of(change.new),
+        }
+        if decision.publish or written is not None:
+            fields |= {"published": decision.publish, "written": written}
+        fields["duration_ms"] = journal.millis(seconds)
+        level = logging.WARNING if decision.reason is Reason.UNKNOWN_STATE else logging.INFO
+        journal.note(_log, Event.CHANGE, f"event {decision.reason}", fields, level)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from dispatcher.events import DocumentChange
 from shared.pubsub import Publisher
-from shared.states import FINAL, Known, State
+from shared.states import FINAL, Known, State, state_of
 
 PREFIX = "firebase.extensions.firestore-send-email.v1"
 
@@ -27,7 +27,7 @@ _NAMES = {
 
 def names(old: Known | None, new: Known | None) -> list[str]:
     """The names of what has happened, in order: none for an edit that left the state as it was."""
-    before, after = _state(old), _state(new)
+    before, after = state_of(old), state_of(new)
     if new is None or before is after:
         return ["onStart"] if new is not None and old is None else []
     started = ["onStart"] if old is None else []
@@ -64,7 +64,3 @@ class Lifecycle:
                 "content-type": "application/json",
             }
             self._publisher.publish(json.dumps(data).encode(), attributes)
-
-
-def _state(known: Known | None) -> State | None:
-    return known.delivery.state if known and known.delivery else None

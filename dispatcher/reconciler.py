@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from shared import message
+from shared import journal, message, trace
 from shared.database import Found, MailQueries, Unwritable
 from shared.delivery import on_reconcile
+from shared.journal import Event
 from shared.policy import Policy
 from shared.pubsub import Publisher
-from shared.states import QUEUED, Decision, State
+from shared.states import QUEUED, Decision, State, state_of
 from shared.store import MailStore
 
 _log = logging.getLogger("firepost.reconciler")
@@ -36,8 +37,9 @@ class Reconciler:
         collection: str,
         clock: Callable[[], datetime],
         seconds: float = 40.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`seconds` is the time that one run may take: less than the pause between two."""
+        """`seconds` is the time, as `monotonic` counts it, that one run may take: less than the pause between two."""
         self._store = store
         self._queries = queries
         self._publisher = publisher
@@ -45,6 +47,7 @@ class Reconciler:
         self._collection = collection
         self._clock = clock
         self._seconds = seconds
+        self._monotonic = monotonic
 
     def run(self) -> dict[str, int | bool]:
         """One run: how many documents were examined, and how many of them met which fate.
@@ -52,17 +55,25 @@ class Reconciler:
         `complete` is false when the time ran out. Those that are due come first, so a backlog delays none of them.
         Raises `Unavailable` when Firestore or Pub/Sub fail; what was done until then stays done.
         """
-        end = time.monotonic() + self._seconds
-        counts: Counter[str] = Counter()
+        began, counts, complete = self._monotonic(), Counter[str](), False
+        try:
+            complete = self._examine(began + self._seconds, counts)
+        finally:
+            fields = {**counts, "complete": complete, "duration_ms": journal.millis(self._monotonic() - began)}
+            journal.note(_log, Event.RECONCILER_RUN, "reconciler run", fields)
+        return {**counts, "complete": complete}
+
+    def _examine(self, end: float, counts: Counter[str]) -> bool:
+        """Go through the documents until `end`, and count; False if the time did not do for all."""
         for found in self._candidates():
-            if time.monotonic() > end:
-                return {**counts, "complete": False}
+            if self._monotonic() > end:
+                return False
             counts["examined"] += 1
             decision = on_reconcile(found.known, found.updated, self._clock(), self._policy)
             if decision.publish or decision.write is not None:
                 self._carry_out(found, decision)
                 counts[decision.reason] += 1
-        return {**counts, "complete": True}
+        return True
 
     def _candidates(self) -> Iterator[Found]:
         """Documents that are due, then all that are queued or in work; some come twice, which does no harm."""
@@ -76,11 +87,14 @@ class Reconciler:
     def _carry_out(self, found: Found, decision: Decision) -> None:
         """Publish, then write: the other order could note a message that was never published."""
         if decision.publish:
-            self._publisher.publish(*message.encode(found.path, decision.reason))
-        fields = {"document": found.path, "reason": decision.reason, "published": decision.publish}
+            data, attributes = message.encode(found.path, decision.reason)
+            self._publisher.publish(data, attributes | trace.attributes())
+        before = after = state_of(found.known)
         if decision.write is not None:
             try:
-                fields["written"] = self._store.mark(found.path, decision.write, found.version)
+                if self._store.mark(found.path, decision.write, found.version):
+                    after = decision.write.get("delivery.state", before)
             except Unwritable as error:
-                _log.error("the document can't be written to: %s", error, extra={"fields": fields})
-        _log.info("reconciled %s", decision.reason, extra={"fields": fields})
+                _log.error("the document can't be written to: %s", error, extra={"fields": {"document": found.path}})
+        fields = {"document": found.path, "reason": decision.reason, "before": before, "after": after}
+        journal.note(_log, Event.RECONCILIATION, f"reconciled {decision.reason}", fields)

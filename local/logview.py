@@ -12,7 +12,9 @@ import click
 
 _COLOURS = {"DEBUG": "bright_black", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 #: What the line shows in its own way, or not at all.
-_SHOWN_APART = {"severity", "message", "time", "logger", "stack_trace"}
+_SHOWN_APART = {"severity", "message", "time", "logger", "stack_trace", "service", "event"}
+#: For Cloud Logging, and too long for a line.
+_CLOUD_FIELDS = "logging.googleapis.com/"
 
 POLL_SECONDS = 0.1
 
@@ -28,11 +30,15 @@ def compact(service: str, line: str) -> str:
     if entry is None:
         return f"{'':8} {who} {line}"
     said = str(entry["message"])
-    more = {name: str(value) for name, value in entry.items() if name not in _SHOWN_APART and value is not None}
+    more = {name: str(value) for name, value in entry.items() if _is_shown(name) and value is not None}
     details = "".join(f" {name}={value}" for name, value in more.items() if value not in said)
     message = click.style(said, fg=_COLOURS.get(str(entry.get("severity"))))
     trace = f"\n{entry['stack_trace']}" if "stack_trace" in entry else ""
     return f"{_time_of_day(entry)} {who} {message}{click.style(details, dim=True)}{trace}"
+
+
+def _is_shown(field: str) -> bool:
+    return field not in _SHOWN_APART and not field.startswith(_CLOUD_FIELDS)
 
 
 def _entry(line: str) -> Mapping[str, Any] | None:

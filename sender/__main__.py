@@ -30,7 +30,14 @@ def push() -> None:
     """Serve the endpoint of a push subscription on PORT."""
     chosen = settings.load(SenderSettings)
     bootstrap.rehearse(chosen)
-    web.serve(partial(bootstrap.build, chosen), port=chosen.port, threads=chosen.threads, grace_seconds=_GRACE_SECONDS)
+    web.serve(
+        "sender",
+        partial(bootstrap.build, chosen),
+        project=chosen.google_cloud_project,
+        port=chosen.port,
+        threads=chosen.threads,
+        grace_seconds=_GRACE_SECONDS,
+    )
 
 
 def _one_address(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

@@ -22,17 +22,21 @@ from itertools import islice
 
 from sender import outcome
 from sender.compose import Compose, Mail
+from sender.course import Course, waited
 from sender.downloads.either import Downloads
 from sender.keeping import Keep, keep_as_is
 from sender.outcome import Earlier
 from sender.transport.envelope import Deadline, Receipt, Transport
-from shared import message
+from shared import journal, message
+from shared import trace as traces
 from shared.database import Unwritable
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, InvalidMessage, NotSendable, OutcomeUnknown, Unavailable
+from shared.journal import Event
 from shared.pubsub import Publisher
 from shared.push import Delivered
-from shared.states import Decision, Result
+from shared.states import Decision, Known, Reason, Result, state_of
 from shared.store import Claim, MailStore
+from shared.trace import Trace
 
 _log = logging.getLogger("firepost.sender")
 
@@ -64,8 +68,12 @@ class Sender:
         clock: Callable[[], datetime],
         keep: Keep = keep_as_is,
         jitter: Callable[[], float] = random.random,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`attempt_seconds` is wall-clock time from the claim on; `clock` tells the time in UTC."""
+        """`attempt_seconds` is wall-clock time from the claim on; `clock` tells the time in UTC.
+
+        `monotonic` counts seconds, for the log.
+        """
         self._store = store
         self._transport = transport
         self._dead_letters = dead_letters
@@ -76,6 +84,7 @@ class Sender:
         self._clock = clock
         self._keep = keep
         self._jitter = jitter
+        self._monotonic = monotonic
         self._draining = threading.Event()
 
     def drain(self) -> None:
@@ -88,53 +97,60 @@ class Sender:
 
         Raises `Unavailable` when Firestore or Pub/Sub failed, so that the message must not be acknowledged.
         """
-        try:
-            asked = message.decode(delivered.data, delivered.attributes, delivered.message_id, self._collection)
-            return self._attempt(asked)
-        except InvalidMessage as error:
-            self._dead_letter(delivered, error)
-            return Verdict(True, error.reason)
+        with traces.following(Trace.parse(delivered.attributes.get(traces.TRACEPARENT))):
+            try:
+                asked = message.decode(delivered.data, delivered.attributes, delivered.message_id, self._collection)
+                return self._attempt(asked)
+            except InvalidMessage as error:
+                self._dead_letter(delivered, error)
+                return Verdict(True, error.reason)
 
     def _dead_letter(self, delivered: Delivered, error: InvalidMessage) -> None:
         """Put the message, as it came, where an operator finds it, with the reason beside it."""
         kept = islice(delivered.attributes.items(), _KEPT_ATTRIBUTES)
         self._dead_letters.publish(delivered.data, {**dict(kept), "reason": error.reason, "error": str(error)[:500]})
-        fields = {"reason": error.reason, "message_id": delivered.message_id}
-        _log.error("message dead-lettered: %s", error, extra={"fields": fields})
+        fields = {"message_id": delivered.message_id, "reason": error.reason}
+        journal.note(_log, Event.REFUSAL, f"message dead-lettered: {error}", fields, logging.ERROR)
 
     def _attempt(self, asked: message.Message) -> Verdict:
         # The deadline is counted from before the claim: the lease is, too, however long Firestore takes.
-        started, deadline = time.monotonic(), Deadline.after(self._attempt_seconds)
+        course, deadline, now = Course(self._monotonic), Deadline.after(self._attempt_seconds), self._clock()
         try:
-            claim = self._store.claim(asked.path, self._clock(), asked.mail)
+            with course.step("claim"):
+                claim = self._store.claim(asked.path, now, asked.mail)
             if isinstance(claim, Decision):
-                _log.info(
-                    "message %s", claim.reason, extra={"fields": {"document": asked.path, "reason": claim.reason}}
-                )
+                fields = {"document": asked.path, "reason": claim.reason}
+                journal.note(_log, Event.MESSAGE, f"message {claim.reason}", fields)
                 return Verdict(claim.acknowledge, claim.reason)
-            return self._carry_out(claim, started, deadline)
+            return self._carry_out(claim, now, course, deadline)
         except Unwritable as error:
             raise InvalidMessage("unwritable", f"Firestore refuses to write the document: {error}") from error
 
-    def _carry_out(self, claim: Claim, started: float, deadline: Deadline) -> Verdict:
+    def _carry_out(self, claim: Claim, claimed: datetime, course: Course, deadline: Deadline) -> Verdict:
         try:
-            result = self._make(claim, deadline)
+            result, accepted = self._make(claim, course, deadline)
         except Deferred as wait:
             return self._put_off(claim, wait)
-        self._finish(claim, result, started)
+        fields = self._finish(claim, result, course)
+        if accepted and (queued := waited(claim.fields, claimed, accepted)) is not None:
+            fields["accepted_after_ms"] = journal.millis(queued.total_seconds())
+        journal.note(_log, Event.ATTEMPT, f"attempt {fields['reason']}", fields)
         return Verdict(True, result.error_code or "sent")
 
-    def _make(self, claim: Claim, deadline: Deadline) -> Result:
+    def _make(self, claim: Claim, course: Course, deadline: Deadline) -> tuple[Result, datetime | None]:
+        """The attempt's result, and when the server took the mail over, if it did."""
         mail, earlier = None, Earlier.of(claim.fields)
         try:
-            mail = self._composed(claim, earlier.pending if earlier else (), deadline)
+            with course.step("compose"):
+                mail = self._composed(claim, earlier.pending if earlier else (), deadline)
             if self._draining.is_set():
                 raise Deferred(None, "This sender is shutting down.")
-            receipt = _sent(self._transport, mail, deadline)
+            with course.step("send"):
+                receipt = _sent(self._transport, mail, deadline)
         except DeliveryFailed as failure:
-            return outcome.failed(failure, mail, earlier)
-        result = outcome.sent(mail, receipt, earlier)
-        return replace(result, keeping=self._keep(claim.fields, mail))
+            return outcome.failed(failure, mail, earlier), None
+        accepted, result = self._clock(), outcome.sent(mail, receipt, earlier)
+        return replace(result, keeping=self._keep(claim.fields, mail)), accepted
 
     def _composed(self, claim: Claim, only: tuple[str, ...], deadline: Deadline) -> Mail:
         fetch = self._downloads.for_attempt(deadline)
@@ -163,28 +179,36 @@ class Sender:
         later = None if wait.seconds is None else self._clock() + timedelta(seconds=wait.seconds)
         written = self._store.release(claim, later)
         reason = "released" if later is None else "deferred"
-        fields = {"document": claim.path, "reason": reason, "written": written}
-        _log.info("attempt %s: %s", reason, wait, extra={"fields": fields})
+        fields = {"document": claim.path, "attempt": claim.lease.attempt, "reason": reason, "written": written}
+        if wait.seconds is not None:
+            fields["retry_after_ms"] = journal.millis(wait.seconds)
+        journal.note(_log, Event.DEFERRAL, f"attempt {reason}: {wait}", fields)
         return Verdict(later is not None, reason)
 
-    def _finish(self, claim: Claim, result: Result, started: float) -> None:
-        ended, jitter = self._clock(), self._jitter()
-        fields = {
+    def _finish(self, claim: Claim, result: Result, course: Course) -> dict[str, object]:
+        """Write the result, and return what is to be logged of the attempt."""
+        fields: dict[str, object] = {
             "document": claim.path,
             "attempt": claim.lease.attempt,
-            "state": result.state,
+            "before": state_of(Known.of(claim.fields)),
+            "after": self._store.ending(claim, result),
             "reason": result.error_code or "sent",
         }
         try:
-            fields["written"] = self._store.finish(claim, result, ended, jitter)
-        except Unwritable:
-            # The document is so near to 1 MiB that the server's answer does not fit; the outcome alone may.
-            fields["written"] = self._store.finish(claim, _bare(result), ended, jitter)
+            with course.step("finish"):
+                fields["written"] = self._write(claim, result)
         except Unavailable:
             _log.critical("the attempt's result could not be written", extra={"fields": fields})
             raise
-        fields["duration_ms"] = round((time.monotonic() - started) * 1000)
-        _log.info("attempt %s", fields["reason"], extra={"fields": fields})
+        return fields | course.millis()
+
+    def _write(self, claim: Claim, result: Result) -> Reason:
+        ended, jitter = self._clock(), self._jitter()
+        try:
+            return self._store.finish(claim, result, ended, jitter)
+        except Unwritable:
+            # The document is so near to 1 MiB that the server's answer does not fit; the outcome alone may.
+            return self._store.finish(claim, _bare(result), ended, jitter)
 
 
 def _sent(transport: Transport, mail: Mail, deadline: Deadline) -> Receipt:

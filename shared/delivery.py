@@ -263,8 +263,7 @@ def concluded(result: Result, attempt: int, now: datetime, policy: Policy, jitte
     `jitter` is random, from 0 to 1.
     """
     changes = _ended(result, now)
-    may_help = result.unsettled and attempt < policy.max_attempts
-    if may_help and (result.error_code is not ErrorCode.UNKNOWN or policy.retries_unknown(attempt)):
+    if ending(result, attempt, policy) is State.RETRY:
         changes["delivery.state"] = State.RETRY
         changes["delivery.nextAttemptTime"] = now + policy.back_off.delay(attempt, jitter)
         if result.progress is not None:
@@ -273,6 +272,14 @@ def concluded(result: Result, attempt: int, now: datetime, policy: Policy, jitte
     elif result.state is State.SUCCESS:
         changes |= result.keeping
     return changes
+
+
+def ending(result: Result, attempt: int, policy: Policy) -> State:
+    """The state in which an attempt with this result leaves the document: RETRY where another may help."""
+    may_help = result.unsettled and attempt < policy.max_attempts
+    if may_help and (result.error_code is not ErrorCode.UNKNOWN or policy.retries_unknown(attempt)):
+        return State.RETRY
+    return result.state
 
 
 def released(lease: Lease, next_attempt: datetime | None = None) -> Changes:

@@ -141,6 +141,11 @@ class Known:
         return due is not None and due > now
 
 
+def state_of(known: Known | None) -> State | None:
+    """The state in which a document is; None where it does not exist, or has none that this version knows."""
+    return known.delivery.state if known and known.delivery else None
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of one attempt, ready to be written: SUCCESS with `info`, or ERROR with a text and its code.

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import tenacity
 
 from shared.database import Database, Snapshot, Stale, Version, nested
-from shared.delivery import concluded, message_id_stem, on_message, on_release, on_result, released
+from shared.delivery import concluded, ending, message_id_stem, on_message, on_release, on_result, released
 from shared.errors import InvalidMessage, Unavailable
 from shared.policy import Policy
-from shared.states import Changes, Decision, Known, Lease, Reason, Result
+from shared.states import Changes, Decision, Known, Lease, Reason, Result, State
 from shared.values import decode_time
 
 _T = TypeVar("_T")
@@ -104,6 +104,10 @@ class MailStore:
                 return self._transact(claim.path, lambda known, _: on_result(known, claim.lease, changes, now)).reason
 
         return self._patiently(self._finish_patience, attempt)
+
+    def ending(self, claim: Claim, result: Result) -> State:
+        """The state that `finish` writes for this result, if the document is still this claim's."""
+        return ending(result, claim.lease.attempt, self._policy)
 
     def release(self, claim: Claim, next_attempt: datetime | None = None) -> Reason:
         """Undo a claim under which nothing has been sent; `next_attempt` is when the mail is to be tried again."""

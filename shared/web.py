@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from gunicorn.app.base import BaseApplication
 from werkzeug.exceptions import HTTPException
 
-from shared import logs
+from shared import logs, trace
 from shared.auth import TokenVerifier, Unauthorized
 from shared.errors import Misconfigured, Unavailable
 
@@ -37,6 +37,10 @@ def create_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int) -
     @app.get("/healthz")
     def healthz() -> ResponseReturnValue:
         return "ok\n", 200, {"Content-Type": "text/plain"}
+
+    @app.before_request
+    def enter_trace() -> None:
+        trace.enter(trace.of_request(request.headers.get))
 
     @app.before_request
     def verify_caller() -> None:
@@ -77,7 +81,9 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
     gRPC clients must not live across a fork, so nothing connects before `build` runs in the worker.
     """
 
-    def __init__(self, build: Callable[[], Service], options: dict[str, object]) -> None:
+    def __init__(self, name: str, project: str, build: Callable[[], Service], options: dict[str, object]) -> None:
+        self._name = name
+        self._project = project
         self._build = build
         self._options = options
         super().__init__()
@@ -89,7 +95,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
 
     def load(self) -> Flask:
         """Called by gunicorn, in the worker."""
-        logs.configure()
+        logs.configure(self._name, self._project)
         service = self._build()
         if service.drain is not None:
             _at_sigterm(service.drain)
@@ -108,8 +114,13 @@ def _at_sigterm(drain: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, handle)
 
 
-def serve(build: Callable[[], Service], *, port: int, threads: int, grace_seconds: int) -> None:
-    """Serve until SIGTERM; requests under way then get `grace_seconds` to end."""
+def serve(
+    name: str, build: Callable[[], Service], *, project: str, port: int, threads: int, grace_seconds: int
+) -> None:
+    """Serve until SIGTERM; requests under way then get `grace_seconds` to end.
+
+    `name` is the service's in the logs, `project` that of Google Cloud.
+    """
     options = {
         "bind": f"0.0.0.0:{port}",
         "workers": 1,
@@ -121,7 +132,7 @@ def serve(build: Callable[[], Service], *, port: int, threads: int, grace_second
         "loglevel": "warning",
         "control_socket_disable": True,
     }
-    _Server(build, options).run()
+    _Server(name, project, build, options).run()
 
 
 def start(main: Callable[[], None]) -> None:

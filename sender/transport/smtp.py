@@ -13,7 +13,9 @@ from sender.transport.oauth import AccessTokens
 from sender.transport.pace import Breaker, BreakerRules, Rate
 from sender.transport.pool import IdleConnections, KeepOpen
 from sender.transport.server import SmtpServer
+from shared import journal
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent
+from shared.journal import Event
 
 _log = logging.getLogger(__name__)
 
@@ -144,14 +146,22 @@ class SmtpTransport:
             except ConnectionLost:
                 if deadline.brought_forward(self._data_margin).remaining() <= 0:
                     raise  # it was not dead but slow, and has used up the time
-                _log.info("replaced a dead connection", extra={"fields": {"server": str(self._server)}})
-        return self._send_over(self._connect(deadline), envelope, data, deadline)
+        fresh = self._connect(deadline, replaced=kept is not None)
+        return self._send_over(fresh, envelope, data, deadline)
 
     def _shut(self) -> Deferred:
         return Deferred(None, "This sender is shutting down.")
 
-    def _connect(self, deadline: Deadline) -> SmtpConnection:
+    def _connect(self, deadline: Deadline, replaced: bool) -> SmtpConnection:
+        began = deadline.clock()
         connection = open_connection(self._server, self._tokens, deadline.brought_forward(self._data_margin))
+        fields = {
+            "server": str(self._server),
+            "duration_ms": journal.millis(deadline.clock() - began),
+            "replaced": replaced,
+        }
+        text = "replaced a dead connection" if replaced else "connected"
+        journal.note(_log, Event.CONNECTION, text, fields)
         if connection.password_was_visible and not self._has_warned:
             self._has_warned = True
             _log.warning("the password was sent without TLS", extra={"fields": {"server": str(self._server)}})

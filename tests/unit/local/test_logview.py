@@ -24,6 +24,11 @@ ENTRY = {"severity": "INFO", "message": "sent", "logger": "x", "time": "2026-11-
             "02:23:45 sender     sent document=mail/a attempt=1",
             id="what is empty or said already is left out",
         ),
+        pytest.param(
+            json.dumps({**ENTRY, "service": "sender", "event": "attempt", "logging.googleapis.com/spanId": "1"}),
+            "02:23:45 sender     sent document=mail/a",
+            id="what is for machines is left out",
+        ),
         pytest.param("Traceback …", "         sender     Traceback …", id="not JSON"),
         pytest.param("[1]", "         sender     [1]", id="JSON, but no object"),
         pytest.param(

@@ -1,0 +1,48 @@
+"""How one attempt went, step by step: what its log entry says beside its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared import journal
+from shared.states import Known
+
+
+class Course:
+    """Times the steps of an attempt, and the attempt from its beginning on."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        """`monotonic` counts seconds; the attempt begins now."""
+        self._monotonic = monotonic
+        self._began = monotonic()
+        self._millis: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time the block, also if it fails."""
+        began = self._monotonic()
+        try:
+            yield
+        finally:
+            self._millis[f"{name}_ms"] = journal.millis(self._monotonic() - began)
+
+    def millis(self) -> dict[str, float]:
+        """The time that each step has taken, and the attempt until now, as log fields."""
+        return {"duration_ms": journal.millis(self._monotonic() - self._began), **self._millis}
+
+
+def waited(fields: Mapping[str, Any], claimed: datetime, accepted: datetime) -> timedelta | None:
+    """How long a mail that a server took over at `accepted` has waited for that.
+
+    From when it was queued, or else claimed (`claimed`), on, and not before `sendAt`. `fields` is the document as the
+    claim found it. None for a mail that had ended before: when a user asked for it again is not recorded.
+    """
+    known = Known.of(fields)
+    delivery = known.delivery
+    if delivery is not None and delivery.end_time is not None:
+        return None
+    start = delivery.start_time if delivery and delivery.start_time else claimed
+    return accepted - max(start, known.send_at or start)
