@@ -6,7 +6,7 @@ from functools import partial
 
 from dispatcher.bootstrap import build
 from dispatcher.settings import DispatcherSettings
-from shared import settings, web
+from shared import settings, tracing, web
 
 #: Cloud Run kills a container ten seconds after SIGTERM.
 _GRACE_SECONDS = 9
@@ -15,6 +15,7 @@ _GRACE_SECONDS = 9
 def main() -> None:
     """Read the settings and serve."""
     chosen = settings.load(DispatcherSettings)
+    tracing.check(chosen.traces)
     web.serve(
         "dispatcher",
         partial(build, chosen),

@@ -10,7 +10,7 @@ from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
 from dispatcher.reconciler import Reconciler
 from dispatcher.settings import DispatcherSettings
-from shared import database, pubsub
+from shared import database, pubsub, tracing
 from shared.database import FirestoreDatabase
 from shared.pubsub import TopicPublisher
 from shared.store import MailStore
@@ -23,13 +23,14 @@ def build(settings: DispatcherSettings) -> Service:
     firestore = FirestoreDatabase(database.connect(settings.firestore_emulator_host), project, settings.database)
     store, client = MailStore(firestore, policy), pubsub.connect()
     mail_topic = TopicPublisher(client, project, settings.mail_topic)
+    tracer = tracing.connect("dispatcher", settings.traces)
     handlers = Handlers(
-        dispatcher=Dispatcher(store, mail_topic, policy, _utc_now),
-        reconciler=Reconciler(store, firestore, mail_topic, policy, collection, _utc_now),
+        dispatcher=Dispatcher(store, mail_topic, policy, _utc_now, tracer=tracer),
+        reconciler=Reconciler(store, firestore, mail_topic, policy, collection, _utc_now, tracer=tracer),
         dead_letters=DeadLetters(store, policy, collection, _utc_now),
         lifecycle=Lifecycle(TopicPublisher(client, project, settings.events_topic)) if settings.events_topic else None,
     )
-    return Service(create_app(handlers, collection, settings.verifier()))
+    return Service(create_app(handlers, collection, settings.verifier()), close=tracer.close)
 
 
 def _utc_now() -> datetime:

@@ -16,6 +16,7 @@ from shared.policy import Policy
 from shared.pubsub import Publisher
 from shared.states import Decision, Reason, state_of
 from shared.store import MailStore
+from shared.tracing import NO_TRACER, Tracer
 
 _log = logging.getLogger("firepost.dispatcher")
 
@@ -30,6 +31,7 @@ class Dispatcher:
         policy: Policy,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """`clock` tells the time in UTC, `monotonic` counts seconds."""
         self._store = store
@@ -37,6 +39,7 @@ class Dispatcher:
         self._policy = policy
         self._clock = clock
         self._monotonic = monotonic
+        self._tracer = tracer
 
     def handle(self, change: DocumentChange) -> Reason:
         """Do what the change calls for, and say why.
@@ -45,6 +48,12 @@ class Dispatcher:
         a claim is exclusive. The other order could leave a document PENDING that no message carries. Raises
         `Unavailable` when the event should be repeated.
         """
+        with self._tracer.span("change", document=change.path) as annotate:
+            reason = self._handle(change)
+            annotate("reason", reason)
+            return reason
+
+    def _handle(self, change: DocumentChange) -> Reason:
         began = self._monotonic()
         decision = on_event(change.old, change.new, self._clock(), self._policy)
         if decision.publish:

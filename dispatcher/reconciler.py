@@ -19,6 +19,7 @@ from shared.policy import Policy
 from shared.pubsub import Publisher
 from shared.states import QUEUED, Decision, State, state_of
 from shared.store import MailStore
+from shared.tracing import NO_TRACER, Tracer
 
 _log = logging.getLogger("firepost.reconciler")
 
@@ -38,6 +39,7 @@ class Reconciler:
         clock: Callable[[], datetime],
         seconds: float = 40.0,
         monotonic: Callable[[], float] = time.monotonic,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """`seconds` is the time, as `monotonic` counts it, that one run may take: less than the pause between two."""
         self._store = store
@@ -48,6 +50,7 @@ class Reconciler:
         self._clock = clock
         self._seconds = seconds
         self._monotonic = monotonic
+        self._tracer = tracer
 
     def run(self) -> dict[str, int | bool]:
         """One run: how many documents were examined, and how many of them met which fate.
@@ -71,7 +74,8 @@ class Reconciler:
             counts["examined"] += 1
             decision = on_reconcile(found.known, found.updated, self._clock(), self._policy)
             if decision.publish or decision.write is not None:
-                self._carry_out(found, decision)
+                with self._tracer.span("reconciliation", document=found.path, reason=decision.reason):
+                    self._carry_out(found, decision)
                 counts[decision.reason] += 1
         return True
 

@@ -9,7 +9,7 @@ import click
 from sender import bootstrap
 from sender import check as checks
 from sender.settings import SenderSettings
-from shared import settings, web
+from shared import settings, tracing, web
 from shared.addresses import BadAddress, mailboxes, parse_addresses
 
 #: What a container's host leaves for an end after SIGTERM: Cloud Run ten seconds.
@@ -30,6 +30,7 @@ def push() -> None:
     """Serve the endpoint of a push subscription on PORT."""
     chosen = settings.load(SenderSettings)
     bootstrap.rehearse(chosen)
+    tracing.check(chosen.traces)
     web.serve(
         "sender",
         partial(bootstrap.build, chosen),

@@ -16,7 +16,7 @@ from sender.polish import polish
 from sender.recipients import FirestoreUsers
 from sender.settings import SenderSettings
 from sender.template_source import FirestoreTemplates
-from shared import database, pubsub
+from shared import database, pubsub, tracing
 from shared.database import FirestoreDatabase
 from shared.pubsub import TopicPublisher
 from shared.store import MailStore
@@ -28,6 +28,7 @@ def build(settings: SenderSettings) -> Service:
     project = settings.google_cloud_project
     firestore = FirestoreDatabase(database.connect(settings.firestore_emulator_host), project, settings.database)
     outlet = outlets.outlet(settings, settings.data_margin)
+    tracer = tracing.connect("sender", settings.traces)
     sender = Sender(
         MailStore(firestore, settings.policy(), settings.finish_patience),
         outlet.transport,
@@ -38,8 +39,9 @@ def build(settings: SenderSettings) -> Service:
         attempt_seconds=settings.attempt,
         clock=lambda: datetime.now(UTC),
         keep=_keep(settings),
+        tracer=tracer,
     )
-    return Service(create_app(sender, settings.verifier()), sender.drain)
+    return Service(create_app(sender, settings.verifier()), sender.drain, tracer.close)
 
 
 def composer(settings: SenderSettings, firestore: FirestoreDatabase, write: Writer) -> Compose:

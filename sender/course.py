@@ -9,14 +9,16 @@ from typing import Any
 
 from shared import journal
 from shared.states import Known
+from shared.tracing import Tracer
 
 
 class Course:
-    """Times the steps of an attempt, and the attempt from its beginning on."""
+    """Times the steps of an attempt, and the attempt from its beginning on; each step is a span, too."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], tracer: Tracer) -> None:
         """`monotonic` counts seconds; the attempt begins now."""
         self._monotonic = monotonic
+        self._tracer = tracer
         self._began = monotonic()
         self._millis: dict[str, float] = {}
 
@@ -25,7 +27,8 @@ class Course:
         """Time the block, also if it fails."""
         began = self._monotonic()
         try:
-            yield
+            with self._tracer.span(name):
+                yield
         finally:
             self._millis[f"{name}_ms"] = journal.millis(self._monotonic() - began)
 

@@ -27,8 +27,7 @@ from sender.downloads.either import Downloads
 from sender.keeping import Keep, keep_as_is
 from sender.outcome import Earlier
 from sender.transport.envelope import Deadline, Receipt, Transport
-from shared import journal, message
-from shared import trace as traces
+from shared import journal, message, trace
 from shared.database import Unwritable
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, InvalidMessage, NotSendable, OutcomeUnknown, Unavailable
 from shared.journal import Event
@@ -37,6 +36,7 @@ from shared.push import Delivered
 from shared.states import Decision, Known, Reason, Result, state_of
 from shared.store import Claim, MailStore
 from shared.trace import Trace
+from shared.tracing import NO_TRACER, Tracer
 
 _log = logging.getLogger("firepost.sender")
 
@@ -69,6 +69,7 @@ class Sender:
         keep: Keep = keep_as_is,
         jitter: Callable[[], float] = random.random,
         monotonic: Callable[[], float] = time.monotonic,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """`attempt_seconds` is wall-clock time from the claim on; `clock` tells the time in UTC.
 
@@ -85,6 +86,7 @@ class Sender:
         self._keep = keep
         self._jitter = jitter
         self._monotonic = monotonic
+        self._tracer = tracer
         self._draining = threading.Event()
 
     def drain(self) -> None:
@@ -97,13 +99,19 @@ class Sender:
 
         Raises `Unavailable` when Firestore or Pub/Sub failed, so that the message must not be acknowledged.
         """
-        with traces.following(Trace.parse(delivered.attributes.get(traces.TRACEPARENT))):
-            try:
-                asked = message.decode(delivered.data, delivered.attributes, delivered.message_id, self._collection)
-                return self._attempt(asked)
-            except InvalidMessage as error:
-                self._dead_letter(delivered, error)
-                return Verdict(True, error.reason)
+        published_in = Trace.parse(delivered.attributes.get(trace.TRACEPARENT))
+        with trace.following(published_in), self._tracer.span("message", message_id=delivered.message_id) as annotate:
+            verdict = self._handle(delivered)
+            annotate("reason", verdict.reason)
+            return verdict
+
+    def _handle(self, delivered: Delivered) -> Verdict:
+        try:
+            asked = message.decode(delivered.data, delivered.attributes, delivered.message_id, self._collection)
+            return self._attempt(asked)
+        except InvalidMessage as error:
+            self._dead_letter(delivered, error)
+            return Verdict(True, error.reason)
 
     def _dead_letter(self, delivered: Delivered, error: InvalidMessage) -> None:
         """Put the message, as it came, where an operator finds it, with the reason beside it."""
@@ -114,7 +122,11 @@ class Sender:
 
     def _attempt(self, asked: message.Message) -> Verdict:
         # The deadline is counted from before the claim: the lease is, too, however long Firestore takes.
-        course, deadline, now = Course(self._monotonic), Deadline.after(self._attempt_seconds), self._clock()
+        course, deadline, now = (
+            Course(self._monotonic, self._tracer),
+            Deadline.after(self._attempt_seconds),
+            self._clock(),
+        )
         try:
             with course.step("claim"):
                 claim = self._store.claim(asked.path, now, asked.mail)

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.auth import TokenVerifier
 from shared.errors import Misconfigured
 from shared.policy import BackOff, LeaseExpiryPolicy, Policy, Ttl, TtlUnit
+from shared.tracing import Traces
 
 GOOGLE_CERTIFICATES = "https://www.googleapis.com/oauth2/v1/certs"
 
@@ -32,6 +33,7 @@ class ServiceSettings(BaseSettings):
     mail_topic: TopicId = "mail"
     port: int = Field(default=8080, ge=0, le=65535)
     threads: int = Field(default=16, ge=1, le=1000)
+    traces: Traces = "off"
 
     lease_seconds: int = Field(default=60, ge=2, le=540)
     lease_expiry_policy: LeaseExpiryPolicy = LeaseExpiryPolicy.ERROR

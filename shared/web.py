@@ -69,10 +69,11 @@ def create_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int) -
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An app, and what is to be done at SIGTERM so that its requests under way end soon."""
+    """An app, what is to be done at SIGTERM so that its requests under way end soon, and what when they have ended."""
 
     app: Flask
     drain: Callable[[], None] | None = None
+    close: Callable[[], None] | None = None
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
@@ -86,20 +87,27 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
         self._project = project
         self._build = build
         self._options = options
+        self._service: Service | None = None
         super().__init__()
 
     def load_config(self) -> None:
         """Called by gunicorn."""
         for name, value in self._options.items():
             self.cfg.set(name, value)
+        self.cfg.set("worker_exit", self._end)
 
     def load(self) -> Flask:
         """Called by gunicorn, in the worker."""
         logs.configure(self._name, self._project)
-        service = self._build()
+        self._service = service = self._build()
         if service.drain is not None:
             _at_sigterm(service.drain)
         return service.app
+
+    def _end(self, arbiter: object, worker: object) -> None:
+        """Called by gunicorn in a worker that has ended its work; and then in its parent, which has no service."""
+        if self._service is not None and self._service.close is not None:
+            self._service.close()
 
 
 def _at_sigterm(drain: Callable[[], None]) -> None:

@@ -146,12 +146,15 @@ class System:
 
 
 @contextmanager
-def running(backend: str, reconcile_seconds: float | None = None, **settings: str) -> Iterator[System]:
-    """A system of its own, without a supervisor: what a test kills stays dead until the test starts it again."""
-    with ScriptedServer() as server:
+def running(backend: str, reconcile_seconds: float | None = None, login: str = "", **settings: str) -> Iterator[System]:
+    """A system of its own, without a supervisor: what a test kills stays dead until the test starts it again.
+
+    With `login`, USER:PASSWORD, the mail server asks for it.
+    """
+    with ScriptedServer(users=dict([login.split(":")]) if login else None) as server:
         options = StackOptions(
             backend=backend,
-            smtp_uri=server.uri(),
+            smtp_uri=server.uri(login),
             settings={
                 "LEASE_SECONDS": str(LEASE_SECONDS),
                 "ACK_DEADLINE_SECONDS": "10",

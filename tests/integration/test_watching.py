@@ -1,0 +1,91 @@
+"""What operators see of the running system: traces from the document to the mail server, and logs without secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from shared.journal import FIELDS, Event
+from tests.integration.system import System, running, wait_for
+from tests.otlp import Collector, Span
+
+pytestmark = pytest.mark.integration
+
+#: In every mail that is sent here; the last is the SMTP server's password.
+PRIVATE = ("ada@example.com", "grace", "Confidential", "hunter2", "s3cret")
+MESSAGE = {"subject": "Confidential", "text": "Your password is hunter2.", "html": "<p>hunter2</p>"}
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with Collector() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def system(collector: Collector) -> Iterator[System]:
+    settings = {
+        "TRACES": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+    }
+    with running("embedded", reconcile_seconds=0.5, login="grace:s3cret", **settings) as system:
+        yield system
+
+
+def spans_of(spans: list[Span], path: str) -> dict[str, Span]:
+    """The spans of one document's trace in which it was sent, by name."""
+    mine = [span for span in spans if span.attributes.get("firepost.reason") == "new"]
+    traces = {span.trace for span in mine if span.attributes.get("firepost.document") == path}
+    return {span.name: span for span in spans if span.trace in traces}
+
+
+def test_one_trace_leads_from_the_document_to_the_mail_servers_answer(system: System, collector: Collector) -> None:
+    path = system.write({"to": "ada@example.com", "message": MESSAGE})
+    assert system.concluded(path)["state"] == "SUCCESS"
+    whole = {"change", "message", "claim", "compose", "send", "finish"}
+    spans = spans_of(collector.wait_for(lambda spans: set(spans_of(spans, path)) == whole), path)
+    assert spans["change"].service == "dispatcher"
+    assert (spans["message"].service, spans["message"].parent) == ("sender", spans["change"].id)
+    assert {spans[step].parent for step in ("claim", "compose", "send", "finish")} == {spans["message"].id}
+    (entry,) = entries_of(system, path, Event.ATTEMPT)
+    assert entry["logging.googleapis.com/trace"].endswith(f"/traces/{spans['change'].trace}")
+    assert entry["logging.googleapis.com/spanId"] == spans["message"].id
+
+
+def test_logs_hold_nothing_private_and_speak_the_vocabulary(system: System) -> None:
+    system.server.when("RCPT", "no.").reply("550 5.1.1 ada@example.com is unknown, Confidential")
+    paths = [
+        system.write({"to": "ada@example.com", "message": MESSAGE}),
+        system.write({"to": "no.ada@example.com", "message": MESSAGE}),
+        system.write({"to": "ada@example.com, Confidential", "message": MESSAGE}),
+        system.write({"to": "ada@example.com", "template": {"name": "none", "data": {"password": "hunter2"}}}),
+        system.write(
+            {"to": "ada@example.com", "message": {**MESSAGE, "attachments": [{"path": "https://127.0.0.1/hunter2"}]}}
+        ),
+    ]
+    system.publish({"mail": {"to": "ada@example.com", "message": MESSAGE, "delivery": "Confidential"}})
+    for path in paths:
+        wait_for(partial(has_ended, system, path), "the attempt is logged")
+    lines = [line for name in ("dispatcher", "sender") for line in log(system, name)]
+    assert not [(word, line) for line in lines for word in PRIVATE if word in line]
+    for entry in map(json.loads, lines):
+        if "event" in entry:
+            assert Event(entry["event"]) in FIELDS
+
+
+def has_ended(system: System, path: str) -> bool:
+    return bool(entries_of(system, path, Event.ATTEMPT))
+
+
+def log(system: System, service: str) -> list[str]:
+    return (system.stack.logs / f"{service}.log").read_text().splitlines()
+
+
+def entries_of(system: System, path: str, event: Event) -> list[dict[str, Any]]:
+    entries = [json.loads(line) for name in ("dispatcher", "sender") for line in log(system, name)]
+    return [entry for entry in entries if (entry.get("event"), entry.get("document")) == (event, path)]
