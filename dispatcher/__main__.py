@@ -8,22 +8,12 @@ from dispatcher.bootstrap import build
 from dispatcher.settings import DispatcherSettings
 from shared import settings, tracing, web
 
-#: Cloud Run kills a container ten seconds after SIGTERM.
-_GRACE_SECONDS = 9
-
 
 def main() -> None:
     """Read the settings and serve."""
     chosen = settings.load(DispatcherSettings)
     tracing.check(chosen.traces)
-    web.serve(
-        "dispatcher",
-        partial(build, chosen),
-        project=chosen.google_cloud_project,
-        port=chosen.port,
-        threads=chosen.threads,
-        grace_seconds=_GRACE_SECONDS,
-    )
+    web.serve("dispatcher", partial(build, chosen), chosen)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,6 @@ from sender.settings import SenderSettings
 from shared import settings, tracing, web
 from shared.addresses import BadAddress, mailboxes, parse_addresses
 
-#: What a container's host leaves for an end after SIGTERM: Cloud Run ten seconds.
-_GRACE_SECONDS = 9
-
 
 @click.group()
 def cli() -> None:
@@ -31,14 +28,7 @@ def push() -> None:
     chosen = settings.load(SenderSettings)
     bootstrap.rehearse(chosen)
     tracing.check(chosen.traces)
-    web.serve(
-        "sender",
-        partial(bootstrap.build, chosen),
-        project=chosen.google_cloud_project,
-        port=chosen.port,
-        threads=chosen.threads,
-        grace_seconds=_GRACE_SECONDS,
-    )
+    web.serve("sender", partial(bootstrap.build, chosen.of_one_worker()), chosen)
 
 
 def _one_address(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

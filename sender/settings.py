@@ -149,6 +149,14 @@ class SenderSettings(MailSettings, ServiceSettings):
         return self
 
     @model_validator(mode="after")
+    def _workers_have_connections(self) -> Self:
+        if self.smtp_max_connections < self.web_workers:
+            raise ValueError(
+                f"SMTP_MAX_CONNECTIONS={self.smtp_max_connections} must be at least WEB_WORKERS={self.web_workers}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _times_nest(self) -> Self:
         """An attempt must end before its lease does, and the lease before Pub/Sub delivers the message again."""
         if self.attempt >= self.lease_seconds:
@@ -159,6 +167,19 @@ class SenderSettings(MailSettings, ServiceSettings):
                 ", which must be what the subscription has"
             )
         return self
+
+    def of_one_worker(self) -> Self:
+        """The same, with an instance's limits towards the mail server divided among its worker processes.
+
+        Each has connections and a pace of its own; what does not divide evenly is left unused.
+        """
+        workers, rate = self.web_workers, self.smtp_rate_per_second
+        return self.model_copy(
+            update={
+                "smtp_max_connections": self.smtp_max_connections // workers,
+                "smtp_rate_per_second": rate and rate / workers,
+            }
+        )
 
     @property
     def attempt(self) -> float:

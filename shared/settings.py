@@ -33,6 +33,7 @@ class ServiceSettings(BaseSettings):
     mail_topic: TopicId = "mail"
     port: int = Field(default=8080, ge=0, le=65535)
     threads: int = Field(default=16, ge=1, le=1000)
+    web_workers: int = Field(default=1, ge=1, le=64)
     traces: Traces = "off"
 
     lease_seconds: int = Field(default=60, ge=2, le=540)
@@ -62,6 +63,12 @@ class ServiceSettings(BaseSettings):
     def _retries_can_happen(self) -> Self:
         if self.lease_expiry_policy is LeaseExpiryPolicy.RETRY and self.max_attempts < 2:
             raise ValueError(f"LEASE_EXPIRY_POLICY=retry needs MAX_ATTEMPTS of at least 2, found {self.max_attempts}")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_have_threads(self) -> Self:
+        if self.threads < self.web_workers:
+            raise ValueError(f"THREADS={self.threads} must be at least WEB_WORKERS={self.web_workers}")
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import signal
 import sys
 import threading
@@ -18,8 +20,15 @@ from werkzeug.exceptions import HTTPException
 from shared import logs, trace
 from shared.auth import TokenVerifier, Unauthorized
 from shared.errors import Misconfigured, Unavailable
+from shared.settings import ServiceSettings
 
 _log = logging.getLogger("firepost.web")
+
+#: Cloud Run kills a container ten seconds after SIGTERM.
+_GRACE_SECONDS = 9
+
+#: Linux's file system in memory: gunicorn wants a small file for each worker, and the root may be read-only.
+_MEMORY = "/dev/shm"  # noqa: S108  # gunicorn makes the names unguessable
 
 #: The exit code of a process whose settings are wrong.
 EXIT_MISCONFIGURED = 2
@@ -77,7 +86,7 @@ class Service:
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
-    """Gunicorn without its command line: one process, threads, the app built after the fork.
+    """Gunicorn without its command line: processes, threads in each, the app built after the fork.
 
     gRPC clients must not live across a fork, so nothing connects before `build` runs in the worker.
     """
@@ -122,25 +131,25 @@ def _at_sigterm(drain: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, handle)
 
 
-def serve(
-    name: str, build: Callable[[], Service], *, project: str, port: int, threads: int, grace_seconds: int
-) -> None:
-    """Serve until SIGTERM; requests under way then get `grace_seconds` to end.
+def serve(name: str, build: Callable[[], Service], settings: ServiceSettings) -> None:
+    """Serve until SIGTERM; requests under way then have nearly all the time to end that Cloud Run gives.
 
-    `name` is the service's in the logs, `project` that of Google Cloud.
+    `name` is the service's in the logs.
     """
+    workers = settings.web_workers
     options = {
-        "bind": f"0.0.0.0:{port}",
-        "workers": 1,
+        "bind": f"0.0.0.0:{settings.port}",
+        "workers": workers,
         "worker_class": "gthread",
-        "threads": threads,
+        "threads": math.ceil(settings.threads / workers),
         "timeout": 0,  # Cloud Run has its own; gunicorn's would kill a worker in the middle of a mail
-        "graceful_timeout": grace_seconds,
+        "graceful_timeout": _GRACE_SECONDS,
         "keepalive": 75,
         "loglevel": "warning",
         "control_socket_disable": True,
+        "worker_tmp_dir": _MEMORY if os.access(_MEMORY, os.W_OK) else None,
     }
-    _Server(name, project, build, options).run()
+    _Server(name, settings.google_cloud_project, build, options).run()
 
 
 def start(main: Callable[[], None]) -> None:
