@@ -44,6 +44,13 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
             {"LEASE_SECONDS": "100"}, "LEASE_SECONDS=100 must be less than ACK_DEADLINE_SECONDS=75", id="nest"
         ),
         pytest.param({"ATTEMPT_SECONDS": "60"}, "ATTEMPT_SECONDS=60 must be less than LEASE_SECONDS=60", id="attempt"),
+        pytest.param({"THREADS": "1", "WEB_WORKERS": "2"}, "THREADS=1 must be at least WEB_WORKERS=2", id="threads"),
+        pytest.param(
+            {"SMTP_MAX_CONNECTIONS": "1", "WEB_WORKERS": "2"},
+            "SMTP_MAX_CONNECTIONS=1 must be at least WEB_WORKERS=2",
+            id="connections",
+        ),
+        pytest.param({"TRACES": "zipkin"}, "TRACES='zipkin': input should be 'off' or 'otlp'", id="traces"),
         pytest.param({"OIDC_AUDIENCE": "https://x"}, "OIDC_AUDIENCE and OIDC_SERVICE_ACCOUNTS go together", id="half"),
         pytest.param({"PUBSUB_EMULATOR_HOST": ""}, "OIDC_AUDIENCE is missing", id="open-to-the-world"),
     ],
@@ -53,6 +60,22 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, changes: dict
         sender(monkeypatch, **changes)
     assert line in str(stopped.value)
     assert "\n" not in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    ("workers", "connections", "rate"),
+    [pytest.param("1", 10, 5.0, id="one"), pytest.param("2", 5, 2.5, id="two"), pytest.param("4", 2, 1.25, id="four")],
+)
+def test_all_workers_together_keep_an_instances_limits(
+    monkeypatch: pytest.MonkeyPatch, workers: str, connections: int, rate: float
+) -> None:
+    chosen = sender(monkeypatch, WEB_WORKERS=workers, SMTP_MAX_CONNECTIONS="10", SMTP_RATE_PER_SECOND="5")
+    limits = bootstrap.limits(chosen.of_one_worker())
+    assert (limits.max_connections, limits.mails_per_second) == (connections, rate)
+
+
+def test_without_a_rate_no_worker_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bootstrap.limits(sender(monkeypatch, WEB_WORKERS="2").of_one_worker()).mails_per_second is None
 
 
 def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,130 @@
+"""The pipelines: what they name exists, and what they promise is in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.dockerfile import ROOT, Dockerfile
+
+Build = dict[str, Any]
+PIPELINES = ("cloudbuild.yaml", "cloudbuild-apply.yaml")
+
+#: https://cloud.google.com/build/docs/build-config-file-schema
+FIELDS = {"steps", "substitutions", "images", "artifacts", "options", "timeout"}
+STEP_FIELDS = {"id", "name", "script", "waitFor", "env"}
+#: Set for builds that a trigger starts: https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values
+BUILT_IN = {"PROJECT_ID", "BUILD_ID", "LOCATION", "COMMIT_SHA", "SHORT_SHA"}
+#: Without a tag to choose: Google keeps one version of it.
+UNTAGGED = {"gcr.io/cloud-builders/docker"}
+
+
+def load(name: str) -> Build:
+    build: Build = yaml.safe_load((ROOT / name).read_text())
+    return build
+
+
+@pytest.fixture(params=PIPELINES)
+def build(request: pytest.FixtureRequest) -> Build:
+    return load(request.param)
+
+
+def text_of(build: Build) -> str:
+    """All that is said but the substitutions' defaults, one text a line."""
+    return "\n".join(_texts([value for name, value in build.items() if name != "substitutions"]))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            yield from _texts(list(value.values()))
+        case list():
+            for each in value:
+                yield from _texts(each)
+
+
+def script(build: Build, step: str) -> str:
+    text: str = next(each["script"] for each in build["steps"] if each["id"] == step)
+    return text
+
+
+def test_only_fields_that_cloud_build_knows_are_used(build: Build) -> None:
+    assert set(build) <= FIELDS
+    for step in build["steps"]:
+        assert set(step) <= STEP_FIELDS
+
+
+def test_steps_wait_for_steps_before_them(build: Build) -> None:
+    known = {"-"}
+    for step in build["steps"]:
+        assert {*step.get("waitFor", [])} <= known
+        known.add(step["id"])
+
+
+def test_every_image_has_one_version(build: Build) -> None:
+    names = {step["name"] for step in build["steps"]} - UNTAGGED
+    assert [name for name in names if not re.fullmatch(r"[\w./-]+:\d+\.\d+\.\d+(-\w+)?", name)] == []
+
+
+def test_the_checks_run_on_the_version_that_the_images_have() -> None:
+    version = re.escape(Dockerfile.read().arguments["PYTHON"].partition("-")[0])
+    checks = [step["name"] for step in load("cloudbuild.yaml")["steps"] if "python" in step["name"]]
+    assert checks
+    assert [name for name in checks if not re.match(rf"{version}-", name)] == []
+
+
+def test_every_variable_is_set_by_somebody(build: Build) -> None:
+    assigned = set(re.findall(r"^\s*(\w+)=|\bfor (\w+) in", text_of(build), re.M))
+    used = set(re.findall(r"\$\{?([A-Za-z_]\w*)", text_of(build)))
+    assert used - set(chain.from_iterable(assigned)) - BUILT_IN - set(build["substitutions"]) == set()
+    assert set(build["substitutions"]) <= used, "a substitution that nothing uses fails the build"
+
+
+def test_what_is_run_exists() -> None:
+    build = load("cloudbuild.yaml")
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert {word for step in build["steps"] for word in re.findall(r"\bmake ([a-z-]+)", step["script"])} <= targets
+    assert set(re.findall(r"--target (\w+)", text_of(build))) <= set(Dockerfile.read().stages)
+    named = re.search(r"for service in (.*);", script(build, "build"))
+    assert named is not None
+    assert {*named[1].split()} <= set(Dockerfile.read().stages)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_the_folders_and_files_it_names_are_there(name: str) -> None:
+    build = load(name)
+    named = {build["substitutions"]["_ROOT"], *re.findall(r"infra/[\w/]+", text_of(build))}
+    assert [path for path in named if not (ROOT / path).is_dir()] == []
+    requirements = build["substitutions"].get("_REQUIREMENTS", "services.txt")
+    assert Path(ROOT / "requirements" / requirements).is_file()
+
+
+def test_what_is_built_is_what_is_planned_and_pushed() -> None:
+    build = load("cloudbuild.yaml")
+    tag = "$SHORT_SHA-$BUILD_ID"
+    repository = "$LOCATION-docker.pkg.dev/$PROJECT_ID/$_REPOSITORY"
+    assert build["images"] == [f"{repository}/{service}:{tag}" for service in ("dispatcher", "sender")]
+    assert f'--tag "{repository}/$service:{tag}"' in script(build, "build")
+    assert f'images="{repository}"' in script(build, "plan")
+    for service in ("dispatcher", "sender"):
+        assert f'TF_VAR_{service}_image="$images/{service}:{tag}"' in script(build, "plan")
+
+
+def test_images_have_provenance_or_the_build_fails() -> None:
+    assert load("cloudbuild.yaml")["options"]["requestedVerifyOption"] == "VERIFIED"
+
+
+def test_what_is_applied_is_what_was_planned_for_the_commit() -> None:
+    plan, apply = (load(name) for name in PIPELINES)
+    assert plan["artifacts"]["objects"]["location"] == "gs://$_STATE_BUCKET/plans/$COMMIT_SHA/"
+    assert "gs://$_STATE_BUCKET/plans/$COMMIT_SHA/*" in script(apply, "fetch")
+    assert "apply -input=false /workspace/plan" in script(apply, "apply")
+    assert "apply" not in "".join(step["script"] for step in plan["steps"])
