@@ -122,11 +122,8 @@ class Sender:
 
     def _attempt(self, asked: message.Message) -> Verdict:
         # The deadline is counted from before the claim: the lease is, too, however long Firestore takes.
-        course, deadline, now = (
-            Course(self._monotonic, self._tracer),
-            Deadline.after(self._attempt_seconds),
-            self._clock(),
-        )
+        deadline, now = Deadline.after(self._attempt_seconds), self._clock()
+        course = Course(self._monotonic, self._tracer)
         try:
             with course.step("claim"):
                 claim = self._store.claim(asked.path, now, asked.mail)
