@@ -73,6 +73,16 @@ class TransportSettings(BaseSettings):
             raise ValueError("SMTP_CONNECTION_URI is not set")
         return self
 
+    def shared_by(self, workers: int) -> Self:
+        """What each of so many processes gets, which have connections and a pace of their own.
+
+        What does not divide evenly is left unused.
+        """
+        connections, rate = self.smtp_max_connections // workers, self.smtp_rate_per_second
+        return self.model_copy(
+            update={"smtp_max_connections": connections, "smtp_rate_per_second": rate and rate / workers}
+        )
+
     @property
     def api_key(self) -> SecretStr | None:
         """SendGrid's key, which is also what goes for a password there."""
@@ -150,10 +160,10 @@ class SenderSettings(MailSettings, ServiceSettings):
 
     @model_validator(mode="after")
     def _workers_have_connections(self) -> Self:
-        if self.smtp_max_connections < self.web_workers:
-            raise ValueError(
-                f"SMTP_MAX_CONNECTIONS={self.smtp_max_connections} must be at least WEB_WORKERS={self.web_workers}"
-            )
+        transports: list[TransportSettings] = [self, *self.transports.values()]
+        fewest = min(each.smtp_max_connections for each in transports)
+        if fewest < self.web_workers:
+            raise ValueError(f"SMTP_MAX_CONNECTIONS={fewest} must be at least WEB_WORKERS={self.web_workers}")
         return self
 
     @model_validator(mode="after")
@@ -169,17 +179,9 @@ class SenderSettings(MailSettings, ServiceSettings):
         return self
 
     def of_one_worker(self) -> Self:
-        """The same, with an instance's limits towards the mail server divided among its worker processes.
-
-        Each has connections and a pace of its own; what does not divide evenly is left unused.
-        """
-        workers, rate = self.web_workers, self.smtp_rate_per_second
-        return self.model_copy(
-            update={
-                "smtp_max_connections": self.smtp_max_connections // workers,
-                "smtp_rate_per_second": rate and rate / workers,
-            }
-        )
+        """The same, with an instance's limits towards the mail servers divided among its worker processes."""
+        named = {name: its.shared_by(self.web_workers) for name, its in self.transports.items()}
+        return self.shared_by(self.web_workers).model_copy(update={"transports": named})
 
     @property
     def attempt(self) -> float:

@@ -66,16 +66,19 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, changes: dict
     ("workers", "connections", "rate"),
     [pytest.param("1", 10, 5.0, id="one"), pytest.param("2", 5, 2.5, id="two"), pytest.param("4", 2, 1.25, id="four")],
 )
-def test_all_workers_together_keep_an_instances_limits(
+def test_all_workers_together_keep_an_instances_limits_of_each_transport(
     monkeypatch: pytest.MonkeyPatch, workers: str, connections: int, rate: float
 ) -> None:
-    chosen = sender(monkeypatch, WEB_WORKERS=workers, SMTP_MAX_CONNECTIONS="10", SMTP_RATE_PER_SECOND="5")
-    limits = bootstrap.limits(chosen.of_one_worker())
-    assert (limits.max_connections, limits.mails_per_second) == (connections, rate)
+    limits = {"SMTP_MAX_CONNECTIONS": "10", "SMTP_RATE_PER_SECOND": "5"}
+    billing = {f"BILLING_{name}": value for name, value in limits.items()}
+    uri = {"BILLING_SMTP_CONNECTION_URI": "smtp://billing.example.com"}
+    chosen = sender(monkeypatch, TRANSPORTS="billing", WEB_WORKERS=workers, **limits, **billing, **uri).of_one_worker()
+    for its in (chosen, chosen.transports["billing"]):
+        assert (its.smtp_max_connections, its.smtp_rate_per_second) == (connections, rate)
 
 
 def test_without_a_rate_no_worker_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert bootstrap.limits(sender(monkeypatch, WEB_WORKERS="2").of_one_worker()).mails_per_second is None
+    assert sender(monkeypatch, WEB_WORKERS="2").of_one_worker().smtp_rate_per_second is None
 
 
 def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
