@@ -4,7 +4,7 @@
 #   docker build --target sender -t sender .
 #
 # Arguments: PYTHON may add the digest to pin the base to the byte (python:…@sha256:…); REQUIREMENTS=services-extras.txt
-# adds what HTML to text and TRACES need; REVISION is the commit. docs/containers.md says more.
+# adds what INLINE_CSS, TEXT_FROM_HTML and TRACES need; REVISION is the commit. docs/containers.md says more.
 
 ARG PYTHON=python:3.13.9-slim-bookworm
 
