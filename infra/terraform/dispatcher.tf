@@ -25,7 +25,7 @@ resource "google_cloud_run_v2_service" "dispatcher" {
       image = var.dispatcher_image
 
       resources {
-        limits            = { cpu = var.dispatcher.cpu, memory = var.dispatcher.memory }
+        limits            = { cpu = tostring(var.dispatcher.cpu), memory = var.dispatcher.memory }
         cpu_idle          = true
         startup_cpu_boost = true
       }

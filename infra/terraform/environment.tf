@@ -23,6 +23,7 @@ locals {
     local.common_environment,
     {
       THREADS               = var.dispatcher.concurrency
+      WEB_WORKERS           = var.dispatcher.cpu
       OIDC_AUDIENCE         = local.audience_pattern.dispatcher
       OIDC_SERVICE_ACCOUNTS = join(",", [for caller in local.dispatcher_callers : caller.email])
     },
@@ -45,6 +46,7 @@ locals {
   ))
 
   push_environment = {
+    WEB_WORKERS           = var.sender.cpu
     OIDC_AUDIENCE         = local.audience_pattern.sender
     OIDC_SERVICE_ACCOUNTS = google_service_account.push.email
   }
@@ -60,9 +62,9 @@ locals {
 
   # What `settings` may hold: all that is neither secret nor set above.
   plain_settings = [
-    "ATTACHMENT_HOSTS", "AUTH_TYPE", "CLIENT_ID", "HOST", "OAUTH_GRANT", "OAUTH_PORT",
+    "ATTACHMENT_HOSTS", "AUTH_TYPE", "BATCH_SIZE", "BATCH_WAIT_MS", "CLIENT_ID", "HOST", "OAUTH_GRANT", "OAUTH_PORT",
     "OAUTH_SECURE", "OAUTH_TOKEN_URL", "OIDC_CERTIFICATES_URL", "REDACT_AFTER_SUCCESS", "RETRY_FIRST_SECONDS",
-    "RETRY_LONGEST_SECONDS", "SENDGRID_API_URL", "STORE_RENDERED", "STRANDED_AFTER", "TEMPLATES_COLLECTION", "TRANSPORT",
+    "RETRY_LONGEST_SECONDS", "SENDGRID_API_URL", "STORE_RENDERED", "STRANDED_AFTER", "TEMPLATES_COLLECTION", "TRACES", "TRANSPORT",
     "USER", "USERS_COLLECTION",
   ]
 }

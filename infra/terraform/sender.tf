@@ -26,7 +26,7 @@ resource "google_cloud_run_v2_service" "sender" {
       image = var.sender_image
 
       resources {
-        limits            = { cpu = var.sender.cpu, memory = var.sender.memory }
+        limits            = { cpu = tostring(var.sender.cpu), memory = var.sender.memory }
         cpu_idle          = true
         startup_cpu_boost = true
       }

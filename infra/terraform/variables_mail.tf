@@ -14,7 +14,7 @@ variable "front_door" {
 variable "dispatcher" {
   description = "Size of the dispatcher's service. `concurrency` is requests per instance, and its threads."
   type = object({
-    cpu           = optional(string, "1")
+    cpu           = optional(number, 1)
     memory        = optional(string, "512Mi")
     concurrency   = optional(number, 32)
     min_instances = optional(number, 0)
@@ -28,8 +28,13 @@ variable "dispatcher" {
   }
 
   validation {
-    condition     = var.dispatcher.concurrency >= 1 && var.dispatcher.concurrency <= 1000
-    error_message = "dispatcher.concurrency must be from 1 to 1000."
+    condition     = contains([1, 2, 4, 6, 8], var.dispatcher.cpu)
+    error_message = "dispatcher.cpu must be 1, 2, 4, 6 or 8."
+  }
+
+  validation {
+    condition     = var.dispatcher.concurrency >= var.dispatcher.cpu && var.dispatcher.concurrency <= 1000
+    error_message = "dispatcher.concurrency must be from dispatcher.cpu to 1000: each CPU has a process, and each process a thread or more."
   }
 }
 
@@ -40,7 +45,7 @@ variable "sender" {
     `concurrency` is mails at a time per instance, and its threads. With front_door = "pull", exactly `max_instances` run, all the time.
   EOT
   type = object({
-    cpu                  = optional(string, "1")
+    cpu                  = optional(number, 1)
     memory               = optional(string, "512Mi")
     concurrency          = optional(number, 16)
     min_instances        = optional(number, 0)
@@ -56,13 +61,18 @@ variable "sender" {
   }
 
   validation {
-    condition     = var.sender.concurrency >= 1 && var.sender.concurrency <= 1000
-    error_message = "sender.concurrency must be from 1 to 1000."
+    condition     = contains([1, 2, 4, 6, 8], var.sender.cpu)
+    error_message = "sender.cpu must be 1, 2, 4, 6 or 8."
   }
 
   validation {
-    condition     = var.sender.smtp_max_connections >= 1 && var.sender.smtp_max_connections <= 1000
-    error_message = "sender.smtp_max_connections must be from 1 to 1000."
+    condition     = var.sender.concurrency >= var.sender.cpu && var.sender.concurrency <= 1000
+    error_message = "sender.concurrency must be from sender.cpu to 1000: each CPU has a process, and each process a thread or more."
+  }
+
+  validation {
+    condition     = var.sender.smtp_max_connections >= var.sender.cpu && var.sender.smtp_max_connections <= 1000
+    error_message = "sender.smtp_max_connections must be from sender.cpu to 1000: each CPU's process has a connection or more."
   }
 
   validation {
@@ -214,7 +224,7 @@ variable "secrets" {
 }
 
 variable "settings" {
-  description = "Further settings of the services by their variable's name, such as TEMPLATES_COLLECTION or STRANDED_AFTER: those of docs/settings.md that have no variable here."
+  description = "Further settings of the services by their variable's name, such as TEMPLATES_COLLECTION or STRANDED_AFTER: those of docs/settings.md that have no variable here, and OpenTelemetry's."
   type        = map(string)
   default     = {}
 
@@ -224,8 +234,13 @@ variable "settings" {
   }
 
   validation {
-    condition     = length(setsubtract(keys(var.settings), concat(local.plain_settings, local.secret_settings))) == 0
-    error_message = "settings does not know ${join(", ", setsubtract(keys(var.settings), concat(local.plain_settings, local.secret_settings)))}. Some have a variable of their own; the others are ${join(", ", local.plain_settings)}."
+    condition     = alltrue([for name in keys(var.settings) : contains(concat(local.plain_settings, local.secret_settings), name) || can(regex("^OTEL_", name))])
+    error_message = "settings takes ${join(", ", local.plain_settings)}, and OpenTelemetry's OTEL_…; others have a variable of their own, or are misspelt."
+  }
+
+  validation {
+    condition     = alltrue([for name in keys(var.settings) : !can(regex("^OTEL_.*HEADERS$", name))])
+    error_message = "OpenTelemetry's headers hold keys, which must not be in settings; send to a collector that needs none."
   }
 
   validation {

@@ -25,7 +25,7 @@ resource "google_cloud_run_v2_worker_pool" "sender" {
       args  = ["pull"]
 
       resources {
-        limits = { cpu = var.sender.cpu, memory = var.sender.memory }
+        limits = { cpu = tostring(var.sender.cpu), memory = var.sender.memory }
       }
 
       dynamic "env" {

@@ -191,3 +191,30 @@ run "fewer_instances_at_most_than_at_least" {
     sender = { min_instances = 5, max_instances = 4 }
   }
 }
+
+run "fewer_connections_than_processes" {
+  command         = plan
+  expect_failures = [var.sender]
+
+  variables {
+    sender = { cpu = 2, smtp_max_connections = 1 }
+  }
+}
+
+run "half_a_cpu" {
+  command         = plan
+  expect_failures = [var.dispatcher]
+
+  variables {
+    dispatcher = { cpu = 0.5 }
+  }
+}
+
+run "opentelemetrys_keys_among_the_settings" {
+  command         = plan
+  expect_failures = [var.settings]
+
+  variables {
+    settings = { OTEL_EXPORTER_OTLP_HEADERS = "authorization=Bearer abc" }
+  }
+}
