@@ -73,16 +73,25 @@ locals {
       severity = "ERROR"
       combiner = "OR"
       text     = "Senders die or hang in the middle of attempts: more than ${var.alerts.lease_expiries} leases were found expired within ten minutes. It is not known whether those mails were sent."
-      conditions = [for source in ["messages", "reconciliations"] :
+      conditions = [
         {
-          title     = "expired leases concluded (${source})"
-          filter    = "${local.metric_filters[source]} metric.label.reason=\"lease-expired\""
+          title     = "found by a sender"
+          filter    = "${local.metric_filters.messages} metric.label.reason=\"lease-expired\""
           align     = "ALIGN_DELTA"
           reduce    = "REDUCE_SUM"
           period    = 600
           threshold = var.alerts.lease_expiries
           duration  = 0
-        }
+        },
+        {
+          title     = "found by the reconciler"
+          filter    = "${local.metric_filters.reconciliations} metric.label.reason=\"lease-expired\""
+          align     = "ALIGN_DELTA"
+          reduce    = "REDUCE_SUM"
+          period    = 600
+          threshold = var.alerts.lease_expiries
+          duration  = 0
+        },
       ]
     }
 

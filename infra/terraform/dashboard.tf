@@ -66,7 +66,10 @@ locals {
       {
         title = "Expired leases"
         unit  = "per second"
-        lines = [for source in ["messages", "reconciliations"] : { filter = "${local.metric_filters[source]} metric.label.reason=\"lease-expired\"", align = "ALIGN_RATE", reduce = "REDUCE_SUM", legend = "found by ${source}" }]
+        lines = [
+          { filter = "${local.metric_filters.messages} metric.label.reason=\"lease-expired\"", align = "ALIGN_RATE", reduce = "REDUCE_SUM", legend = "found by a sender" },
+          { filter = "${local.metric_filters.reconciliations} metric.label.reason=\"lease-expired\"", align = "ALIGN_RATE", reduce = "REDUCE_SUM", legend = "found by the reconciler" },
+        ]
       },
       {
         title = "Messages without an attempt, by reason"
