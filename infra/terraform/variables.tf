@@ -15,6 +15,7 @@ variable "name" {
   description = "Prefix of everything's name. Another instance of this module, for another collection or database, needs another one."
   type        = string
   default     = "firepost"
+  nullable    = false
 
   validation {
     # A service account's id has at most 30 characters, and "-dispatcher" is the longest of the suffixes.
@@ -60,6 +61,7 @@ variable "mail_collection" {
   description = "Path of the collection of mail documents, such as mail or tenants/acme/mail."
   type        = string
   default     = "mail"
+  nullable    = false
 
   validation {
     condition     = can(regex("^[^/{}*]+(/[^/{}*]+/[^/{}*]+)*$", var.mail_collection))
@@ -91,18 +93,21 @@ variable "create_repository" {
   description = "Whether to make an Artifact Registry repository for the images."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "labels" {
   description = "Labels of everything that can have labels."
   type        = map(string)
   default     = {}
+  nullable    = false
 }
 
 variable "deletion_protection" {
   description = "Whether Terraform refuses to destroy the services and the database. To destroy on purpose, apply with false first."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "static_egress" {

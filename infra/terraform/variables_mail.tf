@@ -4,6 +4,7 @@ variable "front_door" {
   description = "How mail reaches the sender: push (a service that scales to zero), or pull (a worker pool of fixed size, for high and steady throughput)."
   type        = string
   default     = "push"
+  nullable    = false
 
   validation {
     condition     = contains(["push", "pull"], var.front_door)
@@ -20,7 +21,8 @@ variable "dispatcher" {
     min_instances = optional(number, 0)
     max_instances = optional(number, 10)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = var.dispatcher.min_instances >= 0 && var.dispatcher.max_instances >= max(1, var.dispatcher.min_instances)
@@ -53,7 +55,8 @@ variable "sender" {
     smtp_max_connections = optional(number, 10)
     smtp_rate_per_second = optional(number)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = var.sender.min_instances >= 0 && var.sender.max_instances >= max(1, var.sender.min_instances)
@@ -101,12 +104,14 @@ variable "attachment_buckets" {
   description = "ATTACHMENT_BUCKETS: Cloud Storage buckets that attachments may come from; the sender may then read them."
   type        = set(string)
   default     = []
+  nullable    = false
 }
 
 variable "lease_seconds" {
   description = "LEASE_SECONDS: how long an attempt may hold a document."
   type        = number
   default     = 60
+  nullable    = false
 
   validation {
     condition     = var.lease_seconds >= 2 && var.lease_seconds <= 540 && floor(var.lease_seconds) == var.lease_seconds
@@ -129,6 +134,7 @@ variable "ack_deadline_seconds" {
   description = "The mail subscription's acknowledgement deadline, and the sender's ACK_DEADLINE_SECONDS."
   type        = number
   default     = 75
+  nullable    = false
 
   validation {
     condition     = var.ack_deadline_seconds >= 10 && var.ack_deadline_seconds <= 600
@@ -145,6 +151,7 @@ variable "max_attempts" {
   description = "MAX_ATTEMPTS: how often a mail is tried, counting those attempts that users ask for. 1: no automatic retries, as in Trigger Email."
   type        = number
   default     = 1
+  nullable    = false
 
   validation {
     condition     = var.max_attempts >= 1 && var.max_attempts <= 100
@@ -156,6 +163,7 @@ variable "lease_expiry_policy" {
   description = "LEASE_EXPIRY_POLICY: what becomes of a mail whose outcome is not known: error (at most once) or retry (at least once)."
   type        = string
   default     = "error"
+  nullable    = false
 
   validation {
     condition     = contains(["error", "retry"], var.lease_expiry_policy)
@@ -191,6 +199,7 @@ variable "lifecycle_events" {
   description = "Whether to make a topic for lifecycle events (EVENTS_TOPIC), and let the dispatcher publish them."
   type        = bool
   default     = false
+  nullable    = false
 }
 
 variable "secrets" {
@@ -206,6 +215,7 @@ variable "secrets" {
   default = {
     SMTP_CONNECTION_URI = { secret = "firepost-smtp-connection-uri", create = true }
   }
+  nullable = false
 
   validation {
     condition     = alltrue([for name in keys(var.secrets) : contains(local.secret_settings, name)])
@@ -227,6 +237,7 @@ variable "settings" {
   description = "Further settings of the services by their variable's name, such as TEMPLATES_COLLECTION or STRANDED_AFTER: those of docs/settings.md that have no variable here, and OpenTelemetry's."
   type        = map(string)
   default     = {}
+  nullable    = false
 
   validation {
     condition     = length(setintersection(keys(var.settings), setsubtract(local.secret_settings, ["TLS_OPTIONS"]))) == 0
@@ -258,12 +269,14 @@ variable "reconcile_schedule" {
   description = "When the reconciler runs, in cron's words (UTC). Scheduled and retried mails leave no finer than that."
   type        = string
   default     = "* * * * *"
+  nullable    = false
 }
 
 variable "max_delivery_attempts" {
   description = "Deliveries after which Pub/Sub gives a message up to the dead-letter topic. A lease that another sender holds takes some, too."
   type        = number
   default     = 100
+  nullable    = false
 
   validation {
     condition     = var.max_delivery_attempts >= 5 && var.max_delivery_attempts <= 100
@@ -275,6 +288,7 @@ variable "dead_letter_retention_days" {
   description = "Days for which dead letters can be looked at and replayed."
   type        = number
   default     = 14
+  nullable    = false
 
   validation {
     condition     = var.dead_letter_retention_days >= 1 && var.dead_letter_retention_days <= 31
@@ -293,6 +307,7 @@ variable "unindexed_fields" {
     "delivery.info", "delivery.error", "delivery.rendered", "delivery.warnings",
     "message", "template.data", "sendGrid", "headers",
   ]
+  nullable = false
 
   validation {
     condition     = length(setintersection(var.unindexed_fields, ["delivery", "delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"])) == 0

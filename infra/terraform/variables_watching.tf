@@ -4,12 +4,14 @@ variable "notification_channels" {
   description = "Monitoring notification channels (projects/…/notificationChannels/…) that alerts go to."
   type        = list(string)
   default     = []
+  nullable    = false
 }
 
 variable "runbook_url" {
   description = "Where the operators' copy of docs/operating.md is; each alert links to its section."
   type        = string
   default     = "docs/operating.md"
+  nullable    = false
 }
 
 variable "alerts" {
@@ -26,7 +28,8 @@ variable "alerts" {
     stalled_backlog      = optional(number, 10)
     burn_rate            = optional(number, 10)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = var.alerts.error_ratio > 0 && var.alerts.error_ratio < 1
@@ -41,7 +44,8 @@ variable "slo" {
     seconds = optional(number, 60)
     days    = optional(number, 28)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = var.slo.goal > 0 && var.slo.goal < 1
