@@ -62,9 +62,20 @@ locals {
 
   # What `settings` may hold: all that is neither secret nor set above.
   plain_settings = [
-    "ATTACHMENT_HOSTS", "AUTH_TYPE", "BATCH_SIZE", "BATCH_WAIT_MS", "CLIENT_ID", "HOST", "OAUTH_GRANT", "OAUTH_PORT",
-    "OAUTH_SECURE", "OAUTH_TOKEN_URL", "OIDC_CERTIFICATES_URL", "REDACT_AFTER_SUCCESS", "RETRY_FIRST_SECONDS",
-    "RETRY_LONGEST_SECONDS", "SENDGRID_API_URL", "STORE_RENDERED", "STRANDED_AFTER", "TEMPLATES_COLLECTION", "TRACES", "TRANSPORT",
-    "USER", "USERS_COLLECTION",
+    "ATTACHMENT_HOSTS", "AUTH_TYPE", "BATCH_SIZE", "BATCH_WAIT_MS", "CLIENT_ID", "HOST", "INLINE_CSS", "OAUTH_GRANT",
+    "OAUTH_PORT", "OAUTH_SECURE", "OAUTH_TOKEN_URL", "OIDC_CERTIFICATES_URL", "PULL_MAX_BYTES", "PULL_MAX_MESSAGES",
+    "REDACT_AFTER_SUCCESS", "RETRY_FIRST_SECONDS", "RETRY_LONGEST_SECONDS", "SENDGRID_API_URL", "STORE_RENDERED",
+    "STRANDED_AFTER", "TEMPLATES_COLLECTION", "TEXT_FROM_HTML", "TRACES", "TRANSPORT", "TRANSPORTS", "USER",
+    "USERS_COLLECTION",
   ]
+
+  # Those that each of TRANSPORTS may have for itself, with its name before them.
+  transport_settings = [
+    "AUTH_TYPE", "CLIENT_ID", "DEFAULT_FROM", "DEFAULT_REPLY_TO", "FROM_DOMAINS", "HOST", "OAUTH_GRANT", "OAUTH_PORT",
+    "OAUTH_SECURE", "OAUTH_TOKEN_URL", "SENDGRID_API_URL", "SMTP_MAX_CONNECTIONS", "SMTP_RATE_PER_SECOND",
+    "TLS_OPTIONS", "TRANSPORT", "USER",
+  ]
+
+  secret_name  = "^([A-Z][A-Z0-9_]*_)?(${join("|", local.secret_settings)})$"
+  setting_name = "^(${join("|", concat(local.plain_settings, local.secret_settings))}|[A-Z][A-Z0-9_]*_(${join("|", local.transport_settings)})|OTEL_[A-Z0-9_]+)$"
 }

@@ -43,7 +43,8 @@ variable "dispatcher" {
 variable "sender" {
   description = <<-EOT
     Size of the sender. `max_instances` × `smtp_max_connections` is the most connections that the mail server ever sees, and
-    `max_instances` × `smtp_rate_per_second` the most mails per second: set them to what the provider allows.
+    `max_instances` × `smtp_rate_per_second` the most mails per second: set them to what the provider allows. (Further
+    transports, TRANSPORTS, have limits of their own.)
     `concurrency` is mails at a time per instance, and its threads. With front_door = "pull", exactly `max_instances` run, all the time.
   EOT
   type = object({
@@ -218,8 +219,8 @@ variable "secrets" {
   nullable = false
 
   validation {
-    condition     = alltrue([for name in keys(var.secrets) : contains(local.secret_settings, name)])
-    error_message = "secrets may hold ${join(", ", local.secret_settings)}, and nothing else."
+    condition     = alltrue([for name in keys(var.secrets) : can(regex(local.secret_name, name))])
+    error_message = "secrets may hold ${join(", ", local.secret_settings)}, also with a transport's name before them, and nothing else."
   }
 
   validation {
@@ -240,23 +241,23 @@ variable "settings" {
   nullable    = false
 
   validation {
-    condition     = length(setintersection(keys(var.settings), setsubtract(local.secret_settings, ["TLS_OPTIONS"]))) == 0
-    error_message = "settings would put ${join(", ", setintersection(keys(var.settings), local.secret_settings))} into Terraform's state and the console for all to read; name it in secrets."
+    condition     = alltrue([for name in keys(var.settings) : !can(regex(local.secret_name, name)) || endswith(name, "TLS_OPTIONS")])
+    error_message = "settings would put a secret into Terraform's state and the console for all to read; name it in secrets."
   }
 
   validation {
-    condition     = alltrue([for name in keys(var.settings) : contains(concat(local.plain_settings, local.secret_settings), name) || can(regex("^OTEL_", name))])
-    error_message = "settings takes ${join(", ", local.plain_settings)}, and OpenTelemetry's OTEL_…; others have a variable of their own, or are misspelt."
+    condition     = alltrue([for name in keys(var.settings) : can(regex(local.setting_name, name)) || can(regex(local.secret_name, name))])
+    error_message = "settings takes ${join(", ", local.plain_settings)}, those of further transports, and OpenTelemetry's OTEL_…; others have a variable of their own, or are misspelt."
+  }
+
+  validation {
+    condition     = alltrue([for name, value in var.settings : !(endswith(name, "TLS_OPTIONS") && strcontains(value, "PRIVATE KEY"))])
+    error_message = "TLS_OPTIONS holds a private key; name it in secrets."
   }
 
   validation {
     condition     = alltrue([for name in keys(var.settings) : !can(regex("^OTEL_.*HEADERS$", name))])
     error_message = "OpenTelemetry's headers hold keys, which must not be in settings; send to a collector that needs none."
-  }
-
-  validation {
-    condition     = !can(regex("PRIVATE KEY", lookup(var.settings, "TLS_OPTIONS", "")))
-    error_message = "settings.TLS_OPTIONS holds a private key; name TLS_OPTIONS in secrets."
   }
 
   validation {

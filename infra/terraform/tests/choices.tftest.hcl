@@ -213,3 +213,18 @@ run "a_secret_of_another_project_is_only_read" {
     error_message = "A secret that exists must be referred to, not made."
   }
 }
+
+run "further_transports_have_settings_and_secrets_of_their_own" {
+  variables {
+    settings = { TRANSPORTS = "news", NEWS_TRANSPORT = "sendgrid", NEWS_FROM_DOMAINS = "news.example.com" }
+    secrets = {
+      SMTP_CONNECTION_URI   = { secret = "firepost-smtp-connection-uri", create = true }
+      NEWS_SENDGRID_API_KEY = { secret = "news-sendgrid", version = "3" }
+    }
+  }
+
+  assert {
+    condition     = local.sender_environment.NEWS_TRANSPORT == "sendgrid" && local.secret_references["NEWS_SENDGRID_API_KEY"].version == "3"
+    error_message = "A named transport's variables must reach the sender."
+  }
+}

@@ -218,3 +218,12 @@ run "opentelemetrys_keys_among_the_settings" {
     settings = { OTEL_EXPORTER_OTLP_HEADERS = "authorization=Bearer abc" }
   }
 }
+
+run "a_transports_password_among_the_settings" {
+  command         = plan
+  expect_failures = [var.settings]
+
+  variables {
+    settings = { TRANSPORTS = "news", NEWS_SMTP_PASSWORD = "hunter2" }
+  }
+}

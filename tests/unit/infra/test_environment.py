@@ -9,8 +9,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from dispatcher.settings import DispatcherSettings
-from sender.settings import MailSettings, OAuthSettings, SenderSettings
-from shared.settings import ServiceSettings
+from sender.settings import NamedTransport, OAuthSettings, PullSettings
 from tests.unit.infra.module import ROOT, default, local, strings, variable_names
 
 ENVIRONMENT = "environment.tf"
@@ -34,7 +33,7 @@ def set_by(block: str) -> set[str]:
 
 
 DISPATCHER = names(DispatcherSettings)
-SENDER = names(SenderSettings, OAuthSettings)
+SENDER = names(PullSettings, OAuthSettings)  # PullSettings are SenderSettings and more
 PLAIN = set(strings(local("plain_settings", ENVIRONMENT)))
 SECRET = set(strings(local("secret_settings", ENVIRONMENT)))
 TYPED = set[str]().union(
@@ -50,7 +49,7 @@ TYPED = set[str]().union(
         pytest.param("dispatcher_environment", DISPATCHER, id="dispatcher"),
         pytest.param("sender_environment", SENDER, id="sender"),
         pytest.param("push_environment", SENDER, id="sender-push"),
-        pytest.param("pull_environment", SENDER | {"MAIL_SUBSCRIPTION"}, id="sender-pull"),
+        pytest.param("pull_environment", SENDER, id="sender-pull"),
     ],
 )
 def test_each_variable_that_is_set_is_a_setting_of_the_service(block: str, known: set[str]) -> None:
@@ -74,7 +73,11 @@ def test_each_setting_is_given_in_one_way_only() -> None:
 
 
 def test_secrets_are_given_as_secrets_only() -> None:
-    assert secret_names(MailSettings, OAuthSettings, ServiceSettings) <= SECRET
+    assert secret_names(PullSettings, OAuthSettings) <= SECRET
+
+
+def test_a_further_transport_can_be_given_all_that_it_has() -> None:
+    assert set(strings(local("transport_settings", ENVIRONMENT))) | SECRET == names(NamedTransport, OAuthSettings)
 
 
 def test_the_list_of_settings_has_them_all_and_no_others() -> None:
@@ -95,4 +98,4 @@ def test_the_list_of_settings_has_them_all_and_no_others() -> None:
     ],
 )
 def test_a_default_is_the_same_in_terraform_and_in_the_code(variable: str, setting: str) -> None:
-    assert default(variable) == str(SenderSettings.model_fields[setting].default)
+    assert default(variable) == str(PullSettings.model_fields[setting].default)
