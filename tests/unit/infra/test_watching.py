@@ -41,8 +41,8 @@ def test_a_metric_counts_entries_that_are_logged_by_fields_that_they_have(name: 
     assert "value" not in metric or metric["value"].endswith("_ms"), "distributions are in milliseconds"
 
 
-#: Each use of a metric from the logs: its name, and the rest of the line, where labels are.
-USES = re.findall(r"metric_filters\.(\w+)(.*)", WATCHING)
+#: Each use of a metric from the logs: its name, and the rest of the line and a chart's next one, where labels are.
+USES = re.findall(r"metric_filters\.(\w+)(.*(?:\n +by .*)?)", WATCHING)
 
 
 def test_each_metric_is_watched() -> None:
