@@ -12,7 +12,7 @@ POLICY   ?=
 BACKEND ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test unit explore chaos handlebars-reference lint format types check lock clean
+.PHONY: help venv demo up test unit explore chaos handlebars-reference lint format types terraform check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ handlebars-reference: venv ## Compare our Handlebars with handlebars.js on 10,00
 format: venv ## Let ruff put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+terraform: ## Check the Terraform module and its example, without deploying anything (needs terraform 1.9)
+	@infra/terraform/check
 
 check: ## What CI runs
 	@.ci/run

@@ -71,7 +71,11 @@ def _keep_seconds(headers: Mapping[str, str]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TokenVerifier:
-    """Accepts the tokens that Google signed for one audience and one of our service accounts."""
+    """Accepts the tokens that Google signed for one audience and one of our service accounts.
+
+    A `*` in the audience stands for any part of a host name: an address of Cloud Run has a part that is made up when
+    the service is created, and so can't be among the settings that it is created with.
+    """
 
     audience: str
     service_accounts: frozenset[str]
@@ -89,12 +93,19 @@ class TokenVerifier:
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized("The request bears no token.")
         try:
-            claims = id_token.verify_token(token, self.request, self.audience, self.certificates_url)
+            claims = id_token.verify_token(token, self.request, certs_url=self.certificates_url)
         except auth_errors.TransportError as error:
             raise Unavailable("The certificates to check tokens with can't be fetched.") from error
         except (ValueError, auth_errors.GoogleAuthError) as error:
             raise Unauthorized(f"The token is not valid here: {type(error).__name__}.") from error
         if claims.get("iss") not in _ISSUERS:
             raise Unauthorized("The token is not Google's.")
+        if not _matches(self.audience, claims.get("aud")):
+            raise Unauthorized("The token is for another audience.")
         if not claims.get("email_verified") or claims.get("email") not in self.service_accounts:
             raise Unauthorized("The token is for another service account.")
+
+
+def _matches(pattern: str, audience: object) -> bool:
+    gap = "[A-Za-z0-9.-]+"
+    return isinstance(audience, str) and bool(re.fullmatch(gap.join(map(re.escape, pattern.split("*"))), audience))

@@ -108,6 +108,30 @@ def test_any_other_token_is_not(verifier: TokenVerifier, certificates: Certifica
         verifier.verify(f"Bearer {certificates.token(**changes)}")
 
 
+@pytest.mark.parametrize(
+    ("audience", "accepted"),
+    [
+        pytest.param("https://mail-sender-x1y2z3-ey.a.run.app", True, id="the-part-that-nobody-knew-before"),
+        pytest.param("https://mail-sender-123456.europe-west3.run.app", True, id="its-other-address"),
+        pytest.param("https://mail-sender-x1y2z3-ey.a.run.app.mallory.example.com", False, id="more-after-it"),
+        pytest.param("https://mallory.example.com/https://mail-sender-x.run.app", False, id="more-before-it"),
+        pytest.param("https://mail-sender-x.mallory.example.com/.run.app", False, id="a-path-in-the-gap"),
+        pytest.param("https://mail-sender-xxrun-app", False, id="dots-are-dots"),
+        pytest.param(["https://mail-sender-x1y2z3-ey.a.run.app"], False, id="not-one-audience"),
+    ],
+)
+def test_an_asterisk_in_the_audience_stands_for_a_part_of_a_host_name(
+    certificates: Certificates, audience: object, accepted: bool
+) -> None:
+    verifier = TokenVerifier.over_http("https://mail-sender-*.run.app", frozenset({CALLER}), certificates.url)
+    token = certificates.token(aud=audience)
+    if accepted:
+        verifier.verify(f"Bearer {token}")
+    else:
+        with pytest.raises(Unauthorized):
+            verifier.verify(f"Bearer {token}")
+
+
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic YTpi", "Bearer not.a.token"])
 def test_neither_is_anything_that_is_no_token(verifier: TokenVerifier, header: str | None) -> None:
     with pytest.raises(Unauthorized):

@@ -1,0 +1,294 @@
+# One page that shows how the mail is doing: from what users notice, over what waits, to what it runs on.
+
+locals {
+  sender_label    = local.pulls ? "worker_pool_name" : "service_name"
+  sender_filter   = "resource.type=\"${local.sender_resource}\" resource.label.${local.sender_label}=\"${var.name}-sender\""
+  database_filter = "resource.type=\"firestore.googleapis.com/Database\" resource.label.database_id=\"${var.database.id}\""
+  service_filters = { dispatcher = local.dispatcher_filter, sender = local.sender_filter }
+
+  # How a line is made of its series: each one's points in a minute, and then all series together.
+  looks = {
+    rate    = { align = "ALIGN_RATE", reduce = "REDUCE_SUM" }
+    total   = { align = "ALIGN_MAX", reduce = "REDUCE_SUM" }
+    highest = { align = "ALIGN_MAX", reduce = "REDUCE_MAX" }
+    p50     = { align = "ALIGN_DELTA", reduce = "REDUCE_PERCENTILE_50" }
+    p95     = { align = "ALIGN_DELTA", reduce = "REDUCE_PERCENTILE_95" }
+    p99     = { align = "ALIGN_DELTA", reduce = "REDUCE_PERCENTILE_99" }
+  }
+  percentiles = ["p50", "p95", "p99"]
+
+  # A line is `by` a label one for each of its values.
+  charts = concat(
+    [
+      {
+        title = "Attempts by outcome"
+        unit  = "per second"
+        lines = [
+          { look = "rate", filter = local.metric_filters.attempts, by = "metric.label.after" },
+        ]
+      },
+      {
+        title = "Failed attempts by class"
+        unit  = "per second"
+        lines = [
+          {
+            look   = "rate"
+            filter = "${local.metric_filters.attempts} metric.label.after!=\"SUCCESS\""
+            by     = "metric.label.reason"
+          },
+        ]
+      },
+      {
+        title = "From queued to accepted"
+        unit  = "ms"
+        lines = [for look in local.percentiles : { look = look, filter = local.metric_filters.time_to_accept, legend = look }]
+      },
+      {
+        title = "Messages that wait"
+        unit  = "messages"
+        lines = [
+          {
+            look   = "total"
+            filter = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" ${local.mail_subscription_filter}"
+          },
+        ]
+      },
+      {
+        title = "Age of the oldest message"
+        unit  = "s"
+        lines = [
+          {
+            look   = "highest"
+            filter = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" ${local.mail_subscription_filter}"
+          },
+        ]
+      },
+      {
+        title = "Dead letters that wait"
+        unit  = "messages"
+        lines = [
+          {
+            look   = "total"
+            filter = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" ${local.dead_letters_filter}"
+          },
+        ]
+      },
+      {
+        title = "New dead letters by reason"
+        unit  = "per second"
+        lines = [
+          {
+            look   = "rate"
+            filter = "metric.type=\"pubsub.googleapis.com/subscription/dead_letter_message_count\" ${local.mail_subscription_filter}"
+            legend = "given up by Pub/Sub"
+          },
+          { look = "rate", filter = local.metric_filters.refusals, by = "metric.label.reason", legend = "refused" },
+          {
+            look   = "rate"
+            filter = local.metric_filters.dead_letters
+            by     = "metric.label.reason"
+            legend = "recorded"
+          },
+        ]
+      },
+      {
+        title = "Sending: time with the mail server"
+        unit  = "ms"
+        lines = [for look in local.percentiles : { look = look, filter = local.metric_filters.send_duration, legend = look }]
+      },
+      {
+        title = "Whole attempts, p95 by outcome"
+        unit  = "ms"
+        lines = [
+          { look = "p95", filter = local.metric_filters.attempt_duration, by = "metric.label.after" },
+        ]
+      },
+      {
+        title = "SMTP connections opened (replaced: a kept one had died)"
+        unit  = "per second"
+        lines = [
+          { look = "rate", filter = local.metric_filters.connections, by = "metric.label.replaced" },
+        ]
+      },
+      {
+        title = "Expired leases"
+        unit  = "per second"
+        lines = [
+          {
+            look   = "rate"
+            filter = "${local.metric_filters.messages} metric.label.reason=\"lease-expired\""
+            legend = "found by a sender"
+          },
+          {
+            look   = "rate"
+            filter = "${local.metric_filters.reconciliations} metric.label.reason=\"lease-expired\""
+            legend = "found by the reconciler"
+          },
+        ]
+      },
+      {
+        title = "Messages without an attempt, by reason"
+        unit  = "per second"
+        lines = [
+          { look = "rate", filter = local.metric_filters.messages, by = "metric.label.reason" },
+        ]
+      },
+      {
+        title = "Attempts put off or given back"
+        unit  = "per second"
+        lines = [
+          { look = "rate", filter = local.metric_filters.deferrals, by = "metric.label.reason" },
+        ]
+      },
+      {
+        title = "Document events by decision"
+        unit  = "per second"
+        lines = [
+          { look = "rate", filter = local.metric_filters.changes, by = "metric.label.reason" },
+        ]
+      },
+      {
+        title = "Document events: time each takes"
+        unit  = "ms"
+        lines = [for look in local.percentiles : { look = look, filter = local.metric_filters.change_duration, legend = look }]
+      },
+      {
+        title = "The dispatcher's answers"
+        unit  = "per second"
+        lines = [
+          {
+            look   = "rate"
+            filter = "metric.type=\"run.googleapis.com/request_count\" ${local.dispatcher_filter}"
+            by     = "metric.label.response_code"
+          },
+        ]
+      },
+      {
+        title = "Reconciler: runs, and whether complete"
+        unit  = "per second"
+        lines = [
+          { look = "rate", filter = local.metric_filters.reconciler_runs, by = "metric.label.complete" },
+        ]
+      },
+      {
+        title = "Reconciler: what it did"
+        unit  = "per second"
+        lines = [
+          { look = "rate", filter = local.metric_filters.reconciliations, by = "metric.label.reason" },
+        ]
+      },
+    ],
+    local.pulls ? [] : [
+      {
+        title = "Pushes by answer"
+        unit  = "per second"
+        lines = [
+          {
+            look   = "rate"
+            filter = "metric.type=\"pubsub.googleapis.com/subscription/push_request_count\" ${local.mail_subscription_filter}"
+            by     = "metric.label.response_code"
+          },
+        ]
+      },
+      {
+        title = "Pushes: time until the answer"
+        unit  = "µs"
+        lines = [for look in local.percentiles : { look = look, filter = "metric.type=\"pubsub.googleapis.com/subscription/push_request_latencies\" ${local.mail_subscription_filter}", legend = look }]
+      },
+    ],
+    [
+      {
+        title = "Instances"
+        unit  = "instances"
+        lines = [for service, filter in local.service_filters : {
+          look   = "total"
+          filter = "metric.type=\"run.googleapis.com/container/instance_count\" ${filter}"
+          by     = "metric.label.state"
+          legend = service
+        }]
+      },
+      {
+        title = "CPU in use, p95"
+        unit  = "share"
+        lines = [for service, filter in local.service_filters : {
+          look   = "p95"
+          filter = "metric.type=\"run.googleapis.com/container/cpu/utilizations\" ${filter}"
+          legend = service
+        }]
+      },
+      {
+        title = "Memory in use, p95"
+        unit  = "share"
+        lines = [for service, filter in local.service_filters : {
+          look   = "p95"
+          filter = "metric.type=\"run.googleapis.com/container/memory/utilizations\" ${filter}"
+          legend = service
+        }]
+      },
+      {
+        title = "Firestore: documents read and written in the database"
+        unit  = "per second"
+        lines = [
+          {
+            look   = "rate"
+            filter = "metric.type=\"firestore.googleapis.com/document/read_ops_count\" ${local.database_filter}"
+            legend = "read"
+          },
+          {
+            look   = "rate"
+            filter = "metric.type=\"firestore.googleapis.com/document/write_ops_count\" ${local.database_filter}"
+            legend = "written"
+          },
+        ]
+      },
+      {
+        title = "Firestore: requests by answer"
+        unit  = "per second"
+        lines = [
+          {
+            look   = "rate"
+            filter = "metric.type=\"firestore.googleapis.com/api/request_count\" ${local.database_filter}"
+            by     = "metric.label.response_code"
+          },
+        ]
+      },
+    ],
+  )
+
+  widgets = [for chart in local.charts : {
+    title = chart.title
+    xyChart = {
+      yAxis = { label = chart.unit, scale = "LINEAR" }
+      dataSets = [for line in chart.lines : {
+        plotType = "LINE"
+        legendTemplate = join(" ", concat(
+          can(line.legend) ? [line.legend] : [],
+          can(line.by) ? ["$${${replace(line.by, "label", "labels")}}"] : [],
+        ))
+        timeSeriesQuery = {
+          timeSeriesFilter = {
+            filter = line.filter
+            aggregation = {
+              alignmentPeriod    = "60s"
+              perSeriesAligner   = local.looks[line.look].align
+              crossSeriesReducer = local.looks[line.look].reduce
+              groupByFields      = can(line.by) ? [line.by] : []
+            }
+          }
+        }
+      }]
+    }
+  }]
+}
+
+resource "google_monitoring_dashboard" "this" {
+  project = var.project
+
+  dashboard_json = jsonencode({
+    displayName = "Firepost: ${var.name}"
+    labels      = { firepost = "" }
+    gridLayout  = { columns = "3", widgets = local.widgets }
+  })
+
+  depends_on = [google_project_service.this]
+}

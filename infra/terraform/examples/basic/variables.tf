@@ -1,0 +1,30 @@
+variable "project" {
+  description = "Id of the Google Cloud project."
+  type        = string
+}
+
+variable "database_location" {
+  description = "Where the Firestore database is, as `gcloud firestore databases describe --format='value(locationId)'` says it."
+  type        = string
+}
+
+variable "dispatcher_image" {
+  description = "Image of the dispatcher, with its tag."
+  type        = string
+}
+
+variable "sender_image" {
+  description = "Image of the sender, with its tag."
+  type        = string
+}
+
+variable "default_from" {
+  description = "The sender's address where a document has none."
+  type        = string
+}
+
+variable "notification_channels" {
+  description = "Monitoring notification channels that alerts go to; without one, alerts are only seen in the console."
+  type        = list(string)
+  default     = []
+}

@@ -1,0 +1,20 @@
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = ">= 6.20, < 8.0"
+    }
+  }
+
+  # State says who may do what, and where: keep it in a bucket that few can read. Which one is said at
+  # `terraform init -backend-config=bucket=NAME`.
+  backend "gcs" {
+    prefix = "firepost"
+  }
+}
+
+provider "google" {
+  project = var.project
+}

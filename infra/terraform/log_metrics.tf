@@ -1,0 +1,70 @@
+# Metrics made of the services' log entries. What they count is data, in log_metrics.json, which a test compares with what
+# the code logs: `event` is the entries' field of that name, `value` and `labels` are fields beside it.
+
+locals {
+  log_metrics = jsondecode(file("${path.module}/log_metrics.json"))
+
+  sender_resource = local.pulls ? "cloud_run_worker_pool" : "cloud_run_revision"
+
+  # Where the entries come from, in the words of Cloud Logging.
+  log_sources = {
+    dispatcher = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"${var.name}-dispatcher\""
+    sender     = "resource.type=\"${local.sender_resource}\" AND resource.labels.${local.pulls ? "worker_pool_name" : "service_name"}=\"${var.name}-sender\""
+  }
+
+  # How each metric is named in a filter of Cloud Monitoring, which wants the resource's type with it.
+  metric_filters = {
+    for key, metric in local.log_metrics : key => join(" ", [
+      "metric.type=\"logging.googleapis.com/user/${google_logging_metric.this[key].name}\"",
+      "resource.type=\"${metric.service == "sender" ? local.sender_resource : "cloud_run_revision"}\"",
+    ])
+  }
+
+  # The SLO's threshold must be one of these, or it could not be told which side of it a mail was on.
+  latency_bounds_ms = [
+    5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 30000, 60000, 120000, 300000, 600000, 1800000, 3600000,
+    21600000, 86400000,
+  ]
+}
+
+resource "google_logging_metric" "this" {
+  for_each = local.log_metrics
+
+  project     = var.project
+  name        = "${var.name}/${each.key}"
+  description = each.value.description
+
+  filter = join(" AND ", concat(
+    [local.log_sources[each.value.service], "jsonPayload.event=\"${each.value.event}\""],
+    can(each.value.value) ? ["jsonPayload.${each.value.value}:*"] : [],
+  ))
+
+  value_extractor  = can(each.value.value) ? "EXTRACT(jsonPayload.${each.value.value})" : null
+  label_extractors = { for label in each.value.labels : label => "EXTRACT(jsonPayload.${label})" }
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = can(each.value.value) ? "DISTRIBUTION" : "INT64"
+    unit        = can(each.value.value) ? "ms" : "1"
+
+    dynamic "labels" {
+      for_each = toset(each.value.labels)
+
+      content {
+        key = labels.key
+      }
+    }
+  }
+
+  dynamic "bucket_options" {
+    for_each = can(each.value.value) ? [local.latency_bounds_ms] : []
+
+    content {
+      explicit_buckets {
+        bounds = bucket_options.value
+      }
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}

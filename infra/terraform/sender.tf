@@ -1,0 +1,98 @@
+# The sender's service, which Pub/Sub pushes mail to. With front_door = "pull" there is none: see worker_pool.tf.
+
+resource "google_cloud_run_v2_service" "sender" {
+  count = local.pulls ? 0 : 1
+
+  project  = var.project
+  name     = "${var.name}-sender"
+  location = local.region
+  labels   = local.labels
+
+  ingress             = "INGRESS_TRAFFIC_INTERNAL_ONLY" # Pub/Sub of this project counts as internal
+  deletion_protection = var.deletion_protection
+
+  template {
+    labels                           = local.labels
+    service_account                  = google_service_account.sender.email
+    timeout                          = "${var.ack_deadline_seconds}s" # after that, nobody listens to the answer
+    max_instance_request_concurrency = var.sender.concurrency
+
+    scaling {
+      min_instance_count = var.sender.min_instances
+      max_instance_count = var.sender.max_instances
+    }
+
+    containers {
+      image = var.sender_image
+
+      resources {
+        limits            = { cpu = tostring(var.sender.cpu), memory = var.sender.memory }
+        cpu_idle          = true
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = merge(local.sender_environment, local.push_environment)
+
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      dynamic "env" {
+        for_each = local.secret_references
+
+        content {
+          name = env.key
+
+          value_source {
+            secret_key_ref {
+              secret  = env.value.secret
+              version = env.value.version
+            }
+          }
+        }
+      }
+
+      startup_probe {
+        period_seconds    = 1
+        timeout_seconds   = 1
+        failure_threshold = 30
+
+        http_get {
+          path = "/healthz"
+        }
+      }
+
+      liveness_probe {
+        period_seconds    = 30
+        timeout_seconds   = 5
+        failure_threshold = 3
+
+        http_get {
+          path = "/healthz"
+        }
+      }
+    }
+
+    dynamic "vpc_access" {
+      for_each = google_compute_subnetwork.egress
+
+      content {
+        egress = "ALL_TRAFFIC" # only then does mail leave through the NAT
+
+        network_interfaces {
+          network    = vpc_access.value.network
+          subnetwork = vpc_access.value.id
+        }
+      }
+    }
+  }
+
+  depends_on = [
+    google_project_service.this,
+    google_project_iam_member.uses_database,
+    google_secret_manager_secret_iam_member.sender_reads,
+  ]
+}

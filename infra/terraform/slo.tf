@@ -1,0 +1,29 @@
+# The objective that mail is accepted soon, counted over the mails that were sent.
+
+resource "google_monitoring_custom_service" "mail" {
+  project      = var.project
+  service_id   = "${var.name}-mail"
+  display_name = "Firepost: ${var.name}"
+
+  depends_on = [google_project_service.this]
+}
+
+resource "google_monitoring_slo" "time_to_accept" {
+  project             = var.project
+  service             = google_monitoring_custom_service.mail.service_id
+  slo_id              = "time-to-accept"
+  display_name        = "${var.slo.goal * 100} % of the mails sent are accepted within ${var.slo.seconds} s"
+  goal                = var.slo.goal
+  rolling_period_days = var.slo.days
+
+  request_based_sli {
+    distribution_cut {
+      distribution_filter = local.metric_filters.time_to_accept
+
+      range {
+        min = 0
+        max = var.slo.seconds * 1000
+      }
+    }
+  }
+}

@@ -1,0 +1,317 @@
+# How the services run and mail. The meaning of each setting is in docs/settings.md.
+
+variable "front_door" {
+  description = "How mail reaches the sender: push (a service that scales to zero), or pull (a worker pool of fixed size, for high and steady throughput)."
+  type        = string
+  default     = "push"
+  nullable    = false
+
+  validation {
+    condition     = contains(["push", "pull"], var.front_door)
+    error_message = "front_door must be push or pull."
+  }
+}
+
+variable "dispatcher" {
+  description = "Size of the dispatcher's service. `concurrency` is requests per instance, and its threads."
+  type = object({
+    cpu           = optional(number, 1)
+    memory        = optional(string, "512Mi")
+    concurrency   = optional(number, 32)
+    min_instances = optional(number, 0)
+    max_instances = optional(number, 10)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.dispatcher.min_instances >= 0 && var.dispatcher.max_instances >= max(1, var.dispatcher.min_instances)
+    error_message = "dispatcher.max_instances must be at least 1 and at least dispatcher.min_instances."
+  }
+
+  validation {
+    condition     = contains([1, 2, 4, 6, 8], var.dispatcher.cpu)
+    error_message = "dispatcher.cpu must be 1, 2, 4, 6 or 8."
+  }
+
+  validation {
+    condition     = var.dispatcher.concurrency >= var.dispatcher.cpu && var.dispatcher.concurrency <= 1000
+    error_message = "dispatcher.concurrency must be from dispatcher.cpu to 1000: each CPU has a process, and each process a thread or more."
+  }
+}
+
+variable "sender" {
+  description = <<-EOT
+    Size of the sender. `max_instances` × `smtp_max_connections` is the most connections that the mail server ever sees, and
+    `max_instances` × `smtp_rate_per_second` the most mails per second: set them to what the provider allows. (Further
+    transports, TRANSPORTS, have limits of their own.)
+    `concurrency` is mails at a time per instance, and its threads. With front_door = "pull", exactly `max_instances` run, all the time.
+  EOT
+  type = object({
+    cpu                  = optional(number, 1)
+    memory               = optional(string, "512Mi")
+    concurrency          = optional(number, 16)
+    min_instances        = optional(number, 0)
+    max_instances        = optional(number, 4)
+    smtp_max_connections = optional(number, 10)
+    smtp_rate_per_second = optional(number)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.sender.min_instances >= 0 && var.sender.max_instances >= max(1, var.sender.min_instances)
+    error_message = "sender.max_instances must be at least 1 and at least sender.min_instances."
+  }
+
+  validation {
+    condition     = contains([1, 2, 4, 6, 8], var.sender.cpu)
+    error_message = "sender.cpu must be 1, 2, 4, 6 or 8."
+  }
+
+  validation {
+    condition     = var.sender.concurrency >= var.sender.cpu && var.sender.concurrency <= 1000
+    error_message = "sender.concurrency must be from sender.cpu to 1000: each CPU has a process, and each process a thread or more."
+  }
+
+  validation {
+    condition     = var.sender.smtp_max_connections >= var.sender.cpu && var.sender.smtp_max_connections <= 1000
+    error_message = "sender.smtp_max_connections must be from sender.cpu to 1000: each CPU's process has a connection or more."
+  }
+
+  validation {
+    condition     = var.sender.smtp_rate_per_second == null ? true : var.sender.smtp_rate_per_second > 0
+    error_message = "sender.smtp_rate_per_second must be more than 0, or null for no limit."
+  }
+}
+
+variable "default_from" {
+  description = "DEFAULT_FROM: the sender's address where the document has none."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[^\\r\\n]*[^\\s@<>]+@[^\\s@<>]+>?$", var.default_from))
+    error_message = "default_from must be an address such as shop@example.com or The Shop <shop@example.com>."
+  }
+}
+
+variable "default_reply_to" {
+  description = "DEFAULT_REPLY_TO: where answers go where the document does not say. Null: to the sender's address."
+  type        = string
+  default     = null
+}
+
+variable "attachment_buckets" {
+  description = "ATTACHMENT_BUCKETS: Cloud Storage buckets that attachments may come from; the sender may then read them."
+  type        = set(string)
+  default     = []
+  nullable    = false
+}
+
+variable "lease_seconds" {
+  description = "LEASE_SECONDS: how long an attempt may hold a document."
+  type        = number
+  default     = 60
+  nullable    = false
+
+  validation {
+    condition     = var.lease_seconds >= 2 && var.lease_seconds <= 540 && floor(var.lease_seconds) == var.lease_seconds
+    error_message = "lease_seconds must be a whole number from 2 to 540."
+  }
+}
+
+variable "attempt_seconds" {
+  description = "ATTEMPT_SECONDS: wall-clock time of an attempt. Null: 5/6 of the lease."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.attempt_seconds == null ? true : var.attempt_seconds > 0 && var.attempt_seconds < var.lease_seconds
+    error_message = "attempt_seconds must be more than 0 and less than lease_seconds: an attempt must have ended before anyone may take its lease for expired."
+  }
+}
+
+variable "ack_deadline_seconds" {
+  description = "The mail subscription's acknowledgement deadline, and the sender's ACK_DEADLINE_SECONDS."
+  type        = number
+  default     = 75
+  nullable    = false
+
+  validation {
+    condition     = var.ack_deadline_seconds >= 10 && var.ack_deadline_seconds <= 600
+    error_message = "ack_deadline_seconds must be from 10 to 600, as Pub/Sub demands."
+  }
+
+  validation {
+    condition     = var.ack_deadline_seconds > var.lease_seconds
+    error_message = "ack_deadline_seconds must be more than lease_seconds: otherwise Pub/Sub delivers a message again while its attempt still runs."
+  }
+}
+
+variable "max_attempts" {
+  description = "MAX_ATTEMPTS: how often a mail is tried, counting those attempts that users ask for. 1: no automatic retries, as in Trigger Email."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.max_attempts >= 1 && var.max_attempts <= 100
+    error_message = "max_attempts must be from 1 to 100."
+  }
+}
+
+variable "lease_expiry_policy" {
+  description = "LEASE_EXPIRY_POLICY: what becomes of a mail whose outcome is not known: error (at most once) or retry (at least once)."
+  type        = string
+  default     = "error"
+  nullable    = false
+
+  validation {
+    condition     = contains(["error", "retry"], var.lease_expiry_policy)
+    error_message = "lease_expiry_policy must be error or retry."
+  }
+
+  validation {
+    condition     = var.lease_expiry_policy == "error" || var.max_attempts >= 2
+    error_message = "lease_expiry_policy = \"retry\" needs max_attempts of at least 2."
+  }
+}
+
+variable "ttl" {
+  description = "TTL_EXPIRE_TYPE and TTL_EXPIRE_VALUE: after how long Firestore deletes a mail document. Null: never."
+  type = object({
+    type  = string
+    value = number
+  })
+  default = null
+
+  validation {
+    condition     = var.ttl == null ? true : contains(["hour", "day", "week", "month", "year"], var.ttl.type)
+    error_message = "ttl.type must be hour, day, week, month or year."
+  }
+
+  validation {
+    condition     = var.ttl == null ? true : var.ttl.value >= 1 && var.ttl.value <= 36500
+    error_message = "ttl.value must be from 1 to 36500."
+  }
+}
+
+variable "lifecycle_events" {
+  description = "Whether to make a topic for lifecycle events (EVENTS_TOPIC), and let the dispatcher publish them."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "secrets" {
+  description = <<-EOT
+    Settings that are secret, by their variable's name: the secret in Secret Manager (its id, or projects/…/secrets/…) and the
+    version that new instances read. With `create`, the empty secret is made; its value never passes through Terraform.
+  EOT
+  type = map(object({
+    secret  = string
+    version = optional(string, "1")
+    create  = optional(bool, false)
+  }))
+  default = {
+    SMTP_CONNECTION_URI = { secret = "firepost-smtp-connection-uri", create = true }
+  }
+  nullable = false
+
+  validation {
+    condition     = alltrue([for name in keys(var.secrets) : can(regex(local.secret_name, name))])
+    error_message = "secrets may hold ${join(", ", local.secret_settings)}, also with a transport's name before them, and nothing else."
+  }
+
+  validation {
+    condition     = alltrue([for each in values(var.secrets) : can(regex("^(latest|[1-9][0-9]*)$", each.version))])
+    error_message = "The version of a secret must be a number, or latest."
+  }
+
+  validation {
+    condition     = alltrue([for each in values(var.secrets) : !each.create || !strcontains(each.secret, "/")])
+    error_message = "A secret to be created must be given by its id alone: it is made in this project."
+  }
+}
+
+variable "settings" {
+  description = "Further settings of the services by their variable's name, such as TEMPLATES_COLLECTION or STRANDED_AFTER: those of docs/settings.md that have no variable here, and OpenTelemetry's."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in keys(var.settings) : !can(regex(local.secret_name, name)) || endswith(name, "TLS_OPTIONS")])
+    error_message = "settings would put a secret into Terraform's state and the console for all to read; name it in secrets."
+  }
+
+  validation {
+    condition     = alltrue([for name in keys(var.settings) : can(regex(local.setting_name, name)) || can(regex(local.secret_name, name))])
+    error_message = "settings takes ${join(", ", local.plain_settings)}, those of further transports, and OpenTelemetry's OTEL_…; others have a variable of their own, or are misspelt."
+  }
+
+  validation {
+    condition     = alltrue([for name, value in var.settings : !(endswith(name, "TLS_OPTIONS") && strcontains(value, "PRIVATE KEY"))])
+    error_message = "TLS_OPTIONS holds a private key; name it in secrets."
+  }
+
+  validation {
+    condition     = alltrue([for name in keys(var.settings) : !can(regex("^OTEL_.*HEADERS$", name))])
+    error_message = "OpenTelemetry's headers hold keys, which must not be in settings; send to a collector that needs none."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.settings), keys(var.secrets))) == 0
+    error_message = "${join(", ", setintersection(keys(var.settings), keys(var.secrets)))} is both in settings and in secrets."
+  }
+}
+
+variable "reconcile_schedule" {
+  description = "When the reconciler runs, in cron's words (UTC). Scheduled and retried mails leave no finer than that."
+  type        = string
+  default     = "* * * * *"
+  nullable    = false
+}
+
+variable "max_delivery_attempts" {
+  description = "Deliveries after which Pub/Sub gives a message up to the dead-letter topic. A lease that another sender holds takes some, too."
+  type        = number
+  default     = 100
+  nullable    = false
+
+  validation {
+    condition     = var.max_delivery_attempts >= 5 && var.max_delivery_attempts <= 100
+    error_message = "max_delivery_attempts must be from 5 to 100, as Pub/Sub demands."
+  }
+}
+
+variable "dead_letter_retention_days" {
+  description = "Days for which dead letters can be looked at and replayed."
+  type        = number
+  default     = 14
+  nullable    = false
+
+  validation {
+    condition     = var.dead_letter_retention_days >= 1 && var.dead_letter_retention_days <= 31
+    error_message = "dead_letter_retention_days must be from 1 to 31, as Pub/Sub demands."
+  }
+}
+
+variable "unindexed_fields" {
+  description = <<-EOT
+    Fields of mail documents that Firestore shall not index: times that only grow (an index on one caps the collection at
+    about 500 writes a second), and large ones. Take one out if the application queries by it. [] leaves all indexes alone.
+  EOT
+  type        = set(string)
+  default = [
+    "delivery.startTime", "delivery.endTime", "delivery.leaseExpireTime", "delivery.republishTime",
+    "delivery.info", "delivery.error", "delivery.rendered", "delivery.warnings",
+    "message", "template.data", "sendGrid", "headers",
+  ]
+  nullable = false
+
+  validation {
+    condition     = length(setintersection(var.unindexed_fields, ["delivery", "delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"])) == 0
+    error_message = "unindexed_fields must not hold delivery, delivery.state, delivery.nextAttemptTime or delivery.errorCode: the reconciler and the command line query by them."
+  }
+}

@@ -1,0 +1,159 @@
+"""The security rules that docs/security.md gives as examples, as Google's own emulator applies them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from google.protobuf import json_format
+
+from local.backends.google import find_launchers
+from local.ports import LOOPBACK, free_port
+from local.processes import Command, Family
+from local.waiting import wait_until
+from shared.values import encode
+from tests.integration.backends import needs_google
+
+pytestmark = [pytest.mark.integration, needs_google]
+
+ROOT = Path(__file__).parents[2]
+NOBODY_BUT_SERVERS, OWN_MAIL_BY_TEMPLATE = re.findall(
+    r"```\n(rules_version.*?)```", (ROOT / "docs" / "security.md").read_text(), re.DOTALL
+)
+
+#: Seconds; the emulator's first answers are slow.
+TIMEOUT = 60
+
+ADA = "ada@example.com"
+MAIL: dict[str, Any] = {"to": ADA, "template": {"name": "welcome", "data": {"firstName": "Ada"}}}
+
+
+def token(email: str, *, verified: bool = True) -> str:
+    """What Firebase Authentication gives a user, unsigned: an emulator looks no closer."""
+    now = int(time.time())
+    claims = {"sub": email, "email": email, "email_verified": verified, "iat": now, "exp": now + 3600}
+    parts = (json.dumps(part).encode() for part in ({"alg": "none", "typ": "JWT"}, claims))
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts) + "."
+
+
+class Database:
+    """A Firestore with rules. Each method says whether they let the user who shows `bearer` do it."""
+
+    def __init__(self, address: str, project: str, rules: str) -> None:
+        self._documents = f"http://{address}/v1/projects/{project}/databases/(default)/documents"
+        answer = requests.put(
+            f"http://{address}/emulator/v1/projects/{project}:securityRules",
+            json={"rules": {"files": [{"content": rules}]}},
+            timeout=TIMEOUT,
+        )
+        assert answer.ok, answer.text
+
+    def create(self, path: str, mail: dict[str, Any], bearer: str | None) -> bool:
+        return self._asked("PATCH", path, bearer, {"currentDocument.exists": "false"}, mail)
+
+    def request_retry(self, path: str, bearer: str) -> bool:
+        changes = {"delivery": {"state": "RETRY"}}
+        return self._asked("PATCH", path, bearer, {"updateMask.fieldPaths": "delivery"}, changes)
+
+    def get(self, path: str, bearer: str) -> bool:
+        return self._asked("GET", path, bearer)
+
+    def delete(self, path: str, bearer: str) -> bool:
+        return self._asked("DELETE", path, bearer)
+
+    def _asked(
+        self, method: str, path: str, bearer: str | None, parameters: dict[str, str] | None = None, fields: Any = None
+    ) -> bool:
+        answer = requests.request(
+            method,
+            f"{self._documents}/{path}",
+            params=parameters,
+            headers={"Authorization": f"Bearer {bearer}"} if bearer else {},
+            json=None if fields is None else json_format.MessageToDict(encode(fields).map_value),
+            timeout=TIMEOUT,
+        )
+        assert answer.status_code in (200, 403), answer.text
+        return answer.ok
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an emulator, in which each project has rules of its own."""
+    launcher, _ = find_launchers()
+    log = tmp_path_factory.mktemp("emulator") / "log"
+    address = f"{LOOPBACK}:{(port := free_port())}"
+    family = Family()
+    try:
+        arguments = (str(launcher), "start", f"--host={LOOPBACK}", f"--port={port}")
+        family.start(Command("Firestore", arguments, log), lambda status: None)
+        assert wait_until(lambda: _answers(address), TIMEOUT), log.read_text()
+        yield address
+    finally:
+        family.stop()
+
+
+def _answers(address: str) -> bool:
+    try:
+        return requests.get(f"http://{address}/", timeout=1).ok
+    except requests.RequestException:
+        return False
+
+
+@pytest.fixture(scope="module")
+def closed(emulator: str) -> Database:
+    return Database(emulator, "closed", NOBODY_BUT_SERVERS)
+
+
+@pytest.fixture(scope="module")
+def opened(emulator: str) -> Database:
+    database = Database(emulator, "opened", OWN_MAIL_BY_TEMPLATE)
+    assert database.create("mail/adas", MAIL, token(ADA))
+    return database
+
+
+def test_closed_rules_let_no_user_write_or_read_and_servers_do(closed: Database) -> None:
+    assert not closed.create("mail/one", MAIL, token(ADA))
+    assert closed.create("mail/one", MAIL, "owner")  # what the emulator takes for IAM's yes
+    assert not closed.get("mail/one", token(ADA))
+
+
+@pytest.mark.parametrize(
+    ("mail", "bearer"),
+    [
+        pytest.param(MAIL, None, id="by-nobody"),
+        pytest.param(MAIL, token(ADA, verified=False), id="to-an-address-that-may-be-anybodys"),
+        pytest.param(MAIL, token("mallory@example.com"), id="to-somebody-else"),
+        pytest.param(MAIL | {"to": [ADA, "bob@example.com"]}, token(ADA), id="to-others-too"),
+        pytest.param(MAIL | {"message": {"text": "Buy!"}}, token(ADA), id="with-words-of-ones-own"),
+        pytest.param(MAIL | {"from": "boss@example.com"}, token(ADA), id="as-somebody-else"),
+        pytest.param(MAIL | {"delivery": {"state": "RETRY"}}, token(ADA), id="with-a-delivery"),
+        pytest.param(MAIL | {"template": {"name": "invoice", "data": {}}}, token(ADA), id="by-another-template"),
+        pytest.param(
+            MAIL | {"template": {"name": "welcome", "data": {"firstName": "A" * 51}}}, token(ADA), id="at-length"
+        ),
+    ],
+)
+def test_open_rules_let_no_mail_through(opened: Database, mail: dict[str, Any], bearer: str | None) -> None:
+    assert not opened.create("mail/refused", mail, bearer)
+
+
+@pytest.mark.parametrize(
+    ("action", "bearer", "allowed"),
+    [
+        pytest.param(Database.get, token(ADA), True, id="read-ones-own"),
+        pytest.param(Database.get, token("mallory@example.com"), False, id="read-anothers"),
+        pytest.param(Database.request_retry, token(ADA), False, id="send-again"),
+        pytest.param(Database.delete, token(ADA), False, id="delete"),
+    ],
+)
+def test_what_open_rules_let_users_do_with_a_mail(
+    opened: Database, action: Callable[[Database, str, str], bool], bearer: str, allowed: bool
+) -> None:
+    assert action(opened, "mail/adas", bearer) is allowed

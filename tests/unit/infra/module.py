@@ -1,0 +1,56 @@
+"""The Terraform module as text: as much of it as tests compare with the code. Terraform itself checks the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+MODULE = ROOT / "infra" / "terraform"
+
+#: A string, in which there may be others: "${local.names["a"]}" is not met with in the module, and not understood.
+_STRING = r'"((?:[^"\\]|\\.)*)"'
+
+
+def source(name: str) -> str:
+    """A file of the module, without its comments."""
+    return "\n".join(re.sub(r"^\s*#.*|\s+# .*", "", line) for line in (MODULE / name).read_text().splitlines())
+
+
+def sources() -> str:
+    """All files of the module."""
+    return "\n".join(source(path.name) for path in sorted(MODULE.glob("*.tf")))
+
+
+def log_metrics() -> dict[str, dict[str, Any]]:
+    """The metrics made of log entries, by name."""
+    metrics: dict[str, dict[str, Any]] = json.loads((MODULE / "log_metrics.json").read_text())
+    return metrics
+
+
+def local(name: str, file: str) -> str:
+    """The text of a local value that begins and ends on lines of their own."""
+    found = re.search(rf"^  {name} += (.*?\n  [)\]}}]+)$", source(file), re.MULTILINE | re.DOTALL)
+    assert found is not None, f"{file} has no local {name}"
+    return found.group(1)
+
+
+def strings(text: str) -> list[str]:
+    """The strings in a list of them."""
+    return re.findall(_STRING, text)
+
+
+def variable_names(text: str) -> set[str]:
+    """The environment variables that a map of them sets: those to the left of `=` or `=>`."""
+    return set(re.findall(r'(?:^|[{,]|")\s*"?([A-Z][A-Z0-9_]+)"? +=>? ', text, re.MULTILINE))
+
+
+def default(variable: str) -> str:
+    """The default of a variable of the module, as it is written."""
+    block = re.search(rf'^variable "{variable}" {{\n(.*?)^}}$', sources(), re.MULTILINE | re.DOTALL)
+    assert block is not None, f"there is no variable {variable}"
+    found = re.search(r"^  default += (.+)$", block.group(1), re.MULTILINE)
+    assert found is not None, f"the variable {variable} has no default"
+    return found.group(1).strip('"')

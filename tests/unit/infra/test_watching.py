@@ -1,0 +1,92 @@
+"""What Terraform counts, charts and alerts on is what the services log, and what Google measures."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from shared.journal import FIELDS, Event
+
+from shared.errors import ErrorCode
+from shared.states import Reason, State
+from tests.unit.infra.module import ROOT, local, log_metrics, source, sources
+
+WATCHING = "\n".join(source(name) for name in ("alerts.tf", "dashboard.tf", "slo.tf"))
+
+#: Metric types charted or alerted on, as https://cloud.google.com/monitoring/api/metrics_gcp has them (2026-11-24),
+#: with the monitored resource that each is written for.
+GOOGLE_METRICS = {
+    "firestore.googleapis.com/api/request_count": "firestore.googleapis.com/Database",
+    "firestore.googleapis.com/document/read_ops_count": "firestore.googleapis.com/Database",
+    "firestore.googleapis.com/document/write_ops_count": "firestore.googleapis.com/Database",
+    "pubsub.googleapis.com/subscription/dead_letter_message_count": "pubsub_subscription",
+    "pubsub.googleapis.com/subscription/num_undelivered_messages": "pubsub_subscription",
+    "pubsub.googleapis.com/subscription/oldest_unacked_message_age": "pubsub_subscription",
+    "pubsub.googleapis.com/subscription/push_request_count": "pubsub_subscription",
+    "pubsub.googleapis.com/subscription/push_request_latencies": "pubsub_subscription",
+    "run.googleapis.com/container/cpu/utilizations": "cloud_run_revision",
+    "run.googleapis.com/container/instance_count": "cloud_run_revision",
+    "run.googleapis.com/container/memory/utilizations": "cloud_run_revision",
+    "run.googleapis.com/request_count": "cloud_run_revision",
+}
+
+METRICS = [pytest.param(name, metric, id=name) for name, metric in log_metrics().items()]
+
+
+@pytest.mark.parametrize(("name", "metric"), METRICS)
+def test_a_metric_counts_entries_that_are_logged_by_fields_that_they_have(name: str, metric: dict[str, str]) -> None:
+    event = Event(metric["event"])
+    used = {*metric["labels"], *([metric["value"]] if "value" in metric else [])}
+    assert used <= set(FIELDS[event])
+    assert "value" not in metric or metric["value"].endswith("_ms"), "distributions are in milliseconds"
+
+
+#: Each use of a metric from the logs: its name, and the rest of the line and a chart's next one, where labels are.
+USES = re.findall(r"metric_filters\.(\w+)(.*(?:\n +by .*)?)", WATCHING)
+
+
+def test_each_metric_is_watched() -> None:
+    assert {name for name, _ in USES} == set(log_metrics())
+
+
+@pytest.mark.parametrize(("name", "rest"), [pytest.param(*use, id=f"{use[0]}-{at}") for at, use in enumerate(USES)])
+def test_a_use_of_a_metric_asks_for_labels_and_values_that_exist(name: str, rest: str) -> None:
+    metric = log_metrics()[name]
+    assert set(re.findall(r"metric\.label\.(\w+)", rest)) <= set(metric["labels"])
+    words = {*State, *Reason, *ErrorCode}
+    assert set(re.findall(r'metric\.label\.\w+!?=\\"([^"\\]+)\\"', rest)) <= words
+
+
+def test_all_metrics_of_googles_exist() -> None:
+    used = set(re.findall(r'metric\.type=\\"([a-z]+\.googleapis\.com/[a-z_/]+)\\"', WATCHING))
+    assert used == set(GOOGLE_METRICS)
+
+
+def test_metrics_of_googles_are_asked_for_of_the_resource_that_has_them() -> None:
+    filters = {
+        "mail_subscription_filter": "pubsub_subscription",
+        "dead_letters_filter": "pubsub_subscription",
+        "dispatcher_filter": "cloud_run_revision",
+        "filter": "cloud_run_revision",  # of both services, in a loop
+        "database_filter": "firestore.googleapis.com/Database",
+    }
+    uses = re.findall(r'metric\.type=\\"([a-z]+\.googleapis\.com/[a-z_/]+)\\" \$\{(?:local\.)?(\w+)\}', WATCHING)
+    assert len(uses) == len(re.findall(r'metric\.type=\\"[a-z]+\.googleapis', WATCHING))
+    for metric, resource in uses:
+        assert GOOGLE_METRICS[metric] == filters[resource]
+
+
+def test_each_alert_has_a_section_in_the_runbook() -> None:
+    alerts = re.findall(r"^    ([a-z-]+) = \{$", local("alerts", "alerts.tf"), re.MULTILINE)
+    headings = re.findall(r"^### (\S+)$", (ROOT / "docs" / "operating.md").read_text(), re.MULTILINE)
+    assert alerts
+    assert set(alerts) == set(headings)
+
+
+def test_each_metric_is_explained_in_the_docs() -> None:
+    explained = (ROOT / "docs" / "operating.md").read_text()
+    assert [name for name in log_metrics() if f"`{name}`" not in explained] == []
+
+
+def test_metrics_from_the_logs_are_named_in_one_place_only() -> None:
+    assert sources().count("logging.googleapis.com/user/") == 1
