@@ -32,6 +32,8 @@ class ServiceSettings(BaseSettings):
     mail_topic: TopicId = "mail"
     port: int = Field(default=8080, ge=0, le=65535)
     threads: int = Field(default=16, ge=1, le=1000)
+    batch_size: int = Field(default=100, ge=1, le=500)
+    batch_wait_ms: int = Field(default=10, ge=0, le=1000)
 
     lease_seconds: int = Field(default=60, ge=2, le=540)
     lease_expiry_policy: LeaseExpiryPolicy = LeaseExpiryPolicy.ERROR
