@@ -91,8 +91,8 @@ def _rendered(target: Target, collection: str, name: str, data: Mapping[str, Any
     target.check(os.environ)
     where = f"Firestore (project {target.project}, database {target.database})"
     with reaching(where):
-        channel = rpcs.connect(os.environ.get("FIRESTORE_EMULATOR_HOST"))
-        templates = FirestoreTemplates(FirestoreDatabase(channel, target.project, target.database), collection)
+        connection = rpcs.connect(os.environ.get("FIRESTORE_EMULATOR_HOST"))
+        templates = FirestoreTemplates(FirestoreDatabase(connection, target.project, target.database), collection)
         try:
             document = parse_document({"to": "preview@example.com", "template": {"name": name, "data": dict(data)}})
             message = render(document, templates, Deadline.after(_PREVIEW_SECONDS)).message

@@ -18,7 +18,7 @@ from google.cloud.firestore_v1.types import write as write_types
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.errors import FirepostError, Unavailable
-from shared.rpcs import Rpcs
+from shared.rpcs import Connection, Rpcs
 from shared.states import DECIDING_FIELDS, DELETE, Changes, Known, State
 from shared.values import decode_fields, decode_time, encode, encode_fields
 
@@ -148,9 +148,9 @@ class MailQueries(Protocol):
 class FirestoreDatabase:
     """`BulkDatabase` and `MailQueries` over the Firestore API."""
 
-    def __init__(self, channel: grpc.Channel, project: str, database: str) -> None:
+    def __init__(self, connection: Connection, project: str, database: str) -> None:
         self._database = f"projects/{project}/databases/{database}"
-        self._rpcs = Rpcs(channel, self._database)
+        self._rpcs = Rpcs(connection, self._database)
 
     def get(self, path: str) -> Snapshot | None:
         """See `Database.get`."""

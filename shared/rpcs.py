@@ -8,6 +8,7 @@ here as well: credentials, the end points it knows, and the headers by which Goo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -24,17 +25,32 @@ _ONE_THREAD = (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)
 _ANY_SIZE = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
-def connect(emulator: str | None) -> grpc.Channel:
-    """A channel to Google's Firestore, or to the emulator at `host:port`; it connects with the first request.
+#: To Google's emulator everybody is a client that security rules apply to, and may not write in batches, but this one.
+_EMULATORS_ADMIN = ("authorization", "Bearer owner")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A channel, and the headers that each request over it bears."""
+
+    channel: grpc.Channel
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def close(self) -> None:
+        """End it; requests under way fail."""
+        self.channel.close()
+
+
+def connect(emulator: str | None) -> Connection:
+    """Google's Firestore, or the emulator at `host:port`; it connects with the first request.
 
     Google's end point and the credentials are those that the generated client finds. Raises
     `google.auth.exceptions.DefaultCredentialsError` when there are none.
     """
     if emulator is not None:
-        return grpc.insecure_channel(emulator, options=[*_ANY_SIZE, _ONE_THREAD])
+        return Connection(grpc.insecure_channel(emulator, options=[*_ANY_SIZE, _ONE_THREAD]), (_EMULATORS_ADMIN,))
     client = FirestoreClient(transport=partial(FirestoreGrpcTransport, channel=_open))
-    channel: grpc.Channel = cast(FirestoreGrpcTransport, client.transport).grpc_channel
-    return channel
+    return Connection(cast(FirestoreGrpcTransport, client.transport).grpc_channel)
 
 
 def _open(host: str, *, options: list[tuple[str, Any]], **settings: Any) -> grpc.Channel:
@@ -48,10 +64,10 @@ class Rpcs:
     They raise `grpc.RpcError`; nothing is repeated.
     """
 
-    def __init__(self, channel: grpc.Channel, database: str) -> None:
+    def __init__(self, connection: Connection, database: str) -> None:
         """`database` is the full name, `projects/…/databases/…`."""
-        self._prefix = ("google-cloud-resource-prefix", database)
-        unary, stream = channel.unary_unary, channel.unary_stream
+        self._headers = (*connection.headers, ("google-cloud-resource-prefix", database))
+        unary, stream = connection.channel.unary_unary, connection.channel.unary_stream
         self.batch_get_documents = self._rpc(stream, api.BatchGetDocumentsRequest, api.BatchGetDocumentsResponse)
         self.batch_write = self._rpc(unary, api.BatchWriteRequest, api.BatchWriteResponse)
         self.commit = self._rpc(unary, api.CommitRequest, api.CommitResponse)
@@ -68,6 +84,6 @@ class Rpcs:
 
         def call(message: Any) -> Any:
             route = routing_header.to_grpc_metadata(((routed_by, getattr(message, routed_by)),))
-            return method(message, timeout=REQUEST_SECONDS, metadata=(self._prefix, route))
+            return method(message, timeout=REQUEST_SECONDS, metadata=(*self._headers, route))
 
         return call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import grpc
 import pytest
@@ -34,8 +35,8 @@ def backend() -> Iterator[EmbeddedBackend]:
 @pytest.fixture
 def firestore(backend: EmbeddedBackend) -> Iterator[FirestoreDatabase]:
     backend.faults.clear()
-    with rpcs.connect(backend.firestore) as channel:
-        yield FirestoreDatabase(channel, PROJECT, "(default)")
+    with closing(rpcs.connect(backend.firestore)) as connection:
+        yield FirestoreDatabase(connection, PROJECT, "(default)")
 
 
 @pytest.fixture(params=["plain", "batching"])
@@ -212,8 +213,8 @@ class TestInBulk:
 class InTwoRequests(FirestoreDatabase):
     """Holds the first request until the second is made."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
-        super().__init__(channel, PROJECT, "(default)")
+    def __init__(self, connection: rpcs.Connection) -> None:
+        super().__init__(connection, PROJECT, "(default)")
         self.first = threading.Event()
         self._second = threading.Event()
 
@@ -239,8 +240,8 @@ class InTwoRequests(FirestoreDatabase):
 
 def together(backend: EmbeddedBackend, *operations: Callable[[Database], object]) -> list[type]:
     """What kinds of outcomes operations have of which the first goes alone, and the others behind it together."""
-    with rpcs.connect(backend.firestore) as channel, ThreadPoolExecutor(len(operations)) as threads:
-        firestore = InTwoRequests(channel)
+    with closing(rpcs.connect(backend.firestore)) as connection, ThreadPoolExecutor(len(operations)) as threads:
+        firestore = InTwoRequests(connection)
         database = batching(firestore, size=len(operations) - 1, wait_ms=5000)
 
         def outcome(operation: Callable[[Database], object]) -> type:
