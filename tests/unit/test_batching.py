@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from shared import batching as module
 from shared.batching import BatchingDatabase, Coalescer, batching
 from shared.database import PreparedWrite, Snapshot, Stale, Unwritable, Version
 from shared.errors import FirepostError, Unavailable
+from shared.states import Changes
 from tests.fakes import MemoryDatabase
 
 PATIENCE = 5.0
@@ -260,6 +262,7 @@ class CountingDatabase(MemoryDatabase):
         self.requests: list[tuple[str, ...]] = []
         self.refused: set[str] = set()
         self.broken = False
+        self.size = 1
         self.held = threading.Event()
         self.held.set()
 
@@ -271,6 +274,9 @@ class CountingDatabase(MemoryDatabase):
         if path in self.refused:
             raise Unwritable("refused")
         return super().get(path)
+
+    def prepare_update(self, path: str, changes: Changes, version: Version) -> PreparedWrite:
+        return replace(super().prepare_update(path, changes, version), size=self.size)
 
     def write(self, write: PreparedWrite) -> Version:
         self._note("write", write.path)
@@ -336,6 +342,29 @@ def test_updates_go_together_and_a_stale_one_is_told_alone(
         ["mail/0", "write"],
         ["mail/a", "mail/b", "mail/c", "write"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [pytest.param("a", 1, id="same document"), pytest.param("b", module.MAX_REQUEST_BYTES, id="too much together")],
+)
+def test_writes_that_must_not_go_together_do_not(
+    database: CountingDatabase, threads: ThreadPoolExecutor, name: str, size: int
+) -> None:
+    batched = BatchingDatabase(database, 100, LONG)
+    database.held.clear()
+    futures = [threads.submit(batched.create, "mail/first", {})]
+    assert wait_until(lambda: len(database.requests) == 1, PATIENCE, pause=0.001)
+    version = database.documents["mail/a"].version
+    futures.append(threads.submit(batched.update, "mail/a", {"n": 1}, version))
+    collected(batched._writes, 1)  # type: ignore[arg-type]
+    database.size = size
+    futures.append(threads.submit(batched.update, f"mail/{name}", {"n": 2}, version))
+    assert wait_until(lambda: len(database.requests) == 2, PATIENCE, pause=0.001)
+    database.held.set()
+    for future in futures:
+        _outcome(future)
+    assert database.requests == [("write", "mail/first"), ("write", "mail/a"), ("write", f"mail/{name}")]
 
 
 def test_a_request_that_is_refused_is_taken_apart_so_that_only_the_culprit_fails(

@@ -17,6 +17,8 @@ from google.cloud.firestore_v1.types import firestore as api
 from google.oauth2.credentials import Credentials
 
 from shared import rpcs
+from shared.database import FirestoreDatabase
+from shared.errors import Unavailable
 from shared.rpcs import Connection, Rpcs
 
 DATABASE = "projects/p/databases/customers"
@@ -105,3 +107,15 @@ def test_google_is_asked_over_tls_with_the_services_own_credentials(
         ask_everything(connection)
     assert len(listening.calls) == 5
     assert {headers["authorization"] for _, headers in listening.calls} == {"Bearer token-of-the-service"}
+
+
+def test_an_answer_that_says_nothing_is_not_taken_for_one(listening: Listening, server: grpc.Server) -> None:
+    """Least of all for a document that is not there: its message would be acknowledged."""
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with closing(rpcs.connect(f"127.0.0.1:{port}")) as connection:
+        database = FirestoreDatabase(connection, "p", "customers")
+        with pytest.raises(Unavailable, match="told of 0 of 1 documents"):
+            database.get("mail/a")
+        with pytest.raises(Unavailable, match="told of 0 of 2 writes"):
+            database.write_many([database.prepare_create(f"mail/{name}", {}) for name in "ab"])
