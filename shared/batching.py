@@ -49,7 +49,7 @@ class BatchingDatabase:
     def __init__(self, database: BulkDatabase, size: int, wait_seconds: float) -> None:
         """At most `size` documents go in a request; none waits longer than `wait_seconds` for company."""
         self._database = database
-        self._reads = Coalescer(self._read_together, size, wait_seconds)
+        self._reads: Coalescer[str, Snapshot | None] = Coalescer(database.get_many, size, wait_seconds)
         self._writes = Coalescer(self._write_together, size, wait_seconds)
 
     def get(self, path: str) -> Snapshot | None:
@@ -76,9 +76,6 @@ class BatchingDatabase:
             return self._writes.submit(write, key=write.path, size=write.size)
         except Unwritable:
             return self._database.write(write)
-
-    def _read_together(self, paths: Sequence[str]) -> Sequence[Snapshot | None]:
-        return self._database.get_many(paths)
 
     def _write_together(self, writes: Sequence[PreparedWrite]) -> Sequence[Version | FirepostError]:
         if len(writes) == 1:

@@ -1,7 +1,7 @@
 """Firestore's gRPC methods on raw protobufs, without the layers of the generated client.
 
 Wrapping every message, a retry and a time-out decorator, a logging interceptor and a second thread for each stream cost
-that client about as much CPU as all the rest of a request (docs/decisions/0006). What it does for its callers is done
+that client about as much CPU as all the rest of a request (docs/decisions/0007). What it does for its callers is done
 here as well: credentials, the end points it knows, and the headers by which Google routes a request.
 """
 
