@@ -174,9 +174,10 @@ class ChaoticSystem:
 def make_unreliable(faults: Faults, plan: Plan) -> None:
     """Firestore, Pub/Sub and Eventarc as they are on a bad day."""
     status = grpc.StatusCode
-    faults.on("Commit").randomly(0.03, plan.fault_seed("lost commit")).lose_response()
-    faults.on("Commit").randomly(0.02, plan.fault_seed("aborted commit")).fail(status.ABORTED)
-    faults.on("Commit").randomly(0.02, plan.fault_seed("failed commit")).fail(status.UNAVAILABLE)
+    for rpc in ("Commit", "BatchWrite"):
+        faults.on(rpc).randomly(0.03, plan.fault_seed(f"lost {rpc}")).lose_response()
+        faults.on(rpc).randomly(0.02, plan.fault_seed(f"aborted {rpc}")).fail(status.ABORTED)
+        faults.on(rpc).randomly(0.02, plan.fault_seed(f"failed {rpc}")).fail(status.UNAVAILABLE)
     faults.on("BatchGetDocuments").randomly(0.02, plan.fault_seed("failed read")).fail(status.UNAVAILABLE)
     faults.on("RunQuery").randomly(0.05, plan.fault_seed("failed query")).fail(status.UNAVAILABLE)
     faults.on("Publish").randomly(0.02, plan.fault_seed("lost publish")).lose_response()

@@ -10,7 +10,8 @@ from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
 from dispatcher.reconciler import Reconciler
 from dispatcher.settings import DispatcherSettings
-from shared import database, pubsub, tracing
+from shared import pubsub, rpcs, tracing
+from shared.batching import batching
 from shared.database import FirestoreDatabase
 from shared.pubsub import TopicPublisher
 from shared.store import MailStore
@@ -20,8 +21,9 @@ from shared.web import Service
 def build(settings: DispatcherSettings) -> Service:
     """The app as production runs it. Clients are made here, and connect with their first request."""
     project, policy, collection = settings.google_cloud_project, settings.policy(), settings.mail_collection
-    firestore = FirestoreDatabase(database.connect(settings.firestore_emulator_host), project, settings.database)
-    store, client = MailStore(firestore, policy), pubsub.connect()
+    firestore = FirestoreDatabase(rpcs.connect(settings.firestore_emulator_host), project, settings.database)
+    database = batching(firestore, settings.batch_size, settings.batch_wait_ms)
+    store, client = MailStore(database, policy), pubsub.connect()
     mail_topic = TopicPublisher(client, project, settings.mail_topic)
     tracer = tracing.connect("dispatcher", settings.traces)
     handlers = Handlers(

@@ -16,7 +16,8 @@ from sender.polish import polish
 from sender.recipients import FirestoreUsers
 from sender.settings import SenderSettings
 from sender.template_source import FirestoreTemplates
-from shared import database, pubsub, tracing
+from shared import pubsub, rpcs, tracing
+from shared.batching import batching
 from shared.database import FirestoreDatabase
 from shared.pubsub import TopicPublisher
 from shared.store import MailStore
@@ -26,11 +27,12 @@ from shared.web import Service
 def build(settings: SenderSettings) -> Service:
     """The app as production runs it. Clients are made here, and connect with their first request."""
     project = settings.google_cloud_project
-    firestore = FirestoreDatabase(database.connect(settings.firestore_emulator_host), project, settings.database)
+    firestore = FirestoreDatabase(rpcs.connect(settings.firestore_emulator_host), project, settings.database)
+    database = batching(firestore, settings.batch_size, settings.batch_wait_ms)
     outlet = outlets.outlet(settings, settings.data_margin)
     tracer = tracing.connect("sender", settings.traces)
     sender = Sender(
-        MailStore(firestore, settings.policy(), settings.finish_patience),
+        MailStore(database, settings.policy(), settings.finish_patience),
         outlet.transport,
         TopicPublisher(pubsub.connect(), project, settings.dead_letter_topic),
         collection=settings.mail_collection,

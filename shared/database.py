@@ -12,15 +12,13 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import grpc
-from google.api_core import exceptions as google_errors
-from google.cloud.firestore_v1.services.firestore import FirestoreClient
-from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.firestore_v1.types import firestore as api
 from google.cloud.firestore_v1.types import query as query_types
 from google.cloud.firestore_v1.types import write as write_types
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.errors import FirepostError, Unavailable
+from shared.rpcs import Connection, Rpcs
 from shared.states import DECIDING_FIELDS, DELETE, Changes, Known, State
 from shared.values import decode_fields, decode_time, encode, encode_fields
 
@@ -30,8 +28,8 @@ Version = Timestamp
 _Write = write_types.Write.pb()
 _Operator = query_types.StructuredQuery.FieldFilter.Operator
 
-#: A single request's time-out; a healthy Firestore answers in a fraction of it.
-_REQUEST_SECONDS = 10.0
+_STATUS = {status.value[0]: status for status in grpc.StatusCode}
+_NOT_AS_DEMANDED = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS)
 
 _T = TypeVar("_T")
 
@@ -95,6 +93,46 @@ class Database(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedWrite:
+    """A conditional write, encoded and ready to go alone or with others.
+
+    `content` is as the database that prepared it wants it, `size` its share of a request in bytes.
+    """
+
+    path: str
+    content: Any
+    size: int
+
+
+class BulkDatabase(Database, Protocol):
+    """A `Database` that also takes many operations in one request, each of which succeeds or fails for itself.
+
+    Where a request fails as a whole, `get_many` and `write_many` raise: `Unavailable` as above, and `Unwritable` when
+    it was refused because of any of its operations, so that none was carried out.
+    """
+
+    def prepare_create(self, path: str, fields: Changes) -> PreparedWrite:
+        """What `create` would do; raises `Unwritable` if a value has no place in Firestore."""
+        ...
+
+    def prepare_update(self, path: str, changes: Changes, version: Version) -> PreparedWrite:
+        """What `update` would do; raises `Unwritable` as above."""
+        ...
+
+    def write(self, write: PreparedWrite) -> Version:
+        """Carry out one write, with the errors of `create` and `update`."""
+        ...
+
+    def get_many(self, paths: Sequence[str]) -> list[Snapshot | None]:
+        """The documents in the order of their paths, all as of one moment."""
+        ...
+
+    def write_many(self, writes: Sequence[PreparedWrite]) -> list[Version | FirepostError]:
+        """What became of each write, in their order; no two of them may be about the same document."""
+        ...
+
+
 class MailQueries(Protocol):
     """The queries of the reconciler. Each page is one request; `after` is the last path of the page before."""
 
@@ -108,56 +146,76 @@ class MailQueries(Protocol):
 
 
 class FirestoreDatabase:
-    """`Database` and `MailQueries` over the Firestore API, one request per operation."""
+    """`BulkDatabase` and `MailQueries` over the Firestore API."""
 
-    def __init__(self, client: FirestoreClient, project: str, database: str) -> None:
-        self._client = client
+    def __init__(self, connection: Connection, project: str, database: str) -> None:
         self._database = f"projects/{project}/databases/{database}"
+        self._rpcs = Rpcs(connection, self._database)
 
     def get(self, path: str) -> Snapshot | None:
         """See `Database.get`."""
-        with _translated():
-            _, snapshot = self._read(path)
-            return snapshot
+        [snapshot] = self.get_many([path])
+        return snapshot
+
+    def get_many(self, paths: Sequence[str]) -> list[Snapshot | None]:
+        """See `BulkDatabase.get_many`.
+
+        Each document is a message of its own in the answer, so that the limit on a message's size is none on theirs.
+        """
+        _, found = self._read(paths)
+        return [found[path] and _snapshot(path, found[path]) for path in paths]
 
     def get_fields(self, paths: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The named fields of the documents that exist, by path, in one request."""
-        request = api.BatchGetDocumentsRequest.pb()(
-            database=self._database, documents=[self._name(path) for path in paths], mask={"field_paths": names}
-        )
-        with _translated():
-            return {
-                self._path(document): decode_fields(document.fields)
-                for document, _ in self._batch_get(request)
-                if document is not None
-            }
+        _, found = self._read(paths, mask={"field_paths": names})
+        return {path: decode_fields(document.fields) for path, document in found.items() if document is not None}
 
     def create(self, path: str, fields: Changes) -> Version:
         """See `Database.create`."""
-        with _translated():
-            update = {"name": self._name(path), "fields": encode_fields(fields)}
-            return self._commit(_Write(update=update, current_document={"exists": False}))
+        return self.write(self.prepare_create(path, fields))
 
     def update(self, path: str, changes: Changes, version: Version) -> Version:
         """See `Database.update`."""
+        return self.write(self.prepare_update(path, changes, version))
+
+    def prepare_create(self, path: str, fields: Changes) -> PreparedWrite:
+        """See `BulkDatabase.prepare_create`."""
+        with _encoding():
+            update = {"name": self._name(path), "fields": encode_fields(fields)}
+            return _prepared(path, _Write(update=update, current_document={"exists": False}))
+
+    def prepare_update(self, path: str, changes: Changes, version: Version) -> PreparedWrite:
+        """See `BulkDatabase.prepare_update`."""
         write = self._update(path, changes)
         write.current_document.update_time.CopyFrom(version)
-        with _translated():
-            return self._commit(write)
+        return _prepared(path, write)
+
+    def write(self, write: PreparedWrite) -> Version:
+        """See `BulkDatabase.write`."""
+        return self._commit(write.content)
+
+    def write_many(self, writes: Sequence[PreparedWrite]) -> list[Version | FirepostError]:
+        """See `BulkDatabase.write_many`."""
+        request = api.BatchWriteRequest.pb()(database=self._database, writes=[write.content for write in writes])
+        with _translated(conditional=True):
+            answer = self._rpcs.batch_write(request)
+        if not len(writes) == len(answer.status) == len(answer.write_results):
+            raise Unavailable(f"Firestore's answer told of {len(answer.status)} of {len(writes)} writes.")
+        return [
+            _failure(_STATUS[status.code], status.message, conditional=True) if status.code else result.update_time
+            for status, result in zip(answer.status, answer.write_results, strict=True)
+        ]
 
     def transact(self, path: str, decide: Decide[_T]) -> tuple[_T, Snapshot | None, Version | None]:
         """See `Database.transact`; two requests, as the read begins the transaction."""
-        with _translated():
-            transaction, snapshot = self._read(path, new_transaction={"read_write": {}})
-            decision, changes = decide(snapshot)
-            if changes is None:
-                self._client.rollback(
-                    {"database": self._database, "transaction": transaction},
-                    retry=None,
-                    timeout=_REQUEST_SECONDS,
-                )
-                return decision, snapshot, None
-            return decision, snapshot, self._commit(self._update(path, changes), transaction)
+        transaction, found = self._read([path], new_transaction={"read_write": {}})
+        snapshot = found[path] and _snapshot(path, found[path])
+        decision, changes = decide(snapshot)
+        if changes is None:
+            with _translated():
+                self._rpcs.rollback(api.RollbackRequest.pb()(database=self._database, transaction=transaction))
+            return decision, snapshot, None
+        return decision, snapshot, self._commit(self._update(path, changes), transaction)
 
     def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
         """See `MailQueries.in_state`."""
@@ -180,12 +238,12 @@ class FirestoreDatabase:
         """Whole documents of the collection whose field equals the value, in the order of their ids."""
         query = {"where": _field_filter(field, _Operator.EQUAL, value)}
         documents = self._run_query(collection, query, limit)
-        return [_snapshot(self._path(document), document) for document in documents]
+        return [_snapshot(_path(document.name), document) for document in documents]
 
     def _found(self, collection: str, query: dict[str, Any], limit: int) -> list[Found]:
         """One page; only the fields that decide are sent, for a mail may be as large as a mebibyte."""
         select = {"fields": [{"field_path": name} for name in DECIDING_FIELDS]}
-        return [self._as_found(document) for document in self._run_query(collection, query | {"select": select}, limit)]
+        return [_as_found(document) for document in self._run_query(collection, query | {"select": select}, limit)]
 
     def _run_query(self, collection: str, query: dict[str, Any], limit: int) -> list[Any]:
         """The raw documents."""
@@ -199,61 +257,41 @@ class FirestoreDatabase:
             },
         )
         with _translated():
-            answers = self._client.run_query(api.RunQueryRequest.wrap(request), retry=None, timeout=_REQUEST_SECONDS)
-            documents = [api.RunQueryResponse.pb(answer).document for answer in answers]
+            documents = [answer.document for answer in self._rpcs.run_query(request)]
         return [document for document in documents if document.name]
-
-    def _as_found(self, document: Any) -> Found:
-        known = Known.of(decode_fields(document.fields))
-        return Found(self._path(document), known, decode_time(document.update_time), document.update_time)
-
-    def _path(self, document: Any) -> str:
-        path: str = document.name.removeprefix(f"{self._database}/documents/")
-        return path
 
     def _name(self, path: str) -> str:
         return f"{self._database}/documents/{path}"
 
-    def _read(self, path: str, **consistency: Any) -> tuple[bytes, Snapshot | None]:
-        request = api.BatchGetDocumentsRequest.pb()(
-            database=self._database, documents=[self._name(path)], **consistency
-        )
-        transaction, snapshot = b"", None
-        for document, begun in self._batch_get(request):
-            transaction = begun or transaction
-            if document is not None:
-                snapshot = _snapshot(path, document)
-        return transaction, snapshot
-
-    def _batch_get(self, request: Any) -> Iterator[tuple[Any, bytes]]:
-        """Each answer's raw document, if one was found, and the transaction, if one was begun."""
-        for wrapped in self._client.batch_get_documents(
-            api.BatchGetDocumentsRequest.wrap(request), retry=None, timeout=_REQUEST_SECONDS
-        ):
-            answer = api.BatchGetDocumentsResponse.pb(wrapped)
-            yield (answer.found if answer.HasField("found") else None), answer.transaction
+    def _read(self, paths: Sequence[str], **options: Any) -> tuple[bytes, dict[str, Any]]:
+        """The transaction, if one was to begin, and the raw documents by path: None for one that does not exist."""
+        with _encoding():
+            names = {self._name(path) for path in paths}
+            request = api.BatchGetDocumentsRequest.pb()(database=self._database, documents=names, **options)
+        transaction, documents = b"", {}
+        with _translated():
+            for answer in self._rpcs.batch_get_documents(request):
+                transaction = answer.transaction or transaction
+                if answer.HasField("found"):
+                    documents[_path(answer.found.name)] = answer.found
+                elif answer.missing:
+                    documents[_path(answer.missing)] = None
+        if len(documents) < len(names):
+            raise Unavailable(f"Firestore's answer told of {len(documents)} of {len(names)} documents.")
+        return transaction, documents
 
     def _commit(self, write: Any, transaction: bytes = b"") -> Version:
         request = api.CommitRequest.pb()(database=self._database, writes=[write], transaction=transaction)
-        answer = self._client.commit(api.CommitRequest.wrap(request), retry=None, timeout=_REQUEST_SECONDS)
-        version: Version = api.CommitResponse.pb(answer).write_results[0].update_time
+        with _translated(conditional=True):
+            version: Version = self._rpcs.commit(request).write_results[0].update_time
         return version
 
     def _update(self, path: str, changes: Changes) -> Any:
-        return _Write(
-            update={"name": self._name(path), "fields": encode_fields(nested(changes))},
-            update_mask={"field_paths": list(changes)},
-        )
-
-
-def connect(emulator: str | None) -> FirestoreClient:
-    """A client of Google's Firestore, or of the emulator at `host:port`; connects with the first request."""
-    if emulator is None:
-        return FirestoreClient()
-    channel = grpc.insecure_channel(
-        emulator, options=[("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-    )
-    return FirestoreClient(transport=FirestoreGrpcTransport(channel=channel))
+        with _encoding():
+            return _Write(
+                update={"name": self._name(path), "fields": encode_fields(nested(changes))},
+                update_mask={"field_paths": list(changes)},
+            )
 
 
 def nested(changes: Changes) -> dict[str, Any]:
@@ -273,19 +311,44 @@ def _field_filter(path: str, operator: int, value: Any) -> dict[str, Any]:
     return {"field_filter": {"field": {"field_path": path}, "op": operator, "value": encode(value)}}
 
 
+def _path(name: str) -> str:
+    """What follows `projects/…/databases/…/documents/`."""
+    return name.split("/", 5)[5]
+
+
 def _snapshot(path: str, document: Any) -> Snapshot:
     return Snapshot(path, decode_fields(document.fields), decode_time(document.create_time), document.update_time)
 
 
+def _as_found(document: Any) -> Found:
+    known = Known.of(decode_fields(document.fields))
+    return Found(_path(document.name), known, decode_time(document.update_time), document.update_time)
+
+
+def _prepared(path: str, write: Any) -> PreparedWrite:
+    return PreparedWrite(path, write, write.ByteSize())
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
+def _encoding() -> Iterator[None]:
     try:
         yield
-    except (google_errors.FailedPrecondition, google_errors.NotFound, google_errors.AlreadyExists) as error:
-        raise Stale(str(error.message)) from error
-    except google_errors.InvalidArgument as error:
-        raise Unwritable(str(error.message)) from error
     except ValueError as error:  # protobuf: an integer beyond 64 bits, text that is not Unicode
         raise Unwritable("A value can't be stored in Firestore.") from error
-    except google_errors.GoogleAPICallError as error:
-        raise Unavailable(f"Firestore answered {error.grpc_status_code}: {error.message}") from error
+
+
+@contextmanager
+def _translated(conditional: bool = False) -> Iterator[None]:
+    """`conditional`: that a document is not as it was demanded is an answer, too."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise _failure(error.code(), error.details(), conditional) from error
+
+
+def _failure(code: grpc.StatusCode, text: str | None, conditional: bool) -> FirepostError:
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        return Unwritable(text)
+    if conditional and code in _NOT_AS_DEMANDED:
+        return Stale(text)
+    return Unavailable(f"Firestore answered {code.name}: {text}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
-from shared.database import Decide, Found, Snapshot, Stale, Version
-from shared.errors import Unavailable
+from shared.database import Decide, Found, PreparedWrite, Snapshot, Stale, Version
+from shared.errors import FirepostError, Unavailable
 from shared.states import DELETE, Changes, Known, State
 from shared.values import decode_time
 
@@ -58,17 +59,27 @@ class MemoryDatabase:
         return self.documents.get(path)
 
     def create(self, path: str, fields: Changes) -> Version:
-        self._interleave()
-        if path in self.documents:
-            raise Stale("exists")
-        return self._answer(self.put(path, dict(fields)))
+        return self.write(self.prepare_create(path, fields))
 
     def update(self, path: str, changes: Changes, version: Version) -> Version:
+        return self.write(self.prepare_update(path, changes, version))
+
+    def prepare_create(self, path: str, fields: Changes) -> PreparedWrite:
+        return PreparedWrite(path, partial(self._create, path, fields), size=100)
+
+    def prepare_update(self, path: str, changes: Changes, version: Version) -> PreparedWrite:
+        return PreparedWrite(path, partial(self._update, path, changes, version), size=100)
+
+    def write(self, write: PreparedWrite) -> Version:
         self._interleave()
-        document = self.documents.get(path)
-        if document is None or document.version != version:
-            raise Stale("changed")
-        return self._answer(self.put(path, applied(document.fields, changes)))
+        version: Version = write.content()
+        return self._answer(version)
+
+    def get_many(self, paths: Sequence[str]) -> list[Snapshot | None]:
+        return [self.get(path) for path in paths]
+
+    def write_many(self, writes: Sequence[PreparedWrite]) -> list[Version | FirepostError]:
+        return [self._outcome(write) for write in writes]
 
     def transact(self, path: str, decide: Decide[_T]) -> tuple[_T, Snapshot | None, Version | None]:
         document = self.documents.get(path)
@@ -108,6 +119,23 @@ class MemoryDatabase:
 
     def edit(self, path: str, changes: Changes) -> Version:
         return self.put(path, applied(self.documents[path].fields, changes))
+
+    def _create(self, path: str, fields: Changes) -> Version:
+        if path in self.documents:
+            raise Stale("exists")
+        return self.put(path, dict(fields))
+
+    def _update(self, path: str, changes: Changes, version: Version) -> Version:
+        document = self.documents.get(path)
+        if document is None or document.version != version:
+            raise Stale("changed")
+        return self.put(path, applied(document.fields, changes))
+
+    def _outcome(self, write: PreparedWrite) -> Version | FirepostError:
+        try:
+            return self.write(write)
+        except FirepostError as error:
+            return error
 
     def _interleave(self) -> None:
         action, self.meanwhile = self.meanwhile, None

@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from dispatcher.events import DocumentChange
 from dispatcher.handler import Dispatcher
 from shared import message
-from shared.database import Snapshot, Version
+from shared.batching import BatchingDatabase
+from shared.database import Database, Snapshot, Version
 from shared.errors import ErrorCode
 from shared.policy import Policy
 from shared.states import FINAL, Known, Lease, Reason, Result, State
@@ -51,7 +52,7 @@ class Protocol(RuleBasedStateMachine):
         super().__init__()
         self.clock, self.database, self.topic = Clock(), MemoryDatabase(), MemoryPublisher()
         policy = Policy(LEASE)
-        self.store = MailStore(self.database, policy, sleep=lambda seconds: None)
+        self.store = MailStore(self.used(), policy, sleep=lambda seconds: None)
         self.dispatcher = Dispatcher(self.store, self.topic, policy, self.clock)
         self.events: list[DocumentChange] = []
         self.attempts: list[Attempt] = []
@@ -93,6 +94,9 @@ class Protocol(RuleBasedStateMachine):
             self.start(len(self.topic.published) - 1)
         else:
             self.database.edit(PATH, {"note": "x"} if what == "edit" else {"delivery.state": State.RETRY})
+
+    def used(self) -> Database:
+        return self.database
 
     # What the dispatcher does.
 
@@ -204,6 +208,11 @@ class Protocol(RuleBasedStateMachine):
         assert self.database.get(PATH) is None or self.state() in FINAL
 
 
+class BatchedProtocol(Protocol):
+    def used(self) -> Database:
+        return BatchingDatabase(self.database, size=100, wait_seconds=0)
+
+
 class Died(Exception):
     """The process is gone."""
 
@@ -214,3 +223,5 @@ def _die() -> None:
 
 TestProtocol = Protocol.TestCase
 TestProtocol.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestBatchedProtocol = BatchedProtocol.TestCase
+TestBatchedProtocol.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)

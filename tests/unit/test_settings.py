@@ -39,6 +39,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param({"LEASE_SECONDS": "1"}, "LEASE_SECONDS='1': input should be greater than", id="out-of-range"),
         pytest.param({"MAIL_COLLECTION": "mail/a"}, "MAIL_COLLECTION='mail/a': ", id="a-document-is-no-collection"),
         pytest.param({"LEASE_EXPIRY_POLICY": "hope"}, "input should be 'error' or 'retry'", id="unknown-policy"),
+        pytest.param({"BATCH_SIZE": "501"}, "BATCH_SIZE='501': input should be less than or equal to 500", id="batch"),
         pytest.param({"TTL_EXPIRE_TYPE": "eon"}, "TTL_EXPIRE_TYPE='eon': input should be 'never', 'hour'", id="ttl"),
         pytest.param(
             {"LEASE_SECONDS": "100"}, "LEASE_SECONDS=100 must be less than ACK_DEADLINE_SECONDS=75", id="nest"

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.batching import batching
 from shared.database import Stale
 from shared.errors import ErrorCode, InvalidMessage, Unavailable
 from shared.policy import Policy
@@ -31,9 +32,10 @@ def database() -> MemoryDatabase:
     return database
 
 
-@pytest.fixture
-def store(database: MemoryDatabase) -> MailStore:
-    return MailStore(database, Policy(LEASE), sleep=lambda seconds: None)
+@pytest.fixture(params=["plain", "batching"])
+def store(request: pytest.FixtureRequest, database: MemoryDatabase) -> MailStore:
+    used = batching(database, size=100 if request.param == "batching" else 1, wait_ms=0)
+    return MailStore(used, Policy(LEASE), sleep=lambda seconds: None)
 
 
 def claim(store: MailStore, clock: Clock, path: str = "mail/a") -> Claim:

@@ -37,6 +37,7 @@ class Side:
 
     def __init__(self, backend: Backend, events: list[DocumentEventData]) -> None:
         self.events = events
+        self.firestore = backend.firestore
         self.db = firestore_client(backend.firestore, PROJECT)
         self.publisher = publisher_client(backend.pubsub)
         self.subscriber = subscriber_client(backend.pubsub)
