@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from shared.journal import FIELDS, Event
 
 from shared.errors import ErrorCode
+from shared.journal import FIELDS, Event
 from shared.states import Reason, State
 from tests.unit.infra.module import ROOT, local, log_metrics, source, sources
 
