@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
+from multiprocessing.util import Finalize
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
-from gunicorn.app.base import BaseApplication
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
 from werkzeug.exceptions import HTTPException
 
 from shared import logs, trace
@@ -27,8 +31,8 @@ _log = logging.getLogger("firepost.web")
 #: Cloud Run kills a container ten seconds after SIGTERM.
 _GRACE_SECONDS = 9
 
-#: Linux's file system in memory: gunicorn wants a small file for each worker, and the root may be read-only.
-_MEMORY = "/dev/shm"  # noqa: S108  # gunicorn makes the names unguessable
+#: How long a connection may be kept without a request.
+_IDLE_SECONDS = 75
 
 #: The exit code of a process whose settings are wrong.
 EXIT_MISCONFIGURED = 2
@@ -85,71 +89,65 @@ class Service:
     close: Callable[[], None] | None = None
 
 
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn is not typed
-    """Gunicorn without its command line: processes, threads in each, the app built after the fork.
+class _Worker:
+    """A process that serves. gRPC clients must not live across a fork, so that nothing connects before it is called."""
 
-    gRPC clients must not live across a fork, so nothing connects before `build` runs in the worker.
-    """
-
-    def __init__(self, name: str, project: str, build: Callable[[], Service], options: dict[str, object]) -> None:
+    def __init__(self, name: str, project: str, build: Callable[[], Service]) -> None:
         self._name = name
         self._project = project
         self._build = build
-        self._options = options
-        self._service: Service | None = None
-        super().__init__()
 
-    def load_config(self) -> None:
-        """Called by gunicorn."""
-        for name, value in self._options.items():
-            self.cfg.set(name, value)
-        self.cfg.set("worker_exit", self._end)
-
-    def load(self) -> Flask:
-        """Called by gunicorn, in the worker."""
+    def __call__(self) -> Flask:
+        """Called by the server in the new process."""
         logs.configure(self._name, self._project)
-        self._service = service = self._build()
+        service = self._build()
         if service.drain is not None:
-            _at_sigterm(service.drain)
+            _at_signal(service.drain)
+        if service.close is not None:
+            Finalize(None, service.close, exitpriority=0)
         return service.app
 
-    def _end(self, arbiter: object, worker: object) -> None:
-        """Called by gunicorn in a worker that has ended its work; and then in its parent, which has no service."""
-        if self._service is not None and self._service.close is not None:
-            self._service.close()
 
+def _at_signal(drain: Callable[[], None]) -> None:
+    """Call `drain` when the process is told to end, while the server lets the requests under way end.
 
-def _at_sigterm(drain: Callable[[], None]) -> None:
-    """Call `drain` too when gunicorn is told to end; on a thread, for a signal handler must not wait for locks."""
-    graceful = signal.getsignal(signal.SIGTERM)
+    The server has its own signal handlers, and sets them after the app is built. The descriptor that Python writes
+    every signal's number to (`signal.set_wakeup_fd`) is told as well.
+    """
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell)
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        threading.Thread(target=drain, name="drain").start()
-        if callable(graceful):
-            graceful(number, frame)
+    def wait() -> None:
+        os.read(told, 1)
+        drain()
 
-    signal.signal(signal.SIGTERM, handle)
+    threading.Thread(target=wait, name="drain", daemon=True).start()
 
 
 def serve(name: str, build: Callable[[], Service], settings: ServiceSettings) -> None:
     """Serve until SIGTERM; requests under way then have nearly all the time to end that Cloud Run gives.
 
-    `name` is the service's in the logs.
+    `name` is the service's in the logs. A process that dies ends the others, too, so that the container is replaced.
     """
+    logs.configure(name, settings.google_cloud_project)
     workers = settings.web_workers
-    options = {
-        "bind": f"0.0.0.0:{settings.port}",
-        "workers": workers,
-        "worker_class": "gthread",
-        "threads": math.ceil(settings.threads / workers),
-        "timeout": 0,  # Cloud Run has its own; gunicorn's would kill a worker in the middle of a mail
-        "graceful_timeout": _GRACE_SECONDS,
-        "keepalive": 75,
-        "loglevel": "warning",
-        "control_socket_disable": True,
-        "worker_tmp_dir": _MEMORY if os.access(_MEMORY, os.W_OK) else None,
-    }
-    _Server(name, settings.google_cloud_project, build, options).run()
+    multiprocessing.set_start_method("fork", force=True)  # spawned, each would import everything once more
+    server = Granian(
+        name,
+        address="0.0.0.0",
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=math.ceil(settings.threads / workers),
+        workers_kill_timeout=_GRACE_SECONDS,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=_IDLE_SECONDS * 1000),
+        websockets=False,
+        log_level=LogLevels.error,
+        log_dictconfig={"loggers": {}},  # its words go where ours go
+    )
+    server.serve(target_loader=_Worker(name, settings.google_cloud_project, build), wrap_loader=False)
 
 
 def start(main: Callable[[], None]) -> None:
