@@ -10,10 +10,9 @@ from types import FrameType
 import click
 
 from bench.figures import Row
-from bench.plan import LOADS, MODES, Load, Mode
-from bench.run import Player, Show
-from bench.system import Parts, System
-from bench.table import new_console, table
+from bench.plan import LOADS, MODES, require_settings
+from bench.suite import Chosen, Suite
+from bench.table import cells, new_console, table
 from local.backends.google import find_launchers
 from local.errors import CannotStart, PartFailed
 from local.stack import BACKENDS
@@ -31,26 +30,27 @@ def main(modes: str, loads: str, quick: bool, backend: str | None) -> None:
     logging.basicConfig(level=logging.WARNING)
     signal.signal(signal.SIGTERM, _stop)
     console = new_console()
-    chosen_backend = backend or _default_backend()
-    rows = []
+    chosen = Chosen(
+        backend or _default_backend(),
+        [MODES[name] for name in modes.split(",")],
+        [LOADS[name] for name in loads.split(",")],
+        not quick,
+    )
     try:
-        for mode in (MODES[name] for name in modes.split(",")):
-            with console.status(f"{mode.name}: starting …") as status:
-                rows += _measure(mode, [LOADS[name] for name in loads.split(",")], chosen_backend, status.update)
+        for mode in chosen.modes:
+            require_settings(mode)
+        with console.status("starting …") as status:
+
+            def tell(row: Row) -> None:
+                console.print("  ".join(cells(row)))
+
+            measured = Suite(chosen, status.update, tell).run()
     except (CannotStart, PartFailed) as error:
         click.echo(str(error), err=True)
         sys.exit(EXIT_CANNOT_RUN)
-    console.print(table(f"backend {chosen_backend}", rows))
-
-
-def _measure(mode: Mode, loads: list[Load], backend: str, show: Show) -> list[Row]:
-    parts = Parts(backend, sender=mode.sender, settings=mode.settings or {})
-    with System(parts) as system:
-        if backend == "google" and not mode.pulls:
-            system.start_pusher()
-        player = Player(mode, system, show)
-        player.warm_up()
-        return [player.measure(load) for load in loads]
+    console.print(table(f"backend {chosen.backend}", measured.rows))
+    console.print(measured.operations)
+    console.print(measured.references)
 
 
 def _default_backend() -> str:

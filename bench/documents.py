@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from google.cloud.firestore_v1.types import firestore as api
@@ -46,6 +46,12 @@ def mail(name: str, load: str, size: int) -> dict[str, Any]:
         "message": {"subject": f"Order {name}", "text": text, "html": f"<p>{text}</p>"},
         _LOAD: load,
     }
+
+
+def queued(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same document once the dispatcher has queued it."""
+    now = datetime.now(UTC)
+    return fields | {"delivery": {"state": State.PENDING, "startTime": now, "attempts": 0, "error": None}}
 
 
 class Documents:

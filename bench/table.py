@@ -19,15 +19,18 @@ def new_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
+_HEADINGS = (
+    "mails/s", "accept ms\np50 / p95 / p99", "SUCCESS ms\np50 / p95 / p99", "CPU ms\ndispatcher", "\nsender",
+    "\nrest", "RSS MB peak (growth)\ndispatcher", "\nsender", "SMTP\nconn.", "round\ntrips",
+)  # fmt: skip
+
+
 def table(title: str, rows: Iterable[Row]) -> Table:
     """All rows."""
     result = Table(title=title, title_justify="left")
     for heading in ("mode", "load"):
         result.add_column(heading)
-    for heading in (
-        "mails/s", "accept ms\np50 / p95 / p99", "SUCCESS ms\np50 / p95 / p99", "dispatcher\nCPU ms", "sender\nCPU ms",
-        "both\nCPU ms", "RSS MB peak (growth)\ndispatcher", "\nsender", "SMTP\nconn.", "round\ntrips",
-    ):  # fmt: skip
+    for heading in _HEADINGS:
         result.add_column(heading, justify="right")
     for row in rows:
         result.add_row(*cells(row))
@@ -36,26 +39,30 @@ def table(title: str, rows: Iterable[Row]) -> Table:
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as texts; CPU and round trips are per mail."""
-    dispatcher, sender = (1000 * cost.cpu / row.mails for cost in (row.dispatcher, row.sender))
     return (
         row.mode,
         row.load,
         f"{row.rate:.0f}",
         _milliseconds(row.to_accept),
         _milliseconds(row.to_success),
-        f"{dispatcher:.2f}",
-        f"{sender:.2f}",
-        f"{dispatcher + sender:.2f}",
+        "" if row.dispatcher_ms is None else f"{row.dispatcher_ms:.2f}",
+        f"{row.sender_ms:.2f}",
+        f"{1000 * row.other_cpu / row.mails:.1f}",
         _memory(row.dispatcher),
         _memory(row.sender),
-        f"{row.connections}",
-        f"{row.round_trips / row.mails:.2f}",
+        f"{row.smtp.connections}" if row.smtp else "",
+        f"{row.smtp.round_trips / row.mails:.2f}" if row.smtp else "",
     )
 
 
-def _milliseconds(seconds: Quantiles) -> str:
+def _milliseconds(seconds: Quantiles | None) -> str:
+    if seconds is None:
+        return ""
     return " / ".join(f"{1000 * value:,.0f}" for value in (seconds.p50, seconds.p95, seconds.p99))
 
 
-def _memory(cost: Cost) -> str:
-    return f"{cost.resident_peak / 1e6:.0f} ({(cost.resident_after - cost.resident_before) / 1e6:+.0f})"
+def _memory(cost: Cost | None) -> str:
+    if cost is None:
+        return ""
+    memory = cost.memory
+    return f"{memory.peak / 1e6:.0f} ({(memory.after - memory.before) / 1e6:+.0f})"

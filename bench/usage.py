@@ -34,6 +34,17 @@ def parse_stat(text: str) -> tuple[int, Usage]:
     return int(values[_GROUP]), Usage(ticks / _TICK, int(values[_RSS]) * _PAGE)
 
 
+def parse_machine(text: str) -> float:
+    """The CPU seconds since the start that /proc/stat tells: all but idle time and waiting for disks."""
+    user, nice, system, _, _, *interrupts = map(int, text.partition("\n")[0].split()[1:8])
+    return (user + nice + system + sum(interrupts[:2])) / _TICK
+
+
+def of_machine() -> float:
+    """CPU seconds that this machine has spent."""
+    return parse_machine(Path("/proc/stat").read_text())
+
+
 def of_group(group: int) -> Usage:
     """The sum over all processes of the group: gunicorn's worker and its parent, say."""
     return sum((usage for owner, usage in _processes() if owner == group), Usage())

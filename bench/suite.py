@@ -1,0 +1,131 @@
+"""What is measured in one run, in which order."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench import postfix
+from bench.figures import Operations, Reference, Row
+from bench.plan import BURST_1K, FLOOR, NAIVE, QUEUED_3K, SINGLE, UNPIPELINED, Load, Mode, Shape, at_half
+from bench.player import Player, Show
+from bench.programs import Programs
+from bench.system import Parts, System
+from local.processes import Family
+
+_WARM_UP = Load("warm-up", Shape.BURST, 300)
+#: What smtp-source is given: so many mails, over so many connections at a time.
+_SOURCE_MAILS, _SOURCE_SESSIONS = 10_000, 10
+_IGNORE, _PUBLISH = ("bench.standin", "ignore"), ("bench.standin", "publish")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is to be measured: the loads on each mode, with or without what they are compared with."""
+
+    backend: str
+    modes: Sequence[Mode]
+    loads: Sequence[Load]
+    with_references: bool
+
+
+@dataclass(slots=True)
+class Measured:
+    """What has been measured so far."""
+
+    rows: list[Row] = field(default_factory=list)
+    operations: list[Operations] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
+
+
+class Suite:
+    """One run. `show` is told how far it is, `tell` gets each row when it is there."""
+
+    def __init__(self, chosen: Chosen, show: Show, tell: Callable[[Row], None]) -> None:
+        self._chosen = chosen
+        self._show = show
+        self._tell = tell
+        self._measured = Measured()
+
+    def run(self) -> Measured:
+        """Raises `CannotStart` or `PartFailed`."""
+        for mode in self._chosen.modes:
+            self._end_to_end(mode)
+        for mode in self._chosen.modes:
+            self._count(mode)
+        if self._chosen.with_references:
+            self._floor()
+            for mode in (*self._chosen.modes, UNPIPELINED, NAIVE):
+                self._sender_alone(mode)
+            self._show("smtp-source …")
+            self._measured.references += smtp_alone()
+        return self._measured
+
+    def _end_to_end(self, mode: Mode) -> None:
+        with self._playing(Parts(self._chosen.backend, mode)) as player:
+            player.warm_up(replace(_WARM_UP, shape=Shape.SINGLE, mails=30))
+            # The lone mails come first, pushed by the emulator itself; with the others, concurrent pushes begin.
+            for load in (each for each in self._chosen.loads if each.shape is Shape.SINGLE):
+                self._add(player.measure(load))
+            player.warm_up(_WARM_UP)
+            for load in (each for each in self._chosen.loads if each.shape is Shape.BURST):
+                self._add(player.measure(load))
+            for _ in (each for each in self._chosen.loads if each.shape is Shape.STEADY):
+                self._add(player.measure(at_half(self._capacity(mode))))
+
+    def _capacity(self, mode: Mode) -> float:
+        """Mails a second of the best burst so far."""
+        return max(row.rate for row in self._measured.rows if row.mode == mode.name)
+
+    def _count(self, mode: Mode) -> None:
+        with self._playing(Parts(self._chosen.backend, mode, counted=True)) as player:
+            player.warm_up(_WARM_UP)
+            self._measured.operations.append(player.count(BURST_1K))
+
+    def _floor(self) -> None:
+        with self._playing(Parts(self._chosen.backend, FLOOR, _PUBLISH, has_mail_server=False)) as player:
+            player.warm_up(replace(_WARM_UP, shape=Shape.SINGLE, mails=30))
+            self._add(player.measure(SINGLE))
+
+    def _sender_alone(self, mode: Mode) -> None:
+        """Against Postfix's smtp-sink where it is, so that the mail server is not what is measured."""
+        parts = Parts(self._chosen.backend, mode, _IGNORE, smtp_sink=postfix.find("smtp-sink"))
+        with self._playing(parts) as player:
+            player.warm_up(replace(_WARM_UP, shape=Shape.QUEUED))
+            self._add(player.measure(QUEUED_3K))
+
+    def _add(self, row: Row) -> None:
+        self._measured.rows.append(row)
+        self._tell(row)
+
+    @contextmanager
+    def _playing(self, parts: Parts) -> Iterator[Player]:
+        self._show(f"{parts.mode.name}: starting …")
+        with System(parts) as system:
+            yield Player(system, self._show)
+
+
+def smtp_alone() -> list[Reference]:
+    """What Postfix's own client makes of the same mail servers; nothing where it is not installed."""
+    source, smtp_sink = postfix.find("smtp-source"), postfix.find("smtp-sink")
+    if source is None or smtp_sink is None:
+        return []
+    family, failures = Family(), list[str]()
+    try:
+        with tempfile.TemporaryDirectory(prefix="firepost-bench-") as logs:
+            programs = Programs(family, Path(logs), failures.append)
+            ports = {"smtp-sink": programs.start_smtp_sink(smtp_sink), "bench/sink.py": programs.start_sink()[0]}
+            return [
+                Reference(
+                    f"smtp-source → {server}, {'connections kept open' if kept_open else 'a connection each'}",
+                    postfix.rate(source, port, _SOURCE_MAILS, _SOURCE_SESSIONS, SINGLE.size, kept_open=kept_open),
+                    "mails/s",
+                )
+                for server, port in ports.items()
+                for kept_open in (False, True)
+            ]
+    finally:
+        family.stop()
