@@ -97,6 +97,11 @@ class Row:
         return self.mails / self.seconds
 
     @property
+    def is_complete(self) -> bool:
+        """Whether every mail was sent once; where nobody writes results, there is no telling."""
+        return self.to_success is None or (self.succeeded == self.mails and not self.duplicates)
+
+    @property
     def dispatcher_ms(self) -> float | None:
         """CPU milliseconds of the dispatcher per mail."""
         return 1000 * self.dispatcher.cpu / self.mails if self.dispatcher else None

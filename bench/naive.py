@@ -47,12 +47,17 @@ def _finish(transaction: Transaction, document: DocumentReference, recipient: st
         transaction.update(document, changes)
 
 
-def _send(fields: dict[str, Any], host: str, port: int) -> None:
+def written(fields: dict[str, Any]) -> EmailMessage:
+    """The mail that a document describes."""
     mail = EmailMessage(policy=SMTP)
     mail["From"], mail["To"] = "Firepost <firepost@example.com>", fields["to"]
     mail["Subject"] = fields["message"]["subject"]
     mail.set_content(fields["message"]["text"])
     mail.add_alternative(fields["message"]["html"], subtype="html")
+    return mail
+
+
+def _send(mail: EmailMessage, host: str, port: int) -> None:
     with smtplib.SMTP(host, port) as server:
         server.send_message(mail)
 
@@ -69,7 +74,7 @@ def build(settings: ServiceSettings, smtp_uri: str) -> Service:
         document = client.document(asked.path)
         fields = _claim(client.transaction(), document)
         if fields is not None:
-            _send(fields, server.hostname or "", server.port or 25)
+            _send(written(fields), server.hostname or "", server.port or 25)
             _finish(client.transaction(), document, fields["to"])
         return "done\n"
 

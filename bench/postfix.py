@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -27,6 +28,8 @@ def sink_arguments(program: Path, port: int, without: Sequence[str] = ()) -> tup
     Of the extensions that it can be without, PIPELINING is the one that it has.
     """
     options = ["-p"] if "PIPELINING" in without else []
+    if os.geteuid() == 0:
+        options += ["-u", "nobody"]  # it insists
     return str(program), *options, f"{LOOPBACK}:{port}", "512"
 
 

@@ -6,14 +6,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from bench import postfix
+from bench import micro, postfix
 from bench.figures import Operations, Reference, Row
 from bench.plan import BURST_1K, FLOOR, NAIVE, QUEUED_3K, SINGLE, UNPIPELINED, Load, Mode, Shape, at_half
 from bench.player import Player, Show
 from bench.programs import Programs
 from bench.system import Parts, System
+from local.errors import CannotStart, PartFailed
 from local.processes import Family
 
 _WARM_UP = Load("warm-up", Shape.BURST, 300)
@@ -39,6 +41,7 @@ class Measured:
     rows: list[Row] = field(default_factory=list)
     operations: list[Operations] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 class Suite:
@@ -51,18 +54,26 @@ class Suite:
         self._measured = Measured()
 
     def run(self) -> Measured:
-        """Raises `CannotStart` or `PartFailed`."""
-        for mode in self._chosen.modes:
-            self._end_to_end(mode)
-        for mode in self._chosen.modes:
-            self._count(mode)
-        if self._chosen.with_references:
-            self._floor()
-            for mode in (*self._chosen.modes, UNPIPELINED, NAIVE):
-                self._sender_alone(mode)
-            self._show("smtp-source …")
-            self._measured.references += smtp_alone()
+        """Measure all that can be; what fails is among the `failures`, and the rest goes on."""
+        chosen = self._chosen
+        for mode in chosen.modes:
+            self._try(mode.name, partial(self._end_to_end, mode))
+        for mode in chosen.modes:
+            self._try(f"operations, {mode.name}", partial(self._count, mode))
+        if chosen.with_references:
+            self._try(FLOOR.name, self._floor)
+            for mode in (*chosen.modes, UNPIPELINED, NAIVE):
+                self._try(f"sender alone, {mode.name}", partial(self._sender_alone, mode))
+            self._try("smtp-source", self._smtp_alone)
+            self._measured.references += micro.measure()
         return self._measured
+
+    def _try(self, what: str, measure: Callable[[], None]) -> None:
+        self._show(f"{what}: starting …")
+        try:
+            measure()
+        except (CannotStart, PartFailed) as error:
+            self._measured.failures.append(f"{what}: {error}")
 
     def _end_to_end(self, mode: Mode) -> None:
         with self._playing(Parts(self._chosen.backend, mode)) as player:
@@ -97,13 +108,15 @@ class Suite:
             player.warm_up(replace(_WARM_UP, shape=Shape.QUEUED))
             self._add(player.measure(QUEUED_3K))
 
+    def _smtp_alone(self) -> None:
+        self._measured.references += smtp_alone()
+
     def _add(self, row: Row) -> None:
         self._measured.rows.append(row)
         self._tell(row)
 
     @contextmanager
     def _playing(self, parts: Parts) -> Iterator[Player]:
-        self._show(f"{parts.mode.name}: starting …")
         with System(parts) as system:
             yield Player(system, self._show)
 
