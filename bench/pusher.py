@@ -1,7 +1,7 @@
 """`python -m bench.pusher PUBSUB SUBSCRIPTION URL`: pushes the messages of a pull subscription, as Pub/Sub would.
 
 Google's emulator keeps only two pushes under way on two cores; the real Pub/Sub begins with about as many as this and
-goes up to thousands. What is not answered with 2xx is not acknowledged, and so comes again.
+goes up to thousands. What is not answered with 2xx comes again, as the subscription's retry policy says.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Pusher:
         self._url = url
         self._connections = Connections()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._answered: list[str] = []
+        self._accepted: list[str] = []
+        self._refused: list[str] = []
         self._has_answers = asyncio.Event()
 
     async def run(self) -> None:
@@ -71,21 +72,27 @@ class Pusher:
     async def _acknowledge_all(self) -> None:
         while await self._has_answers.wait():
             await asyncio.sleep(_COLLECT_SECONDS)
-            ids, self._answered = self._answered, []
             self._has_answers.clear()
-            await asyncio.to_thread(self._client.acknowledge, subscription=self._subscription, ack_ids=ids)
+            accepted, self._accepted = self._accepted, []
+            refused, self._refused = self._refused, []
+            await asyncio.to_thread(self._settle, accepted, refused)
+
+    def _settle(self, accepted: list[str], refused: list[str]) -> None:
+        if accepted:
+            self._client.acknowledge(subscription=self._subscription, ack_ids=accepted)
+        if refused:  # a deadline of 0 is a negative acknowledgement
+            self._client.modify_ack_deadline(subscription=self._subscription, ack_ids=refused, ack_deadline_seconds=0)
 
     async def _push(self, received: Any) -> None:
         body = push_body(received.message, self._subscription)
         request = Request(self._url, {"content-type": "application/json"}, body)
         try:
-            status = await self._connections.post(request)
+            is_accepted = 200 <= await self._connections.post(request) < 300
         except NoAnswer as error:
             logger.warning("A push came to nothing: %s", error)
-            return
-        if 200 <= status < 300:
-            self._answered.append(received.ack_id)
-            self._has_answers.set()
+            is_accepted = False
+        (self._accepted if is_accepted else self._refused).append(received.ack_id)
+        self._has_answers.set()
 
     def _pull(self, limit: int) -> list[Any]:
         try:
