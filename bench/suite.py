@@ -5,8 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from bench import micro, postfix
@@ -18,7 +19,9 @@ from bench.system import Parts, System
 from local.errors import CannotStart, PartFailed
 from local.processes import Family
 
-_WARM_UP = Load("warm-up", Shape.BURST, 300)
+#: Mails that travel alone take their time.
+_LONE_WARM_UP = 30
+_ORDER = (Shape.SINGLE, Shape.BURST, Shape.STEADY)
 #: What smtp-source is given: so many mails, over so many connections at a time.
 _SOURCE_MAILS, _SOURCE_SESSIONS = 10_000, 10
 _IGNORE, _PUBLISH = ("bench.standin", "ignore"), ("bench.standin", "publish")
@@ -26,12 +29,17 @@ _IGNORE, _PUBLISH = ("bench.standin", "ignore"), ("bench.standin", "publish")
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What is to be measured: the loads on each mode, with or without what they are compared with."""
+    """What is to be measured: the loads on each mode, with or without what they are compared with.
+
+    `counted` is the load of the pass that counts calls, and so many mails warm a system up.
+    """
 
     backend: str
     modes: Sequence[Mode]
     loads: Sequence[Load]
     with_references: bool
+    counted: Load = BURST_1K
+    warm_up: int = 300
 
 
 @dataclass(slots=True)
@@ -72,20 +80,23 @@ class Suite:
         self._show(f"{what}: starting …")
         try:
             measure()
-        except (CannotStart, PartFailed) as error:
-            self._measured.failures.append(f"{what}: {error}")
+        except Exception as error:  # whatever one measurement dies of, the others need not be lost
+            kind = "" if isinstance(error, (CannotStart, PartFailed)) else f"{type(error).__name__}: "
+            self._measured.failures.append(f"{what}: {kind}{error}")
 
     def _end_to_end(self, mode: Mode) -> None:
+        # Lone mails come first, pushed by the emulator itself; with the others, concurrent pushes begin.
+        loads = sorted(self._chosen.loads, key=lambda load: _ORDER.index(load.shape))
         with self._playing(Parts(self._chosen.backend, mode)) as player:
-            player.warm_up(replace(_WARM_UP, shape=Shape.SINGLE, mails=30))
-            # The lone mails come first, pushed by the emulator itself; with the others, concurrent pushes begin.
-            for load in (each for each in self._chosen.loads if each.shape is Shape.SINGLE):
-                self._add(player.measure(load))
-            player.warm_up(_WARM_UP)
-            for load in (each for each in self._chosen.loads if each.shape is Shape.BURST):
-                self._add(player.measure(load))
-            for _ in (each for each in self._chosen.loads if each.shape is Shape.STEADY):
-                self._add(player.measure(at_half(self._capacity(mode))))
+            for shape, some in groupby(loads, key=lambda load: load.shape):
+                if shape is not Shape.STEADY:
+                    self._warm_up(player, shape)
+                for load in some:
+                    self._add(player.measure(at_half(self._capacity(mode)) if shape is Shape.STEADY else load))
+
+    def _warm_up(self, player: Player, shape: Shape) -> None:
+        mails = min(_LONE_WARM_UP, self._chosen.warm_up) if shape is Shape.SINGLE else self._chosen.warm_up
+        player.warm_up(Load("warm-up", shape, mails))
 
     def _capacity(self, mode: Mode) -> float:
         """Mails a second of the best burst so far."""
@@ -93,19 +104,19 @@ class Suite:
 
     def _count(self, mode: Mode) -> None:
         with self._playing(Parts(self._chosen.backend, mode, counted=True)) as player:
-            player.warm_up(_WARM_UP)
-            self._measured.operations.append(player.count(BURST_1K))
+            self._warm_up(player, Shape.BURST)
+            self._measured.operations.append(player.count(self._chosen.counted))
 
     def _floor(self) -> None:
         with self._playing(Parts(self._chosen.backend, FLOOR, _PUBLISH, has_mail_server=False)) as player:
-            player.warm_up(replace(_WARM_UP, shape=Shape.SINGLE, mails=30))
+            self._warm_up(player, Shape.SINGLE)
             self._add(player.measure(SINGLE))
 
     def _sender_alone(self, mode: Mode) -> None:
         """Against Postfix's smtp-sink where it is, so that the mail server is not what is measured."""
         parts = Parts(self._chosen.backend, mode, _IGNORE, smtp_sink=postfix.find("smtp-sink"))
         with self._playing(parts) as player:
-            player.warm_up(replace(_WARM_UP, shape=Shape.QUEUED))
+            self._warm_up(player, Shape.QUEUED)
             self._add(player.measure(QUEUED_3K))
 
     def _smtp_alone(self) -> None:
