@@ -10,7 +10,7 @@ from bench import plan
 from bench.results import Results
 from bench.targets import under_load
 
-_WIDTH, _LABELS, _FIGURES = 720, 190, 150
+_WIDTH, _LABELS, _FIGURES = 760, 230, 150
 _BAR, _GAP, _TOP, _BOTTOM = 24, 14, 56, 30
 _DISPATCHER, _SENDER = "#8ab4f8", "#1a73e8"
 _STYLE = (

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import grpc
+from google.cloud.firestore_v1.services.firestore import FirestoreClient
+from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.firestore_v1.types import firestore as api
 from google.cloud.firestore_v1.types import query as query_types
 from google.cloud.firestore_v1.types import write as write_types
 
-from shared import database
 from shared.states import State
 from shared.values import decode_fields, decode_time, encode, encode_fields
 
@@ -22,6 +24,7 @@ _Operator = query_types.StructuredQuery.FieldFilter.Operator
 #: Firestore takes 500 writes in one request; smaller ones let the first mails go while the last are still written.
 _WRITES_PER_REQUEST = 100
 _REQUEST_SECONDS = 120.0
+_UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 #: Google's emulator lets only this bearer write in batches.
 _AS_OWNER = (("authorization", "Bearer owner"),)
 #: The field that tells the documents of one load from the others'. Firepost leaves it alone.
@@ -58,7 +61,8 @@ class Documents:
     """The collection of mails in the Firestore at `host:port`."""
 
     def __init__(self, address: str, project: str, collection: str) -> None:
-        self._client = database.connect(address)
+        channel = grpc.insecure_channel(address, options=_UNLIMITED)
+        self._client = FirestoreClient(transport=FirestoreGrpcTransport(channel=channel))
         self._database = f"projects/{project}/databases/(default)"
         self._collection = collection
 
