@@ -63,7 +63,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Smtp:
-    """What the mail server has seen: connections, those open from before among them, and answers waited for."""
+    """What the mail server has seen: new connections, and answers that the sender waited for."""
 
     connections: int
     round_trips: int

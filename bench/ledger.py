@@ -21,28 +21,17 @@ class Report:
     """What has arrived since the last reset.
 
     `taken` are mails by name and the time (seconds since the epoch) at which the last byte was there. A round trip is
-    one answer that the client waited for, however many replies it holds; a connection's greeting is one. Connections
-    that were open before the reset count.
+    one answer that the client waited for, however many replies it holds; a connection's greeting is one.
     """
 
     taken: list[tuple[str, float]] = field(default_factory=list)
     connections: int = 0
     round_trips: int = 0
-    open: int = 0
-
-    def opened(self) -> None:
-        """A connection has been made."""
-        self.connections += 1
-        self.open += 1
-
-    def closed(self) -> None:
-        """A connection has ended."""
-        self.open -= 1
 
     def reset(self) -> None:
-        """Forget all but the connections that are open."""
+        """Forget all of it."""
         self.taken.clear()
-        self.connections, self.round_trips = self.open, 0
+        self.connections = self.round_trips = 0
 
     def answer(self, asked: str) -> str:
         """What the control port says."""

@@ -45,12 +45,8 @@ class Session(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         self._transport = cast(asyncio.Transport, transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._report.opened()
+        self._report.connections += 1
         self._answer([b"220 sink.localhost ESMTP"])
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
-        self._report.closed()
 
     def data_received(self, data: bytes) -> None:
         """Answer all that has come in one write."""

@@ -114,8 +114,9 @@ class System:
         family = Family()
         self._running.callback(family.stop)
         self._programs = Programs(family, logs, self._failures.append)
-        ports = {name: free_port() for name in (DISPATCHER, SENDER)}
-        self._backend = self._start_backend(f"http://{LOOPBACK}:{ports[DISPATCHER]}/")
+        dispatcher_port = free_port()
+        self._backend = self._start_backend(f"http://{LOOPBACK}:{dispatcher_port}/")
+        ports = {DISPATCHER: dispatcher_port, SENDER: free_port()}
         urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
         create_topics(self._backend.pubsub, self._options, **urls)
         if self.parts.mode.pulls:

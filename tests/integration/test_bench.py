@@ -37,7 +37,7 @@ def test_loads_are_measured_from_document_to_result() -> None:
             assert row.to_accept and row.to_success and row.dispatcher and row.smtp
             assert 0 < row.to_accept.p50 < row.to_success.p50 <= row.seconds
             assert row.sender.memory.peak > 10_000_000
-            assert 1 <= row.smtp.connections <= load.mails
+            assert row.smtp.connections <= load.mails
             assert row.smtp.round_trips >= load.mails
             assert row.other_cpu > 0
 
