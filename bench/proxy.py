@@ -20,6 +20,7 @@ from local.ports import LOOPBACK
 
 _THREADS = 128
 _STOP_SECONDS = 0.5
+_LONGEST_SECONDS = 86_400.0
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 #: What a request asks for, by method: the name of the count, and how many.
@@ -122,3 +123,9 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
 def _custom(context: grpc.ServicerContext) -> tuple[tuple[str, str | bytes], ...]:
     """The metadata that the caller has set, without gRPC's own."""
     return tuple((key, value) for key, value in context.invocation_metadata() if key != "user-agent")
+
+
+def _time_left(context: grpc.ServicerContext) -> float | None:
+    """Seconds; a call without a deadline has what gRPC takes for infinity, and does not take back."""
+    seconds = context.time_remaining()
+    return seconds if seconds is not None and seconds < _LONGEST_SECONDS else None

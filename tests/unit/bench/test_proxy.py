@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator
 
 import pytest
 from google.api_core.exceptions import NotFound
+from google.pubsub_v1.types import PubsubMessage, StreamingPullRequest
 
 from bench.documents import Documents, mail
 from bench.proxy import Counts, Proxy
@@ -13,6 +15,7 @@ from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend
 from local.clients import firestore_client, publisher_client, subscriber_client
 from local.ports import free_port
+from local.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +74,25 @@ def test_messages_are_counted_on_both_ways(pubsub: str, counts: Counts) -> None:
         publisher.create_topic(name=topic)
         subscriber.create_subscription(name=subscription, topic=topic)
         counts.taken()
-        publisher.publish(topic=topic, messages=[{"data": b"1"}, {"data": b"2"}])  # type: ignore[list-item]
+        publisher.publish(topic=topic, messages=[PubsubMessage(data=b"1"), PubsubMessage(data=b"2")])
         received = subscriber.pull(subscription=subscription, max_messages=10).received_messages
         subscriber.acknowledge(subscription=subscription, ack_ids=[each.ack_id for each in received])
     counted = counts.taken()
     assert counted["messages published"] == counted["acknowledged"] == 2
     assert counted["Publish"] == counted["Acknowledge"] == 1
+
+
+def test_a_stream_without_a_deadline_stays_open(pubsub: str, counts: Counts) -> None:
+    topic, subscription = "projects/demo/topics/t-stream", "projects/demo/subscriptions/s-stream"
+    with publisher_client(pubsub) as publisher, subscriber_client(pubsub) as subscriber:
+        publisher.create_topic(name=topic)
+        subscriber.create_subscription(name=subscription, topic=topic)
+        asks = queue.SimpleQueue[StreamingPullRequest | None]()
+        asks.put(StreamingPullRequest(subscription=subscription, stream_ack_deadline_seconds=10))
+        stream = subscriber.streaming_pull(requests=iter(asks.get, None))
+        publisher.publish(topic=topic, messages=[PubsubMessage(data=b"1")])
+        [received] = next(iter(stream)).received_messages
+        counts.taken()
+        asks.put(StreamingPullRequest(ack_ids=[received.ack_id]))
+        assert wait_until(lambda: counts.taken()["acknowledged"] == 1, 10, pause=0.005)
+        asks.put(None)
