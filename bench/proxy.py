@@ -103,9 +103,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
 
         def pass_on(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             self._counts.called(method)
-            answers = onward(
-                self._counted(method, requests), metadata=_custom(context), timeout=context.time_remaining()
-            )
+            answers = onward(self._counted(method, requests), metadata=_custom(context), timeout=_time_left(context))
             context.add_callback(answers.cancel)
             try:
                 yield from answers

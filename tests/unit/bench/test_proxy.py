@@ -89,7 +89,7 @@ def test_a_stream_without_a_deadline_stays_open(pubsub: str, counts: Counts) -> 
         subscriber.create_subscription(name=subscription, topic=topic)
         asks = queue.SimpleQueue[StreamingPullRequest | None]()
         asks.put(StreamingPullRequest(subscription=subscription, stream_ack_deadline_seconds=10))
-        stream = subscriber.streaming_pull(requests=iter(asks.get, None))
+        stream = subscriber.streaming_pull(requests=iter(asks.get, None), timeout=None)
         publisher.publish(topic=topic, messages=[PubsubMessage(data=b"1")])
         [received] = next(iter(stream)).received_messages
         counts.taken()
