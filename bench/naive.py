@@ -24,7 +24,6 @@ from shared.settings import ServiceSettings, load
 from shared.web import Service
 
 _MAX_BODY_BYTES = 16 * 1024 * 1024
-_GRACE_SECONDS = 9
 
 
 @firestore.transactional
@@ -85,9 +84,7 @@ def main() -> None:
     """Serve on PORT until SIGTERM."""
     settings = load(ServiceSettings)
     smtp_uri = os.environ["SMTP_CONNECTION_URI"]
-    web.serve(
-        lambda: build(settings, smtp_uri), port=settings.port, threads=settings.threads, grace_seconds=_GRACE_SECONDS
-    )
+    web.serve("naive", lambda: build(settings, smtp_uri), settings)
 
 
 if __name__ == "__main__":
