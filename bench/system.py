@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,8 +24,8 @@ from local.clients import publisher_client, subscriber_client
 from local.errors import PartFailed
 from local.options import StackOptions
 from local.ports import LOOPBACK, free_port
-from local.processes import Family
-from local.services import Service, environment, service_command
+from local.processes import Command, Family
+from local.services import INHERITED, ROOT, Service, environment
 from local.stack import BACKENDS
 from local.topics import create_topics, subscription_path, topic_path
 from shared import message
@@ -159,8 +160,13 @@ class System:
     def _start_services(self, ports: Mapping[str, int], smtp_port: int, family: Family, logs: Path) -> None:
         modules = {DISPATCHER: self.parts.dispatcher, SENDER: self.parts.mode.sender}
         for name, port in ports.items():
-            command = service_command(name, logs / f"{name}.log", self._variables(name, port, smtp_port))
-            command = replace(command, arguments=(sys.executable, "-m", *modules[name]))
+            command = Command(
+                name,
+                (sys.executable, "-m", *modules[name]),
+                logs / f"{name}.log",
+                self._variables(name, port, smtp_port),
+                ROOT,
+            )
             service = Service(command, port, family, supervise=False, on_failure=self._failures.append)
             self._services[name] = service
             self._running.callback(service.stop)
@@ -173,8 +179,9 @@ class System:
         if self.parts.counted:
             firestore, pubsub = (self._start_proxy(target, service) for target in (firestore, pubsub))
         smtp_uri = f"smtp://{LOOPBACK}:{smtp_port}"
+        inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
         variables = environment(self._options, firestore=firestore, pubsub=pubsub, smtp_uri=smtp_uri, port=port)
-        return variables | {"CONTROL_PORT": str(self._control_port)}
+        return inherited | variables | {"CONTROL_PORT": str(self._control_port)}
 
     def _start_proxy(self, target: str, service: str) -> str:
         proxy = Proxy(target, self.counts[service])

@@ -64,7 +64,7 @@ class MemoryWatch:
     """Looks at a group's resident memory now and then, for as long as the block lasts; `samples` are bytes."""
 
     group: int
-    every: float = 0.25
+    every: float = 0.5
     samples: list[int] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
