@@ -39,7 +39,7 @@ def _lines(results: Results) -> Iterator[str]:
 
 
 def _table(sheet: Sheet) -> Iterator[str]:
-    yield _row(sheet.headings)
+    yield _row(text.replace("\n", " ") for text in sheet.headings)
     yield _row("---" if number < sheet.labels else "--:" for number, _ in enumerate(sheet.headings))
     yield from map(_row, sheet.rows)
 

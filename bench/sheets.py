@@ -17,7 +17,7 @@ _NOTHING = "–"
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A table: the first `labels` columns are words, the others figures."""
+    """A table: the first `labels` columns are words, the others figures. Headings may have line breaks."""
 
     title: str
     headings: Sequence[str]
@@ -60,14 +60,15 @@ def one_line(row: Row) -> str:
 
 def _loads(rows: Sequence[Row]) -> Sheet:
     headings = (
-        "mode", "load", "mails/s", "write → accept ms (p50 / 95 / 99)", "write → SUCCESS ms", "CPU ms: dispatcher",
-        "sender", "the rest", "RSS MB: dispatcher", "sender", "SMTP connections", "round trips per mail",
+        "mode", "load", "mails/s", "write → accept\nms (p50 / 95 / 99)", "write → SUCCESS\nms (p50 / 95 / 99)",
+        "dispatcher\nCPU ms", "sender\nCPU ms", "the rest\nCPU ms", "dispatcher\nRSS MB", "sender\nRSS MB",
+        "SMTP\nconnections", "SMTP\nround trips",
     )  # fmt: skip
     return Sheet("Loads", headings, [load_cells(row) for row in rows], labels=2)
 
 
 def load_cells(row: Row) -> tuple[str, ...]:
-    """CPU is per mail, memory is the peak and the growth from the load's begin to its end."""
+    """CPU and round trips are per mail; memory is the peak, and the growth from the load's begin to its end."""
     return (
         row.mode,
         row.load + ("" if row.is_complete else f" (only {row.succeeded} SUCCESS, {row.duplicates} twice)"),
@@ -98,15 +99,13 @@ def _memory(cost: Cost | None) -> str:
 
 def _operations(operations: Sequence[Operations]) -> Sheet:
     headings = (
-        "mode", "load", "Firestore calls", "documents read", "documents written", "Pub/Sub messages published",
-        "Publish calls", "acknowledging calls",
+        "mode", "load", "Firestore\ncalls", "documents\nread", "documents\nwritten", "messages\npublished",
+        "Publish\ncalls", "acknowledging\ncalls",
     )  # fmt: skip
-    return Sheet(
-        "Operations per mail", headings, [_operation_cells(each, len(headings)) for each in operations], labels=2
-    )
+    return Sheet("Operations per mail", headings, [_operation_cells(each) for each in operations], labels=2)
 
 
-def _operation_cells(each: Operations, width: int) -> tuple[str, ...]:
+def _operation_cells(each: Operations) -> tuple[str, ...]:
     figures = (
         firestore_calls(each),
         per_mail(each, READS),

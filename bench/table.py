@@ -10,7 +10,7 @@ from bench.results import Results
 from bench.sheets import Sheet, heading, sheets
 
 #: Of what is shown where no terminal says how wide it is.
-_PIPE_WIDTH = 180
+_PIPE_WIDTH = 220
 _VERDICTS = {"met": "green", "missed": "red", "not measured": "dim"}
 
 
@@ -32,7 +32,7 @@ def show(console: Console, results: Results) -> None:
 def _table(sheet: Sheet) -> Table:
     table = Table(title=sheet.title, title_justify="left", box=box.SIMPLE_HEAD)
     for number, text in enumerate(sheet.headings):
-        table.add_column(text, justify="left" if number < sheet.labels else "right")
+        table.add_column(text, justify="left" if number < sheet.labels else "right", no_wrap=True)
     for row in sheet.rows:
         table.add_row(*row, style=_VERDICTS.get(row[-1], ""))
     return table

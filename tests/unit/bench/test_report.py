@@ -51,7 +51,7 @@ def test_the_heading_says_on_what_it_was_measured(backend: str, said: str) -> No
 
 
 def test_a_pipe_gets_the_whole_table_in_plain_text() -> None:
-    console = Console(width=180, no_color=True)
+    console = Console(width=220, no_color=True)
     with console.capture() as captured:
         table.show(console, MEASURED)
     text = captured.get()
