@@ -12,7 +12,7 @@ POLICY   ?=
 BACKEND ?= embedded
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test unit explore chaos handlebars-reference lint format types terraform check lock clean
+.PHONY: help venv demo up test unit explore chaos bench handlebars-reference lint format types terraform check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ explore: venv ## Explore the protocol exhaustively, within wider bounds (minutes
 
 chaos: venv ## Send MAILS mails while everything that can fail does, as SEED decides; POLICY and ATTEMPTS are the services'
 	@$(BIN)/python -m chaos --mails $(MAILS) --seed $(SEED) --attempts $(ATTEMPTS) $(if $(POLICY),--policy $(POLICY))
+
+bench: venv ## Measure what a mail costs and how long it takes, on Google's emulators where installed (12 minutes)
+	@$(BIN)/python -m bench
 
 lint: venv ## Check style and types
 	@$(BIN)/ruff check .

@@ -7,6 +7,7 @@ again and again with growing pauses until the answer is a 2xx.
 from __future__ import annotations
 
 import base64
+import contextlib
 import heapq
 import http.client
 import itertools
@@ -215,6 +216,10 @@ class _EventHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     take: Callable[[Event], None]
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the emulator was stopped, and we keep nothing of it
+            super().handle()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -88,6 +88,11 @@ class Child:
         """Whether the process or one that it started still runs."""
         return self._life.is_alive()
 
+    @property
+    def group(self) -> int:
+        """The process group that the process and its descendants are in. Only after `start`."""
+        return self._process.result().pid
+
     def send(self, number: int) -> None:
         """Send a signal to the process and its descendants; to nobody when they are gone."""
         if self._life.is_alive() and not self._process.exception():

@@ -87,6 +87,11 @@ class Service:
         """`dispatcher` or `sender`."""
         return self._command.name
 
+    @property
+    def group(self) -> int | None:
+        """The process group of it and its workers; None before the start."""
+        return self._child.group if self._child is not None else None
+
     def launch(self) -> None:
         """Start the process without waiting for it to answer. Raises `PartFailed` when it can't be executed."""
         with self._change:

@@ -114,7 +114,7 @@ class GoogleBackend:
                 "namespace": "(default)",
                 "document": {"value": f"{self._options.collection}/{{documentId}}", "matchType": "PATH_PATTERN"},
             },
-            timeout=10,
+            timeout=START_SECONDS,  # the first request to a Java process on a busy machine
         )
         if not answer.ok:
             raise PartFailed(f"The Firestore emulator refuses the Eventarc trigger: {answer.text}")

@@ -1,0 +1,59 @@
+"""Steps of the hot path on their own, and how one would do them with what is at hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from google.cloud.firestore_v1.types import Document
+from google.events.cloud.firestore_v1 import DocumentEventData
+
+from bench import naive
+from bench.documents import mail, queued
+from bench.figures import Reference
+from bench.plan import SINGLE
+from dispatcher import events
+from sender.compose import Defaults, compose
+from shared.addresses import Address
+from shared.values import encode_fields
+
+STANDARD_MIME, OUR_MIME = "MIME by EmailMessage", "validation and MIME by sender/compose.py"
+STANDARD_EVENT, OUR_EVENT = "event by proto-plus, all of it", "event by dispatcher/events.py, what decides"
+_ROUNDS, _REPEATS = 500, 5
+
+
+def measure() -> list[Reference]:
+    """CPU microseconds of each step, the best of a few repeats."""
+    now, fields = datetime.now(UTC), mail("micro-1", "micro", SINGLE.size)
+    defaults = Defaults(Address("Firepost", "firepost@example.com"))
+    event = _event(fields)
+    steps: dict[str, Callable[[], object]] = {
+        STANDARD_MIME: lambda: naive.written(fields).as_bytes(),
+        OUR_MIME: lambda: compose(fields, defaults, stem="micro", now=now),
+        STANDARD_EVENT: lambda: DocumentEventData.to_dict(DocumentEventData.deserialize(event)),
+        OUR_EVENT: lambda: events.parse(events.EVENT_TYPE, event, "mail"),
+    }
+    return [Reference(name, microseconds(step, time.process_time), "µs") for name, step in steps.items()]
+
+
+def microseconds(step: Callable[[], object], clock: Callable[[], float]) -> float:
+    """What one call takes on the `clock`, in seconds; the least of several averages."""
+    averages = []
+    for _ in range(_REPEATS):
+        begin = clock()
+        for _ in range(_ROUNDS):
+            step()
+        averages.append((clock() - begin) / _ROUNDS)
+    return 1e6 * min(averages)
+
+
+def _event(fields: dict[str, object]) -> bytes:
+    """What Eventarc sends when a document of this kind has been queued: the document before and after."""
+    name = "projects/bench/databases/(default)/documents/mail/micro-1"
+    event = DocumentEventData.pb()()
+    for document, content in ((event.old_value, fields), (event.value, queued(fields))):
+        # Firestore's and the event's documents are the same on the wire, but not the same classes.
+        document.ParseFromString(Document.pb()(name=name, fields=encode_fields(content)).SerializeToString())
+    data: bytes = event.SerializeToString()
+    return data

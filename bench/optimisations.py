@@ -1,0 +1,70 @@
+"""What each optimisation brings: the same measured without it and with it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench import plan
+from bench.micro import OUR_EVENT, OUR_MIME, STANDARD_EVENT, STANDARD_MIME
+from bench.results import Results
+from bench.targets import firestore_calls, under_load
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A figure without the optimisation and with it; less is better, unless the unit is a rate."""
+
+    optimisation: str
+    figure: str
+    before: float
+    after: float
+
+    @property
+    def factor(self) -> float:
+        """By how much the figure has changed."""
+        return self.after / self.before
+
+
+def changes(results: Results) -> list[Change]:
+    """All that have been measured on both sides."""
+    return [*_batching(results), *_pulling(results), *_pipelining(results), *_steps(results)]
+
+
+def _batching(results: Results) -> Iterator[Change]:
+    without, with_it = (under_load(results, mode) for mode in (plan.UNBATCHED, plan.PUSH))
+    if without and with_it and without.load == with_it.load and without.both_ms and with_it.both_ms:
+        yield Change(_BATCHING, f"CPU ms per mail, {with_it.load}", without.both_ms, with_it.both_ms)
+        yield Change(_BATCHING, f"mails/s, {with_it.load}", without.rate, with_it.rate)
+    calls = {each.mode: firestore_calls(each) for each in results.operations}
+    if plan.UNBATCHED.name in calls and plan.PUSH.name in calls:
+        yield Change(_BATCHING, "Firestore calls per mail", calls[plan.UNBATCHED.name], calls[plan.PUSH.name])
+
+
+def _pulling(results: Results) -> Iterator[Change]:
+    push, pull = (under_load(results, mode) for mode in (plan.PUSH, plan.PULL))
+    if push and pull and push.load == pull.load:
+        yield Change(_PULLING, f"sender's CPU ms per mail, {pull.load}", push.sender_ms, pull.sender_ms)
+        yield Change(_PULLING, f"mails/s, {pull.load}", push.rate, pull.rate)
+
+
+def _pipelining(results: Results) -> Iterator[Change]:
+    without, with_it = (results.row(mode.name, plan.QUEUED_3K.name) for mode in (plan.UNPIPELINED, plan.PUSH))
+    if without and with_it:
+        yield Change(_PIPELINING, f"sender's CPU ms per mail, {with_it.load}", without.sender_ms, with_it.sender_ms)
+        yield Change(_PIPELINING, f"mails/s, {with_it.load}", without.rate, with_it.rate)
+
+
+def _steps(results: Results) -> Iterator[Change]:
+    values = {each.name: each.value for each in results.references}
+    for optimisation, before, after in (
+        ("own MIME writer instead of EmailMessage", STANDARD_MIME, OUR_MIME),
+        ("an event read as far as the decision needs, instead of all of it", STANDARD_EVENT, OUR_EVENT),
+    ):
+        if before in values and after in values:
+            yield Change(optimisation, "CPU µs", values[before], values[after])
+
+
+_BATCHING = "batched Firestore calls instead of one for each (BATCH_SIZE=1)"
+_PULLING = "streaming pull instead of push"
+_PIPELINING = "SMTP PIPELINING instead of a server that does not offer it"

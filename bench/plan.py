@@ -1,0 +1,89 @@
+"""What can be measured: modes of the services, and loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from dispatcher.settings import DispatcherSettings
+from local.errors import CannotStart
+from sender.settings import SenderSettings
+
+
+class Shape(StrEnum):
+    """How mails come.
+
+    SINGLE: the next is written when the one before has been taken. BURST: all are written at once. STEADY: at an even
+    rate. QUEUED: their documents are PENDING already, and all messages are published at once, past the dispatcher.
+    """
+
+    SINGLE = "single"
+    BURST = "burst"
+    STEADY = "steady"
+    QUEUED = "queued"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many mails of about `size` bytes of text and html together; a STEADY one with so many mails a second."""
+
+    name: str
+    shape: Shape
+    mails: int
+    size: int = 1400
+    rate: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How the sender gets its messages, and what differs from the defaults: the services' settings, the mail server."""
+
+    name: str
+    sender: tuple[str, ...] = ("sender", "push")
+    pulls: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    smtp_without: tuple[str, ...] = ()
+
+
+UNBATCHED = Mode("push unbatched", settings={"BATCH_SIZE": "1"})
+PUSH = Mode("push")
+PULL = Mode("pull", sender=("sender", "pull"), pulls=True)
+UNPIPELINED = Mode("push without PIPELINING", smtp_without=("PIPELINING", "CHUNKING"))
+NAIVE = Mode("naive sender", sender=("bench.naive",))
+FLOOR = Mode("empty handlers", sender=("bench.standin", "take"))
+
+MODES = {mode.name.replace(" ", "-"): mode for mode in (UNBATCHED, PUSH, PULL)}
+
+SINGLE = Load("1 at a time", Shape.SINGLE, 100)
+BURST_1K = Load("burst 1k", Shape.BURST, 1_000)
+BURST_3K = Load("burst 3k", Shape.BURST, 3_000)
+BURST_10K = Load("burst 10k", Shape.BURST, 10_000)
+STEADY = Load("steady", Shape.STEADY, 0)
+LARGE_10K = Load("burst 10k of 20 kB", Shape.BURST, 10_000, 20_000)
+QUEUED_3K = Load("queued 3k", Shape.QUEUED, 3_000)
+
+LOADS = {
+    "single": SINGLE,
+    "burst-1k": BURST_1K,
+    "burst-3k": BURST_3K,
+    "burst-10k": BURST_10K,
+    "steady": STEADY,
+    "burst-10k-20kb": LARGE_10K,
+}
+
+_STEADY_SECONDS = 15.0
+
+
+def at_half(capacity: float) -> Load:
+    """The steady load for a mode that has taken `capacity` mails a second."""
+    rate = capacity / 2
+    return replace(STEADY, mails=max(10, round(rate * _STEADY_SECONDS)), rate=rate)
+
+
+def require_settings(mode: Mode) -> None:
+    """Raises `CannotStart` when the services don't know a setting that makes the mode: it would be measured in vain."""
+    known = {*DispatcherSettings.model_fields, *SenderSettings.model_fields}
+    unknown = [name for name in mode.settings if name.lower() not in known]
+    if unknown:
+        raise CannotStart(f"Mode '{mode.name}' needs settings that the services do not have: {', '.join(unknown)}.")

@@ -1,0 +1,186 @@
+"""Plays loads on a running system, and measures."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bench import usage
+from bench.documents import Written, mail, queued
+from bench.figures import Cost, Memory, Operations, Quantiles, Row, Smtp
+from bench.ledger import Report
+from bench.plan import Load, Shape
+from bench.system import DISPATCHER, SENDER, System
+from bench.usage import MemoryWatch
+from local.errors import PartFailed
+from local.waiting import wait_until
+from shared.states import State
+
+#: Seconds in which a single mail, and each further one, must have ended.
+_PATIENCE, _PATIENCE_PER_MAIL = 60.0, 0.05
+_POLL_SECONDS = 0.25
+#: A mail that travels alone is looked for as often as that, and followed by a pause for the events of its result.
+_SINGLE_POLL_SECONDS, _SINGLE_PAUSE_SECONDS = 0.002, 0.05
+_STEADY_STEP_SECONDS = 0.02
+#: Services that use no more than this of a CPU (one tick of its clock) for so long have nothing left to do.
+_IDLE_SECONDS, _IDLE_CPU = 0.5, 0.011
+
+_T = TypeVar("_T")
+
+Show = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What became of a load. `begin` is when its messages were published, None where the documents tell."""
+
+    written: Sequence[Written]
+    report: Report | None
+    begin: float | None
+
+
+class Player:
+    """Plays loads on one system, one after the other, and shows how far it is."""
+
+    def __init__(self, system: System, show: Show) -> None:
+        self._mode = system.parts.mode.name
+        self._system = system
+        self._show = show
+        self._numbers = itertools.count()
+
+    def measure(self, load: Load) -> Row:
+        """Play the load. Raises `PartFailed` when it does not come to its end."""
+        groups = self._system.measured_groups()
+        with ExitStack() as watching:
+            watches = {name: watching.enter_context(MemoryWatch(group)) for name, group in groups.items()}
+            before, machine_before = _cpu(groups), usage.of_machine()
+            played = self._play(load)
+            after, machine = _cpu(groups), usage.of_machine() - machine_before
+        costs = {name: Cost(after[name] - before[name], Memory.of(watches[name].samples)) for name in groups}
+        others = machine - sum(cost.cpu for cost in costs.values())
+        return row(self._mode, load, played, costs[SENDER], costs.get(DISPATCHER), others)
+
+    def warm_up(self, load: Load) -> None:
+        """Play the load so that everything is connected, compiled and cached before it is measured."""
+        self._play(load)
+
+    def count(self, load: Load) -> Operations:
+        """Play the load on a system that counts."""
+        counts = self._system.counts
+        for each in counts.values():
+            each.taken()
+        self._play(load)
+        return Operations(self._mode, load.name, load.mails, counts[DISPATCHER].taken(), counts[SENDER].taken())
+
+    def _play(self, load: Load) -> Played:
+        label = f"{load.name}-{next(self._numbers)}".replace(" ", "-")
+        if load.shape is not Shape.SINGLE:
+            self._system.push_concurrently()
+        if self._system.ledger:
+            self._system.ledger.reset()
+        begin = self._write(label, load)
+        self._await_taken(load.mails, load, _POLL_SECONDS)
+        documents = self._system.documents
+        if self._system.parts.has_mail_server:
+            self._await(lambda: documents.concluded(label) >= load.mails, "all results", load, _POLL_SECONDS)
+        self._await_idle()
+        report = self._system.ledger.report() if self._system.ledger else None
+        return Played(documents.all_of(label), report, begin)
+
+    def _write(self, label: str, load: Load) -> float | None:
+        names = [f"{label}-{number}" for number in range(load.mails)]
+        documents = ((name, mail(name, label, load.size)) for name in names)
+        match load.shape:
+            case Shape.SINGLE:
+                for number, document in enumerate(documents):
+                    self._system.documents.write([document])
+                    self._await_taken(number + 1, load, _SINGLE_POLL_SECONDS)
+                    time.sleep(_SINGLE_PAUSE_SECONDS)
+            case Shape.BURST:
+                self._system.documents.write(documents)
+            case Shape.STEADY:
+                for some in paced(list(documents), load.rate, time.monotonic, time.sleep):
+                    self._system.documents.write(some)
+            case Shape.QUEUED:
+                self._system.documents.write((name, queued(fields)) for name, fields in documents)
+                self._await_idle()
+                begin = time.time()
+                self._system.publish(names)
+                return begin
+        return None
+
+    def _await_taken(self, mails: int, load: Load, pause: float) -> None:
+        ledger = self._system.ledger
+        if ledger is None:
+            return
+
+        def is_taken() -> bool:
+            count = ledger.count()
+            self._show(f"{self._mode}, {load.name}: {count:,} of {load.mails:,} mails")
+            return count >= mails
+
+        self._await(is_taken, f"the mail server to take {mails} mails", load, pause)
+
+    def _await_idle(self) -> None:
+        """Return when the events of the last results have been dealt with, too."""
+        groups = self._system.measured_groups()
+
+        def is_idle() -> bool:
+            before = sum(_cpu(groups).values())
+            time.sleep(_IDLE_SECONDS)
+            return sum(_cpu(groups).values()) - before <= _IDLE_CPU
+
+        wait_until(is_idle, _PATIENCE, pause=0)
+
+    def _await(self, condition: Callable[[], bool], what: str, load: Load, pause: float) -> None:
+        def checked() -> bool:
+            self._system.check()
+            return condition()
+
+        if not wait_until(checked, _PATIENCE + load.mails * _PATIENCE_PER_MAIL, pause):
+            raise PartFailed(f"{self._mode}, {load.name}: waited in vain for {what}.")
+
+
+def paced(
+    items: Sequence[_T], rate: float, clock: Callable[[], float], sleep: Callable[[float], None]
+) -> Iterator[Sequence[_T]]:
+    """The items, a few at a time, so that `rate` of them come per second of `clock`."""
+    begin, done = clock(), 0
+    while done < len(items):
+        due = min(len(items), int((clock() - begin) * rate) + 1)
+        if due > done:
+            yield items[done:due]
+            done = due
+        else:
+            sleep(_STEADY_STEP_SECONDS)
+
+
+def row(mode: str, load: Load, played: Played, sender: Cost, dispatcher: Cost | None, other_cpu: float) -> Row:
+    """All that was measured of one load, put together."""
+    created = {each.name: each.created.timestamp() for each in played.written}
+    ends = {each.name: each.updated.timestamp() for each in played.written if each.state == State.SUCCESS}
+    taken = {name: at for name, at in reversed(played.report.taken)} if played.report else {}
+    begin = played.begin or min(created.values())
+    is_queued = load.shape is Shape.QUEUED
+    return Row(
+        mode=mode,
+        load=load.name,
+        mails=load.mails,
+        succeeded=len(ends),
+        duplicates=len(played.report.taken) - len(taken) if played.report else 0,
+        seconds=max((ends or taken).values()) - begin,
+        other_cpu=other_cpu,
+        to_accept=None if is_queued or not taken else Quantiles.of(at - created[name] for name, at in taken.items()),
+        to_success=None if is_queued or not ends else Quantiles.of(end - created[name] for name, end in ends.items()),
+        dispatcher=dispatcher,
+        sender=sender,
+        smtp=Smtp(played.report.connections, played.report.round_trips) if played.report else None,
+    )
+
+
+def _cpu(groups: Mapping[str, int]) -> dict[str, float]:
+    return {name: usage.of_group(group).cpu for name, group in groups.items()}

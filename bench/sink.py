@@ -1,0 +1,146 @@
+"""`python -m bench.sink SMTP_PORT CONTROL_PORT`: a mail server that takes everything at once, and counts.
+
+Postfix's smtp-sink is as fast, but can't tell when it took which mail. A mail is known here by the local part of its
+recipient.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Collection
+from typing import cast
+
+import click
+
+from bench import ledger
+from bench.ledger import Report
+from local.ports import LOOPBACK
+
+#: What a large mail server offers today; PIPELINING is RFC 2920, CHUNKING RFC 3030.
+EXTENSIONS = ("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING")
+_RECIPIENT = re.compile(rb"RCPT TO:\s*<([^@>]*)", re.IGNORECASE)
+_END = b"\r\n.\r\n"
+_BYE = b"221 2.0.0 Bye"
+
+
+class Session(asyncio.Protocol):
+    """One SMTP connection: RFC 5321 as far as a client that makes no mistakes needs it."""
+
+    def __init__(self, report: Report, now: Callable[[], float], extensions: Collection[str] = EXTENSIONS) -> None:
+        self._report = report
+        self._now = now
+        self._extensions = extensions
+        self._received = bytearray()
+        self._recipient = ""
+        self._step: Callable[[list[bytes]], bool] = self._command
+        self._searched = 0
+        self._chunk_size = 0
+        self._is_last_chunk = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = cast(asyncio.Transport, transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._report.connections += 1
+        self._answer([b"220 sink.localhost ESMTP"])
+
+    def data_received(self, data: bytes) -> None:
+        """Answer all that has come in one write."""
+        self._received += data
+        replies: list[bytes] = []
+        while self._step(replies):
+            pass
+        if replies:
+            self._answer(replies)
+        if replies[-1:] == [_BYE]:
+            self._transport.close()
+
+    def _answer(self, replies: list[bytes]) -> None:
+        self._report.round_trips += 1
+        self._transport.write(b"\r\n".join(replies) + b"\r\n")
+
+    def _command(self, replies: list[bytes]) -> bool:
+        """One command line, if it is there."""
+        line, end, _ = self._received.partition(b"\r\n")
+        if not end:
+            return False
+        del self._received[: len(line) + len(end)]
+        replies += self._obey(bytes(line))
+        return True
+
+    def _obey(self, line: bytes) -> list[bytes]:
+        match line[:4].upper():
+            case b"EHLO":
+                names = ["sink.localhost", *self._extensions]
+                return [f"250-{name}".encode() for name in names[:-1]] + [f"250 {names[-1]}".encode()]
+            case b"RCPT":
+                found = _RECIPIENT.match(line)
+                self._recipient = found[1].decode(errors="replace") if found else ""
+            case b"DATA":
+                self._received[:0] = b"\r\n"  # so that a mail without lines ends as any other
+                self._step = self._data
+                return [b"354 Go ahead"]
+            case b"BDAT":
+                _, size, *last = line.split()
+                self._chunk_size, self._is_last_chunk = int(size), bool(last)
+                self._step = self._chunk
+                return []
+            case b"QUIT":
+                return [_BYE]
+        return [b"250 2.0.0 Ok"]
+
+    def _data(self, replies: list[bytes]) -> bool:
+        # Only what has just come, with the few bytes before it, can hold the end.
+        end = self._received.find(_END, max(0, self._searched - len(_END)))
+        if end < 0:
+            self._searched = len(self._received)
+            return False
+        del self._received[: end + len(_END)]
+        self._searched = 0
+        self._take(replies)
+        return True
+
+    def _chunk(self, replies: list[bytes]) -> bool:
+        if len(self._received) < self._chunk_size:
+            return False
+        del self._received[: self._chunk_size]
+        if self._is_last_chunk:
+            self._take(replies)
+        else:
+            self._step = self._command
+            replies.append(b"250 2.0.0 Ok")
+        return True
+
+    def _take(self, replies: list[bytes]) -> None:
+        self._report.taken.append((self._recipient, self._now()))
+        self._step = self._command
+        replies.append(b"250 2.0.0 Ok: taken")
+
+
+async def serve(smtp_port: int, control_port: int, extensions: Collection[str]) -> None:
+    """Serve until SIGTERM."""
+    report = Report()
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    server = await loop.create_server(lambda: Session(report, time.time, extensions), LOOPBACK, smtp_port, backlog=512)
+    async with server, await ledger.serve(report, control_port):
+        await ended.wait()
+
+
+@click.command()
+@click.argument("smtp_port", type=int)
+@click.argument("control_port", type=int)
+@click.option("--without", multiple=True, type=click.Choice([name.split()[0] for name in EXTENSIONS]))
+def main(smtp_port: int, control_port: int, without: tuple[str, ...]) -> None:
+    """Take mails, without offering some of the extensions."""
+    extensions = [name for name in EXTENSIONS if name.split()[0] not in without]
+    asyncio.run(serve(smtp_port, control_port, extensions))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The system that is measured: both services as in production, a Firestore, a Pub/Sub, and a mail server."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from google.pubsub_v1.types import PubsubMessage, PushConfig
+
+from bench.documents import Documents
+from bench.ledger import Ledger
+from bench.plan import Mode
+from bench.programs import Programs
+from bench.proxy import Counts, Proxy
+from local.backends import Backend, BackendOptions
+from local.clients import publisher_client, subscriber_client
+from local.errors import PartFailed
+from local.options import StackOptions
+from local.ports import LOOPBACK, free_port
+from local.processes import Command, Family
+from local.services import INHERITED, ROOT, Service, environment
+from local.stack import BACKENDS
+from local.topics import create_topics, subscription_path, topic_path
+from shared import message
+
+DISPATCHER, SENDER = "dispatcher", "sender"
+DISPATCHER_MODULE = ("dispatcher",)
+#: Pub/Sub takes a thousand messages in one request.
+_MESSAGES_PER_REQUEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What runs.
+
+    `dispatcher` is arguments of `python -m`. The mail server is `bench.sink` or the program `smtp_sink`; or there is
+    none. With `counted`, the services' calls to Firestore and Pub/Sub are counted, and slower.
+    """
+
+    backend: str
+    mode: Mode
+    dispatcher: tuple[str, ...] = DISPATCHER_MODULE
+    has_mail_server: bool = True
+    smtp_sink: Path | None = None
+    counted: bool = False
+
+
+class System:
+    """As a context manager it is started and stopped with the block; after that, nothing of it is left.
+
+    `ledger` tells what has arrived; it is None where nobody notes that.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.counts = {DISPATCHER: Counts(), SENDER: Counts()}
+        self._options = StackOptions(backend=parts.backend, settings=parts.mode.settings, supervise=False)
+        self._services: dict[str, Service] = {}
+        self._failures: list[str] = []
+        self._is_pushed_concurrently = parts.mode.pulls or parts.backend != "google"
+        self._control_port = free_port()
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._running.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def check(self) -> None:
+        """Raises `PartFailed` when a part has died."""
+        if self._failures:
+            raise PartFailed(self._failures[0])
+
+    def measured_groups(self) -> dict[str, int]:
+        """The process groups of the services, without a stand-in in the dispatcher's place."""
+        names = (DISPATCHER, SENDER) if self.parts.dispatcher == DISPATCHER_MODULE else (SENDER,)
+        groups = {name: self._services[name].group for name in names}
+        return {name: group for name, group in groups.items() if group is not None}
+
+    def push_concurrently(self) -> None:
+        """Have messages pushed as many at a time as Pub/Sub would, where Google's emulator does not."""
+        if self._is_pushed_concurrently:
+            return
+        self._is_pushed_concurrently = True
+        self._stop_pushing()
+        url = self._services[SENDER].url
+        self._programs.start_module("pusher", ("bench.pusher", self._backend.pubsub, self._subscription, url))
+
+    def publish(self, names: list[str]) -> None:
+        """Put a message for each of the documents into the topic."""
+        encoded = (message.encode(f"{self._collection}/{name}", "new") for name in names)
+        messages = [PubsubMessage(data=data, attributes=attributes) for data, attributes in encoded]
+        topic = topic_path(self._options.project, self._options.setting("MAIL_TOPIC"))
+        with publisher_client(self._backend.pubsub) as publisher:
+            for begin in range(0, len(messages), _MESSAGES_PER_REQUEST):
+                publisher.publish(topic=topic, messages=messages[begin : begin + _MESSAGES_PER_REQUEST])
+
+    def _start(self) -> None:
+        logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-bench-")))
+        family = Family()
+        self._running.callback(family.stop)
+        self._programs = Programs(family, logs, self._failures.append)
+        dispatcher_port = free_port()
+        self._backend = self._start_backend(f"http://{LOOPBACK}:{dispatcher_port}/")
+        ports = {DISPATCHER: dispatcher_port, SENDER: free_port()}
+        urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
+        create_topics(self._backend.pubsub, self._options, **urls)
+        if self.parts.mode.pulls:
+            self._stop_pushing()
+        self._start_services(ports, self._start_mail_server(), family, logs)
+        self.documents = Documents(self._backend.firestore, self._options.project, self._collection)
+
+    @property
+    def _collection(self) -> str:
+        return self._options.setting("MAIL_COLLECTION")
+
+    @property
+    def _subscription(self) -> str:
+        return subscription_path(self._options.project, f"{self._options.setting('MAIL_TOPIC')}-sender")
+
+    def _stop_pushing(self) -> None:
+        with subscriber_client(self._backend.pubsub) as subscriber:
+            subscriber.modify_push_config(subscription=self._subscription, push_config=PushConfig())
+
+    def _start_backend(self, events_url: str) -> Backend:
+        backend = BACKENDS[self.parts.backend](
+            BackendOptions(self._options.project, self._collection, events_url, on_failure=self._failures.append)
+        )
+        self._running.callback(backend.stop)
+        backend.start()
+        return backend
+
+    def _start_mail_server(self) -> int:
+        """Its port."""
+        without = self.parts.mode.smtp_without
+        if self.parts.smtp_sink is not None:
+            self.ledger = None
+            return self._programs.start_smtp_sink(self.parts.smtp_sink, without)
+        if self.parts.has_mail_server:
+            port, self.ledger = self._programs.start_sink(without)
+            return port
+        self.ledger = Ledger(self._control_port)
+        return free_port()
+
+    def _start_services(self, ports: Mapping[str, int], smtp_port: int, family: Family, logs: Path) -> None:
+        modules = {DISPATCHER: self.parts.dispatcher, SENDER: self.parts.mode.sender}
+        for name, port in ports.items():
+            command = Command(
+                name,
+                (sys.executable, "-m", *modules[name]),
+                logs / f"{name}.log",
+                self._variables(name, port, smtp_port),
+                ROOT,
+            )
+            service = Service(command, port, family, supervise=False, on_failure=self._failures.append)
+            self._services[name] = service
+            self._running.callback(service.stop)
+            service.launch()
+        for service in self._services.values():
+            service.await_ready()
+
+    def _variables(self, service: str, port: int, smtp_port: int) -> dict[str, str]:
+        firestore, pubsub = self._backend.firestore, self._backend.pubsub
+        if self.parts.counted:
+            firestore, pubsub = (self._start_proxy(target, service) for target in (firestore, pubsub))
+        smtp_uri = f"smtp://{LOOPBACK}:{smtp_port}"
+        inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
+        variables = environment(self._options, firestore=firestore, pubsub=pubsub, smtp_uri=smtp_uri, port=port)
+        return inherited | variables | {"CONTROL_PORT": str(self._control_port)}
+
+    def _start_proxy(self, target: str, service: str) -> str:
+        proxy = Proxy(target, self.counts[service])
+        self._running.callback(proxy.stop)
+        proxy.start()
+        return proxy.address

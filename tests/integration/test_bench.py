@@ -1,0 +1,78 @@
+"""The benchmark, in small: real services, a few mails, and every figure is there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench import plan
+from bench.plan import Load, Mode, Shape
+from bench.player import Player
+from bench.proxy import PUBLISHED, READS, WRITES
+from bench.suite import Chosen, Suite
+from bench.system import Parts, System
+from bench.targets import per_mail
+
+pytestmark = pytest.mark.integration
+
+MAILS = 20
+BURST = replace(plan.BURST_1K, mails=MAILS)
+SINGLE = replace(plan.SINGLE, mails=3)
+STEADY = replace(plan.STEADY, mails=MAILS, rate=50.0)
+QUEUED = replace(plan.QUEUED_3K, mails=MAILS)
+IGNORE, PUBLISH = ("bench.standin", "ignore"), ("bench.standin", "publish")
+
+
+def silent(text: str) -> None:
+    pass
+
+
+def test_loads_are_measured_from_document_to_result() -> None:
+    with System(Parts("embedded", plan.PUSH)) as system:
+        player = Player(system, silent)
+        for load in (SINGLE, BURST, STEADY):
+            row = player.measure(load)
+            assert row.is_complete, row
+            assert row.to_accept and row.to_success and row.dispatcher and row.smtp
+            assert 0 < row.to_accept.p50 < row.to_success.p50 <= row.seconds
+            assert row.sender.memory.peak > 10_000_000
+            assert row.smtp.connections <= load.mails
+            assert row.smtp.round_trips >= load.mails
+            assert row.other_cpu > 0
+
+
+def test_calls_are_counted_for_each_service() -> None:
+    with System(Parts("embedded", plan.PUSH, counted=True)) as system:
+        counted = Player(system, silent).count(BURST)
+    assert counted.dispatcher["messages published"] == counted.dispatcher["documents written"] == MAILS
+    assert counted.sender["documents read"] >= MAILS
+    assert counted.sender["documents written"] >= 2 * MAILS
+    assert [per_mail(counted, name) >= least for name, least in ((READS, 1), (WRITES, 3), (PUBLISHED, 1))] == [True] * 3
+
+
+@pytest.mark.parametrize("mode", [plan.NAIVE, plan.PUSH], ids=lambda mode: mode.name)
+def test_a_sender_is_measured_alone(mode: Mode) -> None:
+    with System(Parts("embedded", mode, IGNORE)) as system:
+        row = Player(system, silent).measure(QUEUED)
+    assert row.is_complete
+    assert row.succeeded == MAILS
+    assert row.dispatcher is None
+    assert row.seconds > 0
+
+
+def test_empty_handlers_show_the_time_between_write_and_push() -> None:
+    with System(Parts("embedded", plan.FLOOR, PUBLISH, has_mail_server=False)) as system:
+        row = Player(system, silent).measure(SINGLE)
+    assert row.to_accept and 0 < row.to_accept.p50 < 5
+    assert row.to_success is None
+
+
+def test_what_cannot_be_measured_is_named_and_the_rest_goes_on() -> None:
+    broken = Mode("broken", sender=("sender", "fly"))
+    few = Load("a few", Shape.BURST, 5)
+    chosen = Chosen("embedded", [broken, plan.PUSH], [few], with_references=False, counted=few, warm_up=5)
+    measured = Suite(chosen, silent, lambda row: None).run()
+    assert [row.mode for row in measured.rows] == ["push"]
+    assert [failure.partition(":")[0] for failure in measured.failures] == ["broken", "operations, broken"]
+    assert "No such command 'fly'" in measured.failures[0]

@@ -1,0 +1,94 @@
+"""How loads are paced, and how what was measured becomes a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bench import plan
+from bench.documents import Written
+from bench.figures import Cost, Smtp
+from bench.ledger import Report
+from bench.player import Played, paced, row
+from tests.unit.bench.samples import STEADY_MEMORY
+
+BEGIN = datetime(2026, 5, 4, tzinfo=UTC)
+COST = Cost(1.0, STEADY_MEMORY)
+TWO = replace(plan.BURST_1K, mails=2)
+
+
+class Time:
+    """Passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_steady_load_keeps_its_rate_however_the_clock_is_looked_at() -> None:
+    time, written = Time(), list[tuple[float, int]]()
+    for some in paced(range(100), 50.0, time.clock, time.sleep):
+        written += [(time.now - 100.0, each) for each in some]
+    assert [each for _, each in written] == list(range(100))
+    assert all(at >= each / 50.0 - 1e-6 for at, each in written)
+    assert written[-1][0] == pytest.approx(2.0, abs=0.05)
+
+
+def test_who_has_fallen_behind_writes_all_that_is_due_at_once() -> None:
+    time = Time()
+    batches = paced(range(100), 50.0, time.clock, time.sleep)
+    next(batches)
+    time.sleep(1.0)
+    assert len(next(batches)) == 50
+
+
+def written(name: str, created: float, ended: float, state: str = "SUCCESS") -> Written:
+    return Written(name, state, BEGIN + timedelta(seconds=created), BEGIN + timedelta(seconds=ended))
+
+
+def played(documents: Sequence[Written], taken: Sequence[tuple[str, float]]) -> Played:
+    at = [(name, BEGIN.timestamp() + seconds) for name, seconds in taken]
+    return Played(documents, Report(at, connections=3, round_trips=8), None)
+
+
+def test_times_run_from_the_document_to_the_server_and_to_the_result() -> None:
+    documents = [written("a", 0.0, 0.5), written("b", 1.0, 4.0)]
+    made = row("push", TWO, played(documents, [("a", 0.25), ("b", 3.0)]), COST, COST, 2.0)
+    assert made.seconds == pytest.approx(4.0)
+    assert made.rate == pytest.approx(0.5)
+    assert made.to_accept and made.to_success
+    assert (made.to_accept.p50, made.to_accept.p99) == pytest.approx((0.25, 2.0))
+    assert (made.to_success.p50, made.to_success.p99) == pytest.approx((0.5, 3.0))
+    assert made.smtp == Smtp(3, 8)
+    assert made.is_complete
+
+
+def test_a_mail_that_came_twice_is_counted_and_timed_by_its_first() -> None:
+    documents = [written("a", 0.0, 0.5), written("b", 0.0, 0.5)]
+    made = row("push", TWO, played(documents, [("a", 0.25), ("b", 0.25), ("a", 9.0)]), COST, COST, 2.0)
+    assert made.duplicates == 1
+    assert made.to_accept and made.to_accept.p99 == pytest.approx(0.25)
+    assert not made.is_complete
+
+
+def test_an_error_is_no_success() -> None:
+    documents = [written("a", 0.0, 0.5), written("b", 0.0, 0.5, "ERROR")]
+    made = row("push", TWO, played(documents, [("a", 0.25)]), COST, COST, 2.0)
+    assert made.succeeded == 1
+    assert not made.is_complete
+
+
+def test_queued_mails_begin_when_their_messages_are_published() -> None:
+    documents = [written("a", 0.0, 10.5), written("b", 0.0, 11.0)]
+    queued = replace(TWO, shape=plan.Shape.QUEUED)
+    made = row("push", queued, Played(documents, None, BEGIN.timestamp() + 10.0), COST, None, 2.0)
+    assert made.seconds == pytest.approx(1.0)
+    assert (made.to_accept, made.to_success, made.smtp, made.dispatcher) == (None, None, None, None)
