@@ -25,7 +25,7 @@ from shared.settings import ServiceSettings
 _log = logging.getLogger("firepost.web")
 
 #: Cloud Run kills a container ten seconds after SIGTERM.
-_GRACE_SECONDS = 9
+GRACE_SECONDS = 9
 
 #: Linux's file system in memory: gunicorn wants a small file for each worker, and the root may be read-only.
 _MEMORY = "/dev/shm"  # noqa: S108  # gunicorn makes the names unguessable
@@ -143,7 +143,7 @@ def serve(name: str, build: Callable[[], Service], settings: ServiceSettings) ->
         "worker_class": "gthread",
         "threads": math.ceil(settings.threads / workers),
         "timeout": 0,  # Cloud Run has its own; gunicorn's would kill a worker in the middle of a mail
-        "graceful_timeout": _GRACE_SECONDS,
+        "graceful_timeout": GRACE_SECONDS,
         "keepalive": 75,
         "loglevel": "warning",
         "control_socket_disable": True,
