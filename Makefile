@@ -9,6 +9,7 @@ MAILS    ?= 5000
 SEED     ?= 1
 ATTEMPTS ?= 4
 POLICY   ?=
+SENDER   ?= push
 BACKEND ?= embedded
 
 .DEFAULT_GOAL := help
@@ -42,8 +43,8 @@ unit: venv ## Run the tests that need no stack (a few seconds)
 explore: venv ## Explore the protocol exhaustively, within wider bounds (minutes)
 	@EXPLORE=1 $(BIN)/python -m pytest tests/exploration -v --durations=10
 
-chaos: venv ## Send MAILS mails while everything that can fail does, as SEED decides; POLICY and ATTEMPTS are the services'
-	@$(BIN)/python -m chaos --mails $(MAILS) --seed $(SEED) --attempts $(ATTEMPTS) $(if $(POLICY),--policy $(POLICY))
+chaos: venv ## Send MAILS mails while everything that can fail does, as SEED decides; POLICY, ATTEMPTS, SENDER are the services'
+	@$(BIN)/python -m chaos --mails $(MAILS) --seed $(SEED) --attempts $(ATTEMPTS) --sender $(SENDER) $(if $(POLICY),--policy $(POLICY))
 
 bench: venv ## Measure what a mail costs and how long it takes, on Google's emulators where installed (12 minutes)
 	@$(BIN)/python -m bench

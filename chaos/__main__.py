@@ -12,6 +12,7 @@ import click
 from chaos.report import conclude, new_console, progress_on
 from chaos.run import Chosen, run
 from local.errors import CannotStart, PartFailed
+from local.services import FRONT_DOORS
 from shared.policy import LeaseExpiryPolicy
 
 EXIT_BOOKS_DIFFER, EXIT_CANNOT_RUN = 1, 3
@@ -26,13 +27,14 @@ EXIT_BOOKS_DIFFER, EXIT_CANNOT_RUN = 1, 3
     help="LEASE_EXPIRY_POLICY; by default `retry`, or `error` with one attempt.",
 )
 @click.option("--attempts", type=click.IntRange(1, 100), default=4, show_default=True, help="MAX_ATTEMPTS.")
-def main(mails: int, seed: int, policy: str | None, attempts: int) -> None:
+@click.option("--sender", type=click.Choice(FRONT_DOORS), default="push", show_default=True, help="The front door.")
+def main(mails: int, seed: int, policy: str | None, attempts: int, sender: str) -> None:
     """Send mails through the whole system while everything that can fail does; then compare the books.
 
     Needs nothing but this machine, and sends nothing anywhere.
     """
     default = LeaseExpiryPolicy.RETRY if attempts > 1 else LeaseExpiryPolicy.ERROR
-    chosen = Chosen(mails, seed, LeaseExpiryPolicy(policy) if policy else default, attempts)
+    chosen = Chosen(mails, seed, LeaseExpiryPolicy(policy) if policy else default, attempts, sender)
     if chosen.policy is LeaseExpiryPolicy.RETRY and attempts == 1:
         raise click.UsageError("--policy retry needs --attempts of at least 2.")
     logging.basicConfig(level=logging.CRITICAL)  # what fails here fails on purpose

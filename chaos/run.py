@@ -30,12 +30,13 @@ PATIENCE = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What is to be run: mails, seed, and the services' policy for attempts."""
+    """What is to be run: mails, seed, the services' policy for attempts, and the senders' front door."""
 
     mails: int
     seed: int
     policy: LeaseExpiryPolicy
     max_attempts: int
+    sender: str = "push"
 
     def settings(self) -> Mapping[str, str]:
         """As environment variables."""
@@ -66,7 +67,7 @@ class Outcome:
 def run(chosen: Chosen, show: Callable[[Progress], None]) -> Outcome:
     """Run it; `show` is told now and then how far it is. Raises `local.errors.PartFailed` if it can't even begin."""
     plan = Plan(chosen.seed, chosen.mails)
-    with ChaoticSystem(plan, chosen.settings()) as system:
+    with ChaoticSystem(plan, chosen.settings(), chosen.sender) as system:
         client = firestore_client(system.backend.firestore, system.options.project)
         try:
             return _Run(chosen, plan, system, client, show).play()

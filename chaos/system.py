@@ -34,6 +34,8 @@ RECONCILE_SECONDS = 1.0
 
 #: Documents whose ids begin so are offered to both senders at the same time.
 CONTESTED = "duel"
+#: What the second sender's subscription is called in addition.
+RIVAL = "-rival"
 
 SETTINGS: Mapping[str, str] = {
     "LEASE_SECONDS": str(LEASE_SECONDS),
@@ -58,12 +60,14 @@ class Interrupted:
 class ChaoticSystem:
     """As a context manager it is started and stopped with the block; after that, nothing of it is left."""
 
-    def __init__(self, plan: Plan, settings: Mapping[str, str]) -> None:
-        """`settings` are environment variables of the services, beside `SETTINGS`."""
+    def __init__(self, plan: Plan, settings: Mapping[str, str], sender: str) -> None:
+        """`settings` are environment variables of the services, beside `SETTINGS`; `sender` pushes or pulls."""
         self.plan = plan
         self.log = Log()
         self.interrupted: list[Interrupted] = []
-        self.options = StackOptions(backend="embedded", settings={**SETTINGS, **settings}, supervise=False)
+        self.options = StackOptions(
+            backend="embedded", settings={**SETTINGS, **settings}, supervise=False, sender=sender
+        )
         self.mail_servers = {name: MailServer(plan, self.log, name) for name in (SENDER_A, SENDER_B)}
         self._services: dict[str, Service] = {}
         self._thaws: list[threading.Timer] = []
@@ -123,8 +127,8 @@ class ChaoticSystem:
         for server in self.mail_servers.values():
             server.start()
             self._running.callback(server.stop)
+        self._create_topics({name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()})
         self._start_services(ports, logs)
-        self._create_topics()
         scheduler = Scheduler(f"{self._services[DISPATCHER].url}/reconcile", RECONCILE_SECONDS)
         self._running.callback(scheduler.stop)
         scheduler.start()
@@ -149,7 +153,9 @@ class ChaoticSystem:
                 smtp_uri=mail_server.uri,
                 port=port,
             )
-            command = service_command(name.partition("-")[0], logs / f"{name}.log", variables)
+            if name == SENDER_B:
+                variables["MAIL_SUBSCRIPTION"] = f"{self.options.setting('MAIL_TOPIC')}-sender{RIVAL}"
+            command = service_command(name.partition("-")[0], self.options.sender, logs / f"{name}.log", variables)
             service = Service(command, port, family, supervise=False, on_failure=lambda text: None)
             self._services[name] = service
             self._running.callback(service.stop)
@@ -157,15 +163,15 @@ class ChaoticSystem:
         for service in self._services.values():
             service.await_ready()
 
-    def _create_topics(self) -> None:
+    def _create_topics(self, urls: Mapping[str, str]) -> None:
         """As everywhere, and one more subscription: the second sender competes for every other mail."""
-        options, urls = self.options, {name: service.url for name, service in self._services.items()}
+        options = self.options
         create_topics(self.backend.pubsub, options, sender=urls[SENDER_A], dispatcher=urls[DISPATCHER])
         topic, dead_letters = (
             topic_path(options.project, options.setting(name)) for name in ("MAIL_TOPIC", "DEAD_LETTER_TOPIC")
         )
         rival: Subscription = sender_subscription(options, topic, dead_letters, f"{urls[SENDER_B]}/")
-        rival.name += "-rival"
+        rival.name += RIVAL
         rival.filter = f'hasPrefix(attributes.document, "{options.setting("MAIL_COLLECTION")}/{CONTESTED}")'
         with subscriber_client(self.backend.pubsub) as subscriber:
             subscriber.create_subscription(request=rival)
@@ -181,6 +187,8 @@ def make_unreliable(faults: Faults, plan: Plan) -> None:
     faults.on("BatchGetDocuments").randomly(0.02, plan.fault_seed("failed read")).fail(status.UNAVAILABLE)
     faults.on("RunQuery").randomly(0.05, plan.fault_seed("failed query")).fail(status.UNAVAILABLE)
     faults.on("Publish").randomly(0.02, plan.fault_seed("lost publish")).lose_response()
+    faults.on("Acknowledge").randomly(0.05, plan.fault_seed("failed acknowledgement")).fail(status.UNAVAILABLE)
+    faults.on("StreamingPull").randomly(0.2, plan.fault_seed("failed stream")).fail(status.UNAVAILABLE)
     for name, deliveries in (("events", faults.events), ("pushes", faults.pushes)):
         deliveries.duplicate(0.05, plan.fault_seed(f"{name} duplicated"))
         deliveries.reorder(0.05, plan.fault_seed(f"{name} reordered"))

@@ -20,7 +20,7 @@ from local.demo.scenario import STORIES
 from local.errors import CannotStart, PartFailed
 from local.logview import LogFollower, compact
 from local.options import StackOptions, parse_setting
-from local.services import MODULES
+from local.services import FRONT_DOORS, SERVICES
 from local.stack import BACKENDS, Stack, write_ready_file
 
 EXIT_DIFFERENT, EXIT_CANNOT_START, EXIT_PART_FAILED = 1, 3, 4
@@ -100,6 +100,13 @@ def cli() -> None:
     help="What is to go wrong (backend embedded): events:duplicate@0.3, pushes:reorder, Commit:lose-response@0.1, "
     "BatchGetDocuments:fail=ABORTED@0.05, '*:delay=0.2'. May be repeated.",
 )
+@click.option(
+    "--sender",
+    type=click.Choice(FRONT_DOORS),
+    default=_DEFAULTS.sender,
+    show_default=True,
+    help="How the sender gets its messages.",
+)
 @click.option("--seed", default=0, help="What the faults' chances are drawn from.")
 @click.option("--verify-tokens", is_flag=True, help="Let the services accept only signed calls (backend embedded).")
 @click.option(
@@ -117,6 +124,7 @@ def up(
     smtp_uri: str | None,
     settings: dict[str, str],
     faults: tuple[str, ...],
+    sender: str,
     seed: int,
     verify_tokens: bool,
     ready_file: Path | None,
@@ -136,6 +144,7 @@ def up(
         faults=faults,
         seed=seed,
         verify_tokens=verify_tokens,
+        sender=sender,
     )
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)  # one of an earlier run would be believed
@@ -195,7 +204,7 @@ def _welcome(stack: Stack) -> str:
 @contextlib.contextmanager
 def _shown_logs(stack: Stack) -> Iterator[None]:
     """Show what the services log, for as long as the block runs."""
-    logs = {name: stack.logs / f"{name}.log" for name in MODULES}
+    logs = {name: stack.logs / f"{name}.log" for name in SERVICES}
     follower = LogFollower(logs, lambda name, line: click.echo(compact(name, line)))
     follower.start()
     try:

@@ -25,6 +25,7 @@ DECIDED_HERE: Mapping[str, str] = {
     "PUBSUB_EMULATOR_HOST": "use --pubsub-port",
     "GOOGLE_CLOUD_PROJECT": "use --project",
     "SMTP_CONNECTION_URI": "use --smtp-uri",
+    "MAIL_SUBSCRIPTION": "it is called after MAIL_TOPIC",
     "DATABASE": "the local stack has one database, (default)",
 }
 
@@ -39,6 +40,7 @@ class StackOptions:
     `delivery_attempts` is how often Pub/Sub delivers a message before it is a dead letter: at most 100, as in
     production, so that only what infrastructure keeps failing for a long time becomes one. `faults` are what is to go
     wrong, by chances drawn from `seed`. With `verify_tokens`, the services accept only calls that bear a token.
+    `sender` is its front door: `push` or `pull`.
     """
 
     backend: str = "embedded"
@@ -53,6 +55,7 @@ class StackOptions:
     faults: tuple[str, ...] = ()
     seed: int = 0
     verify_tokens: bool = False
+    sender: str = "push"
 
     def setting(self, name: str) -> str:
         """The value that the services get for one of `DEFAULT_SETTINGS`."""

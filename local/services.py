@@ -21,7 +21,9 @@ from local.waiting import wait_until
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES: Mapping[str, tuple[str, ...]] = {"dispatcher": ("dispatcher",), "sender": ("sender", "push")}
+SERVICES = ("dispatcher", "sender")
+#: The ways in which a sender may get its messages: the commands of `python -m sender` for it.
+FRONT_DOORS = ("push", "pull")
 
 START_SECONDS = 30.0
 #: Deaths within this many seconds that make a crash loop.
@@ -45,12 +47,13 @@ def environment(options: StackOptions, *, firestore: str, pubsub: str, smtp_uri:
     }
 
 
-def service_command(name: str, log: Path, variables: Mapping[str, str]) -> Command:
-    """How the service `name` (a key of `MODULES`) is started."""
+def service_command(name: str, front_door: str, log: Path, variables: Mapping[str, str]) -> Command:
+    """How the service `name` (of `SERVICES`) is started; `front_door` is the sender's (of `FRONT_DOORS`)."""
+    module = ("sender", front_door) if name == "sender" else (name,)
     inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
     return Command(
         name=name,
-        arguments=(sys.executable, "-m", *MODULES[name]),
+        arguments=(sys.executable, "-m", *module),
         log=log,
         environment={**inherited, "PYTHONUNBUFFERED": "1", **variables},
         directory=ROOT,

@@ -24,7 +24,7 @@ from local.options import StackOptions
 from local.ports import LOOPBACK, free_port
 from local.processes import Family
 from local.scheduler import Scheduler
-from local.services import MODULES, Service, environment, service_command
+from local.services import SERVICES, Service, environment, service_command
 from local.topics import create_topics
 from local.web import WebServer, create_app
 from local.web.console import Documents
@@ -105,13 +105,13 @@ class Stack:
 
     def _start(self) -> None:
         self.logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-")))
-        ports = {name: free_port() for name in MODULES}
+        ports = {name: free_port() for name in SERVICES}
         backend = self._start_backend(f"http://{LOOPBACK}:{ports['dispatcher']}/")
         self._running.callback(self.inbox.stop)
         self.inbox.start()
+        urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
+        create_topics(backend.pubsub, self.options, **urls)  # first: a sender that pulls does not wait for them
         self._start_services(backend, ports)
-        urls = {name: service.url for name, service in self._services.items()}
-        create_topics(backend.pubsub, self.options, **urls)
         self._start_scheduler(backend)
         web = self._start_web(backend)
         self.ready = {
@@ -162,7 +162,7 @@ class Stack:
                     "OIDC_SERVICE_ACCOUNTS": CALLER,
                     "OIDC_CERTIFICATES_URL": backend.tokens.certs_url,
                 }
-            command = service_command(name, self.logs / f"{name}.log", variables)
+            command = service_command(name, self.options.sender, self.logs / f"{name}.log", variables)
             service = Service(command, port, family, supervise=self.options.supervise, on_failure=self._fail)
             self._services[name] = service
             self._running.callback(service.stop)

@@ -21,8 +21,8 @@ SHORTEST_BACKOFF, LONGEST_BACKOFF = Duration(seconds=1), Duration(seconds=10)
 def create_topics(pubsub: str, options: StackOptions, sender: str, dispatcher: str) -> None:
     """Create topics and subscriptions in the empty Pub/Sub at `pubsub` (host:port).
 
-    Mails are pushed to the `sender` (its URL). Dead letters are pushed to the `dispatcher`, which concludes their
-    documents, and also wait for an operator in a pull subscription named after their topic.
+    Mails are pushed to the `sender` (its URL), unless it pulls. Dead letters are pushed to the `dispatcher`, which
+    concludes their documents, and also wait for an operator in a pull subscription named after their topic.
     """
     topic = topic_path(options.project, options.setting("MAIL_TOPIC"))
     dead_letters = topic_path(options.project, options.setting("DEAD_LETTER_TOPIC"))
@@ -45,12 +45,12 @@ def create_topics(pubsub: str, options: StackOptions, sender: str, dispatcher: s
 
 
 def sender_subscription(options: StackOptions, topic: str, dead_letters: str, endpoint: str) -> Subscription:
-    """The push subscription through which the sender gets its work; topics are full names."""
+    """The subscription through which the sender gets its work; topics are full names, `endpoint` is for push."""
     ack_deadline = int(options.setting("ACK_DEADLINE_SECONDS"))
     return Subscription(
         name=subscription_path(options.project, f"{options.setting('MAIL_TOPIC')}-sender"),
         topic=topic,
-        push_config=_push(endpoint, options),
+        push_config=_push(endpoint, options) if options.sender == "push" else None,
         ack_deadline_seconds=max(SHORTEST_ACK_DEADLINE, ack_deadline),
         retry_policy=RetryPolicy(minimum_backoff=SHORTEST_BACKOFF, maximum_backoff=LONGEST_BACKOFF),
         dead_letter_policy=DeadLetterPolicy(

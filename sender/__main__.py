@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 
 import click
 
 from sender import bootstrap
 from sender import check as checks
-from sender.settings import SenderSettings
-from shared import settings, tracing, web
+from sender.pull import serve
+from sender.settings import PullSettings, SenderSettings
+from shared import logs, settings, tracing, web
 from shared.addresses import BadAddress, mailboxes, parse_addresses
+from shared.errors import PullFailed
+
+EXIT_PULL_FAILED = 1
 
 
 @click.group()
@@ -29,6 +34,23 @@ def push() -> None:
     bootstrap.rehearse(chosen)
     tracing.check(chosen.traces)
     web.serve("sender", partial(bootstrap.build, chosen.of_one_worker()), chosen)
+
+
+@cli.command()
+def pull() -> None:
+    """Pull from the subscription MAIL_SUBSCRIPTION; answer GET /healthz on PORT.
+
+    Exit code 1, with one line on standard error: the subscription can't be pulled from, because it is missing or this
+    service account may not. While Pub/Sub is merely out of reach, it goes on trying.
+    """
+    chosen = settings.load(PullSettings)
+    logs.configure("sender", chosen.google_cloud_project)
+    try:
+        with closing(tracing.connect("sender", chosen.traces)) as tracer:
+            serve(bootstrap.build_puller(chosen, tracer), port=chosen.port, grace_seconds=web.GRACE_SECONDS)
+    except PullFailed as error:
+        click.echo(f"Firepost can't go on: {error}", err=True)
+        raise SystemExit(EXIT_PULL_FAILED) from error
 
 
 def _one_address(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

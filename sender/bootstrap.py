@@ -1,4 +1,4 @@
-"""Where the sender is put together: settings → clients → handler → app."""
+"""Where the sender is put together: settings → clients → handler → front door."""
 
 from __future__ import annotations
 
@@ -13,25 +13,40 @@ from sender.handler import Sender
 from sender.keeping import Keep, keep_as_is, keep_nothing_private, keep_rendered
 from sender.letter import Writer
 from sender.polish import polish
+from sender.pull import Flow, Puller
 from sender.recipients import FirestoreUsers
-from sender.settings import SenderSettings
+from sender.settings import PullSettings, SenderSettings
 from sender.template_source import FirestoreTemplates
 from shared import pubsub, rpcs, tracing
 from shared.batching import batching
 from shared.database import FirestoreDatabase
 from shared.pubsub import TopicPublisher
 from shared.store import MailStore
+from shared.tracing import Tracer
 from shared.web import Service
 
 
 def build(settings: SenderSettings) -> Service:
-    """The app as production runs it. Clients are made here, and connect with their first request."""
+    """The app as production runs it, for push."""
+    tracer = tracing.connect("sender", settings.traces)
+    sender = build_sender(settings, tracer)
+    return Service(create_app(sender, settings.verifier()), sender.drain, tracer.close)
+
+
+def build_puller(settings: PullSettings, tracer: Tracer) -> Puller:
+    """The same for pull. No more messages at a time than threads: what waits here, another could work on."""
+    flow = Flow(settings.pull_max_messages or settings.threads, settings.pull_max_bytes, settings.ack_deadline_seconds)
+    sender = build_sender(settings, tracer)
+    return Puller(pubsub.connect_subscriber(), settings.subscription, flow, sender, settings.threads)
+
+
+def build_sender(settings: SenderSettings, tracer: Tracer) -> Sender:
+    """What both front doors hand their messages to. Clients are made here, and connect with their first request."""
     project = settings.google_cloud_project
     firestore = FirestoreDatabase(rpcs.connect(settings.firestore_emulator_host), project, settings.database)
     database = batching(firestore, settings.batch_size, settings.batch_wait_ms)
     outlet = outlets.outlet(settings, settings.data_margin)
-    tracer = tracing.connect("sender", settings.traces)
-    sender = Sender(
+    return Sender(
         MailStore(database, settings.policy(), settings.finish_patience),
         outlet.transport,
         TopicPublisher(pubsub.connect(), project, settings.dead_letter_topic),
@@ -43,7 +58,6 @@ def build(settings: SenderSettings) -> Service:
         keep=_keep(settings),
         tracer=tracer,
     )
-    return Service(create_app(sender, settings.verifier()), sender.drain, tracer.close)
 
 
 def composer(settings: SenderSettings, firestore: FirestoreDatabase, write: Writer) -> Compose:

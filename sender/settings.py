@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -197,3 +197,19 @@ class SenderSettings(MailSettings, ServiceSettings):
     def finish_patience(self) -> float:
         """Seconds for which writing a result can still help: until the message comes again."""
         return self.ack_deadline_seconds - self.attempt
+
+
+class PullSettings(SenderSettings):
+    """What a sender needs to know that pulls its messages. Nobody calls it, so no tokens are checked."""
+
+    has_callers: ClassVar[bool] = False
+
+    mail_subscription: TopicId | None = None
+    pull_max_messages: int | None = Field(default=None, ge=1, le=10000)
+    pull_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+
+    @property
+    def subscription(self) -> str:
+        """The full name of the subscription to pull from."""
+        name = self.mail_subscription or f"{self.mail_topic}-sender"
+        return f"projects/{self.google_cloud_project}/subscriptions/{name}"

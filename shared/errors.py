@@ -2,6 +2,7 @@
 
 FirepostError
 ├── Misconfigured        a setting is wrong        → the process does not start
+├── PullFailed           no stream of messages     → the process ends, exit code 1
 ├── InvalidEvent         not an event we can read  → 4xx, logged, never published
 ├── InvalidMessage       can never work            → dead-letter topic with a reason, acknowledged
 ├── Unavailable          infrastructure failed     → not acknowledged; Pub/Sub or Eventarc repeats
@@ -40,6 +41,10 @@ class FirepostError(Exception):
 
 class Misconfigured(FirepostError):
     """A setting is missing or wrong. The text names the variable, its value (never a secret's) and what is allowed."""
+
+
+class PullFailed(FirepostError):
+    """The subscription can't be pulled from, and waiting will not help: it is missing, or not allowed."""
 
 
 class InvalidEvent(FirepostError):

@@ -1,4 +1,4 @@
-"""Publishing, with an answer: a message is only published when Pub/Sub has said so."""
+"""Publishing, with an answer: a message is only published when Pub/Sub has said so. And the clients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Protocol
 
 from google.api_core import exceptions as google_errors
-from google.cloud.pubsub_v1 import PublisherClient
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.cloud.pubsub_v1.types import BatchSettings
 
 from shared.errors import Unavailable
@@ -46,3 +46,8 @@ class TopicPublisher:
 def connect() -> PublisherClient:
     """A client of Google's Pub/Sub, or of the emulator that `PUBSUB_EMULATOR_HOST` names."""
     return PublisherClient(batch_settings=BatchSettings(max_latency=_COLLECT_SECONDS))
+
+
+def connect_subscriber() -> SubscriberClient:
+    """The same for those who pull."""
+    return SubscriberClient()

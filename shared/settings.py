@@ -6,7 +6,7 @@ A field is the variable's name in lower case. Where Trigger Email has a name for
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -26,6 +26,9 @@ class ServiceSettings(BaseSettings):
     """What the dispatcher and the sender have in common."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    #: Whether others call this process over HTTP, and so must show who they are.
+    has_callers: ClassVar[bool] = True
 
     google_cloud_project: str = Field(description="the id of the Google Cloud project")
     database: str = "(default)"
@@ -77,7 +80,7 @@ class ServiceSettings(BaseSettings):
     def _guarded(self) -> Self:
         if bool(self.oidc_audience) != bool(self.oidc_service_accounts):
             raise ValueError("OIDC_AUDIENCE and OIDC_SERVICE_ACCOUNTS go together; one of them is missing")
-        if not self.oidc_audience and not self.emulated:
+        if self.has_callers and not self.oidc_audience and not self.emulated:
             raise ValueError("OIDC_AUDIENCE is missing: outside an emulator every caller must show Google's token")
         return self
 

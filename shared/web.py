@@ -29,7 +29,7 @@ from shared.settings import ServiceSettings
 _log = logging.getLogger("firepost.web")
 
 #: Cloud Run kills a container ten seconds after SIGTERM.
-_GRACE_SECONDS = 9
+GRACE_SECONDS = 9
 
 #: How long a connection may be kept without a request.
 _IDLE_SECONDS = 75
@@ -140,7 +140,7 @@ def serve(name: str, build: Callable[[], Service], settings: ServiceSettings) ->
         interface=Interfaces.WSGI,
         workers=workers,
         blocking_threads=math.ceil(settings.threads / workers),
-        workers_kill_timeout=_GRACE_SECONDS,
+        workers_kill_timeout=GRACE_SECONDS,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=_IDLE_SECONDS * 1000),
         websockets=False,

@@ -146,10 +146,12 @@ class System:
 
 
 @contextmanager
-def running(backend: str, reconcile_seconds: float | None = None, login: str = "", **settings: str) -> Iterator[System]:
+def running(
+    backend: str, reconcile_seconds: float | None = None, login: str = "", sender: str = "push", **settings: str
+) -> Iterator[System]:
     """A system of its own, without a supervisor: what a test kills stays dead until the test starts it again.
 
-    With `login`, USER:PASSWORD, the mail server asks for it.
+    With `login`, USER:PASSWORD, the mail server asks for it. `sender` is its front door.
     """
     with ScriptedServer(users=dict([login.split(":")]) if login else None) as server:
         options = StackOptions(
@@ -165,6 +167,7 @@ def running(backend: str, reconcile_seconds: float | None = None, login: str = "
             supervise=False,
             reconcile_seconds=reconcile_seconds,
             delivery_attempts=5,
+            sender=sender,
         )
         with Stack(options) as stack:
             system = System(stack, server)

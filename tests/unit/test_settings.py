@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sender import outlets
-from sender.settings import SenderSettings
+from sender.settings import PullSettings, SenderSettings
 from sender.transport.smtp import SmtpTransport
 from shared.errors import Misconfigured
 from shared.settings import ServiceSettings, load
@@ -189,3 +189,22 @@ def test_several_callers_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OIDC_AUDIENCE", "https://x")
     monkeypatch.setenv("OIDC_SERVICE_ACCOUNTS", "a@p.iam, b@p.iam")
     assert load(ServiceSettings).oidc_service_accounts == {"a@p.iam", "b@p.iam"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        pytest.param({}, "projects/p/subscriptions/mail-sender", id="called-after-the-topic"),
+        pytest.param({"MAIL_TOPIC": "post"}, "projects/p/subscriptions/post-sender", id="another-topic"),
+        pytest.param({"MAIL_SUBSCRIPTION": "inbox"}, "projects/p/subscriptions/inbox", id="given"),
+    ],
+)
+def test_which_subscription_is_pulled_from(monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], name: str) -> None:
+    sender(monkeypatch, **changes)
+    assert load(PullSettings).subscription == name
+
+
+def test_nobody_calls_a_sender_that_pulls_so_it_needs_no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Misconfigured):
+        sender(monkeypatch, PUBSUB_EMULATOR_HOST="")
+    assert load(PullSettings).verifier() is None

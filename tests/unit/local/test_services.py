@@ -31,7 +31,7 @@ def test_a_service_is_told_everything_that_production_tells_it() -> None:
 def test_the_users_own_environment_stays_out_of_the_services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("USER", "ada")
     monkeypatch.setenv("SMTP_PASSWORD", "secret")
-    variables = service_command("sender", tmp_path / "sender.log", {"PORT": "4"}).environment or {}
+    variables = service_command("sender", "push", tmp_path / "sender.log", {"PORT": "4"}).environment or {}
     assert variables["PORT"] == "4"
     assert "PATH" in variables
     assert not {"USER", "SMTP_PASSWORD"} & variables.keys()

@@ -20,3 +20,9 @@ def test_the_subscription_waits_as_long_as_the_sender_thinks(setting: str, expec
     assert made.name == "projects/p/subscriptions/post-sender"
     assert made.dead_letter_policy.dead_letter_topic == "projects/p/topics/dead"
     assert made.push_config.push_endpoint == "http://127.0.0.1:1/"
+
+
+def test_a_sender_that_pulls_is_not_pushed_to() -> None:
+    options = StackOptions(project="p", sender="pull")
+    made = sender_subscription(options, "projects/p/topics/mail", "projects/p/topics/dead", "http://127.0.0.1:1/")
+    assert not made.push_config.push_endpoint

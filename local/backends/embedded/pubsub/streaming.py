@@ -18,6 +18,7 @@ from local.backends.embedded.pubsub.subscriptions import Mailbox
 MIN_ACK_SECONDS = 10
 #: Messages in one response at most, and those that a client may hold when it sets no limit itself.
 MAX_BATCH, MAX_OUTSTANDING = 100, 1000
+MAX_OUTSTANDING_BYTES = 1 << 30
 #: A stream that has nothing to do looks that often whether something has become due.
 LOOK_SECONDS = 1.0
 
@@ -54,7 +55,8 @@ class _Stream:
         self._lock = lock
         self._seconds = first.stream_ack_deadline_seconds
         self._limit = first.max_outstanding_messages if first.max_outstanding_messages > 0 else MAX_OUTSTANDING
-        self._held: set[str] = set()
+        self._bytes = first.max_outstanding_bytes if first.max_outstanding_bytes > 0 else MAX_OUTSTANDING_BYTES
+        self._held: dict[str, int] = {}
         self._is_over = False
 
     def end(self) -> None:
@@ -79,13 +81,22 @@ class _Stream:
         """Wait for messages; None when the stream is over."""
         with self._lock:
             while not self._is_over and not self._mailbox.is_closed:
-                self._held = {ack_id for ack_id in self._held if self._mailbox.holds(ack_id)}
-                room = min(MAX_BATCH, self._limit - len(self._held))
-                if room > 0 and (received := self._mailbox.take(room, self._seconds)):
-                    self._held.update(message.ack_id for message in received)
+                self._held = {ack_id: size for ack_id, size in self._held.items() if self._mailbox.holds(ack_id)}
+                if received := self._take():
                     return received
                 self._mailbox.wait(LOOK_SECONDS)
         return None
+
+    def _take(self) -> list[ReceivedMessage]:
+        """What the client has room for: the last message may go beyond its bytes, or it might get none at all."""
+        batch: list[ReceivedMessage] = []
+        while len(batch) < MAX_BATCH and len(self._held) < self._limit and sum(self._held.values()) < self._bytes:
+            received = self._mailbox.take(1, self._seconds)
+            if not received:
+                break
+            self._held[received[0].ack_id] = received[0].message.ByteSize()
+            batch += received
+        return batch
 
     def response(self, received: list[ReceivedMessage]) -> StreamingPullResponse:
         """What tells the client of `received`."""

@@ -1,0 +1,51 @@
+"""`GET /healthz` for a process that serves nothing else: worker pools, GKE and load balancers ask for it by HTTP.
+
+https://cloud.google.com/run/docs/configuring/workerpools/healthchecks
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from shared.errors import Misconfigured
+
+#: How often the server looks whether it shall end.
+_LOOK_SECONDS = 0.1
+
+
+@contextmanager
+def health_endpoint(port: int, is_well: Callable[[], bool]) -> Iterator[int]:
+    """Answer on `port` (0: any free one) for as long as the block runs; yields the port.
+
+    200 when `is_well`, else 503. Raises `Misconfigured` if the port can't be had.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the library's name for it
+            status = HTTPStatus.NOT_FOUND
+            if self.path == "/healthz":
+                status = HTTPStatus.OK if is_well() else HTTPStatus.SERVICE_UNAVAILABLE
+            body = b"ok\n" if status is HTTPStatus.OK else b"not ok\n"
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: probes are no news."""
+
+    try:
+        server = ThreadingHTTPServer(("", port), Handler)
+    except OSError as error:
+        raise Misconfigured(f"PORT={port} can't be listened on: {error.strerror}") from error
+    threading.Thread(target=server.serve_forever, args=(_LOOK_SECONDS,), name="health", daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,155 @@
+"""The sender that pulls: tests of the one that is pushed to, which hold for it as well, and what is its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.ports import free_port
+from local.services import ROOT, environment
+from sender.pull import PAUSE_SECONDS
+from tests.integration.backends import BACKENDS
+from tests.integration.system import PATIENCE, Fields, System, running
+from tests.integration.test_faults import (
+    MESSAGE,
+    test_a_sender_killed_after_the_mail_has_sent_it_once_and_the_document_does_not_claim_to_know,
+    test_a_sender_killed_before_the_mail_leaves_no_mail_and_a_document_that_says_it_does_not_know,
+    test_documents_written_while_nothing_runs_are_sent_later,
+)
+from tests.integration.test_outcomes import (
+    test_a_corrected_document_is_sent_on_retry_under_a_new_message_id,
+    test_a_document_becomes_a_mail_and_says_so_with_the_extensions_types,
+    test_a_document_of_nearly_a_mebibyte_is_sent,
+    test_a_message_that_can_never_work_is_dead_lettered,
+    test_one_accepted_recipient_is_success,
+)
+from tests.integration.test_reliability import test_sigterm_under_load_loses_nothing_and_sends_nothing_twice
+
+pytestmark = pytest.mark.integration
+
+__all__ = [
+    "test_a_corrected_document_is_sent_on_retry_under_a_new_message_id",
+    "test_a_document_becomes_a_mail_and_says_so_with_the_extensions_types",
+    "test_a_document_of_nearly_a_mebibyte_is_sent",
+    "test_a_message_that_can_never_work_is_dead_lettered",
+    "test_a_sender_killed_after_the_mail_has_sent_it_once_and_the_document_does_not_claim_to_know",
+    "test_a_sender_killed_before_the_mail_leaves_no_mail_and_a_document_that_says_it_does_not_know",
+    "test_documents_written_while_nothing_runs_are_sent_later",
+    "test_one_accepted_recipient_is_success",
+    "test_sigterm_under_load_loses_nothing_and_sends_nothing_twice",
+]
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def pulling_system(request: pytest.FixtureRequest) -> Iterator[System]:
+    with running(request.param, sender="pull") as system:
+        yield system
+
+
+#: Google's Pub/Sub emulator goes on delivering to the stream of a client that was killed, until the dead-letter limit.
+KILLING = frozenset(
+    {
+        "test_a_sender_killed_after_the_mail_has_sent_it_once_and_the_document_does_not_claim_to_know",
+        "test_a_sender_killed_before_the_mail_leaves_no_mail_and_a_document_that_says_it_does_not_know",
+        "test_documents_written_while_nothing_runs_are_sent_later",
+    }
+)
+
+
+@pytest.fixture
+def system(pulling_system: System, request: pytest.FixtureRequest) -> Iterator[System]:
+    if pulling_system.stack.options.backend == "google" and request.node.originalname in KILLING:
+        pytest.skip("Google's Pub/Sub emulator holds on to killed clients")
+    yield pulling_system
+    pulling_system.server.forget_rules()
+
+
+def test_a_document_that_another_holds_is_asked_for_now_and_then_and_in_the_end_given_up(system: System) -> None:
+    """Each delivery counts against the subscription's limit (of five here), so they must not come in a burst."""
+    path = system.new_path()
+    begin = datetime.now(UTC)
+    delivery = {"state": "PROCESSING", "attempts": 1, "leaseExpireTime": begin + timedelta(hours=1)}
+    system.write({"to": "held@example.com", "message": MESSAGE, "delivery": delivery}, path)
+    system.publish({"document": path})
+    assert system.dead_letter({"document": path})
+    refusals = [entry["time"] for entry in sender_log(system.stack.logs) if entry.get("document") == path]
+    assert len(refusals) == 5
+    assert (datetime.now(UTC) - begin).total_seconds() >= 4 * PAUSE_SECONDS
+    assert not system.mails_to("held@example.com")
+
+
+def test_what_comes_while_firestore_is_out_of_reach_is_sent_later(system: System) -> None:
+    system.stack.terminate("sender")
+    path = system.write({"to": "outage@example.com", "message": MESSAGE})
+    with sender_process(system, FIRESTORE_EMULATOR_HOST=f"127.0.0.1:{free_port()}") as process:
+        assert process.stdout is not None
+        assert any('"unavailable: ' in line for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    system.stack.start_service("sender")
+    assert system.concluded(path)["state"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_when_it_is_told_to(system: System, number: signal.Signals) -> None:
+    stall = system.server.when("RCPT", f"ends-{number}").stall()
+    system.stack.terminate("sender")
+    path = system.write({"to": f"ends-{number}@example.com", "message": MESSAGE})
+    with sender_process(system) as process:
+        assert stall.reached.wait(PATIENCE)
+        process.send_signal(number)
+        stall.release()
+        assert process.wait(PATIENCE) == 0
+    assert system.delivery(path)["state"] in ("SUCCESS", "PENDING")
+    system.stack.start_service("sender")
+    assert system.concluded(path)["state"] == "SUCCESS"
+    assert len(system.mails_to(f"ends-{number}@example.com")) == 1
+
+
+def test_without_its_subscription_it_says_so_in_one_line(system: System) -> None:
+    with sender_process(system, MAIL_SUBSCRIPTION="nowhere") as process:
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert errors.startswith(
+        "Firepost can't go on: projects/demo-firepost/subscriptions/nowhere can't be pulled from: "
+    )
+    assert errors.count("\n") == 1
+
+
+def sender_log(logs: Path) -> list[Fields]:
+    entries: list[dict[str, Any]] = [json.loads(line) for line in (logs / "sender.log").read_text().splitlines()]
+    return entries
+
+
+@contextmanager
+def sender_process(system: System, **changes: str) -> Iterator[subprocess.Popen[str]]:
+    """A sender beside the stack's own, with other settings; its streams can be read."""
+    variables = environment(
+        system.stack.options,
+        firestore=system.stack.ready["firestore"],
+        pubsub=system.stack.ready["pubsub"],
+        smtp_uri=system.server.uri(),
+        port=free_port(),
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "sender", "pull"],
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **variables, **changes},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
