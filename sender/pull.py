@@ -128,6 +128,7 @@ class Puller:
         """
         self._listener.join(_FAREWELL_SECONDS)
         if self._listener.is_alive() and self._call is not None:
+            _log.warning("Pub/Sub did not end the stream in time; what it has sent meanwhile will come again later")
             self._call.cancel()
             self._listener.join(_FAREWELL_SECONDS)
 
