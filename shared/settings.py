@@ -53,6 +53,7 @@ class ServiceSettings(BaseSettings):
     oidc_audience: str | None = None
     oidc_service_accounts: Annotated[frozenset[str], NoDecode] = frozenset()
     oidc_certificates_url: str = GOOGLE_CERTIFICATES
+    oidc_behind_cloud_run: bool = False
     firestore_emulator_host: str | None = None
     pubsub_emulator_host: str | None = None
 
@@ -107,7 +108,12 @@ class ServiceSettings(BaseSettings):
         """What checks the callers' tokens; None when it is left to the emulator's being local."""
         if self.oidc_audience is None:
             return None
-        return TokenVerifier.over_http(self.oidc_audience, self.oidc_service_accounts, self.oidc_certificates_url)
+        return TokenVerifier.over_http(
+            self.oidc_audience,
+            self.oidc_service_accounts,
+            self.oidc_certificates_url,
+            behind_cloud_run=self.oidc_behind_cloud_run,
+        )
 
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)

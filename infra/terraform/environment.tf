@@ -26,6 +26,7 @@ locals {
       WEB_WORKERS           = var.dispatcher.cpu
       OIDC_AUDIENCE         = local.audience_pattern.dispatcher
       OIDC_SERVICE_ACCOUNTS = join(",", [for caller in local.dispatcher_callers : caller.email])
+      OIDC_BEHIND_CLOUD_RUN = true # iam.tf lets nobody else through
     },
     { for topic in google_pubsub_topic.lifecycle : "EVENTS_TOPIC" => topic.name },
   ))
@@ -49,6 +50,7 @@ locals {
     WEB_WORKERS           = var.sender.cpu
     OIDC_AUDIENCE         = local.audience_pattern.sender
     OIDC_SERVICE_ACCOUNTS = google_service_account.push.email
+    OIDC_BEHIND_CLOUD_RUN = true
   }
 
   pull_environment = {

@@ -158,3 +158,35 @@ def test_the_front_doors_let_only_bearers_post(verifier: TokenVerifier, certific
     assert client.post("/").status_code == 401
     assert client.post("/", headers={"Authorization": f"Bearer {certificates.token()}"}).text == "in"
     assert client.get("/healthz").status_code == 200
+
+
+def unsigned(token: str) -> str:
+    """As Cloud Run hands it on when it has checked the signature itself."""
+    return f"Bearer {token.rpartition('.')[0]}.SIGNATURE_REMOVED_BY_GOOGLE"
+
+
+def verifier_behind(certificates: Certificates, *, behind_cloud_run: bool) -> TokenVerifier:
+    return TokenVerifier.over_http(AUDIENCE, frozenset({CALLER}), certificates.url, behind_cloud_run=behind_cloud_run)
+
+
+def test_a_signature_that_cloud_run_took_away_is_believed_only_behind_cloud_run(certificates: Certificates) -> None:
+    token = unsigned(certificates.token())
+    verifier_behind(certificates, behind_cloud_run=True).verify(token)
+    with pytest.raises(Unauthorized):
+        verifier_behind(certificates, behind_cloud_run=False).verify(token)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"aud": "https://other.example.com"}, {"email": "eve@p.iam.gserviceaccount.com"}, {"iss": "https://x"}]
+)
+def test_without_its_signature_the_rest_of_a_token_counts_as_ever(
+    certificates: Certificates, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(Unauthorized):
+        verifier_behind(certificates, behind_cloud_run=True).verify(unsigned(certificates.token(**changes)))
+
+
+@pytest.mark.parametrize("token", ["x.SIGNATURE_REMOVED_BY_GOOGLE", "a.b.SIGNATURE_REMOVED_BY_GOOGLE", "a.b.forged"])
+def test_what_is_no_token_is_refused_behind_cloud_run_too(certificates: Certificates, token: str) -> None:
+    with pytest.raises(Unauthorized):
+        verifier_behind(certificates, behind_cloud_run=True).verify(f"Bearer {token}")
