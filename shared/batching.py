@@ -1,37 +1,16 @@
-"""Firestore operations of many threads in few requests: group commit.
-
-There is no thread of its own, and no fixed delay. The first caller to find nothing to join leads: while no other
-request is under way, it makes its request at once; else it waits a few milliseconds, or until those before it are
-answered, for others to come along. They wait for the answer to the leader, and each gets its own part of it.
-
-So nothing is ever left behind: whatever waits here has its caller waiting for it, and a service that lets its requests
-under way end, as both do at SIGTERM, has flushed it all.
-"""
+"""Firestore operations of many threads in few requests: see `shared.coalescer` for how they come together."""
 
 from __future__ import annotations
 
-import copy
-import threading
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
+from shared.coalescer import Coalescer
 from shared.database import BulkDatabase, Database, Decide, PreparedWrite, Snapshot, Unwritable, Version
-from shared.errors import FirepostError, Unavailable
-from shared.rpcs import REQUEST_SECONDS
+from shared.errors import FirepostError
 from shared.states import Changes
 
 _T = TypeVar("_T")
-_Item = TypeVar("_Item")
-_Answer = TypeVar("_Answer")
-
-#: Firestore takes 10 MiB in a request; the rest is for what is around the writes.
-MAX_REQUEST_BYTES = 9 * 1024 * 1024
-#: Requests of a kind that may be under way at a time. When Firestore is slow, batches grow instead.
-MAX_UNDER_WAY = 8
-#: Seconds for which a batch waits for one of those to end.
-QUEUE_SECONDS = 5.0
-#: Seconds after which a caller gives up on its leader: later than a leader gives up on Firestore.
-ANSWER_SECONDS = QUEUE_SECONDS + REQUEST_SECONDS + 5.0
 
 
 def batching(database: BulkDatabase, size: int, wait_ms: int) -> Database:
@@ -81,115 +60,3 @@ class BatchingDatabase:
         if len(writes) == 1:
             return [self._database.write(writes[0])]
         return self._database.write_many(writes)
-
-
-class Coalescer(Generic[_Item, _Answer]):
-    """Lets items that threads submit at about the same time be carried out together."""
-
-    def __init__(
-        self, carry_out: Callable[[Sequence[_Item]], Sequence[_Answer | FirepostError]], size: int, wait_seconds: float
-    ) -> None:
-        """`carry_out` gives the answers in the order of the items; an error is raised to the one whose answer it is.
-
-        What it raises itself is raised to all of them.
-        """
-        self._carry_out = carry_out
-        self._size = size
-        self._wait_seconds = wait_seconds
-        self._changed = threading.Condition()
-        self._open: _Batch[_Item, _Answer] | None = None
-        self._under_way = 0
-
-    def submit(self, item: _Item, key: str | None = None, size: int = 0) -> _Answer:
-        """Have the item carried out, and give its answer.
-
-        No two items of a batch have the same key, unless it is None; their sizes together stay below
-        `MAX_REQUEST_BYTES`, where there is more than one. Raises `Unavailable` when there was no getting through, or no
-        answer.
-        """
-        with self._changed:
-            batch, place, leads = self._join(item, key, size)
-        if leads:
-            self._lead(batch)
-        elif not batch.done.wait(ANSWER_SECONDS):
-            raise Unavailable("No answer came from Firestore in time.")
-        return batch.answer(place)
-
-    def _join(self, item: _Item, key: str | None, size: int) -> tuple[_Batch[_Item, _Answer], int, bool]:
-        """The batch that takes the item, its place there, and whether it is the first, who leads."""
-        batch = self._open
-        if leads := batch is None or not batch.takes(key, size):
-            self._close(batch)
-            batch = self._open = _Batch()
-        place = batch.add(item, key, size)
-        if place + 1 == self._size:
-            self._close(batch)
-        return batch, place, leads
-
-    def _close(self, batch: _Batch[_Item, _Answer] | None) -> None:
-        """Let nothing more join the batch; a leader that waits for company need not wait any longer."""
-        if batch is not None and batch is self._open:
-            self._open = None
-            self._changed.notify_all()
-
-    def _lead(self, batch: _Batch[_Item, _Answer]) -> None:
-        """Make the request. Whatever happens, nobody goes on waiting for this batch, or joins it."""
-        try:
-            if self._departs(batch):
-                self._make_request(batch)
-            else:
-                batch.failure = Unavailable(f"{MAX_UNDER_WAY} requests to Firestore are under way, and none ends.")
-        finally:
-            with self._changed:
-                self._close(batch)
-            batch.done.set()
-
-    def _departs(self, batch: _Batch[_Item, _Answer]) -> bool:
-        """Wait for company while there is reason to, and for a place among the requests under way; false if none."""
-        with self._changed:
-            self._changed.wait_for(lambda: batch is not self._open or self._under_way == 0, self._wait_seconds)
-            if not self._changed.wait_for(lambda: self._under_way < MAX_UNDER_WAY, QUEUE_SECONDS):
-                return False
-            self._close(batch)
-            self._under_way += 1
-            return True
-
-    def _make_request(self, batch: _Batch[_Item, _Answer]) -> None:
-        try:
-            batch.answers = self._carry_out(batch.items)
-        except Exception as error:
-            batch.failure = error
-        finally:
-            with self._changed:
-                self._under_way -= 1
-                self._changed.notify_all()
-
-
-class _Batch(Generic[_Item, _Answer]):
-    """Items that go together, and what came of them once `done` is set."""
-
-    def __init__(self) -> None:
-        self.items: list[_Item] = []
-        self.answers: Sequence[_Answer | FirepostError] = ()
-        self.failure: Exception = Unavailable("The request to Firestore was broken off.")
-        self.done = threading.Event()
-        self._keys: set[str | None] = set()
-        self._bytes = 0
-
-    def takes(self, key: str | None, size: int) -> bool:
-        return self._bytes + size <= MAX_REQUEST_BYTES and (key is None or key not in self._keys)
-
-    def add(self, item: _Item, key: str | None, size: int) -> int:
-        self.items.append(item)
-        self._keys.add(key)
-        self._bytes += size
-        return len(self.items) - 1
-
-    def answer(self, place: int) -> _Answer:
-        """Raises the item's error if it has one, and else what was wrong with the whole."""
-        if not self.answers:
-            raise copy.copy(self.failure) from self.failure  # one for each thread: a traceback belongs to one
-        answer = self.answers[place]
-        if isinstance(answer, FirepostError):
-            raise answer
-        return answer

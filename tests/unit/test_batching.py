@@ -12,8 +12,9 @@ from dataclasses import replace
 import pytest
 
 from local.waiting import wait_until
-from shared import batching as module
-from shared.batching import BatchingDatabase, Coalescer, batching
+from shared import coalescer as module
+from shared.batching import BatchingDatabase, batching
+from shared.coalescer import Coalescer
 from shared.database import PreparedWrite, Snapshot, Stale, Unwritable, Version
 from shared.errors import FirepostError, Unavailable
 from shared.states import Changes
@@ -194,7 +195,7 @@ def test_who_waits_too_long_to_get_through_is_told_and_nothing_is_done(
     for number in range(module.MAX_UNDER_WAY):
         threads.submit(coalescer.submit, "0")
         line.under_way(number + 1)
-    with pytest.raises(Unavailable, match="8 requests to Firestore are under way"):
+    with pytest.raises(Unavailable, match="8 requests are under way"):
         coalescer.submit("a")
     line.release()
     assert wait_until(lambda: coalescer._under_way == 0, PATIENCE, pause=0.001)
@@ -211,7 +212,7 @@ def test_a_leader_that_dies_takes_nobody_along(line: Line, threads: ThreadPoolEx
     line.answer = die
     line.release()
     assert isinstance(leader.exception(PATIENCE), SystemExit)
-    assert _outcome(led) == "Unavailable: The request to Firestore was broken off."
+    assert _outcome(led) == "Unavailable: The request was broken off."
     line.answer = list
     assert coalescer.submit("c") == "c"
 
