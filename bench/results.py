@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from bench.figures import Operations, Reference, Row
 from local.services import ROOT
 
-_PACKAGES = ("grpcio", "protobuf", "google-cloud-firestore", "google-cloud-pubsub", "flask", "gunicorn")
+_PACKAGES = ("grpcio", "protobuf", "google-cloud-firestore", "google-cloud-pubsub", "flask", "granian")
 
 
 @dataclass(frozen=True, slots=True)
