@@ -31,7 +31,7 @@ from sender.settings import SenderSettings
 EXIT_INCOMPLETE, EXIT_CANNOT_RUN = 1, 3
 
 _DOCUMENT = ROOT / "docs" / "performance.md"
-_QUICK_LOADS = ("single", "burst-1k")
+_QUICK_LOADS = (plan.SINGLE, plan.BURST_1K)
 _QUICK_MAILS = 30
 
 T = TypeVar("T")
@@ -52,7 +52,9 @@ def _some_of(known: Mapping[str, T]) -> Callable[[click.Context, click.Parameter
     epilog="Exit codes: 0 all was measured, 1 something could not be, 2 wrong usage, 3 nothing can be measured here."
 )
 @click.option("--modes", callback=_some_of(plan.MODES), help=f"Some of {','.join(plan.MODES)}.  [default: all]")
-@click.option("--loads", callback=_some_of(plan.LOADS), help=f"Some of {','.join(plan.LOADS)}.  [default: all]")
+@click.option(
+    "--loads", callback=_some_of(plan.LOADS), help=f"Some of {','.join(plan.LOADS)}.  [default: what the mode needs]"
+)
 @click.option("--quick", is_flag=True, help="Fewer loads, and nothing to compare with: a look within two minutes.")
 @click.option("--backend", type=click.Choice(list(BACKENDS)), help="[default: google where installed, else embedded]")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the results here.")
@@ -76,10 +78,9 @@ def main(
     if earlier is not None:
         measured = results.load(earlier)
     else:
-        chosen_loads = loads or [plan.LOADS[name] for name in (_QUICK_LOADS if quick else plan.LOADS)]
         if quick:
-            chosen_loads = [_shortened(load) for load in chosen_loads]
-        chosen = Chosen(backend or _default_backend(), modes or list(plan.MODES.values()), chosen_loads, not quick)
+            loads = [_shortened(load) for load in loads or _QUICK_LOADS]
+        chosen = Chosen(backend or _default_backend(), modes or list(plan.MODES.values()), loads, not quick)
         measured = _measure(chosen, console)
         results.save(measured, json_path or ROOT / "bench" / "results" / f"{measured.setting.begun:%Y%m%dT%H%M%S}.json")
     show(console, measured)
@@ -91,7 +92,7 @@ def main(
 
 
 def _measure(chosen: Chosen, console: Console) -> Results:
-    shapes = {load.shape for load in chosen.loads}
+    shapes = {load.shape for load in chosen.loads or ()}
     if Shape.STEADY in shapes and Shape.BURST not in shapes:
         raise click.UsageError("The steady load is at half of what a burst has shown: add a burst to --loads.")
     try:

@@ -29,14 +29,14 @@ _IGNORE, _PUBLISH = ("bench.standin", "ignore"), ("bench.standin", "publish")
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What is to be measured: the loads on each mode, with or without what they are compared with.
+    """What is to be measured: loads on each mode, its own unless some are named, with or without what to compare with.
 
     `counted` is the load of the pass that counts calls, and so many mails warm a system up.
     """
 
     backend: str
     modes: Sequence[Mode]
-    loads: Sequence[Load]
+    loads: Sequence[Load] | None
     with_references: bool
     counted: Load = BURST_1K
     warm_up: int = 300
@@ -86,7 +86,7 @@ class Suite:
 
     def _end_to_end(self, mode: Mode) -> None:
         # Lone mails come first, pushed by the emulator itself; with the others, concurrent pushes begin.
-        loads = sorted(self._chosen.loads, key=lambda load: _ORDER.index(load.shape))
+        loads = sorted(self._chosen.loads or mode.loads, key=lambda load: _ORDER.index(load.shape))
         with self._playing(Parts(self._chosen.backend, mode)) as player:
             for shape, some in groupby(loads, key=lambda load: load.shape):
                 if shape is not Shape.STEADY:

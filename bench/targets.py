@@ -52,9 +52,13 @@ def targets(results: Results) -> list[Target]:
 
 def under_load(results: Results, mode: plan.Mode) -> Row | None:
     """The largest burst of ordinary mails."""
+    return max(ordinary_bursts(results, mode), key=lambda row: row.mails, default=None)
+
+
+def ordinary_bursts(results: Results, mode: plan.Mode) -> list[Row]:
+    """The bursts of mails of ordinary size."""
     names = {load.name for load in plan.LOADS.values() if load.shape is plan.Shape.BURST and load is not plan.LARGE_10K}
-    rows = [row for row in results.rows if row.mode == mode.name and row.load in names]
-    return max(rows, key=lambda row: row.mails, default=None)
+    return [row for row in results.rows if row.mode == mode.name and row.load in names]
 
 
 def firestore_calls(operations: Operations) -> float:

@@ -46,7 +46,7 @@ def of_machine() -> float:
 
 
 def of_group(group: int) -> Usage:
-    """The sum over all processes of the group: the server's worker and its parent, say."""
+    """The sum over all processes of the group: the server's workers and their parent, say."""
     return sum((usage for owner, usage in _processes() if owner == group), Usage())
 
 

@@ -96,6 +96,14 @@ def test_optimisations_compare_the_same_load() -> None:
     assert changes(results(unbatched, row(plan.PUSH, plan.BURST_3K))) == []
 
 
+def test_optimisations_compare_the_largest_burst_that_both_were_measured_under() -> None:
+    measured = results(
+        *(row(plan.UNBATCHED, load) for load in (plan.BURST_1K, plan.BURST_3K)),
+        *(row(plan.PUSH, load) for load in (plan.BURST_1K, plan.BURST_3K, plan.BURST_10K)),
+    )
+    assert [each.figure for each in changes(measured)] == ["CPU ms per mail, burst 3k", "mails/s, burst 3k"]
+
+
 def test_what_optimisations_bring() -> None:
     measured = results(
         row(plan.UNBATCHED, sender=7.0),
