@@ -76,7 +76,7 @@ def system(pulling_system: System, request: pytest.FixtureRequest) -> Iterator[S
 
 @pytest.fixture(params=BACKENDS)
 def untouched_system(request: pytest.FixtureRequest) -> Iterator[System]:
-    """Where nobody has ended a sender: after some ends, Google's emulator may stop to deliver what was refused twice."""
+    """Where no sender was ended: after that, Google's emulator may stop to deliver what was refused twice."""
     with running(request.param, sender="pull") as system:
         yield system
 
