@@ -12,7 +12,7 @@ from email.message import EmailMessage, Message
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sender.mime import headers, parts
@@ -280,6 +280,7 @@ class TestFile:
     @settings(deadline=None)
     @given(ANY_LINE)
     def test_name_of_any_kind_comes_back_equal(self, filename: str) -> None:
+        assume(not re.fullmatch("<.*>", filename.strip(), re.DOTALL))  # which the reader takes for quotation marks
         message = read(parts.message([], parts.file(a_file(filename=filename))))
         assert message.get_filename() == filename.strip()  # the reader strips it
 
