@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -103,7 +104,7 @@ class _Worker:
         service = self._build()
         if service.drain is not None:
             _at_signal(service.drain)
-        if service.close is not None:
+        if service.close is not None:  # atexit's functions are not called in a forked process
             Finalize(None, service.close, exitpriority=0)
         return service.app
 
@@ -125,11 +126,23 @@ def _at_signal(drain: Callable[[], None]) -> None:
     threading.Thread(target=wait, name="drain", daemon=True).start()
 
 
+def _check_free(port: int) -> None:
+    """The server shares its port among its processes, and would share it with a stranger's without a word."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended are no hindrance
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError as error:
+            raise Misconfigured(f"PORT={port} can't be listened on: {error.strerror}") from error
+
+
 def serve(name: str, build: Callable[[], Service], settings: ServiceSettings) -> None:
     """Serve until SIGTERM; requests under way then have nearly all the time to end that Cloud Run gives.
 
     `name` is the service's in the logs. A process that dies ends the others, too, so that the container is replaced.
+    Raises `Misconfigured` if the port is taken.
     """
+    _check_free(settings.port)
     logs.configure(name, settings.google_cloud_project)
     workers = settings.web_workers
     multiprocessing.set_start_method("fork", force=True)  # spawned, each would import everything once more
