@@ -47,7 +47,8 @@ def test_events_tell_what_was_and_what_is(db: firestore.Client, receiver: Receiv
     document.update({"delivery.state": "PROCESSING"})
     document.delete()
     # They travel concurrently, so the order in which they arrive says nothing.
-    created, updated, deleted = sorted(bodies(receiver, 3), key=lambda event: ("old_value" in event, "value" not in event))
+    events = sorted(bodies(receiver, 3), key=lambda event: ("old_value" in event, "value" not in event))
+    created, updated, deleted = events
     assert ("old_value" in created, "value" in created) == (False, True)
     assert updated.old_value == created.value
     assert updated.value.fields["delivery"].map_value.fields["state"].string_value == "PROCESSING"
