@@ -29,6 +29,7 @@ class Breaker:
         self._lock = threading.Lock()
         self._throttled_in_a_row = 0
         self._pauses = 0
+        self._probing = False
         self._open_until = 0.0
 
     def wait(self, now: float) -> float:
@@ -42,17 +43,22 @@ class Breaker:
                 return 0.0
             if now < self._open_until:
                 return self._open_until - now
+            self._probing = True
             self._open_until = now + self._pause()
             return 0.0
 
     def record(self, throttled: bool, now: float) -> None:
-        """Note the outcome of a mail that was admitted."""
+        """Note the outcome of a mail that was admitted.
+
+        Mails that were under way already when the breaker opened say nothing new: each pause is lengthened once.
+        """
         with self._lock:
             if not throttled:
                 self._throttled_in_a_row = self._pauses = 0
                 return
             self._throttled_in_a_row += 1
-            if self._pauses or self._throttled_in_a_row >= self._rules.threshold:
+            if self._probing if self._pauses else self._throttled_in_a_row >= self._rules.threshold:
+                self._probing = False
                 self._pauses += 1
                 self._open_until = now + self._pause()
 

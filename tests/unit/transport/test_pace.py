@@ -51,6 +51,20 @@ class TestBreaker:
             pauses.append(breaker.wait(now))
         assert pauses == [20, 30, 30, 30]
 
+    def test_mails_under_way_when_it_opens_do_not_lengthen_the_pause(self) -> None:
+        """With 16 at once the 13 others would double a pause of five seconds into five minutes."""
+        breaker = opened(at=0)
+        for _ in range(13):
+            breaker.record(throttled=True, now=1)
+        assert breaker.wait(1) == 9
+
+    def test_one_pause_is_lengthened_once(self) -> None:
+        breaker = opened(at=0)
+        breaker.wait(10)
+        for _ in range(4):
+            breaker.record(throttled=True, now=11)
+        assert breaker.wait(11) == 20
+
     def test_a_probe_that_never_answers_is_followed_by_another(self) -> None:
         breaker = opened(at=0)
         assert (breaker.wait(10), breaker.wait(20)) == (0, 0)
