@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any
 
 from google.cloud.firestore_v1.types import Document
 from google.events.cloud.firestore_v1 import DocumentEventData
+from werkzeug.test import run_wsgi_app
 
 from bench import naive
 from bench.documents import mail, queued
@@ -16,10 +19,12 @@ from bench.plan import SINGLE
 from dispatcher import events
 from sender.compose import Defaults, compose
 from shared.addresses import Address
+from shared.front_door import create_app
 from shared.values import encode_fields
 
 STANDARD_MIME, OUR_MIME = "MIME by EmailMessage", "validation and MIME by sender/compose.py"
 STANDARD_EVENT, OUR_EVENT = "event by proto-plus, all of it", "event by dispatcher/events.py, what decides"
+FLASKS_REQUEST, OUR_REQUEST = "POST / through Flask", "POST / by the short way of shared/front_door.py"
 _ROUNDS, _REPEATS = 500, 5
 
 
@@ -28,11 +33,14 @@ def measure() -> list[Reference]:
     now, fields = datetime.now(UTC), mail("micro-1", "micro", SINGLE.size)
     defaults = Defaults(Address("Firepost", "firepost@example.com"))
     event = _event(fields)
+    app = create_app("micro", None, len(event), lambda header, body: ("done\n", 200)).wsgi_app
     steps: dict[str, Callable[[], object]] = {
         STANDARD_MIME: lambda: naive.written(fields).as_bytes(),
         OUR_MIME: lambda: compose(fields, defaults, stem="micro", now=now),
         STANDARD_EVENT: lambda: DocumentEventData.to_dict(DocumentEventData.deserialize(event)),
         OUR_EVENT: lambda: events.parse(events.EVENT_TYPE, event, "mail"),
+        FLASKS_REQUEST: lambda: run_wsgi_app(app, _request(event, CONTENT_LENGTH="")),
+        OUR_REQUEST: lambda: run_wsgi_app(app, _request(event, CONTENT_LENGTH=str(len(event)))),
     }
     return [Reference(name, microseconds(step, time.process_time), "µs") for name, step in steps.items()]
 
@@ -57,3 +65,10 @@ def _event(fields: dict[str, object]) -> bytes:
         document.ParseFromString(Document.pb()(name=name, fields=encode_fields(content)).SerializeToString())
     data: bytes = event.SerializeToString()
     return data
+
+
+def _request(body: bytes, **variables: str) -> dict[str, Any]:
+    """A WSGI environment; without its length, the front door leaves the request to Flask."""
+    fixed = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "SERVER_NAME": "bench", "SERVER_PORT": "80"}
+    stream = {"wsgi.input": BytesIO(body), "wsgi.input_terminated": True, "wsgi.url_scheme": "http"}
+    return {**fixed, **stream, **variables}

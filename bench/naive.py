@@ -14,7 +14,7 @@ from email.policy import SMTP
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import request
+from flask import Flask, request
 from google.cloud import firestore
 from google.cloud.firestore import Client, DocumentReference, Transaction
 
@@ -63,8 +63,13 @@ def _send(mail: EmailMessage, host: str, port: int) -> None:
 
 def build(settings: ServiceSettings, smtp_uri: str) -> Service:
     """The app; what the settings say is all it knows."""
-    app, client = web.create_app(__name__, None, _MAX_BODY_BYTES), Client(project=settings.google_cloud_project)
+    app, client = Flask(__name__), Client(project=settings.google_cloud_project)
+    app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     server = urlsplit(smtp_uri)
+
+    @app.get("/healthz")
+    def healthz() -> str:
+        return "ok\n"
 
     @app.post("/")
     def receive() -> str:

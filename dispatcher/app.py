@@ -7,7 +7,6 @@ POST /dead-letters  one Pub/Sub push from the dead-letter topic
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from flask import Flask, request
@@ -18,12 +17,10 @@ from dispatcher.dead_letters import DeadLetters
 from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
 from dispatcher.reconciler import Reconciler
-from shared import web
+from shared import front_door
 from shared.auth import TokenVerifier
-from shared.errors import InvalidEvent
+from shared.front_door import Header
 from shared.push import unwrap
-
-_log = logging.getLogger("firepost.dispatcher")
 
 #: Two documents of Firestore's 1 MiB, as base64, with room for names; or a dead letter of Pub/Sub's 10 MB.
 _MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -41,15 +38,15 @@ class Handlers:
 
 def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | None) -> Flask:
     """The WSGI app. 2xx means done or nothing to do, 4xx that the request is at fault, 5xx that it must be repeated."""
-    app = web.create_app(__name__, verifier, _MAX_BODY_BYTES)
 
-    @app.post("/")
-    def receive() -> ResponseReturnValue:
-        change = events.parse(request.headers.get("ce-type"), request.get_data(), collection)
+    def receive(header: Header, body: bytes) -> tuple[str, int]:
+        change = events.parse(header("ce-type"), body, collection)
         reason = handlers.dispatcher.handle(change)
         if handlers.lifecycle is not None:
-            handlers.lifecycle.announce(change, request.headers.get)
+            handlers.lifecycle.announce(change, header)
         return f"{reason}\n", 200
+
+    app = front_door.create_app(__name__, verifier, _MAX_BODY_BYTES, receive)
 
     @app.post("/reconcile")
     def reconcile() -> ResponseReturnValue:
@@ -58,10 +55,5 @@ def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | No
     @app.post("/dead-letters")
     def dead_letter() -> ResponseReturnValue:
         return f"{handlers.dead_letters.handle(unwrap(request.get_data()))}\n", 200
-
-    @app.errorhandler(InvalidEvent)
-    def invalid(error: InvalidEvent) -> ResponseReturnValue:
-        _log.warning("not an event of ours: %s", error, extra={"fields": {"reason": "invalid-event"}})
-        return f"{error}\n", 400
 
     return app

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Flask, request
-from flask.typing import ResponseReturnValue
+from flask import Flask
 
 from sender.handler import Sender
-from shared import web
+from shared import front_door
 from shared.auth import TokenVerifier
+from shared.front_door import Header
 from shared.push import unwrap
 
 #: Pub/Sub's 10 MB as base64, with room for the envelope.
@@ -19,11 +19,9 @@ _NOT_ACKNOWLEDGED = 409
 
 def create_app(sender: Sender, verifier: TokenVerifier | None) -> Flask:
     """The WSGI app."""
-    app = web.create_app(__name__, verifier, _MAX_BODY_BYTES)
 
-    @app.post("/")
-    def receive() -> ResponseReturnValue:
-        verdict = sender.handle(unwrap(request.get_data()))
+    def receive(header: Header, body: bytes) -> tuple[str, int]:
+        verdict = sender.handle(unwrap(body))
         return f"{verdict.reason}\n", 200 if verdict.acknowledge else _NOT_ACKNOWLEDGED
 
-    return app
+    return front_door.create_app(__name__, verifier, _MAX_BODY_BYTES, receive)

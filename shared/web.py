@@ -1,8 +1,7 @@
-"""What both services' HTTP front doors share: who may call, how errors answer, and the server itself."""
+"""The HTTP server that both services run in, from its start to the orderly end at SIGTERM."""
 
 from __future__ import annotations
 
-import logging
 import math
 import multiprocessing
 import os
@@ -14,20 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 
-from flask import Flask, request
-from flask.typing import ResponseReturnValue
+from flask import Flask
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from werkzeug.exceptions import HTTPException
 
-from shared import logs, trace
-from shared.auth import TokenVerifier, Unauthorized
-from shared.errors import Misconfigured, Unavailable
+from shared import logs
+from shared.errors import Misconfigured
 from shared.settings import ServiceSettings
-
-_log = logging.getLogger("firepost.web")
 
 #: Cloud Run kills a container ten seconds after SIGTERM.
 GRACE_SECONDS = 9
@@ -37,48 +31,6 @@ _IDLE_SECONDS = 75
 
 #: The exit code of a process whose settings are wrong.
 EXIT_MISCONFIGURED = 2
-
-
-def create_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int) -> Flask:
-    """An app that answers `GET /healthz`, lets only verified callers POST, and turns our errors into statuses.
-
-    `Unavailable` is 503: the caller, Eventarc or Pub/Sub, repeats. Anything unforeseen is 500 and logged with its
-    stack, which also makes the caller repeat: nothing is lost to a bug.
-    """
-    app = Flask(name)
-    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
-
-    @app.get("/healthz")
-    def healthz() -> ResponseReturnValue:
-        return "ok\n", 200, {"Content-Type": "text/plain"}
-
-    @app.before_request
-    def enter_trace() -> None:
-        trace.enter(trace.of_request(request.headers.get))
-
-    @app.before_request
-    def verify_caller() -> None:
-        if verifier is not None and request.method == "POST":
-            verifier.verify(request.headers.get("Authorization"))
-
-    @app.errorhandler(Unauthorized)
-    def unauthorized(error: Unauthorized) -> ResponseReturnValue:
-        _log.warning("refused: %s", error)
-        return f"{error}\n", 401
-
-    @app.errorhandler(Unavailable)
-    def unavailable(error: Unavailable) -> ResponseReturnValue:
-        _log.error("unavailable: %s", error)
-        return f"{error}\n", 503
-
-    @app.errorhandler(Exception)
-    def unforeseen(error: Exception) -> ResponseReturnValue:
-        if isinstance(error, HTTPException):
-            return error
-        _log.exception("unforeseen error")
-        return "Internal error.\n", 500
-
-    return app
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ class KeepOpen:
 
     max_age: float = 600.0
     max_idle: float = 60.0
-    max_mails: int = 100
+    max_mails: int = 250
 
 
 class IdleConnections:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from google.auth import crypt, jwt
 
-from shared import web
+from shared import front_door
 from shared.auth import TokenVerifier, Unauthorized
 from shared.errors import Unavailable
 
@@ -152,11 +153,14 @@ def test_without_certificates_it_is_us_who_are_not_available(certificates: Certi
 
 
 def test_the_front_doors_let_only_bearers_post(verifier: TokenVerifier, certificates: Certificates) -> None:
-    app = web.create_app("test", verifier, max_body_bytes=100)
-    app.post("/")(lambda: "in")
-    client = app.test_client()
-    assert client.post("/").status_code == 401
-    assert client.post("/", headers={"Authorization": f"Bearer {certificates.token()}"}).text == "in"
+    client = front_door.create_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
+    bearer = {"Authorization": f"Bearer {certificates.token()}"}
+    for length in (None, "1"):  # Flask's way and the short one
+        options: dict[str, Any] = {"input_stream": BytesIO(b"x"), "content_length": length}
+        assert client.post("/", **options).status_code == 401
+        options["input_stream"] = BytesIO(b"x")
+        assert client.post("/", headers=bearer, **options).text == "in"
+    assert client.post("/elsewhere").status_code == 401
     assert client.get("/healthz").status_code == 200
 
 
