@@ -102,3 +102,6 @@ def configure(service: str, project: str, descriptor: int | None = None, level: 
     output = sys.stdout.fileno() if descriptor is None else descriptor
     root.handlers[:] = [LineHandler(JsonFormatter(service, project), output)]
     root.setLevel(level)
+    # What no line says need not be found out (https://docs.python.org/3/howto/logging.html#optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None

@@ -50,6 +50,12 @@ class TopicPublisher:
             request_serializer=_Request.SerializeToString,
             response_deserializer=api.PublishResponse.pb().FromString,
         )
+        self._patiently = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_passing),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
+            stop=tenacity.stop_after_delay(_PATIENCE),
+            reraise=True,
+        )
         self._together = Coalescer(self._publish_together, _MOST_MESSAGES, _COLLECT_SECONDS)
 
     def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
@@ -73,14 +79,7 @@ class TopicPublisher:
 
     def _ids(self, messages: Sequence[Any]) -> Sequence[str]:
         request = _Request(topic=self._topic, messages=messages)
-        for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_is_passing),
-            wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
-            stop=tenacity.stop_after_delay(_PATIENCE),
-            reraise=True,
-        ):
-            with attempt:
-                answer = self._request(request, timeout=REQUEST_SECONDS, metadata=self._metadata)
+        answer = self._patiently(self._request, request, timeout=REQUEST_SECONDS, metadata=self._metadata)
         ids: Sequence[str] = answer.message_ids
         return ids
 

@@ -24,6 +24,9 @@ class State(StrEnum):
     ERROR = "ERROR"
 
 
+_STATES: Final[Mapping[str, State]] = {state.value: state for state in State}
+
+
 class Reason(StrEnum):
     """Why a decision was taken: one word that is the log field, the metric label and the tests' expectation."""
 
@@ -89,9 +92,9 @@ class Delivery:
     def of(cls, value: object) -> Delivery:
         """Read the decoded field, written by us, by the extension or by anyone; wrong types count as absent."""
         fields: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
-        attempts, code = fields.get("attempts"), fields.get("errorCode")
+        state, attempts, code = fields.get("state"), fields.get("attempts"), fields.get("errorCode")
         return cls(
-            state=next((state for state in State if state == fields.get("state")), None),
+            state=_STATES.get(state) if isinstance(state, str) else None,
             attempts=attempts if isinstance(attempts, int) and attempts > 0 else 0,
             start_time=_time(fields.get("startTime")),
             end_time=_time(fields.get("endTime")),

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import tenacity
 
@@ -20,8 +20,6 @@ from shared.errors import InvalidMessage, Unavailable
 from shared.policy import Policy
 from shared.states import Changes, Decision, Known, Lease, Reason, Result, State
 from shared.values import decode_time
-
-_T = TypeVar("_T")
 
 #: Seconds for which a claim or a mark is repeated while Firestore fails; then redelivery is the better repetition.
 _CLAIM_PATIENCE = 5.0
@@ -55,8 +53,8 @@ class MailStore:
         """`finish_patience`: seconds for which writing a result is repeated while Firestore fails."""
         self._database = database
         self._policy = policy
-        self._finish_patience = finish_patience
-        self._sleep = sleep
+        self._patiently = _patience(_CLAIM_PATIENCE, sleep)
+        self._most_patiently = _patience(finish_patience, sleep)
 
     def claim(self, path: str, now: datetime, mail: Mapping[str, Any] | None = None) -> Claim | Decision:
         """Try to begin an attempt at `now`; a `Decision` comes back when there is none to make.
@@ -87,7 +85,7 @@ class MailStore:
             except Stale:
                 return _begun(*self._database.transact(path, decide))
 
-        return self._patiently(_CLAIM_PATIENCE, attempt)
+        return self._patiently(attempt)
 
     def finish(self, claim: Claim, result: Result, now: datetime, jitter: float) -> Reason:
         """Write what became of an attempt that ended at `now`, if it is still this claim's to write.
@@ -103,7 +101,7 @@ class MailStore:
             except Stale:
                 return self._transact(claim.path, lambda known, _: on_result(known, claim.lease, changes, now)).reason
 
-        return self._patiently(self._finish_patience, attempt)
+        return self._most_patiently(attempt)
 
     def ending(self, claim: Claim, result: Result) -> State:
         """The state that `finish` writes for this result, if the document is still this claim's."""
@@ -119,7 +117,7 @@ class MailStore:
             except Stale:
                 return self._transact(claim.path, lambda known, _: on_release(known, claim.lease, next_attempt)).reason
 
-        return self._patiently(_CLAIM_PATIENCE, attempt)
+        return self._patiently(attempt)
 
     def settle(self, path: str, decide: Callable[[Known | None, datetime | None], Decision]) -> Decision:
         """Decide about a document as it is, and write what was decided, in one transaction.
@@ -127,7 +125,7 @@ class MailStore:
         `decide` is also told when the document was last written.
         """
 
-        return self._patiently(_CLAIM_PATIENCE, lambda: self._transact(path, decide))
+        return self._patiently(lambda: self._transact(path, decide))
 
     def mark(self, path: str, changes: Changes, version: Version) -> bool:
         """Write what was decided from an event; False if the document has changed since, which is no error."""
@@ -139,7 +137,7 @@ class MailStore:
             except Stale:
                 return False
 
-        return self._patiently(_CLAIM_PATIENCE, attempt)
+        return self._patiently(attempt)
 
     def _transact(self, path: str, decide: Callable[[Known | None, datetime | None], Decision]) -> Decision:
         def in_transaction(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
@@ -148,15 +146,6 @@ class MailStore:
 
         decision, _, _ = self._database.transact(path, in_transaction)
         return decision
-
-    def _patiently(self, seconds: float, attempt: Callable[[], _T]) -> _T:
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(Unavailable),
-            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
-            stop=tenacity.stop_after_delay(seconds),
-            sleep=self._sleep,
-            reraise=True,
-        )(attempt)
 
     def _create(
         self,
@@ -170,6 +159,17 @@ class MailStore:
         except Stale:
             return None
         return decision, Snapshot(path, dict(mail), decode_time(version), version), version
+
+
+def _patience(seconds: float, sleep: Callable[[float], None]) -> tenacity.Retrying:
+    """What calls a function again while Firestore is unavailable; made once, as making it costs more than a call."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(Unavailable),
+        wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
+        stop=tenacity.stop_after_delay(seconds),
+        sleep=sleep,
+        reraise=True,
+    )
 
 
 def _known(snapshot: Snapshot | None) -> Known | None:

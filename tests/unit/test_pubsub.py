@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+import tenacity
 from google.pubsub_v1.types import pubsub as api
 
 from shared import pubsub
@@ -116,7 +117,7 @@ def test_a_failure_of_the_moment_is_not_noticed(publisher: TopicPublisher, topic
 def test_a_failure_that_lasts_is_the_callers(
     publisher: TopicPublisher, topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pubsub, "_PATIENCE", 0.0)
+    monkeypatch.setattr(publisher._patiently, "stop", tenacity.stop_after_attempt(3))
     topic.failures = [grpc.StatusCode.UNAVAILABLE] * 3
     with pytest.raises(Unavailable, match="UNAVAILABLE"):
         publisher.publish(b"data", {})
