@@ -46,7 +46,7 @@ explore: venv ## Explore the protocol exhaustively, within wider bounds (minutes
 chaos: venv ## Send MAILS mails while everything that can fail does, as SEED decides; POLICY, ATTEMPTS, SENDER are the services'
 	@$(BIN)/python -m chaos --mails $(MAILS) --seed $(SEED) --attempts $(ATTEMPTS) --sender $(SENDER) $(if $(POLICY),--policy $(POLICY))
 
-bench: venv ## Measure what a mail costs and how long it takes, on Google's emulators where installed (12 minutes)
+bench: venv ## Measure what a mail costs and how long it takes, on Google's emulators where installed (15 minutes)
 	@$(BIN)/python -m bench
 
 lint: venv ## Check style and types
