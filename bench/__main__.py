@@ -55,7 +55,7 @@ def _some_of(known: Mapping[str, T]) -> Callable[[click.Context, click.Parameter
 @click.option(
     "--loads", callback=_some_of(plan.LOADS), help=f"Some of {','.join(plan.LOADS)}.  [default: what the mode needs]"
 )
-@click.option("--quick", is_flag=True, help="Fewer loads, and nothing to compare with: a look within two minutes.")
+@click.option("--quick", is_flag=True, help="Fewer loads, and nothing to compare with: a look within four minutes.")
 @click.option("--backend", type=click.Choice(list(BACKENDS)), help="[default: google where installed, else embedded]")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the results here.")
 @click.option("--chart", "chart_path", type=click.Path(dir_okay=False, path_type=Path), help="Write an SVG here.")
