@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
 
 from shared import trace
 from shared.auth import TokenVerifier, Unauthorized
@@ -31,6 +31,8 @@ _TEXT = [("Content-Type", "text/plain; charset=utf-8")]
 Header = Callable[[str], str | None]
 #: What `POST /` is for: from headers and body to text and status.
 Receive = Callable[[Header, bytes], tuple[str, int]]
+#: Raises what keeps out a request with these headers and this method.
+Admit = Callable[[Header, str], None]
 
 
 def create_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, receive: Receive) -> Flask:
@@ -41,14 +43,10 @@ def create_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, r
     app = Flask(name)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
 
-    def admit(header: Header, method: str | None) -> None:
+    def admit(header: Header, method: str) -> None:
         trace.enter(trace.of_request(header))
         if verifier is not None and method == "POST":
             verifier.verify(header("Authorization"))
-
-    def receive_if_admitted(header: Header, body: bytes) -> tuple[str, int]:
-        admit(header, "POST")
-        return receive(header, body)
 
     app.before_request(lambda: admit(request.headers.get, request.method))
 
@@ -58,13 +56,13 @@ def create_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, r
 
     @app.post("/")
     def post() -> ResponseReturnValue:
-        return receive(request.headers.get, request.get_data())
+        return *receive(request.headers.get, request.get_data()), _TEXT
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> ResponseReturnValue:
-        return error if isinstance(error, HTTPException) else answer_to(error)
+        return error if isinstance(error, HTTPException) else (*answer_to(error), _TEXT)
 
-    app.wsgi_app = _ShortWay(app.wsgi_app, receive_if_admitted, max_body_bytes)  # type: ignore[method-assign]
+    app.wsgi_app = _ShortWay(app.wsgi_app, admit, receive, max_body_bytes)  # type: ignore[method-assign]
     return app
 
 
@@ -93,8 +91,9 @@ def answer_to(error: Exception) -> tuple[str, int]:
 class _ShortWay:
     """WSGI (PEP 3333) around an app, which answers `POST /` itself."""
 
-    def __init__(self, app: WSGIApplication, receive: Receive, max_body_bytes: int) -> None:
+    def __init__(self, app: WSGIApplication, admit: Admit, receive: Receive, max_body_bytes: int) -> None:
         self._app = app
+        self._admit = admit
         self._receive = receive
         self._max_body_bytes = max_body_bytes
 
@@ -102,20 +101,23 @@ class _ShortWay:
         length = _content_length(environ)
         if not (length and length <= self._max_body_bytes and _is_post(environ)):
             return self._app(environ, start_response)
-        body = environ["wsgi.input"].read(length)
-        text, status = self._answer(environ, body) if len(body) == length else ("The body broke off.\n", 400)
+        try:
+            text, status = self._answer(environ, length)
+        except Exception as error:
+            text, status = answer_to(error)
         start_response(f"{status} {HTTPStatus(status).phrase}", _TEXT)
         return [text.encode()]
 
-    def _answer(self, environ: WSGIEnvironment, body: bytes) -> tuple[str, int]:
+    def _answer(self, environ: WSGIEnvironment, length: int) -> tuple[str, int]:
         def header(name: str) -> str | None:
             value: str | None = environ.get("HTTP_" + name.upper().replace("-", "_"))
             return value
 
-        try:
-            return self._receive(header, body)
-        except Exception as error:
-            return answer_to(error)
+        self._admit(header, "POST")  # first: nobody's megabytes are read but a caller's who may send them
+        body = environ["wsgi.input"].read(length)
+        if len(body) < length:
+            raise BadRequest("The body broke off.")
+        return self._receive(header, body)
 
 
 def _is_post(environ: WSGIEnvironment) -> bool:

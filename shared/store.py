@@ -162,7 +162,7 @@ class MailStore:
 
 
 def _patience(seconds: float, sleep: Callable[[float], None]) -> tenacity.Retrying:
-    """What calls a function again while Firestore is unavailable; made once, as making it costs more than a call."""
+    """What calls a function again while Firestore is unavailable; it holds nothing of a single call, so one will do."""
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(Unavailable),
         wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),

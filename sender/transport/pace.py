@@ -57,7 +57,8 @@ class Breaker:
                 self._throttled_in_a_row = self._pauses = 0
                 return
             self._throttled_in_a_row += 1
-            if self._probing if self._pauses else self._throttled_in_a_row >= self._rules.threshold:
+            goes_on = self._probing if self._pauses else self._throttled_in_a_row >= self._rules.threshold
+            if goes_on:
                 self._probing = False
                 self._pauses += 1
                 self._open_until = now + self._pause()

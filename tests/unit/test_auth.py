@@ -164,6 +164,13 @@ def test_the_front_doors_let_only_bearers_post(verifier: TokenVerifier, certific
     assert client.get("/healthz").status_code == 200
 
 
+def test_the_body_of_a_stranger_is_not_read(verifier: TokenVerifier) -> None:
+    body = BytesIO(b"x")
+    client = front_door.create_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
+    assert client.post("/", input_stream=body, content_length="1").status_code == 401
+    assert body.tell() == 0
+
+
 def unsigned(token: str) -> str:
     """As Cloud Run hands it on when it has checked the signature itself."""
     return f"Bearer {token.rpartition('.')[0]}.SIGNATURE_REMOVED_BY_GOOGLE"

@@ -66,6 +66,16 @@ def test_a_body_that_breaks_off_is_not_worked_on() -> None:
     assert ask(b"hel", told_length="5") == ("The body broke off.\n", 400)
 
 
+@pytest.mark.parametrize("told_length", [None, "1"])
+def test_what_a_caller_has_sent_comes_back_as_plain_text_only(told_length: str | None) -> None:
+    def receive(header: Header, body: bytes) -> tuple[str, int]:
+        raise InvalidEvent(f"found {body.decode()}")
+
+    client = create_app("test", None, LIMIT, receive).test_client()
+    answer = client.post("/", input_stream=BytesIO(b"<"), content_length=told_length)
+    assert (answer.status_code, answer.mimetype) == (400, "text/plain")
+
+
 def test_a_body_beyond_the_limit_is_not_read() -> None:
     assert ask(b"x" * (LIMIT + 1), told_length=str(LIMIT + 1))[1] == 413
 
