@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from shared.database import Version
 from shared.errors import InvalidEvent
-from shared.states import DECIDING_FIELDS, Known
+from shared.states import DECIDING_DELIVERY_FIELDS, Known
 from shared.values import decode
 
 EVENT_TYPE = "google.cloud.firestore.document.v1.written"
@@ -74,4 +74,16 @@ def _relative(name: str, collection: str) -> str:
 
 
 def _known(document: Any) -> Known:
-    return Known.of({name: decode(document.fields[name]) for name in DECIDING_FIELDS if name in document.fields})
+    fields = document.fields
+    decoded = {"sendAt": decode(fields["sendAt"])} if "sendAt" in fields else {}
+    if "delivery" in fields:
+        decoded["delivery"] = _delivery(fields["delivery"])
+    return Known.of(decoded)
+
+
+def _delivery(value: Any) -> Any:
+    """All that decisions look at, which is not the longest part, `info`."""
+    if not value.HasField("map_value"):
+        return decode(value)
+    fields = value.map_value.fields
+    return {name: decode(fields[name]) for name in DECIDING_DELIVERY_FIELDS if name in fields}

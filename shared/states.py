@@ -63,6 +63,12 @@ DELETE: Final = Delete.DELETE
 #: The fields of a document that decisions look at.
 DECIDING_FIELDS: Final = ("delivery", "sendAt")
 
+#: The fields of `delivery` that decisions look at: what `Delivery` is made of.
+DECIDING_DELIVERY_FIELDS: Final = (
+    *("state", "attempts", "startTime", "endTime"),
+    *("leaseExpireTime", "nextAttemptTime", "republishTime", "errorCode"),
+)
+
 #: Field paths (`delivery.state`) and their new values; what a store writes in one conditional update.
 Changes = Mapping[str, Any]
 

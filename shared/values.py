@@ -25,6 +25,8 @@ def decode(value: Any) -> Any:
     """
     kind = value.WhichOneof("value_type")
     match kind:
+        case "string_value":  # most are
+            return value.string_value
         case "map_value":
             return decode_fields(value.map_value.fields)
         case "array_value":
@@ -47,7 +49,7 @@ def decode_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def decode_time(time: Any) -> datetime:
     """A protobuf timestamp as an aware UTC datetime, to the microsecond, which is all Firestore keeps."""
-    return _EPOCH + timedelta(seconds=time.seconds, microseconds=time.nanos // 1000)
+    return _EPOCH + timedelta(0, time.seconds, time.nanos // 1000)
 
 
 def encode_time(time: datetime) -> Timestamp:

@@ -97,14 +97,14 @@ class System:
         what = f"{path} has ended after {attempts} attempts"
         return wait_for(look, what, found_instead=lambda: self.delivery(path))
 
-    def ended(self, path: str) -> Fields:
+    def ended(self, path: str, patience: float = PATIENCE) -> Fields:
         """The delivery, as soon as it is in a final state after however many attempts."""
 
         def look() -> Fields | None:
             delivery = self.delivery(path)
             return delivery if delivery.get("state") in ("SUCCESS", "ERROR") else None
 
-        return wait_for(look, f"{path} has ended", found_instead=lambda: self.delivery(path))
+        return wait_for(look, f"{path} has ended", patience, found_instead=lambda: self.delivery(path))
 
     def in_state(self, path: str, state: str) -> Fields:
         return wait_for(
