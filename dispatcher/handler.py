@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
+from dispatcher.effects import CarryOut, Order
 from dispatcher.events import DocumentChange
 from shared import journal, message, trace
 from shared.database import Unwritable
 from shared.delivery import on_event
 from shared.journal import Event
 from shared.policy import Policy
-from shared.pubsub import Publisher
 from shared.states import Decision, Reason, state_of
-from shared.store import MailStore
 from shared.tracing import NO_TRACER, Tracer
 
 _log = logging.getLogger("firepost.dispatcher")
@@ -26,28 +25,21 @@ class Dispatcher:
 
     def __init__(
         self,
-        store: MailStore,
-        publisher: Publisher,
+        carry_out: CarryOut,
         policy: Policy,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         """`clock` tells the time in UTC, `monotonic` counts seconds."""
-        self._store = store
-        self._publisher = publisher
+        self._carry_out = carry_out
         self._policy = policy
         self._clock = clock
         self._monotonic = monotonic
         self._tracer = tracer
 
     def handle(self, change: DocumentChange) -> Reason:
-        """Do what the change calls for, and say why.
-
-        Publishing comes first: a crash before the write repeats the event, and a second message is harmless because
-        a claim is exclusive. The other order could leave a document PENDING that no message carries. Raises
-        `Unavailable` when the event should be repeated.
-        """
+        """Do what the change calls for, and say why. Raises `Unavailable` when the event should be repeated."""
         with self._tracer.span("change", document=change.path) as annotate:
             reason = self._handle(change)
             annotate("reason", reason)
@@ -56,13 +48,10 @@ class Dispatcher:
     def _handle(self, change: DocumentChange) -> Reason:
         began = self._monotonic()
         decision = on_event(change.old, change.new, self._clock(), self._policy)
-        if decision.publish:
-            data, attributes = message.encode(change.path, decision.reason)
-            self._publisher.publish(data, attributes | trace.attributes())
         written = None
-        if decision.write is not None:
+        if decision.publish or decision.write is not None:
             try:
-                written = self._store.mark(change.path, decision.write, change.version)
+                written = self._carry_out(_order(change, decision))
             except Unwritable as error:
                 _log.error("The document can't be written to: %s", error, extra={"fields": {"document": change.path}})
         self._report(change, decision, written, self._monotonic() - began)
@@ -80,3 +69,11 @@ class Dispatcher:
         fields["duration_ms"] = journal.millis(seconds)
         level = logging.WARNING if decision.reason is Reason.UNKNOWN_STATE else logging.INFO
         journal.note(_log, Event.CHANGE, f"event {decision.reason}", fields, level)
+
+
+def _order(change: DocumentChange, decision: Decision) -> Order:
+    published = None
+    if decision.publish:
+        data, attributes = message.encode(change.path, decision.reason)
+        published = data, attributes | trace.attributes()
+    return Order(change.path, change.version, published, decision.write)

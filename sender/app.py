@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from sender.handler import Sender
+from sender.handler import Handler
 from shared import front_door
 from shared.auth import TokenVerifier
 from shared.front_door import Header
@@ -17,7 +17,7 @@ _MAX_BODY_BYTES = 16 * 1024 * 1024
 _NOT_ACKNOWLEDGED = 409
 
 
-def create_app(sender: Sender, verifier: TokenVerifier | None) -> Flask:
+def create_app(sender: Handler, verifier: TokenVerifier | None) -> Flask:
     """The WSGI app."""
 
     def receive(header: Header, body: bytes) -> tuple[str, int]:

@@ -7,9 +7,11 @@ from functools import partial
 
 from sender import outlets
 from sender.app import create_app
+from sender.attempt import Attempts
 from sender.compose import Compose, compose
 from sender.downloads.either import Downloads
-from sender.handler import Sender
+from sender.handful import HandfulSender, Pace
+from sender.handler import Handler, Sender
 from sender.keeping import Keep, keep_as_is, keep_nothing_private, keep_rendered
 from sender.letter import Writer
 from sender.polish import polish
@@ -19,11 +21,15 @@ from sender.settings import PullSettings, SenderSettings
 from sender.template_source import FirestoreTemplates
 from shared import pubsub, rpcs, tracing
 from shared.batching import batching
+from shared.bulk_store import BulkStore
 from shared.database import FirestoreDatabase
 from shared.pubsub import TopicPublisher
 from shared.store import MailStore
-from shared.tracing import Tracer
+from shared.tracing import NO_TRACER, Tracer
 from shared.web import Service
+
+#: How many mails one thread may work off together.
+_LARGEST_HANDFUL = 32
 
 
 def build(settings: SenderSettings) -> Service:
@@ -40,23 +46,41 @@ def build_puller(settings: PullSettings, tracer: Tracer) -> Puller:
     return Puller(pubsub.connect_subscriber(), settings.subscription, flow, sender, settings.threads)
 
 
-def build_sender(settings: SenderSettings, tracer: Tracer) -> Sender:
+def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
     """What both front doors hand their messages to. Clients are made here, and connect with their first request."""
     project = settings.google_cloud_project
     firestore = FirestoreDatabase(rpcs.connect(settings.firestore_emulator_host), project, settings.database)
     database = batching(firestore, settings.batch_size, settings.batch_wait_ms)
     outlet = outlets.outlet(settings, settings.data_margin)
-    return Sender(
-        MailStore(database, settings.policy(), settings.finish_patience),
+    store, clock = MailStore(database, settings.policy(), settings.finish_patience), lambda: datetime.now(UTC)
+    pace = Pace(min(_LARGEST_HANDFUL, settings.batch_size))
+    attempts = Attempts(
+        store,
         outlet.transport,
-        TopicPublisher(pubsub.connect(), project, settings.dead_letter_topic),
-        collection=settings.mail_collection,
         compose=composer(settings, firestore, outlet.write),
         downloads=downloads(settings),
-        attempt_seconds=settings.attempt,
-        clock=lambda: datetime.now(UTC),
+        clock=clock,
         keep=_keep(settings),
+        note_pace=pace.note,
+    )
+    sender = Sender(
+        store,
+        attempts,
+        TopicPublisher(pubsub.connect(), project, settings.dead_letter_topic),
+        collection=settings.mail_collection,
+        attempt_seconds=settings.attempt,
+        clock=clock,
         tracer=tracer,
+    )
+    if settings.batch_size == 1 or tracer is not NO_TRACER:  # spans are of one mail each
+        return sender
+    return HandfulSender(
+        sender,
+        attempts,
+        BulkStore(firestore, settings.policy(), settings.finish_patience),
+        pace=pace,
+        at_once=min(settings.threads, settings.mails_at_once),
+        attempt_seconds=settings.attempt,
     )
 
 

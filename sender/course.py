@@ -20,7 +20,7 @@ class Course:
         self._monotonic = monotonic
         self._tracer = tracer
         self._began = monotonic()
-        self._millis: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -30,11 +30,16 @@ class Course:
             with self._tracer.span(name):
                 yield
         finally:
-            self._millis[f"{name}_ms"] = journal.millis(self._monotonic() - began)
+            self._seconds[name] = self._monotonic() - began
+
+    def seconds(self, name: str) -> float:
+        """The time that a step has taken."""
+        return self._seconds[name]
 
     def millis(self) -> dict[str, float]:
         """The time that each step has taken, and the attempt until now, as log fields."""
-        return {"duration_ms": journal.millis(self._monotonic() - self._began), **self._millis}
+        steps = {f"{name}_ms": journal.millis(seconds) for name, seconds in self._seconds.items()}
+        return {"duration_ms": journal.millis(self._monotonic() - self._began), **steps}
 
 
 def waited(fields: Mapping[str, Any], claimed: datetime, accepted: datetime) -> timedelta | None:

@@ -23,7 +23,8 @@ from google.api_core import exceptions as google_errors
 from google.cloud.pubsub_v1 import SubscriberClient
 from google.pubsub_v1.types import StreamingPullRequest, StreamingPullResponse
 
-from sender.handler import Sender, Verdict
+from sender.attempt import Verdict
+from sender.handler import Handler
 from sender.health import health_endpoint
 from sender.leases import Leases
 from shared.errors import PullFailed, Unavailable
@@ -70,7 +71,7 @@ class Flow:
 class Puller:
     """Has `sender` work on what a subscription (its full name) delivers, in so many threads."""
 
-    def __init__(self, client: SubscriberClient, subscription: str, flow: Flow, sender: Sender, threads: int) -> None:
+    def __init__(self, client: SubscriberClient, subscription: str, flow: Flow, sender: Handler, threads: int) -> None:
         self._client = client
         self._subscription = subscription
         self._flow = flow
@@ -205,7 +206,7 @@ def serve(puller: Puller, *, port: int, grace_seconds: float) -> None:
 
 
 def work_off(handle: Callable[[Delivered], Verdict], message: Any) -> bool:
-    """Whether Pub/Sub may forget the message (a raw `ReceivedMessage`); `handle` is `Sender.handle`."""
+    """Whether Pub/Sub may forget the message (a raw `ReceivedMessage`); `handle` is `Handler.handle`."""
     content = message.message
     delivered = Delivered(
         content.data, dict(content.attributes), content.message_id, content.publish_time.ToDatetime(UTC)

@@ -28,8 +28,8 @@ class BatchingDatabase:
     def __init__(self, database: BulkDatabase, size: int, wait_seconds: float) -> None:
         """At most `size` documents go in a request; none waits longer than `wait_seconds` for company."""
         self._database = database
-        self._reads: Coalescer[str, Snapshot | None] = Coalescer(database.get_many, size, wait_seconds)
-        self._writes = Coalescer(self._write_together, size, wait_seconds)
+        self._reads: Coalescer[str, Snapshot | None] = Coalescer(database.get_many, lambda: size, wait_seconds)
+        self._writes = Coalescer(self._write_together, lambda: size, wait_seconds)
 
     def get(self, path: str) -> Snapshot | None:
         """See `Database.get`."""

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from shared.errors import FirepostError, Unavailable
+from shared.errors import Unavailable
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
@@ -28,23 +28,35 @@ MAX_REQUEST_BYTES = 9 * 1024 * 1024
 MAX_UNDER_WAY = 8
 #: Seconds for which a batch waits for one of those to end.
 QUEUE_SECONDS = 5.0
-#: Seconds after which a caller gives up on its leader: later than a leader gives up on its request.
-ANSWER_SECONDS = QUEUE_SECONDS + REQUEST_SECONDS + 5.0
+_MARGIN_SECONDS = 5.0
 
 
 class Coalescer(Generic[_Item, _Answer]):
     """Lets items that threads submit at about the same time be carried out together."""
 
     def __init__(
-        self, carry_out: Callable[[Sequence[_Item]], Sequence[_Answer | FirepostError]], size: int, wait_seconds: float
+        self,
+        carry_out: Callable[[Sequence[_Item]], Sequence[_Answer | Exception]],
+        most: Callable[[], int],
+        wait_seconds: float,
+        *,
+        at_once: int = MAX_UNDER_WAY,
+        queue_seconds: float = QUEUE_SECONDS,
+        work_seconds: float = REQUEST_SECONDS,
     ) -> None:
         """`carry_out` gives the answers in the order of the items; an error is raised to the one whose answer it is.
 
-        What it raises itself is raised to all of them.
+        What it raises itself is raised to all of them. `most` tells how many items may go together, now. `at_once`
+        requests may be under way; for one of them to end, others wait `queue_seconds`, and one takes `work_seconds` at
+        most.
         """
         self._carry_out = carry_out
-        self._size = size
+        self._most = most
         self._wait_seconds = wait_seconds
+        self._at_once = at_once
+        self._queue_seconds = queue_seconds
+        # later than the leader gives up
+        self._answer_seconds = queue_seconds + work_seconds + _MARGIN_SECONDS
         self._changed = threading.Condition()
         self._open: _Batch[_Item, _Answer] | None = None
         self._under_way = 0
@@ -60,7 +72,7 @@ class Coalescer(Generic[_Item, _Answer]):
             batch, place, leads = self._join(item, key, size)
         if leads:
             self._lead(batch)
-        elif not batch.done.wait(ANSWER_SECONDS):
+        elif not batch.done.wait(self._answer_seconds):
             raise Unavailable("No answer came in time.")
         return batch.answer(place)
 
@@ -71,7 +83,7 @@ class Coalescer(Generic[_Item, _Answer]):
             self._close(batch)
             batch = self._open = _Batch()
         place = batch.add(item, key, size)
-        if place + 1 == self._size:
+        if place + 1 >= self._most():
             self._close(batch)
         return batch, place, leads
 
@@ -87,7 +99,7 @@ class Coalescer(Generic[_Item, _Answer]):
             if self._departs(batch):
                 self._make_request(batch)
             else:
-                batch.failure = Unavailable(f"{MAX_UNDER_WAY} requests are under way, and none ends.")
+                batch.failure = Unavailable(f"{self._at_once} requests are under way, and none ends.")
         finally:
             with self._changed:
                 self._close(batch)
@@ -97,7 +109,7 @@ class Coalescer(Generic[_Item, _Answer]):
         """Wait for company while there is reason to, and for a place among the requests under way; false if none."""
         with self._changed:
             self._changed.wait_for(lambda: batch is not self._open or self._under_way == 0, self._wait_seconds)
-            if not self._changed.wait_for(lambda: self._under_way < MAX_UNDER_WAY, QUEUE_SECONDS):
+            if not self._changed.wait_for(lambda: self._under_way < self._at_once, self._queue_seconds):
                 return False
             self._close(batch)
             self._under_way += 1
@@ -119,7 +131,7 @@ class _Batch(Generic[_Item, _Answer]):
 
     def __init__(self) -> None:
         self.items: list[_Item] = []
-        self.answers: Sequence[_Answer | FirepostError] = ()
+        self.answers: Sequence[_Answer | Exception] = ()
         self.failure: Exception = Unavailable("The request was broken off.")
         self.done = threading.Event()
         self._keys: set[str | None] = set()
@@ -139,6 +151,6 @@ class _Batch(Generic[_Item, _Answer]):
         if not self.answers:
             raise copy.copy(self.failure) from self.failure  # one for each thread: a traceback belongs to one
         answer = self.answers[place]
-        if isinstance(answer, FirepostError):
+        if isinstance(answer, Exception):
             raise answer
         return answer

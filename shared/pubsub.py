@@ -35,8 +35,16 @@ class Publisher(Protocol):
         ...
 
 
+class BulkPublisher(Publisher, Protocol):
+    """A topic that also takes many messages in one request."""
+
+    def publish_all(self, messages: Sequence[tuple[bytes, Mapping[str, str]]]) -> Sequence[str | Unavailable]:
+        """Each message's id, or why it is not in the topic; raises `Unavailable` where that is so of all of them."""
+        ...
+
+
 class TopicPublisher:
-    """`Publisher` over the Pub/Sub API. Concurrent calls share requests, as Firestore's do.
+    """`BulkPublisher` over the Pub/Sub API. Concurrent calls share requests, as Firestore's do.
 
     The library's own way of batching, a thread for each batch and a future for each message, cost more than the rest of
     publishing.
@@ -56,12 +64,16 @@ class TopicPublisher:
             stop=tenacity.stop_after_delay(_PATIENCE),
             reraise=True,
         )
-        self._together = Coalescer(self._publish_together, _MOST_MESSAGES, _COLLECT_SECONDS)
+        self._together = Coalescer(self._publish_together, lambda: _MOST_MESSAGES, _COLLECT_SECONDS)
 
     def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
         """See `Publisher.publish`."""
         message = _Message(data=data, attributes=attributes)
         self._together.submit(message, size=message.ByteSize())
+
+    def publish_all(self, messages: Sequence[tuple[bytes, Mapping[str, str]]]) -> Sequence[str | Unavailable]:
+        """See `BulkPublisher.publish_all`."""
+        return self._publish_together([_Message(data=data, attributes=attributes) for data, attributes in messages])
 
     def _publish_together(self, messages: Sequence[Any]) -> Sequence[str | Unavailable]:
         try:

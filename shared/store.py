@@ -22,7 +22,7 @@ from shared.states import Changes, Decision, Known, Lease, Reason, Result, State
 from shared.values import decode_time
 
 #: Seconds for which a claim or a mark is repeated while Firestore fails; then redelivery is the better repetition.
-_CLAIM_PATIENCE = 5.0
+CLAIM_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +47,45 @@ class MailStore:
         self,
         database: Database,
         policy: Policy,
-        finish_patience: float = _CLAIM_PATIENCE,
+        finish_patience: float = CLAIM_PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`finish_patience`: seconds for which writing a result is repeated while Firestore fails."""
         self._database = database
         self._policy = policy
-        self._patiently = _patience(_CLAIM_PATIENCE, sleep)
-        self._most_patiently = _patience(finish_patience, sleep)
+        self._patiently = patience(CLAIM_PATIENCE, sleep)
+        self._most_patiently = patience(finish_patience, sleep)
 
-    def claim(self, path: str, now: datetime, mail: Mapping[str, Any] | None = None) -> Claim | Decision:
+    def claim(
+        self, path: str, now: datetime, mail: Mapping[str, Any] | None = None, written: Lease | None = None
+    ) -> Claim | Decision:
         """Try to begin an attempt at `now`; a `Decision` comes back when there is none to make.
 
-        Where `mail` is given and there is no document, it is created with it, claimed in the same write. Raises
-        `InvalidMessage` (`id-conflict`) when the document there holds another mail.
+        Where `mail` is given and there is no document, it is created with it, claimed in the same write. `written` is
+        a lease that this sender may have written already, if there was no answer. Raises `InvalidMessage`
+        (`id-conflict`) when the document there holds another mail.
         """
-        written: Lease | None = None
 
         def decide(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
             nonlocal written
-            decision = on_message(_known(snapshot), now, self._policy, written)
+            decision = on_message(known_of(snapshot), now, self._policy, written)
             written = decision.lease or written
             return decision, decision.write
 
         def attempt() -> Claim | Decision:
             if mail is not None and (created := self._create(path, mail, decide)):
-                return _begun(*created)
+                return begun(*created)
             snapshot = self._database.get(path)
             if mail is not None and snapshot is not None:
                 _refuse_another(mail, snapshot)
             decision, changes = decide(snapshot)
             if snapshot is None or changes is None:
-                return _begun(decision, snapshot, None)
+                return begun(decision, snapshot, None)
             try:
                 version = self._database.update(path, changes, snapshot.version)
-                return _begun(decision, snapshot, version)
+                return begun(decision, snapshot, version)
             except Stale:
-                return _begun(*self._database.transact(path, decide))
+                return begun(*self._database.transact(path, decide))
 
         return self._patiently(attempt)
 
@@ -92,7 +94,7 @@ class MailStore:
 
         `jitter`, random from 0 to 1, spreads the next attempt if there is to be one.
         """
-        changes = concluded(result, claim.lease.attempt, now, self._policy, jitter)
+        changes = self.conclusion(claim, result, now, jitter)
 
         def attempt() -> Reason:
             try:
@@ -102,6 +104,10 @@ class MailStore:
                 return self._transact(claim.path, lambda known, _: on_result(known, claim.lease, changes, now)).reason
 
         return self._most_patiently(attempt)
+
+    def conclusion(self, claim: Claim, result: Result, now: datetime, jitter: float) -> Changes:
+        """The changes that `finish` writes."""
+        return concluded(result, claim.lease.attempt, now, self._policy, jitter)
 
     def ending(self, claim: Claim, result: Result) -> State:
         """The state that `finish` writes for this result, if the document is still this claim's."""
@@ -141,7 +147,7 @@ class MailStore:
 
     def _transact(self, path: str, decide: Callable[[Known | None, datetime | None], Decision]) -> Decision:
         def in_transaction(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
-            decision = decide(_known(snapshot), decode_time(snapshot.version) if snapshot else None)
+            decision = decide(known_of(snapshot), decode_time(snapshot.version) if snapshot else None)
             return decision, decision.write
 
         decision, _, _ = self._database.transact(path, in_transaction)
@@ -161,7 +167,7 @@ class MailStore:
         return decision, Snapshot(path, dict(mail), decode_time(version), version), version
 
 
-def _patience(seconds: float, sleep: Callable[[float], None]) -> tenacity.Retrying:
+def patience(seconds: float, sleep: Callable[[float], None]) -> tenacity.Retrying:
     """What calls a function again while Firestore is unavailable; it holds nothing of a single call, so one will do."""
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(Unavailable),
@@ -172,11 +178,13 @@ def _patience(seconds: float, sleep: Callable[[float], None]) -> tenacity.Retryi
     )
 
 
-def _known(snapshot: Snapshot | None) -> Known | None:
+def known_of(snapshot: Snapshot | None) -> Known | None:
+    """What decisions need to know of a document."""
     return Known.of(snapshot.fields) if snapshot else None
 
 
-def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | None) -> Claim | Decision:
+def begun(decision: Decision, snapshot: Snapshot | None, version: Version | None) -> Claim | Decision:
+    """The claim, where the decision is to make an attempt; `version` is that of the write, if there was one."""
     if decision.lease is None or snapshot is None:
         return decision
     stem = message_id_stem(snapshot.path, snapshot.created, Known.of(snapshot.fields).delivery)

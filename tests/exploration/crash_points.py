@@ -12,9 +12,11 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from dispatcher.dead_letters import DeadLetters
+from dispatcher.effects import Effects
 from dispatcher.events import DocumentChange
 from dispatcher.handler import Dispatcher
 from dispatcher.reconciler import Reconciler
+from sender.attempt import Attempts
 from sender.compose import Defaults, compose
 from sender.downloads.either import Downloads
 from sender.handler import Sender
@@ -119,22 +121,27 @@ class Place:
         self.events: list[DocumentChange] = []
         self.database.on_write = self._observe
         self.store = MailStore(self.database, policy, sleep=lambda seconds: None)
-        self.dispatcher = Dispatcher(self.store, self.topic, policy, self.clock)
+        self.dispatcher = Dispatcher(Effects(self.topic, self.store).carry_out, policy, self.clock)
         self.reconciler = Reconciler(self.store, self.database, self.topic, policy, "mail", self.clock)
         self.dead_letters = DeadLetters(self.store, policy, "mail", self.clock)
         self.sender = self.new_sender()
 
     def new_sender(self) -> Sender:
-        return Sender(
+        attempts = Attempts(
             self.store,
             self.transport,
-            MemoryPublisher(),
-            collection="mail",
             compose=partial(compose, defaults=Defaults(Address("Shop", "shop@example.com"), ())),
             downloads=Downloads(),
-            attempt_seconds=50,
             clock=self._sender_clock,
             jitter=lambda: 0.0,
+        )
+        return Sender(
+            self.store,
+            attempts,
+            MemoryPublisher(),
+            collection="mail",
+            attempt_seconds=50,
+            clock=self._sender_clock,
         )
 
     def write(self, **fields: Any) -> None:

@@ -85,7 +85,7 @@ def behind_one(
 
 
 def test_who_finds_nobody_goes_at_once_and_alone(line: Line) -> None:
-    coalescer = Coalescer(line.carry_out, 100, LONG)
+    coalescer = Coalescer(line.carry_out, lambda: 100, LONG)
     assert [coalescer.submit(item) for item in "ab"] == ["a!", "b!"]
     assert line.requests == [["a"], ["b"]]
 
@@ -93,14 +93,14 @@ def test_who_finds_nobody_goes_at_once_and_alone(line: Line) -> None:
 def test_who_comes_while_a_request_is_under_way_goes_with_the_others_when_it_ends(
     line: Line, threads: ThreadPoolExecutor
 ) -> None:
-    futures = behind_one(line, threads, Coalescer(line.carry_out, 100, LONG), "abcd")
+    futures = behind_one(line, threads, Coalescer(line.carry_out, lambda: 100, LONG), "abcd")
     line.release()
     assert [future.result(PATIENCE) for future in futures] == ["0!", "a!", "b!", "c!", "d!"]
     assert line.requests == [["0"], ["a", "b", "c", "d"]]
 
 
 def test_nobody_waits_longer_for_company_than_agreed(line: Line, threads: ThreadPoolExecutor) -> None:
-    coalescer = Coalescer(line.carry_out, 100, 0.01)
+    coalescer = Coalescer(line.carry_out, lambda: 100, 0.01)
     line.hold()
     threads.submit(coalescer.submit, "0")
     line.under_way(1)
@@ -109,7 +109,7 @@ def test_nobody_waits_longer_for_company_than_agreed(line: Line, threads: Thread
 
 
 def test_a_full_request_leaves_and_the_next_one_begins(line: Line, threads: ThreadPoolExecutor) -> None:
-    coalescer = Coalescer(line.carry_out, 3, LONG)
+    coalescer = Coalescer(line.carry_out, lambda: 3, LONG)
     line.hold()
     futures = [threads.submit(coalescer.submit, item) for item in "0"]
     line.under_way(1)
@@ -133,7 +133,7 @@ def test_a_full_request_leaves_and_the_next_one_begins(line: Line, threads: Thre
 def test_what_does_not_fit_goes_in_the_next_request(
     line: Line, threads: ThreadPoolExecutor, first: dict[str, object], second: dict[str, object], together: bool
 ) -> None:
-    coalescer = Coalescer(line.carry_out, 100, LONG)
+    coalescer = Coalescer(line.carry_out, lambda: 100, LONG)
     behind_one(line, threads, coalescer, "")
     futures = [threads.submit(coalescer.submit, "a", **first)]  # type: ignore[arg-type]
     collected(coalescer, 1)
@@ -148,12 +148,12 @@ def test_what_does_not_fit_goes_in_the_next_request(
 
 
 def test_what_is_too_large_for_any_company_goes_alone(line: Line) -> None:
-    assert Coalescer(line.carry_out, 100, LONG).submit("a", size=module.MAX_REQUEST_BYTES + 1) == "a!"
+    assert Coalescer(line.carry_out, lambda: 100, LONG).submit("a", size=module.MAX_REQUEST_BYTES + 1) == "a!"
 
 
 def test_an_error_among_the_answers_is_raised_to_its_own_caller(line: Line, threads: ThreadPoolExecutor) -> None:
     line.answer = lambda items: [Stale(item) if item == "b" else item for item in items]
-    futures = behind_one(line, threads, Coalescer(line.carry_out, 100, LONG), "abc")
+    futures = behind_one(line, threads, Coalescer(line.carry_out, lambda: 100, LONG), "abc")
     line.release()
     assert [_outcome(future) for future in futures] == ["0", "a", "Stale: b", "c"]
 
@@ -165,7 +165,7 @@ def test_a_request_that_fails_fails_for_its_own_callers(line: Line, threads: Thr
         return items
 
     line.answer = answer
-    coalescer = Coalescer(line.carry_out, 100, LONG)
+    coalescer = Coalescer(line.carry_out, lambda: 100, LONG)
     futures = behind_one(line, threads, coalescer, "abc")
     line.release()
     assert [_outcome(future) for future in futures] == ["0", *["Unavailable: down"] * 3]
@@ -174,7 +174,7 @@ def test_a_request_that_fails_fails_for_its_own_callers(line: Line, threads: Thr
 
 
 def test_when_too_many_requests_are_under_way_the_next_waits_and_grows(line: Line, threads: ThreadPoolExecutor) -> None:
-    coalescer = Coalescer(line.carry_out, 100, 0)
+    coalescer = Coalescer(line.carry_out, lambda: 100, 0)
     line.hold()
     for number in range(module.MAX_UNDER_WAY):
         threads.submit(coalescer.submit, "0")
@@ -186,11 +186,8 @@ def test_when_too_many_requests_are_under_way_the_next_waits_and_grows(line: Lin
     assert sorted(line.requests[-1]) == ["a", "b"]
 
 
-def test_who_waits_too_long_to_get_through_is_told_and_nothing_is_done(
-    line: Line, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "QUEUE_SECONDS", 0.01)
-    coalescer = Coalescer(line.carry_out, 100, 0)
+def test_who_waits_too_long_to_get_through_is_told_and_nothing_is_done(line: Line, threads: ThreadPoolExecutor) -> None:
+    coalescer = Coalescer(line.carry_out, lambda: 100, 0, queue_seconds=0.01)
     line.hold()
     for number in range(module.MAX_UNDER_WAY):
         threads.submit(coalescer.submit, "0")
@@ -207,7 +204,7 @@ def test_a_leader_that_dies_takes_nobody_along(line: Line, threads: ThreadPoolEx
     def die(items: Sequence[str]) -> Sequence[str]:
         raise SystemExit
 
-    coalescer = Coalescer(line.carry_out, 100, LONG)
+    coalescer = Coalescer(line.carry_out, lambda: 100, LONG)
     leader, led, *_ = behind_one(line, threads, coalescer, "ab")[1:]
     line.answer = die
     line.release()
@@ -220,9 +217,9 @@ def test_a_leader_that_dies_takes_nobody_along(line: Line, threads: ThreadPoolEx
 def test_who_gets_no_answer_stops_waiting(
     line: Line, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.01)
-    futures = behind_one(line, threads, Coalescer(line.carry_out, 100, LONG), "a")
-    coalescer = Coalescer(line.carry_out, 100, LONG)
+    monkeypatch.setattr(module, "_MARGIN_SECONDS", 0.01)
+    futures = behind_one(line, threads, Coalescer(line.carry_out, lambda: 100, LONG), "a")
+    coalescer = Coalescer(line.carry_out, lambda: 100, LONG, queue_seconds=0, work_seconds=0)
     leader = threads.submit(coalescer.submit, "leads")
     line.under_way(2)
     threads.submit(coalescer.submit, "waits too")
@@ -247,7 +244,7 @@ def test_each_of_many_threads_gets_exactly_its_own_answer(threads: ThreadPoolExe
             raise Unavailable(" ".join(items))
         return [Stale(item) if is_stale(item) else item for item in items]
 
-    coalescer = Coalescer(carry_out, 7, 0.001)
+    coalescer = Coalescer(carry_out, lambda: 7, 0.001)
     items = [f"<{number}>" for number in range(2000)]
     for item, outcome in zip(items, threads.map(lambda i: _outcome_of(coalescer, i), items), strict=True):
         expected = f"Stale: {item}" if is_stale(item) else item

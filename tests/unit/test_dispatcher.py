@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from dispatcher.app import Handlers, create_app
 from dispatcher.dead_letters import DeadLetters
+from dispatcher.effects import Effects
 from dispatcher.events import EVENT_TYPE
 from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
@@ -48,7 +49,7 @@ def client(database: MemoryDatabase, topic: MemoryPublisher, lifecycle_topic: Me
     store = MailStore(database, policy, sleep=lambda seconds: None)
     clock = Clock()
     handlers = Handlers(
-        Dispatcher(store, topic, policy, clock),
+        Dispatcher(Effects(topic, store).carry_out, policy, clock),
         Reconciler(store, database, topic, policy, "mail", clock),
         DeadLetters(store, policy, "mail", clock),
         Lifecycle(lifecycle_topic),

@@ -16,10 +16,12 @@ from flask.testing import FlaskClient
 from dispatcher.app import Handlers
 from dispatcher.app import create_app as dispatcher_app
 from dispatcher.dead_letters import DeadLetters
+from dispatcher.effects import Effects
 from dispatcher.events import EVENT_TYPE
 from dispatcher.handler import Dispatcher
 from dispatcher.reconciler import Reconciler
 from sender.app import create_app as sender_app
+from sender.attempt import Attempts
 from sender.compose import Defaults, compose
 from sender.downloads.either import Downloads
 from sender.handler import Sender
@@ -59,18 +61,23 @@ class World:
         # Each reading of the clocks is a millisecond, or a second, after the one before.
         ticks = iter(range(10**9))
         handlers = Handlers(
-            Dispatcher(store, self.topic, policy, self.clock, lambda: next(ticks) / 1000),
+            Dispatcher(Effects(self.topic, store).carry_out, policy, self.clock, lambda: next(ticks) / 1000),
             Reconciler(store, self.database, self.topic, policy, "mail", self.clock),
             DeadLetters(store, policy, "mail", self.clock),
         )
         self.transport = SmtpTransport(parse_server(smtp.uri(), None, None), SmtpLimits(data_margin=0.0))
-        self.sender = Sender(
+        attempts = Attempts(
             store,
             self.transport,
-            self.refused,
-            collection="mail",
             compose=partial(compose, defaults=Defaults(Address("Shop", "shop@example.com"), ())),
             downloads=Downloads(),
+            clock=self.clock,
+        )
+        self.sender = Sender(
+            store,
+            attempts,
+            self.refused,
+            collection="mail",
             attempt_seconds=50,
             clock=self.clock,
             monotonic=lambda: next(ticks) / 1000,

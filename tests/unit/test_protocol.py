@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from dispatcher.effects import Effects
 from dispatcher.events import DocumentChange
 from dispatcher.handler import Dispatcher
 from shared import message
@@ -53,7 +54,7 @@ class Protocol(RuleBasedStateMachine):
         self.clock, self.database, self.topic = Clock(), MemoryDatabase(), MemoryPublisher()
         policy = Policy(LEASE)
         self.store = MailStore(self.used(), policy, sleep=lambda seconds: None)
-        self.dispatcher = Dispatcher(self.store, self.topic, policy, self.clock)
+        self.dispatcher = Dispatcher(Effects(self.topic, self.store).carry_out, policy, self.clock)
         self.events: list[DocumentChange] = []
         self.attempts: list[Attempt] = []
         self.accepted = False

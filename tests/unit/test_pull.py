@@ -20,7 +20,7 @@ from local.backends.embedded import EmbeddedBackend
 from local.clients import publisher_client, subscriber_client
 from local.waiting import wait_until
 from sender import leases, pull
-from sender.handler import Verdict
+from sender.attempt import Verdict
 from sender.health import health_endpoint
 from sender.leases import LONGEST_HOLD, Leases
 from sender.pull import PAUSE_SECONDS, Flow, Puller, work_off

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from sender.app import create_app
+from sender.attempt import Attempts
 from sender.compose import Defaults, compose
 from sender.downloads.either import Downloads
 from sender.handler import Sender
@@ -58,16 +59,17 @@ class World:
     def __init__(self, policy: Policy = POLICY) -> None:
         self.clock, self.database = Clock(), MemoryDatabase()
         self.transport, self.dead_letters = MemoryTransport(), MemoryPublisher()
-        self.sender = Sender(
-            MailStore(self.database, policy, sleep=lambda seconds: None),
+        store = MailStore(self.database, policy, sleep=lambda seconds: None)
+        self.attempts = Attempts(
+            store,
             self.transport,
-            self.dead_letters,
-            collection="mail",
             compose=partial(compose, defaults=Defaults(Address("Shop", "shop@example.com"), ())),
             downloads=Downloads(),
-            attempt_seconds=50,
             clock=self.clock,
             jitter=lambda: 0.5,
+        )
+        self.sender = Sender(
+            store, self.attempts, self.dead_letters, collection="mail", attempt_seconds=50, clock=self.clock
         )
         self.client: FlaskClient = create_app(self.sender, verifier=None).test_client()
 
@@ -153,7 +155,7 @@ def test_a_bug_in_composing_says_that_nothing_was_sent(world: World, monkeypatch
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(world.sender, "_compose", broken)
+    monkeypatch.setattr(world.attempts, "_compose", broken)
     world.push(BY_REFERENCE)
     assert world.delivery()["error"] == "The mail could not be composed (ZeroDivisionError) and was not sent."
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sender.attempt import Attempts
 from sender.compose import Defaults, compose
 from sender.downloads.either import Downloads
 from sender.handler import Sender
@@ -48,16 +49,15 @@ def sendgrid() -> Iterator[HttpsServer]:
 def delivery_after(mail: dict[str, Any], sendgrid: HttpsServer) -> dict[str, Any]:
     clock, database = Clock(), MemoryDatabase()
     account = SendGridAccount(Site.parse("SENDGRID_API_URL", sendgrid.url, trusting()), "SG.key")
-    sender = Sender(
-        MailStore(database, Policy(timedelta(seconds=60)), sleep=lambda seconds: None),
+    store = MailStore(database, Policy(timedelta(seconds=60)), sleep=lambda seconds: None)
+    attempts = Attempts(
+        store,
         SendGridTransport(account, 1.0, wall_clock=lambda: clock.now.timestamp()),
-        MemoryPublisher(),
-        collection="mail",
         compose=partial(compose, defaults=Defaults(Address("Shop", "shop@example.com")), write=write_request),
         downloads=Downloads(),
-        attempt_seconds=50,
         clock=clock,
     )
+    sender = Sender(store, attempts, MemoryPublisher(), collection="mail", attempt_seconds=50, clock=clock)
     database.put("mail/a", mail)
     sender.handle(Delivered(b'{"document": "mail/a"}', {}, "77"))
     delivery: dict[str, Any] = database.documents["mail/a"].fields["delivery"]

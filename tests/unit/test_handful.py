@@ -1,0 +1,302 @@
+"""Messages that come together: what they share, and that each has its own outcome all the same."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from local.waiting import wait_until
+from sender import handful
+from sender.attempt import Attempts, Verdict
+from sender.compose import Defaults, compose
+from sender.downloads.either import Downloads
+from sender.handful import HandfulSender, Pace
+from sender.handler import Sender
+from sender.transport.envelope import Deadline, Envelope, Receipt
+from shared.addresses import Address
+from shared.bulk_store import BulkStore
+from shared.database import PreparedWrite, Snapshot, Version
+from shared.errors import ErrorCode, FirepostError, NotSent, Unavailable
+from shared.policy import Policy
+from shared.push import Delivered
+from shared.store import MailStore
+from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
+
+LEASE = timedelta(seconds=60)
+PATIENCE = 10
+SENT = Verdict(True, "sent")
+
+
+class Database(MemoryDatabase):
+    """Remembers its requests.
+
+    The next `failing` bulk writes fail as a whole: before, or after they were done. `on_bulk_write` runs once, right
+    before the next one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[int] = []
+        self.writes: list[int] = []
+        self.on_bulk_write: Callable[[], object] = lambda: None
+        self.failing = 0
+        self.is_done_nevertheless = False
+
+    def get_many(self, paths: Sequence[str]) -> list[Snapshot | None]:
+        self.reads.append(len(paths))
+        return super().get_many(paths)
+
+    def write_many(self, writes: Sequence[PreparedWrite]) -> list[Version | FirepostError]:
+        self.writes.append(len(writes))
+        meanwhile, self.on_bulk_write = self.on_bulk_write, lambda: None
+        meanwhile()
+        if self.failing:
+            self.failing -= 1
+            if self.is_done_nevertheless:
+                super().write_many(writes)
+            raise Unavailable("down")
+        return super().write_many(writes)
+
+
+class Transport:
+    """A mail server that takes everything. `on_mail` is called with the recipient before it does."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.on_mail: Callable[[str], object] = lambda recipient: None
+
+    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+        [recipient] = envelope.recipients
+        self.on_mail(recipient)
+        self.sent.append(recipient)
+        return Receipt((recipient,), (), (), "250 Ok")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class World:
+    """A sender, and threads that hand it messages."""
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self.clock, self.database, self.transport = Clock(), Database(), Transport()
+        self.pace = Pace(32)
+        self._threads = threads
+        self.sender = self.new_sender()
+
+    def new_sender(self) -> HandfulSender:
+        policy = Policy(LEASE)
+        store = MailStore(self.database, policy, sleep=lambda seconds: None)
+        attempts = Attempts(
+            store,
+            self.transport,
+            compose=partial(compose, defaults=Defaults(Address("", "shop@example.com"))),
+            downloads=Downloads(),
+            clock=self.clock,
+        )
+        sender = Sender(store, attempts, MemoryPublisher(), collection="mail", attempt_seconds=50, clock=self.clock)
+        bulk = BulkStore(self.database, policy, sleep=lambda seconds: None)
+        return HandfulSender(sender, attempts, bulk, pace=self.pace, at_once=8, attempt_seconds=50)
+
+    def write(self, *names: str) -> None:
+        for name in names:
+            self.database.put(f"mail/{name}", {"to": f"{name}@b.c", "message": {"subject": "s", "text": "t"}})
+
+    def handle(self, name: str) -> Verdict:
+        return self.sender.handle(Delivered(json.dumps({"document": f"mail/{name}"}).encode(), {}, "77"))
+
+    def together(self, names: Sequence[str]) -> list[Future[Verdict]]:
+        """The messages of these documents, all of which come while another mail is being sent."""
+        self.write("first")
+        is_sending, go_on, react = threading.Event(), threading.Event(), self.transport.on_mail
+
+        def on_mail(recipient: str) -> None:
+            if recipient == "first@b.c":
+                is_sending.set()
+                go_on.wait(PATIENCE)
+            else:
+                react(recipient)
+
+        self.transport.on_mail = on_mail
+        first = self._threads.submit(self.handle, "first")
+        assert is_sending.wait(PATIENCE)
+        self.database.reads.clear()
+        futures = [self._threads.submit(self.handle, name) for name in names]
+        assert wait_until(lambda: self._waiting() == len(set(names)), PATIENCE, pause=0.001)
+        go_on.set()
+        assert first.result(PATIENCE) == SENT
+        return futures
+
+    def _waiting(self) -> int:
+        batch = self.sender._together._open
+        return len(batch.items) if batch else 0
+
+    def delivery(self, name: str) -> dict[str, Any]:
+        delivery: dict[str, Any] = self.database.documents[f"mail/{name}"].fields["delivery"]
+        return delivery
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(handful, "_COLLECT_SECONDS", PATIENCE)
+    with ThreadPoolExecutor(32) as threads:
+        yield World(threads)
+
+
+def results(futures: Sequence[Future[Verdict]]) -> list[str]:
+    """The reasons of the verdicts, marked where the message comes again; or the errors."""
+    found = []
+    for future in futures:
+        try:
+            verdict = future.result(PATIENCE)
+            found.append(verdict.reason if verdict.acknowledge else f"({verdict.reason})")
+        except FirepostError as error:
+            found.append(str(error))
+    return found
+
+
+def test_mails_that_come_together_share_one_read_and_two_writes(world: World) -> None:
+    world.write(*"abcde")
+    assert results(world.together("abcde")) == ["sent"] * 5
+    assert (world.database.reads, world.database.writes) == ([5], [5, 5])
+    assert {world.delivery(name)["state"] for name in "abcde"} == {"SUCCESS"}
+
+
+def test_a_mail_that_comes_alone_waits_for_nobody(world: World) -> None:
+    world.write("a")
+    assert world.handle("a") == SENT
+    assert world.database.writes == [], "one write each, without company"
+
+
+def test_each_has_its_own_outcome(world: World) -> None:
+    def on_mail(recipient: str) -> None:
+        if recipient == "refused@b.c":
+            raise NotSent(ErrorCode.REJECTED, "550 No.")
+        if recipient == "bug@b.c":
+            raise ZeroDivisionError
+
+    world.transport.on_mail = on_mail
+    world.write("a", "refused", "bug", "held", "ended", "z")
+    world.database.edit("mail/held", {"delivery": {"state": "PROCESSING", "leaseExpireTime": world.clock.now + LEASE}})
+    world.database.edit("mail/ended", {"delivery": {"state": "SUCCESS"}})
+    world.database.put("mail/invalid", {"message": {"subject": "s", "text": "t"}})
+    names = ["a", "refused", "bug", "held", "ended", "missing", "invalid", "z"]
+    assert results(world.together(names)) == [
+        *("sent", "rejected", "unknown", "(lease-held)", "final-state", "deleted", "validation", "sent")
+    ]
+
+
+def test_two_messages_about_one_document_send_it_once(world: World) -> None:
+    world.write("a", "b")
+    assert sorted(results(world.together("aab"))) == ["final-state", "sent", "sent"]
+    assert sorted(world.transport.sent) == ["a@b.c", "b@b.c", "first@b.c"]
+
+
+def test_a_document_that_is_edited_before_the_claim_is_claimed_alone_with_the_edit(world: World) -> None:
+    world.write(*"abc")
+    world.database.on_bulk_write = lambda: world.database.edit("mail/b", {"to": "new@b.c"})
+    assert results(world.together("abc")) == ["sent"] * 3
+    assert sorted(world.transport.sent) == ["a@b.c", "c@b.c", "first@b.c", "new@b.c"]
+
+
+def test_an_edit_while_sending_does_not_hinder_the_result(world: World) -> None:
+    world.write(*"abc")
+    world.transport.on_mail = lambda recipient: world.database.edit("mail/a", {"note": recipient})
+    assert results(world.together("abc")) == ["sent"] * 3
+    assert world.delivery("a")["state"] == "SUCCESS"
+    assert world.database.documents["mail/a"].fields["note"] == "c@b.c"
+
+
+def test_what_a_slow_server_leaves_undone_is_sent_in_threads_of_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handful, "_LONGEST_SECONDS", -1)
+    all_at_once = threading.Barrier(3, timeout=PATIENCE)
+    world.transport.on_mail = lambda recipient: all_at_once.wait()
+    world.write(*"abc")
+    assert results(world.together("abc")) == ["sent"] * 3
+    assert world.database.writes == [3], "claimed together, finished apart"
+
+
+class TestFirestoreFails:
+    @pytest.mark.parametrize("claims_and_results", [1, 2])
+    @pytest.mark.parametrize("is_done", [False, True])
+    def test_for_a_moment_and_every_mail_is_sent_once(
+        self, world: World, is_done: bool, claims_and_results: int
+    ) -> None:
+        world.write(*"abc")
+        world.database.failing, world.database.is_done_nevertheless = claims_and_results, is_done
+        assert results(world.together("abc")) == ["sent"] * 3
+        assert sorted(world.transport.sent) == ["a@b.c", "b@b.c", "c@b.c", "first@b.c"]
+        assert {world.delivery(name)["attempts"] for name in "abc"} == {1}
+
+    def test_for_long_before_the_claim_and_nothing_is_sent(self, world: World) -> None:
+        world.write(*"abc")
+        world.database.failing = 10**9
+        world.sender._store._patiently.stop = lambda state: state.attempt_number > 2
+        assert results(world.together("abc")) == ["down"] * 3
+        assert world.transport.sent == ["first@b.c"]
+
+    def test_for_long_after_sending_and_an_operator_reads_which_results_are_lost(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(recipient: str) -> None:
+            world.database.failing = 10**9
+
+        world.transport.on_mail = fail
+        world.sender._store._most_patiently.stop = lambda state: state.attempt_number > 2
+        world.write(*"abc")
+        assert results(world.together("abc")) == ["down"] * 3
+        assert caplog.messages.count("the attempt's result could not be written") == 3
+
+
+def test_a_sender_that_shuts_down_gives_back_what_has_not_reached_the_server(world: World) -> None:
+    world.transport.on_mail = lambda recipient: world.sender.drain()
+    world.write(*"abc")
+    assert results(world.together("abc")) == ["sent", "(released)", "(released)"]
+    assert [(world.delivery(name)["state"], world.delivery(name)["attempts"]) for name in "abc"] == [
+        *(("SUCCESS", 1), ("PENDING", 0), ("PENDING", 0))
+    ]
+
+
+def test_a_process_that_dies_half_way_sends_nothing_twice(world: World) -> None:
+    def die(recipient: str) -> None:
+        if recipient == "b@b.c":
+            raise SystemExit
+
+    world.transport.on_mail = die
+    world.write(*"abc")
+    for future in world.together("abc"):
+        assert isinstance(future.exception(PATIENCE), SystemExit | Unavailable)
+    world.clock.advance(LEASE)
+    world.transport.on_mail = lambda recipient: None
+    world.sender = world.new_sender()
+    assert [world.handle(name).reason for name in "abc"] == ["lease-expired"] * 3
+    assert world.transport.sent == ["first@b.c", "a@b.c"]
+    assert {world.delivery(name)["errorCode"] for name in "abc"} == {"lease-expired"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "most"),
+    [
+        pytest.param([], 32, id="nothing-known-yet"),
+        pytest.param([0.001] * 20, 32, id="next-door"),
+        pytest.param([0.008] * 20, 10, id="in-the-same-region"),
+        pytest.param([0.5] * 20, 1, id="far-away"),
+        pytest.param([0.5] * 20 + [0.008] * 20, 10, id="quicker-than-before"),
+        pytest.param([0.008] * 20 + [0.5] * 60, 1, id="slower-than-before"),
+        pytest.param([0.008, 0.3] * 20, 10, id="when-threads-wait-for-each-other"),
+    ],
+)
+def test_a_handful_is_what_gets_done_in_a_tenth_of_a_second(seconds: list[float], most: int) -> None:
+    pace = Pace(32)
+    for each in seconds:
+        pace.note(each)
+    assert pace.most() == most
