@@ -80,6 +80,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
         BulkStore(firestore, settings.policy(), settings.finish_patience),
         pace=pace,
         at_once=min(settings.threads, settings.mails_at_once),
+        wait_seconds=settings.batch_wait_ms / 1000,
         attempt_seconds=settings.attempt,
     )
 

@@ -30,8 +30,6 @@ _LONGEST_SECONDS = 0.3
 #: What a mail takes beside the server's time, and how many mails tell what that is.
 _OWN_SECONDS = 0.002
 _RECENT = 50
-#: Seconds for which a handful waits for more while others are worked off.
-_COLLECT_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +75,14 @@ class HandfulSender:
         *,
         pace: Pace,
         at_once: int,
+        wait_seconds: float,
         attempt_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`pace` is told by `attempts` how long mails take; `at_once` is how many handfuls are worked off at a time."""
+        """`pace` is told by `attempts` how long mails take; `at_once` is how many handfuls are worked off at a time.
+
+        While some are, the next waits for others to join it: `wait_seconds` at most.
+        """
         self._sender = sender
         self._attempts = attempts
         self._store = store
@@ -88,7 +90,7 @@ class HandfulSender:
         self._together: Coalescer[_Task, Verdict | Attempt | Left] = Coalescer(
             self._work_off,
             pace.most,
-            _COLLECT_SECONDS,
+            wait_seconds,
             at_once=at_once,
             queue_seconds=attempt_seconds,
             work_seconds=2 * attempt_seconds,

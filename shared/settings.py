@@ -35,11 +35,11 @@ class ServiceSettings(BaseSettings):
     mail_collection: CollectionPath = "mail"
     mail_topic: TopicId = "mail"
     port: int = Field(default=8080, ge=0, le=65535)
-    threads: int = Field(default=16, ge=1, le=1000)
+    threads: int = Field(default=32, ge=1, le=1000)
     web_workers: int = Field(default=1, ge=1, le=64)
     traces: Traces = "off"
     batch_size: int = Field(default=100, ge=1, le=500)
-    batch_wait_ms: int = Field(default=10, ge=0, le=1000)
+    batch_wait_ms: int = Field(default=50, ge=0, le=1000)
 
     lease_seconds: int = Field(default=60, ge=2, le=540)
     lease_expiry_policy: LeaseExpiryPolicy = LeaseExpiryPolicy.ERROR

@@ -50,7 +50,7 @@ variable "sender" {
   type = object({
     cpu                  = optional(number, 1)
     memory               = optional(string, "512Mi")
-    concurrency          = optional(number, 16)
+    concurrency          = optional(number, 32)
     min_instances        = optional(number, 0)
     max_instances        = optional(number, 4)
     smtp_max_connections = optional(number, 10)

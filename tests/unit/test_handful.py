@@ -103,7 +103,9 @@ class World:
         )
         sender = Sender(store, attempts, MemoryPublisher(), collection="mail", attempt_seconds=50, clock=self.clock)
         bulk = BulkStore(self.database, policy, sleep=lambda seconds: None)
-        return HandfulSender(sender, attempts, bulk, pace=self.pace, at_once=8, attempt_seconds=50)
+        return HandfulSender(
+            sender, attempts, bulk, pace=self.pace, at_once=8, wait_seconds=PATIENCE, attempt_seconds=50
+        )
 
     def write(self, *names: str) -> None:
         for name in names:
@@ -144,8 +146,7 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(handful, "_COLLECT_SECONDS", PATIENCE)
+def world() -> Iterator[World]:
     with ThreadPoolExecutor(32) as threads:
         yield World(threads)
 
