@@ -53,6 +53,15 @@ _MORE_TYPES = {
     ".xltx": "application/vnd.openxmlformats-officedocument.spreadsheetml.template",
     ".xml": "application/xml",
 }
+# Where the table has no extension for a type that is in use, or another one first.
+_EXTENSIONS = {
+    "application/x-zip-compressed": ".zip",
+    "application/xml": ".xml",
+    "audio/wav": ".wav",
+    "text/javascript": ".js",
+    "text/rtf": ".rtf",
+    "text/vcard": ".vcf",
+}
 
 
 @functools.cache
@@ -72,4 +81,5 @@ def guess_type(filename: str, default: str) -> str:
 
 def guess_extension(media_type: str) -> str:
     """The extension, with its dot, that goes with a media type; parameters don't matter."""
-    return _types().guess_extension(media_type.partition(";")[0].strip()) or ".bin"
+    bare = media_type.partition(";")[0].strip().lower()
+    return _EXTENSIONS.get(bare) or _types().guess_extension(bare) or ".bin"

@@ -300,8 +300,10 @@ class _Parser:
         if fields is None:
             return None
         data = fields.map("dynamicTemplateData")
-        fields.map("mailSettings")
-        fields.text("templateId")
+        for name in ("mailSettings", "customArgs"):
+            fields.map(name)
+        for name in ("templateId", "ipPoolName"):
+            fields.text(name)
         if data is not None and fields.values.get("templateId") in (None, ""):
             fields.fault("templateId", "nothing", "a template id, because 'dynamicTemplateData' is given")
         return fields.values

@@ -192,6 +192,10 @@ def test_disposition_is_given_or_nodemailer_s(entry: dict[str, Any], disposition
         pytest.param({"content": ""}, "attachment-2.bin", id="unknown type"),
         pytest.param({"content": "", "contentType": "image/png; x=y"}, "attachment-2.png", id="by type"),
         pytest.param(
+            {"content": "", "contentType": "Application/XML"}, "attachment-2.xml", id="by the usual extension"
+        ),
+        pytest.param({"content": "", "contentType": "text/vcard"}, "attachment-2.vcf", id="by a type of few names"),
+        pytest.param(
             {"path": "data:text/calendar,x", "filename": None}, "attachment-2.ics", id="by the data URL's type"
         ),
     ],
