@@ -334,6 +334,9 @@ class TestEvents:
                 "text/calendar; charset=utf-8; method=CANCEL",
                 id="the document says",
             ),
+            pytest.param(
+                {"content": "", "method": " request "}, "text/calendar; charset=utf-8; method=REQUEST", id="with spaces"
+            ),
             pytest.param({"content": b"method:reply"}, "text/calendar; charset=utf-8; method=REPLY", id="bytes"),
             pytest.param(
                 {"content": "eA==", "encoding": "base64"}, "text/calendar; charset=utf-8; method=PUBLISH", id="base64"
