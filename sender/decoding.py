@@ -40,8 +40,10 @@ def decode_data_url(url: str) -> tuple[str, bytes]:
     Raises `LookupError` when it has not the form of one, `ValueError` when its data is not the base64 it should be.
     """
     meta, comma, data = url.partition(":")[2].partition(",")
-    is_base64 = meta.lower().replace(" ", "").endswith(";base64")
-    media_type = meta[: meta.rindex(";")] if is_base64 else meta
+    encoding = meta.rpartition(";")[2].strip().lower()
+    is_base64 = encoding == "base64" and ";" in meta
+    # Browsers take `;utf8` for a parameter and let it pass; nodemailer takes it for an encoding.
+    media_type = meta[: meta.rindex(";")] if is_base64 or (";" in meta and encoding in ("utf8", "utf-8")) else meta
     if not media_type or media_type.startswith(";"):
         media_type = "text/plain" + (media_type or ";charset=US-ASCII")  # RFC 2397 section 2
     if not comma or not is_media_type(media_type):

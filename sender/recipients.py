@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from shared.addresses import Address, BadAddress, mailboxes, parse_addresses
+from shared.database import is_document_id
 from shared.document import MailDocument
 from shared.errors import ErrorCode, NotSendable
 
@@ -40,7 +41,7 @@ class FirestoreUsers:
 
     def emails(self, uids: Sequence[str]) -> Mapping[str, str]:
         """See `Users.emails`."""
-        paths = {f"{self.collection}/{uid}": uid for uid in uids if "/" not in uid}
+        paths = {f"{self.collection}/{uid}": uid for uid in uids if is_document_id(uid)}
         found = self.documents.get_fields(list(paths), ["email"])
         emails = {paths[path]: fields.get("email") for path, fields in found.items()}
         return {uid: email for uid, email in emails.items() if isinstance(email, str) and email}

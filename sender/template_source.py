@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import OrderedDict
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 
 from sender.templates import MailTemplate, StoredPartial, compile_mail_template
 from sender.transport.envelope import Monotonic
-from shared.database import Snapshot, Version
+from shared.database import Snapshot, Version, is_document_id
 
 #: How long a template is used without asking whether it has changed.
 FRESH_SECONDS = 5.0
@@ -20,9 +19,6 @@ FRESH_SECONDS = 5.0
 CAPACITY = 500
 #: Partials read at most; more would be read with every refresh.
 MAX_PARTIALS = 1000
-
-_RESERVED_ID = re.compile(r"\.\.?|__.*__", re.DOTALL)
-_MAX_ID_BYTES = 1500
 
 
 class TemplateDatabase(Protocol):
@@ -89,7 +85,7 @@ class FirestoreTemplates:
         return self._partials
 
     def _read(self, name: str) -> Snapshot | None:
-        snapshot = self._database.get(f"{self.collection}/{name}") if _is_id(name) else None
+        snapshot = self._database.get(f"{self.collection}/{name}") if is_document_id(name) else None
         return snapshot or next(iter(self._database.find(self.collection, "name", name, limit=1)), None)
 
     def _remember(self, name: str, known: _Known) -> None:
@@ -116,8 +112,3 @@ def _named(snapshots: Iterable[Snapshot], known: Mapping[str, StoredPartial]) ->
         if isinstance(name := snapshot.fields.get("name"), str):
             by_name.append((name, partial))
     yield from by_name  # where a name is another one's id, the name counts, as in Trigger Email
-
-
-def _is_id(name: str) -> bool:
-    """Whether it can be a document's id at all; asking Firestore for another one is an error."""
-    return "/" not in name and not _RESERVED_ID.fullmatch(name) and len(name.encode()) <= _MAX_ID_BYTES

@@ -122,7 +122,8 @@ def _mailbox(tokens: list[_Token]) -> Address:
     if angles:
         if len(angles) > 1:
             raise BadAddress("two addresses without a comma between them")
-        return Address(_name(tokens), _normalised(angles[0]))
+        name = _name(tokens)
+        return Address("" if name == angles[0].strip() else name, _normalised(angles[0]))
     bare = [token for token in tokens if token[0] in ("word", "literal") and "@" in token[1]]
     if not bare:
         raise BadAddress("an address without an @")

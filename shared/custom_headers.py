@@ -15,6 +15,8 @@ MAX_WORD = 800
 _NAME = re.compile(r"[!-9;-~]{1,70}")  # RFC 5322 section 3.6.8
 _CONTROL = re.compile(r"[\0-\x08\x0a-\x1f\x7f]")
 _WORD = re.compile(r"[ \t]*[^ \t]+")
+#: Headers that hold message ids.
+_IDS = frozenset(("in-reply-to", "references"))
 _A_NAME = "a name of up to 70 ASCII letters, digits and marks, without spaces and ':'"
 _A_VALUE = "a string, a number, a boolean or an array of these"
 
@@ -33,10 +35,11 @@ class Header(NamedTuple):
 
 
 def read_headers(parent: Fields, field: str = "headers") -> list[Header]:
-    """The map of headers in `field`: `{"X-Name": value}` or `[{"key": "X-Name", "value": value}]`.
+    """The headers in `field`: `{"X-Name": value}`, `{"key": "X-Name", "value": value}` or an array of the latter.
 
     A value is a string, a number, a boolean, `{"value": …}` or an array of these, which repeats the header. Null and
-    blank ones are left out, as nodemailer does. Faults are noted with the parent.
+    blank ones are left out, as nodemailer does, and message ids get the brackets they lack. Faults are noted with the
+    parent.
     """
     found: list[Header] = []
     for path, name, value in _pairs(parent, field):
@@ -52,23 +55,27 @@ def read_headers(parent: Fields, field: str = "headers") -> list[Header]:
             elif any(len(word) > MAX_WORD and word.isascii() for word in _WORD.findall(text)):
                 parent.fault(path, "a longer one", f"words of up to {MAX_WORD} characters")
             elif text:
-                found.append(Header(parent.path(path), name, text))
+                found.append(Header(parent.path(path), name, _in_brackets(text) if name.lower() in _IDS else text))
     return found
 
 
 def _pairs(parent: Fields, field: str) -> Iterator[tuple[str, str, Any]]:
-    """Path, name and value of each entry, whichever of the two forms it has."""
+    """Path, name and value of each entry, whichever form it has."""
     if isinstance(parent.values.get(field), list):
         for index, item in enumerate(parent.maps(field)):
             yield f"{field}.{index}", item.text("key") or "", item.values.get("value")
-    elif (headers := parent.map(field)) is not None:
-        for name, value in headers.values.items():
-            yield f"{field}.{_shown(name)}", name, value
+        return
+    match parent.map(field):
+        case Fields(values={"key": str() as name, "value": value}) if name and value:
+            yield field, name, value
+        case Fields() as headers:
+            for name, value in headers.values.items():
+                yield f"{field}.{_shown(name)}", name, value
 
 
 def _text(value: Any) -> str | None:
     """The value as JavaScript prints it, without white space at the ends; None if it is no text at all."""
-    if isinstance(value, dict) and isinstance(value.get("value"), str):
+    if isinstance(value, dict) and "value" in value:
         value = value["value"]
     match value:
         case None:
@@ -83,6 +90,11 @@ def _text(value: Any) -> str | None:
             return str(int(value) if value.is_integer() else value)
         case _:
             return None
+
+
+def _in_brackets(ids: str) -> str:
+    """Message ids in their angle brackets, which people leave out (RFC 5322 section 3.6.4)."""
+    return " ".join(word if "<" in word else f"<{word.rstrip('>')}>" for word in ids.split())
 
 
 def _shown(name: str) -> str:

@@ -40,7 +40,9 @@ _RESERVED = frozenset(
 # Headers that stand for something Firepost writes anyway, and once only (RFC 5322 section 3.6).
 _SINGLE = frozenset(("subject", "message-id", "date", "reply-to", "sender"))
 _AN_ADDRESS = "an address such as 'name@example.com' or 'Name <name@example.com>'"
-_MESSAGE_ID = re.compile(r"<?([!-;=?A-~]{1,400}@[!-;=?A-~]{1,400})>?")  # RFC 5322 section 3.6.4, read loosely
+_MESSAGE_ID = re.compile(
+    r"<?([!-;=?-~]{1,800})>?"
+)  # looser than RFC 5322 section 3.6.4: applications make up their own
 _METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,40}")  # RFC 5546 section 1.4, and what may come
 
 
@@ -231,7 +233,7 @@ class _Parser:
             fields, name, text = self.top, header.path, header.value
         if not text:
             return None
-        found = _MESSAGE_ID.fullmatch(text)
+        found = _MESSAGE_ID.fullmatch(text.strip(" "))
         if not found:
             fields.fault(name, "something else", "a message id such as '<unique@example.com>', in ASCII")
         return found[1] if found else None
@@ -283,10 +285,10 @@ class _Parser:
         if file is None:
             entry.fault("content", "nothing", "a string or bytes")
             return None
-        method = entry.line("method")
+        method = (entry.line("method") or "").strip(" ")
         if method and not _METHOD.fullmatch(method):
             entry.fault("method", "another string", "a word such as 'REQUEST'")
-        return CalendarEvent(method and method.upper(), file)
+        return CalendarEvent(method.upper() or None, file)
 
     def template(self) -> Template | None:
         fields = self.top.map("template")
@@ -300,8 +302,10 @@ class _Parser:
         if fields is None:
             return None
         data = fields.map("dynamicTemplateData")
-        fields.map("mailSettings")
-        fields.text("templateId")
+        for name in ("mailSettings", "customArgs"):
+            fields.map(name)
+        for name in ("templateId", "ipPoolName"):
+            fields.text(name)
         if data is not None and fields.values.get("templateId") in (None, ""):
             fields.fault("templateId", "nothing", "a template id, because 'dynamicTemplateData' is given")
         return fields.values

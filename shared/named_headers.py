@@ -106,7 +106,8 @@ def _reply(said: Fields) -> Iterator[Header]:
 
 def _priority(said: Fields, warn: Warn) -> Iterator[Header]:
     """The three headers that mail programs look at; none for a normal priority."""
-    word = (said.line("priority") or "normal").lower()
+    given = said.values.get("priority") or "normal"
+    word = given.lower() if isinstance(given, str) else ""
     if word not in _PRIORITIES:
         warn(said.path("priority"), "is none of 'high', 'normal' and 'low'")
     elif values := _PRIORITIES[word]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import binascii
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote
 
@@ -82,14 +81,28 @@ def address_list(name: str, entries: Sequence[Address | Group]) -> str:
 def with_filename(name: str, value: str, filename: str) -> str:
     """A field with a `filename` parameter, `Content-Disposition: attachment; filename="a.pdf"`.
 
-    A name that doesn't fit into a short quoted string is written twice: in full as RFC 2231 says, then as an ASCII
-    approximation for old readers. In that order, since Python's reader, among others, believes the first.
+    A name that doesn't fit into a short quoted string is written as RFC 2231 says. An approximation in ASCII beside it,
+    for old readers, would be what some new ones believe; the old ones have `with_name`.
     """
     _refuse_breaks(filename)
     if len(filename) <= _LONGEST_QUOTED and _PLAIN.fullmatch(filename):
         return _fold(name, [f" {value};", f" filename={_quoted(filename)}"])
-    extended = [f" {parameter};" for parameter in _extended("filename", filename)]
-    return _fold(name, [f" {value};", *extended, f" filename={_quoted(_approximation(filename))}"])
+    return raw(name, "; ".join([value, *_extended("filename", filename)]))
+
+
+def with_name(name: str, value: str, filename: str) -> str:
+    """A field with a `name` parameter, `Content-Type: text/plain; name="a.txt"`: for readers that know no RFC 2231.
+
+    Those read encoded words in the quoted string, which strictly speaking have no place there.
+    """
+    _refuse_breaks(filename)
+    chunks = _CHUNK.findall(f" {value};")
+    if len(filename) <= _LONGEST_QUOTED and _PLAIN.fullmatch(filename) and "=?" not in filename:
+        return _fold(name, [*chunks, f" name={_quoted(filename)}"])
+    first, *others = encoded_words(filename, len(' name="'))
+    chunks += [f' name="{first}', *(f" {word}" for word in others)]
+    chunks[-1] += '"'
+    return _fold(name, chunks)
 
 
 def encoded_words(text: str, used: int = 1) -> Iterator[str]:
@@ -194,9 +207,3 @@ def _extended(name: str, value: str) -> Iterator[str]:
     for number, piece in enumerate(pieces):
         charset = "" if number else "utf-8''"
         yield f"{name}*{number}*={charset}{piece}"
-
-
-def _approximation(filename: str) -> str:
-    """The name in printable ASCII: accents dropped, all else an underscore, and its end (the extension) kept."""
-    letters = (c for c in unicodedata.normalize("NFKD", filename) if not unicodedata.combining(c))
-    return "".join(c if " " <= c <= "~" else "_" for c in letters)[-_LONGEST_QUOTED:] or "_"

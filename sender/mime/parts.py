@@ -17,6 +17,8 @@ from sender.mime import headers
 _PLAIN_LINES = re.compile(rb"(?:[\t -~]{0,78}\n)*[\t -~]{0,78}")
 # Parts that are messages themselves must not be encoded (RFC 2046 section 5.2.1), so they must fit the hard limit.
 _PLAIN_MESSAGE = re.compile(rb"(?:[\t -~]{0,998}\r\n)*[\t -~]{0,998}")
+#: A media type with a name of its own.
+_NAMED = re.compile(r";[ \t]*name(?:\*[0-9*]*)?=", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,12 @@ def text(subtype: str, content: str) -> Entity:
 
 
 def file(attachment: File) -> Entity:
-    """An attachment, in base64; a `message/…` as it is if that is possible, and else as a mere file."""
+    """An attachment, in base64; a `message/…` as it is (but for its line ends) if it can be, else as a mere file."""
     media_type, content = attachment.media_type, attachment.content
-    if media_type.lower().startswith("message/") and _PLAIN_MESSAGE.fullmatch(content):
-        return _part(attachment, media_type, "7bit", content)
+    if media_type.lower().startswith("message/"):
+        lines = _with_line_feeds(content).replace(b"\n", b"\r\n")
+        if _PLAIN_MESSAGE.fullmatch(lines):
+            return _part(attachment, media_type, "7bit", lines)
     if media_type.lower().startswith(("message/", "multipart/")):
         media_type = "application/octet-stream"
     return _part(attachment, media_type, "base64", _base64(content))
@@ -70,9 +74,14 @@ def version(alternative: File) -> Entity:
 
 
 def _part(described: File, media_type: str, encoding: str, body: bytes) -> Entity:
-    fields = [headers.raw("Content-Type", media_type), f"Content-Transfer-Encoding: {encoding}"]
-    if described.disposition and described.filename:
-        fields.append(headers.with_filename("Content-Disposition", described.disposition, described.filename))
+    filename = described.filename if described.disposition else None
+    if filename and not _NAMED.search(media_type):
+        fields = [headers.with_name("Content-Type", media_type, filename)]
+    else:
+        fields = [headers.raw("Content-Type", media_type)]
+    fields.append(f"Content-Transfer-Encoding: {encoding}")
+    if described.disposition and filename:
+        fields.append(headers.with_filename("Content-Disposition", described.disposition, filename))
     elif described.disposition:
         fields.append(headers.raw("Content-Disposition", described.disposition))
     if described.content_id is not None:

@@ -29,7 +29,9 @@ ADA = Address("Ada", "ada@example.com")
         pytest.param(
             '"eve@evil.example" <a@b.c>', [Address("eve@evil.example", "a@b.c")], id="quoted address is a name"
         ),
-        pytest.param("a@b.c <a@b.c>", [Address("a@b.c", "a@b.c")], id="address as name"),
+        pytest.param("a@b.c <a@b.c>", [Address("", "a@b.c")], id="the address itself is no name"),
+        pytest.param('"A@B.c" <A@B.c>', [Address("", "A@b.c")], id="the address itself, quoted"),
+        pytest.param('"a@b.c" <d@e.f>', [Address("a@b.c", "d@e.f")], id="another address is a name"),
         pytest.param("I <3 cats <a@b.c>", [Address("I <3 cats", "a@b.c")], id="stray angle bracket in a name"),
         pytest.param("Ada <ada@example.com", [ADA], id="angle bracket left open"),
         pytest.param('"Ada <a@b.c>" <a@b.c>', [Address("Ada <a@b.c>", "a@b.c")], id="angle brackets in quotes"),

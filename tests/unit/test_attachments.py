@@ -60,6 +60,8 @@ class Files:
         pytest.param({"path": "DATA:text/plain;BASE64,aGk="}, b"hi", id="data URL in capitals"),
         pytest.param({"href": "data:text/plain,a%20b+c"}, b"a b+c", id="data URL in percent signs"),
         pytest.param({"path": "data:,%E2%82%AC"}, "€".encode(), id="data URL without a type"),
+        pytest.param({"path": "data:image/svg+xml;utf8,<svg/>"}, b"<svg/>", id="data URL that says it is UTF-8"),
+        pytest.param({"path": "data:text/plain;UTF-8,%C3%BC"}, "ü".encode(), id="data URL that says it is UTF-8 too"),
         pytest.param({"path": "data:a/b;base64,%2B%2B%3D%3D"}, b"\xfb", id="base64 in percent signs"),
         pytest.param(
             {"path": "data:,path", "href": "data:,href", "content": "content"}, b"path", id="path comes first"
@@ -131,6 +133,13 @@ def test_refuses_and_says_where_and_why(entry: dict[str, Any], error: str) -> No
         pytest.param({"filename": "A.B.PDF", "content": ""}, "application/pdf", id="by extension in capitals"),
         pytest.param({"filename": "a.tar.gz", "content": b""}, "application/gzip", id="compressed"),
         pytest.param({"filename": "a.webp", "content": b""}, "image/webp", id="webp"),
+        pytest.param({"filename": "a.xml", "content": b""}, "application/xml", id="xml"),
+        pytest.param({"filename": "a.log", "content": b""}, "text/plain", id="log"),
+        pytest.param({"filename": "a.eml", "content": b""}, "message/rfc822", id="eml"),
+        pytest.param(
+            {"filename": "a.xlsm", "content": b""}, "application/vnd.ms-excel.sheet.macroenabled.12", id="xlsm"
+        ),
+        pytest.param({"filename": " a.pdf ", "content": b""}, "application/pdf", id="spaces around the name"),
         pytest.param(
             {"filename": "a.docx", "content": b""},
             "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
@@ -182,6 +191,10 @@ def test_disposition_is_given_or_nodemailer_s(entry: dict[str, Any], disposition
         pytest.param({"filename": "a b.pdf", "content": ""}, "a b.pdf", id="given"),
         pytest.param({"content": ""}, "attachment-2.bin", id="unknown type"),
         pytest.param({"content": "", "contentType": "image/png; x=y"}, "attachment-2.png", id="by type"),
+        pytest.param(
+            {"content": "", "contentType": "Application/XML"}, "attachment-2.xml", id="by the usual extension"
+        ),
+        pytest.param({"content": "", "contentType": "text/vcard"}, "attachment-2.vcf", id="by a type of few names"),
         pytest.param(
             {"path": "data:text/calendar,x", "filename": None}, "attachment-2.ics", id="by the data URL's type"
         ),
@@ -320,6 +333,9 @@ class TestEvents:
                 {"content": "METHOD:REQUEST\n", "method": "cancel"},
                 "text/calendar; charset=utf-8; method=CANCEL",
                 id="the document says",
+            ),
+            pytest.param(
+                {"content": "", "method": " request "}, "text/calendar; charset=utf-8; method=REQUEST", id="with spaces"
             ),
             pytest.param({"content": b"method:reply"}, "text/calendar; charset=utf-8; method=REPLY", id="bytes"),
             pytest.param(

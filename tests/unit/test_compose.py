@@ -205,6 +205,9 @@ class TestHeaders:
         ("message", "headers", "message_id"),
         [
             pytest.param({"messageId": "x@y"}, {}, "<x@y>", id="field, brackets added"),
+            pytest.param({"messageId": " <x@y> "}, {}, "<x@y>", id="field, spaces taken away"),
+            pytest.param({"messageId": "order-1"}, {}, "<order-1>", id="field, without an @"),
+            pytest.param({}, {"Message-ID": "<order-1>"}, "<order-1>", id="header, without an @"),
             pytest.param({"messageId": "<x@y>"}, {"Message-ID": "<h@y>"}, "<x@y>", id="field before header"),
             pytest.param({}, {"message-id": "h@y"}, "<h@y>", id="header"),
             pytest.param({}, {}, "<order-17@example.com>", id="stem and author's domain"),

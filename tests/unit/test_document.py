@@ -139,6 +139,8 @@ def test_accepts_what_trigger_email_accepts(fields: dict[str, Any]) -> None:
         pytest.param(
             mail(sendGrid={"mailSettings": 5}), "Field 'sendGrid.mailSettings': expected a map", id="settings"
         ),
+        pytest.param(mail(sendGrid={"customArgs": "x"}), "Field 'sendGrid.customArgs': expected a map", id="arguments"),
+        pytest.param(mail(sendGrid={"ipPoolName": 5}), "Field 'sendGrid.ipPoolName': expected a string", id="pool"),
         pytest.param(mail(categories="x"), "Field 'categories': expected an array of strings, found", id="categories"),
         pytest.param(
             message(attachments={"content": "x"}), "a single one must be in an array too", id="one attachment"
@@ -200,7 +202,7 @@ def test_accepts_what_trigger_email_accepts(fields: dict[str, Any]) -> None:
         pytest.param(mail(headers={"X-A": "x" * 801}), "words of up to 800 characters", id="word that fits no line"),
         pytest.param(mail(headers=[{"value": "x"}]), "Field 'headers.0': expected a name of", id="list without key"),
         pytest.param(mail(headers={"Sender": "x"}), "Field 'headers.Sender': expected an address", id="Sender"),
-        pytest.param(mail(headers={"Message-ID": "x"}), "Field 'headers.Message-ID': expected a message id", id="id"),
+        pytest.param(mail(headers={"Message-ID": "x y"}), "Field 'headers.Message-ID': expected a message id", id="id"),
         pytest.param(mail(headers={"Date": ["x", "y"]}), "Field 'headers.Date': expected 'Date' once", id="two dates"),
     ],
 )
@@ -313,6 +315,8 @@ def test_what_nodemailer_knew_and_is_not_sent_is_warned_about(name: str) -> None
         pytest.param(True, ["true"], id="boolean"),
         pytest.param(["a", 1], ["a", "1"], id="array"),
         pytest.param({"prepared": True, "value": "x"}, ["x"], id="nodemailer's prepared value"),
+        pytest.param({"prepared": True, "value": 5}, ["5"], id="a prepared number"),
+        pytest.param([{"value": "x"}, {"value": None}, "y"], ["x", "y"], id="prepared values in an array"),
         pytest.param(None, [], id="null"),
         pytest.param("", [], id="empty"),
     ],
@@ -320,6 +324,25 @@ def test_what_nodemailer_knew_and_is_not_sent_is_warned_about(name: str) -> None
 def test_headers_are_sent_as_text(value: Any, sent: list[str]) -> None:
     assert headers_of(accepted(mail(headers={"X-A": value}))) == [("X-A", text) for text in sent]
     assert headers_of(accepted(mail(headers=[{"key": "X-A", "value": value}]))) == [("X-A", text) for text in sent]
+
+
+def test_one_header_may_stand_as_key_and_value_without_an_array() -> None:
+    assert headers_of(accepted(mail(headers={"key": "X-A", "value": ["1", 2]}))) == [("X-A", "1"), ("X-A", "2")]
+    assert headers_of(accepted(mail(headers={"key": "X-A"}))) == [("key", "X-A")]
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        pytest.param("<a@x.y>", "<a@x.y>", id="as it should be"),
+        pytest.param("a@x.y", "<a@x.y>", id="without brackets"),
+        pytest.param("a@x.y <b@x.y>  c", "<a@x.y> <b@x.y> <c>", id="several"),
+        pytest.param("<a@x.y><b@x.y>", "<a@x.y><b@x.y>", id="glued together"),
+    ],
+)
+@pytest.mark.parametrize("name", ["In-Reply-To", "references"])
+def test_ids_in_headers_get_their_brackets(name: str, value: str, sent: str) -> None:
+    assert headers_of(accepted(mail(headers={name: value}))) == [(name, sent)]
 
 
 @pytest.mark.parametrize(

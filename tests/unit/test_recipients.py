@@ -56,10 +56,17 @@ def test_users_are_added_to_their_fields_in_one_request() -> None:
     assert people.requests == [["users/ada", "users/bob"]]
 
 
-@pytest.mark.parametrize("uid", ["ghost", "nobody", "broken", "number", "a/b"])
+@pytest.mark.parametrize("uid", ["ghost", "nobody", "broken", "number", "a/b", ".."])
 def test_a_user_without_an_address_is_left_out_and_reported(uid: str) -> None:
     document, missing = with_users(mail(toUids=["ada", uid]), FirestoreUsers(People(), "users"))
     assert (emails(document.to), missing) == (["ada@example.com"], (uid,))
+
+
+@pytest.mark.parametrize("uid", ["a/b", ".", "..", "__x__", "é" * 751])
+def test_what_can_be_no_document_s_id_is_not_asked_for(uid: str) -> None:
+    people = People()
+    with_users(mail(toUids=["ada", uid]), FirestoreUsers(people, "users"))
+    assert people.requests == [["users/ada"]]
 
 
 def test_nobody_left_is_an_error_that_names_the_field() -> None:
