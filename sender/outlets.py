@@ -130,7 +130,7 @@ def _defaults(default_from: str, reply_to: str | None) -> Defaults:
 
 def _addresses(name: str, text: str) -> tuple[Address, ...]:
     try:
-        if found := tuple(mailboxes(parse_addresses(text))):
+        if found := tuple(mailboxes(parse_addresses(text, joins_names=True))):
             return found
     except BadAddress as error:
         raise Misconfigured(f"{name}={text!r}: expected a@b.c or Name <a@b.c>, found {error}") from error

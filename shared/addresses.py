@@ -71,16 +71,24 @@ class Group:
     members: tuple[Address, ...]
 
 
-def parse_addresses(text: str) -> tuple[Address | Group, ...]:
+def parse_addresses(text: str, *, joins_names: bool = False) -> tuple[Address | Group, ...]:
     """The addresses and groups in an address field, in order; blank entries are skipped.
 
-    Raises `BadAddress`.
+    With `joins_names`, `Acme, Inc. <a@b.c>` is one address, whose name should have stood in quotation marks; without,
+    `Acme` is a faulty one. Raises `BadAddress`.
     """
     if _CONTROL.search(text):
         raise BadAddress("an address with a line break or another control character")
     entries: list[Address | Group] = []
     group: tuple[str, list[Address]] | None = None
+    begun: list[_Token] = []
     for tokens, mark in _split_at_marks(text):
+        if joins_names and mark == "," and tokens and not any(map(_may_hold_address, tokens)):
+            begun += [*tokens[:-1], (tokens[-1][0], f"{tokens[-1][1]},")]
+            continue
+        if begun and not any(kind == "angle" for kind, _ in tokens):
+            raise BadAddress("an address without an @")
+        tokens, begun = begun + tokens, []
         if mark == ":":
             if group is not None:
                 raise BadAddress("a ':' within a group of addresses")
@@ -114,6 +122,11 @@ def _split_at_marks(text: str) -> Iterator[tuple[list[_Token], str]]:
         else:
             tokens.append((kind, match[kind]))
     yield tokens, ""
+
+
+def _may_hold_address(token: _Token) -> bool:
+    kind, value = token
+    return kind == "angle" or "@" in value
 
 
 def _mailbox(tokens: list[_Token]) -> Address:

@@ -177,7 +177,7 @@ def _claim(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
     }
     if delivery.start_time is None:
         write["delivery.startTime"] = now
-        if policy.ttl:
+        if policy.ttl and delivery.expire_at is None:
             write["delivery.expireAt"] = policy.ttl.expire_at(now)
     return Decision(Reason.CLAIMED, write=write, lease=lease)
 
@@ -308,14 +308,17 @@ def _ended(result: Result, now: datetime) -> dict[str, Any]:
     return changes
 
 
-def message_id_stem(path: str, created: datetime, delivery: Delivery | None) -> str:
-    """The part of a Message-ID before the `@`.
+def message_id_stem(path: str, created: datetime, delivery: Delivery | None, claim: Decision) -> str:
+    """The part of a Message-ID before the `@`; `delivery` is what `claim` was decided from.
 
     It is the same for every run of the attempts that follow one concluded attempt, so that a receiver can drop the
-    copy which a crash made; and a new one once that attempt was concluded and a user asks for the mail again.
+    copy which a crash made; and a new one once that attempt was concluded and a user asks for the mail again, or once
+    an application has taken `delivery` away, by which the document becomes another mail.
     """
-    end_time = delivery.end_time if delivery else None
-    text = "\0".join((path, created.isoformat(), end_time.isoformat() if end_time else ""))
+    delivery = delivery or Delivery(State.PENDING)
+    started = delivery.start_time or (claim.write or {}).get("delivery.startTime")
+    times = (created, started, delivery.end_time)
+    text = "\0".join((path, *(time.isoformat() if time else "" for time in times)))
     return b32encode(hashlib.sha256(text.encode()).digest()[:20]).decode().lower()
 
 

@@ -40,9 +40,7 @@ _RESERVED = frozenset(
 # Headers that stand for something Firepost writes anyway, and once only (RFC 5322 section 3.6).
 _SINGLE = frozenset(("subject", "message-id", "date", "reply-to", "sender"))
 _AN_ADDRESS = "an address such as 'name@example.com' or 'Name <name@example.com>'"
-_MESSAGE_ID = re.compile(
-    r"<?([!-;=?-~]{1,800})>?"
-)  # looser than RFC 5322 section 3.6.4: applications make up their own
+_MESSAGE_ID = re.compile(r"<?([!-;=?-~]{1,800})>?")  # looser than RFC 5322 section 3.6.4, as applications are
 _METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,40}")  # RFC 5546 section 1.4, and what may come
 
 
@@ -144,7 +142,7 @@ class _Parser:
             cc=cc,
             bcc=bcc,
             uids=uids,
-            author=tuple(mailboxes(self.addresses("from", top.text("from")))),
+            author=tuple(mailboxes(self.addresses("from", top.text("from"), joins_names=True))),
             sender=tuple(mailboxes(self.header_addresses("sender"))),
             reply_to=self.reply_to(),
             message_id=self.message_id(),
@@ -172,9 +170,9 @@ class _Parser:
                 self.top.fault(name, "an empty string", "a user id")
         return tuple(text for _, text in texts)
 
-    def addresses(self, name: str, text: str | None) -> Entries:
+    def addresses(self, name: str, text: str | None, *, joins_names: bool = False) -> Entries:
         try:
-            return parse_addresses(text or "")
+            return parse_addresses(text or "", joins_names=joins_names)
         except BadAddress as error:
             self.top.fault(name, str(error), _AN_ADDRESS)
             return ()
@@ -217,7 +215,7 @@ class _Parser:
         return self.addresses(header.path, header.value) if header else ()
 
     def reply_to(self) -> Entries:
-        given = self.addresses("replyTo", self.top.text("replyTo"))
+        given = self.addresses("replyTo", self.top.text("replyTo"), joins_names=True)
         return self.header_addresses("reply-to") if self.single_header("reply-to", "replyTo", given) else given
 
     def date(self) -> str | None:

@@ -66,7 +66,7 @@ DECIDING_FIELDS: Final = ("delivery", "sendAt")
 #: The fields of `delivery` that decisions look at: what `Delivery` is made of.
 DECIDING_DELIVERY_FIELDS: Final = (
     *("state", "attempts", "startTime", "endTime"),
-    *("leaseExpireTime", "nextAttemptTime", "republishTime", "errorCode"),
+    *("leaseExpireTime", "nextAttemptTime", "republishTime", "expireAt", "errorCode"),
 )
 
 #: Field paths (`delivery.state`) and their new values; what a store writes in one conditional update.
@@ -92,6 +92,7 @@ class Delivery:
     lease_expire_time: datetime | None = None
     next_attempt_time: datetime | None = None
     republish_time: datetime | None = None
+    expire_at: datetime | None = None
     error_code: str | None = None
 
     @classmethod
@@ -107,6 +108,7 @@ class Delivery:
             lease_expire_time=_time(fields.get("leaseExpireTime")),
             next_attempt_time=_time(fields.get("nextAttemptTime")),
             republish_time=_time(fields.get("republishTime")),
+            expire_at=_time(fields.get("expireAt")),
             error_code=code if isinstance(code, str) else None,
         )
 
@@ -134,9 +136,13 @@ class Known:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Known:
-        """Read a decoded document; only `delivery` and `sendAt` are looked at."""
+        """Read a decoded document; only `delivery` and `sendAt` are looked at.
+
+        What JavaScript takes for false is no delivery, as in Trigger Email.
+        """
         delivery = fields.get("delivery")
-        return cls(None if delivery is None else Delivery.of(delivery), _time(fields.get("sendAt")))
+        is_absent = delivery is None or (isinstance(delivery, bool | int | float | str) and not delivery)
+        return cls(None if is_absent else Delivery.of(delivery), _time(fields.get("sendAt")))
 
     def due(self) -> datetime | None:
         """The earliest time the next attempt may begin; None for at once."""

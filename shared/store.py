@@ -187,7 +187,7 @@ def begun(decision: Decision, snapshot: Snapshot | None, version: Version | None
     """The claim, where the decision is to make an attempt; `version` is that of the write, if there was one."""
     if decision.lease is None or snapshot is None:
         return decision
-    stem = message_id_stem(snapshot.path, snapshot.created, Known.of(snapshot.fields).delivery)
+    stem = message_id_stem(snapshot.path, snapshot.created, Known.of(snapshot.fields).delivery, decision)
     return Claim(snapshot.path, decision.lease, snapshot.fields, stem, version or snapshot.version)
 
 

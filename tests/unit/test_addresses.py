@@ -101,6 +101,27 @@ def test_refuses(text: str, found: str) -> None:
         parse_addresses(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("Acme, Inc. <a@b.c>", [Address("Acme, Inc.", "a@b.c")], id="one comma"),
+        pytest.param("Ada, Bob, and Co <a@b.c>", [Address("Ada, Bob, and Co", "a@b.c")], id="two commas"),
+        pytest.param("a@b.c, Acme, Inc. <d@e.f>", [Address("", "a@b.c"), Address("Acme, Inc.", "d@e.f")], id="second"),
+        pytest.param(
+            "Ada <a@b.c>, Bob <d@e.f>", [Address("Ada", "a@b.c"), Address("Bob", "d@e.f")], id="two addresses"
+        ),
+    ],
+)
+def test_a_name_with_a_comma_is_understood_where_wanted(text: str, expected: list[Address]) -> None:
+    assert list(parse_addresses(text, joins_names=True)) == expected
+
+
+@pytest.mark.parametrize("text", ["Acme, Inc.", "Acme, a@b.c", "Acme, <a>"])
+def test_an_address_is_wanted_all_the_same(text: str) -> None:
+    with pytest.raises(BadAddress, match="without an @"):
+        parse_addresses(text, joins_names=True)
+
+
 def test_mailboxes_are_those_of_groups_too() -> None:
     entries = parse_addresses("a@b.c, Team: d@e.f, g@h.i;, j@k.l")
     assert [address.email for address in mailboxes(entries)] == ["a@b.c", "d@e.f", "g@h.i", "j@k.l"]

@@ -175,6 +175,11 @@ class TestOnMessage:
         assert decision.write is not None
         assert decision.write["delivery.expireAt"] == NOW + timedelta(days=1)
 
+    def test_a_time_to_live_that_an_application_has_set_is_kept(self) -> None:
+        decision = on_message(known(State.PENDING, expire_at=SOON), NOW, Policy(LEASE, ttl=Ttl(1, TtlUnit.DAY)))
+        assert decision.write is not None
+        assert "delivery.expireAt" not in decision.write
+
     def test_a_claim_whose_answer_was_lost_is_recognised(self) -> None:
         mine = Lease(1, SOON)
         assert on_message(HELD, NOW, POLICY, written=mine) == Decision(Reason.CLAIMED, lease=mine)
@@ -412,21 +417,27 @@ class TestOnDeadLetter:
 
 
 class TestMessageId:
-    def test_a_rerun_of_the_same_attempt_has_the_same_id(self) -> None:
-        queued = Delivery(State.PENDING)
-        claimed = Delivery(State.PROCESSING, attempts=1, lease_expire_time=SOON)
-        assert message_id_stem("mail/a", NOW, queued) == message_id_stem("mail/a", NOW, claimed)
+    CLAIM = on_message(Known(), NOW, POLICY)
+
+    @pytest.mark.parametrize("first", [None, Delivery(State.PENDING), Delivery(State.PENDING, start_time=NOW)])
+    def test_a_rerun_of_the_same_attempt_has_the_same_id(self, first: Delivery | None) -> None:
+        crashed = Delivery(State.PROCESSING, attempts=1, start_time=NOW, lease_expire_time=PAST)
+        again = on_message(Known(crashed), SOON, POLICY)
+        assert message_id_stem("mail/a", NOW, first, self.CLAIM) == message_id_stem("mail/a", NOW, crashed, again)
 
     @pytest.mark.parametrize(
         ("path", "created", "delivery"),
         [
             pytest.param("mail/b", NOW, None, id="another-document"),
             pytest.param("mail/a", SOON, None, id="a-document-created-anew"),
-            pytest.param("mail/a", NOW, Delivery(State.RETRY, end_time=PAST), id="after-a-concluded-attempt"),
+            pytest.param(
+                "mail/a", NOW, Delivery(State.RETRY, start_time=NOW, end_time=PAST), id="after-a-concluded-attempt"
+            ),
+            pytest.param("mail/a", NOW, Delivery(State.PENDING, start_time=PAST), id="without-its-former-delivery"),
         ],
     )
     def test_anything_else_has_another(self, path: str, created: datetime, delivery: Delivery | None) -> None:
-        assert message_id_stem(path, created, delivery) != message_id_stem("mail/a", NOW, None)
+        assert message_id_stem(path, created, delivery, self.CLAIM) != message_id_stem("mail/a", NOW, None, self.CLAIM)
 
 
 class TestReading:
@@ -447,6 +458,9 @@ class TestReading:
         ("delivery", "expected"),
         [
             pytest.param(None, None, id="null-is-none"),
+            pytest.param(False, None, id="false-is-none"),
+            pytest.param(0, None, id="zero-is-none"),
+            pytest.param("", None, id="empty-string-is-none"),
             pytest.param({}, Delivery(None), id="empty-map"),
             pytest.param("PENDING", Delivery(None), id="not-a-map"),
             pytest.param({"state": "DONE"}, Delivery(None), id="unknown-word"),
