@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from shared.bulk_store import BulkStore
-from shared.coalescer import Coalescer
+from shared.coalescer import REQUEST_SECONDS, Coalescer
 from shared.database import Unwritable, Version
 from shared.errors import FirepostError
 from shared.pubsub import BulkPublisher, Publisher
 from shared.states import Changes
-from shared.store import MailStore
+from shared.store import CLAIM_PATIENCE, MailStore
+
+#: Seconds that a request to publish and one to write may take, with their repetitions.
+_WORK_SECONDS = 2 * (CLAIM_PATIENCE + REQUEST_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,12 @@ class Effects:
         return None if order.changes is None else self._store.mark(order.path, order.changes, order.version)
 
 
+class _Left(Enum):
+    """What an order's caller has to do alone."""
+
+    WRITE = "write"
+
+
 class SharedEffects:
     """Carries the orders of concurrent events out together: one request publishes, and one writes."""
 
@@ -68,15 +78,16 @@ class SharedEffects:
         self._alone = alone
         self._publisher = publisher
         self._store = store
-        self._together: Coalescer[Order, bool | None] = Coalescer(
-            self._work_off, lambda: most, wait_seconds, at_once=at_once
+        self._together: Coalescer[Order, bool | _Left | None] = Coalescer(
+            self._work_off, lambda: most, wait_seconds, at_once=at_once, work_seconds=_WORK_SECONDS
         )
 
     def carry_out(self, order: Order) -> bool | None:
         """See `CarryOut`."""
-        return self._together.submit(order, key=order.path)
+        written = self._together.submit(order, key=order.path)
+        return self._alone.write(order) if isinstance(written, _Left) else written
 
-    def _work_off(self, orders: Sequence[Order]) -> Sequence[bool | Exception | None]:
+    def _work_off(self, orders: Sequence[Order]) -> Sequence[bool | _Left | Exception | None]:
         if len(orders) == 1:
             return [self._alone.carry_out(orders[0])]
         failed = self._publish([order for order in orders if order.message is not None])
@@ -86,10 +97,12 @@ class SharedEffects:
             if order.changes is not None and order.path not in failed
         ]
         marked = dict(zip((path for path, _, _ in marks), self._store.mark_all(marks), strict=True))
-        return [failed.get(order.path) or self._settled(order, marked.get(order.path)) for order in orders]
+        return [failed.get(order.path) or _answer(marked.get(order.path)) for order in orders]
 
     def _publish(self, orders: Sequence[Order]) -> dict[str, FirepostError]:
         """What went wrong, by path."""
+        if not orders:
+            return {}
         answers = self._publisher.publish_all([order.message for order in orders if order.message is not None])
         return {
             order.path: answer
@@ -97,11 +110,8 @@ class SharedEffects:
             if isinstance(answer, FirepostError)
         }
 
-    def _settled(self, order: Order, marked: bool | FirepostError | None) -> bool | Exception | None:
-        """What is the order's answer; a write that failed for itself, and not for good, is tried again alone."""
-        if not isinstance(marked, FirepostError) or isinstance(marked, Unwritable):
-            return marked
-        try:
-            return self._alone.write(order)
-        except FirepostError as error:
-            return error
+
+def _answer(marked: bool | FirepostError | None) -> bool | _Left | Exception | None:
+    """A write that failed for itself, and not for good, is its caller's."""
+    is_left = isinstance(marked, FirepostError) and not isinstance(marked, Unwritable)
+    return _Left.WRITE if is_left else marked

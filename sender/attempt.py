@@ -88,7 +88,7 @@ class Attempts:
         jitter: Callable[[], float] = random.random,
         note_pace: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        """`clock` tells the time in UTC; `note_pace` is told how long each mail took that a server took over."""
+        """`clock` tells the time in UTC; `note_pace` is told how long each mail took."""
         self._store = store
         self._transport = transport
         self._compose = compose
@@ -108,6 +108,7 @@ class Attempts:
         """Compose and send; a verdict comes back where the mail was put off instead. Raises `Unavailable`."""
         try:
             result, accepted = self._result(attempt)
+            self._note_pace(attempt.start.course.seconds("compose", "send"))
         except Deferred as wait:
             return self._put_off(attempt.claim, wait)
         return Ended(attempt, result, self._clock(), self._jitter(), accepted)
@@ -154,17 +155,20 @@ class Attempts:
         claim, course, deadline = attempt.claim, attempt.start.course, attempt.start.deadline
         mail, earlier = None, Earlier.of(claim.fields)
         try:
+            self._refuse_if_draining()
             with course.step("compose"):
                 mail = self._composed(claim, earlier.pending if earlier else (), deadline)
-            if self._draining.is_set():
-                raise Deferred(None, "This sender is shutting down.")
+            self._refuse_if_draining()
             with course.step("send"):
                 receipt = _sent(self._transport, mail, deadline)
-            self._note_pace(course.seconds("send"))
         except DeliveryFailed as failure:
             return outcome.failed(failure, mail, earlier), None
         accepted, result = self._clock(), outcome.sent(mail, receipt, earlier)
         return replace(result, keeping=self._keep(claim.fields, mail)), accepted
+
+    def _refuse_if_draining(self) -> None:
+        if self._draining.is_set():
+            raise Deferred(None, "This sender is shutting down.")
 
     def _composed(self, claim: Claim, only: tuple[str, ...], deadline: Deadline) -> Mail:
         fetch = self._downloads.for_attempt(deadline)

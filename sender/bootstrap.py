@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 
-from sender import outlets
+from sender import handful, outlets
 from sender.app import create_app
 from sender.attempt import Attempts
 from sender.compose import Compose, compose
@@ -28,8 +28,8 @@ from shared.store import MailStore
 from shared.tracing import NO_TRACER, Tracer
 from shared.web import Service
 
-#: How many mails one thread may work off together.
-_LARGEST_HANDFUL = 32
+#: Milliseconds for which a Firestore operation of a mail that is worked off alone waits for others.
+_LONE_WAIT_MS = 10
 
 
 def build(settings: SenderSettings) -> Service:
@@ -50,10 +50,10 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
     """What both front doors hand their messages to. Clients are made here, and connect with their first request."""
     project = settings.google_cloud_project
     firestore = FirestoreDatabase(rpcs.connect(settings.firestore_emulator_host), project, settings.database)
-    database = batching(firestore, settings.batch_size, settings.batch_wait_ms)
+    database = batching(firestore, settings.batch_size, min(settings.batch_wait_ms, _LONE_WAIT_MS))
     outlet = outlets.outlet(settings, settings.data_margin)
     store, clock = MailStore(database, settings.policy(), settings.finish_patience), lambda: datetime.now(UTC)
-    pace = Pace(min(_LARGEST_HANDFUL, settings.batch_size))
+    pace = Pace(min(handful.LARGEST, settings.batch_size))
     attempts = Attempts(
         store,
         outlet.transport,
@@ -79,9 +79,11 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
         attempts,
         BulkStore(firestore, settings.policy(), settings.finish_patience),
         pace=pace,
-        at_once=min(settings.threads, settings.mails_at_once),
+        # While some are being claimed or finished, others can be sent.
+        at_once=min(settings.threads, 2 * outlets.mails_at_once(settings, settings.threads)),
         wait_seconds=settings.batch_wait_ms / 1000,
-        attempt_seconds=settings.attempt,
+        queue_seconds=settings.queue_seconds,
+        work_seconds=settings.attempt + settings.ack_deadline_seconds,
     )
 
 

@@ -108,9 +108,11 @@ class Sender:
         """An attempt begins. The deadline is counted from before the claim: the lease is, too."""
         return Start(self._clock(), Deadline.after(self._attempt_seconds), Course(self._monotonic, self._tracer))
 
-    def attempt(self, delivered: Delivered, asked: Message, written: Lease | None = None) -> Verdict:
-        """Claim, and make the attempt; `written` is a lease that may have been written already."""
-        start = self.start()
+    def attempt(
+        self, delivered: Delivered, asked: Message, start: Start | None = None, written: Lease | None = None
+    ) -> Verdict:
+        """Claim, and make the attempt. `start` is when that was first tried, `written` a lease that may stand since."""
+        start = start or self.start()
         try:
             with start.course.step("claim"):
                 claim = self._store.claim(asked.path, start.at, asked.mail, written)

@@ -50,6 +50,18 @@ def outlet(settings: MailSettings, data_margin: float) -> Outlet:
     return Outlet(routed_writer(Routes.of(domains), writers), RoutedTransport(transports))
 
 
+def mails_at_once(settings: MailSettings, threads: int) -> int:
+    """How many mails so many threads can hand over at a time; where there are several transports, to all of them."""
+    transports: list[TransportSettings] = [settings, *settings.transports.values()]
+    return min(threads, sum(_at_once(each, threads) for each in transports))
+
+
+def _at_once(settings: TransportSettings, threads: int) -> int:
+    if settings.transport == "sendgrid":
+        return threads
+    return min(settings.smtp_max_connections, smtp_server(settings).max_connections or settings.smtp_max_connections)
+
+
 def transport(settings: TransportSettings, data_margin: float) -> Transport:
     """The one transport that these settings describe; raises `Misconfigured`."""
     if settings.transport == "sendgrid":

@@ -189,14 +189,14 @@ class SenderSettings(MailSettings, ServiceSettings):
         return self.attempt_seconds or self.lease_seconds * 5 / 6
 
     @property
-    def mails_at_once(self) -> int:
-        """How many mails the servers of all transports may be given at a time."""
-        return sum(each.smtp_max_connections for each in (self, *self.transports.values()))
-
-    @property
     def data_margin(self) -> float:
         """Seconds of the attempt that must be left for the mail itself to be begun."""
         return self.attempt / 10
+
+    @property
+    def queue_seconds(self) -> float:
+        """Seconds for which a message may wait before its document is claimed, and still be acknowledged in time."""
+        return float(self.ack_deadline_seconds - self.lease_seconds)
 
     @property
     def finish_patience(self) -> float:

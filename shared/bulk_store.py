@@ -7,10 +7,11 @@ the document meanwhile or Firestore refuses the write, is left to the caller, to
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.coalescer import MAX_REQUEST_BYTES
 from shared.database import BulkDatabase, PreparedWrite, Stale, Unwritable, Version
 from shared.delivery import on_message
 from shared.errors import FirepostError
@@ -50,7 +51,10 @@ class BulkStore:
         written: dict[str, Lease] = {}
 
         def attempt() -> list[Claim | Decision | Left]:
-            snapshots = self._database.get_many(paths)
+            try:
+                snapshots = self._database.get_many(paths)
+            except Unwritable:  # one of them can't even be asked for
+                return [Left(written.get(path)) for path in paths]
             decisions = [
                 on_message(known_of(snapshot), now, self._policy, written.get(path))
                 for path, snapshot in zip(paths, snapshots, strict=True)
@@ -92,11 +96,27 @@ class BulkStore:
                 prepared.append(self._database.prepare_update(path, fields, version))
             except Unwritable as error:
                 outcomes[path] = error
-        try:
-            written = self._database.write_many(prepared) if prepared else []
-        except Unwritable as error:  # one of them is at fault; nobody knows which
-            return outcomes | {write.path: error for write in prepared}
-        return outcomes | {write.path: outcome for write, outcome in zip(prepared, written, strict=True)}
+        for request in _requests(prepared):
+            try:
+                written: Sequence[Version | FirepostError] = self._database.write_many(request)
+            except Unwritable as error:  # one of them is at fault; nobody knows which
+                written = [error] * len(request)
+            outcomes.update(zip((write.path for write in request), written, strict=True))
+        return outcomes
+
+
+def _requests(writes: Iterable[PreparedWrite]) -> Iterator[list[PreparedWrite]]:
+    """The writes, shared out among as few requests as their sizes allow."""
+    request: list[PreparedWrite] = []
+    size = 0
+    for write in writes:
+        if request and size + write.size > MAX_REQUEST_BYTES:
+            yield request
+            request, size = [], 0
+        request.append(write)
+        size += write.size
+    if request:
+        yield request
 
 
 def _mark(outcome: Version | FirepostError) -> bool | FirepostError:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -29,6 +30,12 @@ MAX_UNDER_WAY = 8
 #: Seconds for which a batch waits for one of those to end.
 QUEUE_SECONDS = 5.0
 _MARGIN_SECONDS = 5.0
+#: Seconds after which somebody who waits looks whether the item can be taken back.
+TAKE_BACK_SECONDS = 0.25
+
+
+class Closed(Unavailable):
+    """Nothing was begun, and nothing will be: the service is shutting down."""
 
 
 class Coalescer(Generic[_Item, _Answer]):
@@ -43,12 +50,13 @@ class Coalescer(Generic[_Item, _Answer]):
         at_once: int = MAX_UNDER_WAY,
         queue_seconds: float = QUEUE_SECONDS,
         work_seconds: float = REQUEST_SECONDS,
+        take_back: Callable[[_Item], _Answer | None] | None = None,
     ) -> None:
         """`carry_out` gives the answers in the order of the items; an error is raised to the one whose answer it is.
 
         What it raises itself is raised to all of them. `most` tells how many items may go together, now. `at_once`
-        requests may be under way; for one of them to end, others wait `queue_seconds`, and one takes `work_seconds` at
-        most.
+        batches may be under way; for one of them to end, others wait `queue_seconds`, and one takes `work_seconds` at
+        most. With `take_back`, who waits for an answer asks every now and then for one of another kind.
         """
         self._carry_out = carry_out
         self._most = most
@@ -57,24 +65,43 @@ class Coalescer(Generic[_Item, _Answer]):
         self._queue_seconds = queue_seconds
         # later than the leader gives up
         self._answer_seconds = queue_seconds + work_seconds + _MARGIN_SECONDS
+        self._take_back = take_back
         self._changed = threading.Condition()
         self._open: _Batch[_Item, _Answer] | None = None
         self._under_way = 0
+        self._closed = False
 
     def submit(self, item: _Item, key: str | None = None, size: int = 0) -> _Answer:
         """Have the item carried out, and give its answer.
 
         No two items of a batch have the same key, unless it is None; their sizes together stay below
         `MAX_REQUEST_BYTES`, where there is more than one. Raises `Unavailable` when there was no getting through, or no
-        answer.
+        answer, and `Closed` after `close`.
         """
         with self._changed:
             batch, place, leads = self._join(item, key, size)
         if leads:
             self._lead(batch)
-        elif not batch.done.wait(self._answer_seconds):
-            raise Unavailable("No answer came in time.")
+        elif (answer := self._waited(batch, item)) is not None:
+            return answer
         return batch.answer(place)
+
+    def close(self) -> None:
+        """Let no batch depart any more; who waits for that is told at once."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _waited(self, batch: _Batch[_Item, _Answer], item: _Item) -> _Answer | None:
+        """Wait until the batch is done; an answer comes back that was taken meanwhile."""
+        end = time.monotonic() + self._answer_seconds
+        pause = self._answer_seconds if self._take_back is None else TAKE_BACK_SECONDS
+        while not batch.done.wait(min(pause, self._answer_seconds)):
+            if self._take_back is not None and (answer := self._take_back(item)) is not None:
+                return answer
+            if time.monotonic() >= end:
+                raise Unavailable("No answer came in time.")
+        return None
 
     def _join(self, item: _Item, key: str | None, size: int) -> tuple[_Batch[_Item, _Answer], int, bool]:
         """The batch that takes the item, its place there, and whether it is the first, who leads."""
@@ -94,26 +121,32 @@ class Coalescer(Generic[_Item, _Answer]):
             self._changed.notify_all()
 
     def _lead(self, batch: _Batch[_Item, _Answer]) -> None:
-        """Make the request. Whatever happens, nobody goes on waiting for this batch, or joins it."""
+        """Carry the batch out. Whatever happens, nobody goes on waiting for it, or joins it."""
         try:
-            if self._departs(batch):
+            hindrance = self._hindrance(batch)
+            if hindrance is None:
                 self._make_request(batch)
             else:
-                batch.failure = Unavailable(f"{self._at_once} requests are under way, and none ends.")
+                batch.failure = hindrance
         finally:
             with self._changed:
                 self._close(batch)
             batch.done.set()
 
-    def _departs(self, batch: _Batch[_Item, _Answer]) -> bool:
-        """Wait for company while there is reason to, and for a place among the requests under way; false if none."""
+    def _hindrance(self, batch: _Batch[_Item, _Answer]) -> Unavailable | None:
+        """Wait for company while there is reason to, and for a place among those under way; why there is none."""
         with self._changed:
-            self._changed.wait_for(lambda: batch is not self._open or self._under_way == 0, self._wait_seconds)
-            if not self._changed.wait_for(lambda: self._under_way < self._at_once, self._queue_seconds):
-                return False
+            self._changed.wait_for(
+                lambda: batch is not self._open or self._under_way == 0 or self._closed, self._wait_seconds
+            )
+            self._changed.wait_for(lambda: self._under_way < self._at_once or self._closed, self._queue_seconds)
+            if self._closed:
+                return Closed("The service is shutting down.")
+            if self._under_way >= self._at_once:
+                return Unavailable(f"{self._at_once} requests are under way, and none ends.")
             self._close(batch)
             self._under_way += 1
-            return True
+            return None
 
     def _make_request(self, batch: _Batch[_Item, _Answer]) -> None:
         try:

@@ -123,6 +123,12 @@ def test_some_have_nothing_to_publish_and_some_nothing_to_write(world: World) ->
     assert world.published() == ["b", "c", "first"]
 
 
+def test_where_nothing_is_to_be_published_pubsub_is_not_asked(world: World) -> None:
+    orders = [world.order(name, publish=False) for name in "abc"]
+    assert results(world.together(orders)) == [True] * 3
+    assert world.topic.requests == []
+
+
 def test_what_could_not_be_published_is_not_marked_and_its_event_comes_again(world: World) -> None:
     world.topic.refuses = {b"b"}
     assert results(world.together([world.order(name) for name in "abc"])) == [True, "not taken", True]
