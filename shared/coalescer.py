@@ -1,8 +1,8 @@
-"""Requests of many threads made as few: group commit.
+"""The work of many threads done together: group commit.
 
-There is no thread of its own, and no fixed delay. The first caller to find nothing to join leads: while no other
-request is under way, it makes its request at once; else it waits a few milliseconds, or until those before it are
-answered, for others to come along. They wait for the answer to the leader, and each gets its own part of it.
+There is no thread of its own, and no fixed delay. The first caller to find nothing to join leads: while nothing else is
+under way, it begins at once; else it waits some milliseconds, or until what is under way has ended, for others to come
+along. They wait for the leader, and each gets its own answer.
 
 So nothing is ever left behind: whatever waits here has its caller waiting for it, and a service that lets its requests
 under way end, as both do at SIGTERM, has flushed it all.
@@ -143,7 +143,7 @@ class Coalescer(Generic[_Item, _Answer]):
             if self._closed:
                 return Closed("The service is shutting down.")
             if self._under_way >= self._at_once:
-                return Unavailable(f"{self._at_once} requests are under way, and none ends.")
+                return Unavailable(f"{self._at_once} batches are under way, and none ends in time.")
             self._close(batch)
             self._under_way += 1
             return None

@@ -45,7 +45,7 @@ variable "sender" {
     Size of the sender. `max_instances` × `smtp_max_connections` is the most connections that the mail server ever sees, and
     `max_instances` × `smtp_rate_per_second` the most mails per second: set them to what the provider allows. (Further
     transports, TRANSPORTS, have limits of their own.)
-    `concurrency` is mails at a time per instance, and its threads. With front_door = "pull", exactly `max_instances` run, all the time.
+    `concurrency` is messages at a time per instance, and its threads; those beyond the connections wait. With front_door = "pull", exactly `max_instances` run, all the time.
   EOT
   type = object({
     cpu                  = optional(number, 1)

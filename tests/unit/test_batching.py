@@ -192,7 +192,7 @@ def test_who_waits_too_long_to_get_through_is_told_and_nothing_is_done(line: Lin
     for number in range(module.MAX_UNDER_WAY):
         threads.submit(coalescer.submit, "0")
         line.under_way(number + 1)
-    with pytest.raises(Unavailable, match="8 requests are under way"):
+    with pytest.raises(Unavailable, match="8 batches are under way"):
         coalescer.submit("a")
     line.release()
     assert wait_until(lambda: coalescer._under_way == 0, PATIENCE, pause=0.001)

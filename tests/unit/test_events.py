@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from google.events.cloud.firestore_v1 import DocumentEventData
 from dispatcher.events import EVENT_TYPE, parse
 from shared.database import Version
 from shared.errors import InvalidEvent
-from shared.states import Delivery, Known, State
+from shared.states import DECIDING_DELIVERY_FIELDS, Delivery, Known, State
 from shared.values import encode_fields
 
 ROOT = "projects/p/databases/(default)/documents"
@@ -70,3 +71,13 @@ def test_the_emulators_base64_is_read_alike() -> None:
 def test_anything_else_is_refused(event_type: str | None, data: bytes) -> None:
     with pytest.raises(InvalidEvent):
         parse(event_type, data, "mail")
+
+
+def test_all_that_decisions_look_at_is_read() -> None:
+    def in_camel_case(name: str) -> str:
+        first, *others = name.split("_")
+        return first + "".join(word.capitalize() for word in others)
+
+    assert sorted(DECIDING_DELIVERY_FIELDS) == sorted(
+        in_camel_case(field.name) for field in dataclasses.fields(Delivery)
+    )

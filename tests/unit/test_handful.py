@@ -25,13 +25,14 @@ from shared.addresses import Address
 from shared.bulk_store import BulkStore
 from shared.database import PreparedWrite, Snapshot, Unwritable, Version
 from shared.errors import ErrorCode, FirepostError, NotSent, Unavailable
-from shared.policy import Policy
+from shared.policy import LeaseExpiryPolicy, Policy
 from shared.push import Delivered
 from shared.states import Changes
 from shared.store import MailStore
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 
 LEASE = timedelta(seconds=60)
+POLICY = Policy(LEASE)
 PATIENCE = 10
 SENT = Verdict(True, "sent")
 
@@ -87,16 +88,15 @@ class Transport:
 class World:
     """A sender, and threads that hand it messages."""
 
-    def __init__(self, threads: ThreadPoolExecutor, at_once: int = 8) -> None:
-        self.at_once = at_once
+    def __init__(self, threads: ThreadPoolExecutor, policy: Policy = POLICY) -> None:
+        self.at_once, self.policy = 8, policy
         self.clock, self.database, self.transport = Clock(), Database(), Transport()
         self.pace = Pace(32)
         self._threads = threads
         self.sender = self.new_sender()
 
     def new_sender(self) -> HandfulSender:
-        policy = Policy(LEASE)
-        store = MailStore(self.database, policy, sleep=lambda seconds: None)
+        store = MailStore(self.database, self.policy, sleep=lambda seconds: None)
         attempts = Attempts(
             store,
             self.transport,
@@ -105,7 +105,7 @@ class World:
             clock=self.clock,
         )
         sender = Sender(store, attempts, MemoryPublisher(), collection="mail", attempt_seconds=50, clock=self.clock)
-        bulk = BulkStore(self.database, policy, sleep=lambda seconds: None)
+        bulk = BulkStore(self.database, self.policy, sleep=lambda seconds: None)
         return HandfulSender(
             sender,
             attempts,
@@ -363,21 +363,60 @@ def test_a_sender_that_shuts_down_gives_back_what_has_not_reached_the_server(wor
     ]
 
 
-def test_a_process_that_dies_half_way_sends_nothing_twice(world: World) -> None:
-    def die(recipient: str) -> None:
-        if recipient == "b@b.c":
+class Death:
+    """Ends the process at the n-th time that it turns to the outside, right before or right after that."""
+
+    def __init__(self, world: World, nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._left = nth
+        write_many, send = world.database.write_many, world.transport.send
+
+        def write(writes: Sequence[PreparedWrite]) -> list[Version | FirepostError]:
+            self._strike()
+            written = write_many(writes)
+            self._strike()
+            return written
+
+        def hand_over(envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+            is_first = envelope.recipients == ("first@b.c",)
+            None if is_first else self._strike()
+            receipt = send(envelope, data, deadline)
+            None if is_first else self._strike()
+            return receipt
+
+        monkeypatch.setattr(world.database, "write_many", write)
+        monkeypatch.setattr(world.transport, "send", hand_over)
+
+    def _strike(self) -> None:
+        self._left -= 1
+        if self._left <= 0:  # and nothing that the process would do later happens, either
             raise SystemExit
 
-    world.transport.on_mail = die
-    world.write(*"abc")
-    for future in world.together("abc"):
-        assert isinstance(future.exception(PATIENCE), SystemExit | Unavailable)
+
+@pytest.mark.parametrize("policy", LeaseExpiryPolicy)
+@pytest.mark.parametrize("nth", range(1, 11))
+def test_wherever_a_process_dies_every_mail_ends_as_the_policy_wants(
+    nth: int, policy: LeaseExpiryPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claims and results are written in two steps, before and after; three mails in six: ten places to die."""
+    with monkeypatch.context() as mortal, ThreadPoolExecutor(8) as threads:
+        world = World(threads, policy=Policy(LEASE, 3, policy))
+        world.write(*"abc")
+        Death(world, nth, mortal)
+        for future in world.together("abc"):
+            assert isinstance(future.exception(PATIENCE), SystemExit | Unavailable)
+    died_with = [name for name in "abc" if world.delivery(name).get("state") == "PROCESSING"]
+    sent_before = list(world.transport.sent)
     world.clock.advance(LEASE)
-    world.transport.on_mail = lambda recipient: None
     world.sender = world.new_sender()
-    assert [world.handle(name).reason for name in "abc"] == ["lease-expired"] * 3
-    assert world.transport.sent == ["first@b.c", "a@b.c"]
-    assert {world.delivery(name)["errorCode"] for name in "abc"} == {"lease-expired"}
+    assert all(world.handle(name).acknowledge for name in "abc")
+    for name in "abc":
+        count, delivery = world.transport.sent.count(f"{name}@b.c"), world.delivery(name)
+        if policy is LeaseExpiryPolicy.RETRY or name not in died_with:
+            assert delivery["state"] == "SUCCESS"
+            assert 1 <= count <= 1 + sent_before.count(f"{name}@b.c")
+        else:
+            assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "lease-expired")
+            assert count == sent_before.count(f"{name}@b.c")
 
 
 @pytest.mark.parametrize(
