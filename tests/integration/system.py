@@ -97,23 +97,23 @@ class System:
         what = f"{path} has ended after {attempts} attempts"
         return wait_for(look, what, found_instead=lambda: self.delivery(path))
 
-    def ended(self, path: str, patience: float = PATIENCE) -> Fields:
+    def ended(self, path: str) -> Fields:
         """The delivery, as soon as it is in a final state after however many attempts."""
 
         def look() -> Fields | None:
             delivery = self.delivery(path)
             return delivery if delivery.get("state") in ("SUCCESS", "ERROR") else None
 
-        return wait_for(look, f"{path} has ended", patience, found_instead=lambda: self.delivery(path))
+        return wait_for(look, f"{path} has ended", found_instead=lambda: self.delivery(path))
 
     def in_state(self, path: str, state: str) -> Fields:
         return wait_for(
             lambda: delivery if (delivery := self.delivery(path)).get("state") == state else None, f"{path} is {state}"
         )
 
-    def publish(self, data: Any, **attributes: str) -> str:
+    def publish(self, data: Any, topic_id: str = "", /, **attributes: str) -> str:
         raw = data if isinstance(data, bytes) else json.dumps(data).encode()
-        topic = f"projects/{self.stack.options.project}/topics/{self.stack.ready['topic']}"
+        topic = f"projects/{self.stack.options.project}/topics/{topic_id or self.stack.ready['topic']}"
         message_id: str = self.publisher.publish(topic, raw, **attributes).result(timeout=PATIENCE)
         return message_id
 
