@@ -23,12 +23,14 @@ from typing import TypeVar
 
 from sender.attempt import Attempt, Attempts, Ended, Start, Verdict
 from sender.handler import Sender
+from shared import trace
 from shared.bulk_store import BulkStore, Left
 from shared.coalescer import Closed, Coalescer
 from shared.errors import Unavailable
 from shared.message import Message
 from shared.push import Delivered
 from shared.states import Decision, Lease, Reason
+from shared.trace import Trace
 
 _log = logging.getLogger("firepost.sender")
 
@@ -60,9 +62,9 @@ _Outcome = Verdict | Attempt | _Alone | Exception
 class _Task:
     """A message's way through a handful: at any time, one thread works on it, or none."""
 
-    def __init__(self, delivered: Delivered, asked: Message) -> None:
-        self.delivered = delivered
+    def __init__(self, asked: Message, within: Trace | None) -> None:
         self.asked = asked
+        self.trace = within
         #: Those that were claimed with it, and when (monotonic seconds) it may be taken back.
         self.handful: Sequence[_Task] = ()
         self.overdue_at = math.inf
@@ -161,24 +163,23 @@ class HandfulSender:
     def handle(self, delivered: Delivered) -> Verdict:
         """See `Handler.handle`. What its handful leaves undone, the caller's thread does."""
         with self._sender.working_on(delivered):
-            asked = self._sender.read(delivered)
-            if isinstance(asked, Verdict):
-                return asked
-            if asked.mail is not None:  # a document may have to be created
-                return self._sender.attempt(delivered, asked)
+            return self._sender.refusing(delivered, lambda: self._handle(self._sender.read(delivered)))
+
+    def _handle(self, asked: Message) -> Verdict:
+        if asked.mail is not None:  # a document may have to be created
+            return self._sender.attempt(asked)
         try:
-            outcome = self._submitted(_Task(delivered, asked))
+            outcome = self._submitted(_Task(asked, trace.current()))
         except Closed:
             return Verdict(False, Reason.RELEASED)
-        with self._sender.working_on(delivered):
-            match outcome:
-                case Verdict():
-                    return outcome
-                case Attempt():
-                    return self._sender.carry_out(outcome)
-                case _Alone():
-                    return self._sender.attempt(delivered, asked, outcome.start, outcome.written)
-        raise copy.copy(outcome) from outcome  # one for each thread: a traceback belongs to one
+        match outcome:
+            case Verdict():
+                return outcome
+            case Attempt():
+                return self._sender.carry_out(outcome)
+            case _Alone():
+                return self._sender.attempt(asked, outcome.start, outcome.written)
+        raise outcome
 
     def _submitted(self, task: _Task) -> _Outcome:
         """What the handful makes of the task; another caller may still be writing it down when the handful is done."""
@@ -195,17 +196,13 @@ class HandfulSender:
 
     def _work_off(self, tasks: Sequence[_Task]) -> Sequence[_Outcome | None]:
         if len(tasks) == 1:
-            return [self._alone(tasks[0])]
+            return [self._sender.attempt(tasks[0].asked)]
         self._claim(tasks)
         for task in tasks:
             if (attempt := task.take(Attempt)) is not None:
                 self._make(task, attempt)
         self._finish(tasks)
         return [task.outcome for task in tasks]
-
-    def _alone(self, task: _Task) -> Verdict:
-        with self._sender.working_on(task.delivered):
-            return self._sender.attempt(task.delivered, task.asked)
 
     def _claim(self, tasks: Sequence[_Task]) -> None:
         starts = [self._sender.start() for _ in tasks]
@@ -217,19 +214,22 @@ class HandfulSender:
                 case Left():
                     task.settle(_Alone(start, claim.written))
                 case Decision():
-                    with self._sender.working_on(task.delivered):
+                    with trace.within(task.trace):
                         task.settle(self._sender.decline(claim, task.asked.path))
                 case _:
                     task.put(Attempt(claim, start))
 
     def _make(self, task: _Task, attempt: Attempt) -> None:
-        with self._sender.working_on(task.delivered):
+        with trace.within(task.trace):
             try:
                 made = self._attempts.make(attempt)
             except Exception as error:
                 task.settle(error)
                 return
-        task.settle(made) if isinstance(made, Verdict) else task.put(made)
+        if isinstance(made, Verdict):
+            task.settle(made)
+        else:
+            task.put(made)
 
     def _finish(self, tasks: Sequence[_Task]) -> None:
         """Write the results that there are, and that nobody else is writing."""
@@ -239,7 +239,7 @@ class HandfulSender:
         with _step("finish", [each.attempt.start for _, each in ended]):
             written = self._written([each for _, each in ended])
         for (task, each), outcome in zip(ended, written, strict=True):
-            with self._sender.working_on(task.delivered):
+            with trace.within(task.trace):
                 task.settle(self._concluded(each, outcome))
 
     def _written(self, ended: Sequence[Ended]) -> Sequence[bool | Unavailable]:
@@ -247,7 +247,7 @@ class HandfulSender:
         try:
             return self._store.finish_all([(each.attempt.claim, self._attempts.changes(each)) for each in ended])
         except Unavailable as error:
-            return [error] * len(ended)
+            return [copy.copy(error) for _ in ended]  # one for each thread: a traceback belongs to one
         except Exception:  # a bug of ours, about one of them perhaps
             _log.exception("results could not be written together")
             return [False] * len(ended)

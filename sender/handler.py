@@ -85,8 +85,7 @@ class Sender:
     def handle(self, delivered: Delivered) -> Verdict:
         """See `Handler.handle`."""
         with self.working_on(delivered) as annotate:
-            asked = self.read(delivered)
-            verdict = asked if isinstance(asked, Verdict) else self.attempt(delivered, asked)
+            verdict = self.refusing(delivered, lambda: self.attempt(self.read(delivered)))
             annotate("reason", verdict.reason)
             return verdict
 
@@ -97,35 +96,33 @@ class Sender:
         with trace.following(published_in), self._tracer.span("message", message_id=delivered.message_id) as annotate:
             yield annotate
 
-    def read(self, delivered: Delivered) -> Message | Verdict:
-        """What the message asks for; one that can't be read is dead-lettered instead."""
+    def refusing(self, delivered: Delivered, work: Callable[[], Verdict]) -> Verdict:
+        """What `work` on the message comes to; one that no repetition can make work is dead-lettered."""
         try:
-            return message.decode(delivered.data, delivered.attributes, delivered.message_id, self._collection)
-        except InvalidMessage as error:
-            return self._dead_letter(delivered, error)
-
-    def start(self) -> Start:
-        """An attempt begins. The deadline is counted from before the claim: the lease is, too."""
-        return Start(self._clock(), Deadline.after(self._attempt_seconds), Course(self._monotonic, self._tracer))
-
-    def attempt(
-        self, delivered: Delivered, asked: Message, start: Start | None = None, written: Lease | None = None
-    ) -> Verdict:
-        """Claim, and make the attempt. `start` is when that was first tried, `written` a lease that may stand since."""
-        start = start or self.start()
-        try:
-            with start.course.step("claim"):
-                claim = self._store.claim(asked.path, start.at, asked.mail, written)
-            return (
-                self.decline(claim, asked.path)
-                if isinstance(claim, Decision)
-                else self.carry_out(Attempt(claim, start))
-            )
+            return work()
         except InvalidMessage as error:
             return self._dead_letter(delivered, error)
         except Unwritable as error:
             refused = InvalidMessage("unwritable", f"Firestore refuses to write the document: {error}")
             return self._dead_letter(delivered, refused)
+
+    def read(self, delivered: Delivered) -> Message:
+        """What the message asks for; raises `InvalidMessage`."""
+        return message.decode(delivered.data, delivered.attributes, delivered.message_id, self._collection)
+
+    def start(self) -> Start:
+        """An attempt begins. The deadline is counted from before the claim: the lease is, too."""
+        return Start(self._clock(), Deadline.after(self._attempt_seconds), Course(self._monotonic, self._tracer))
+
+    def attempt(self, asked: Message, start: Start | None = None, written: Lease | None = None) -> Verdict:
+        """Claim, and make the attempt. `start` is when that was first tried, `written` a lease that may stand since.
+
+        Raises `Unavailable`, `InvalidMessage` and `Unwritable`.
+        """
+        start = start or self.start()
+        with start.course.step("claim"):
+            claim = self._store.claim(asked.path, start.at, asked.mail, written)
+        return self.decline(claim, asked.path) if isinstance(claim, Decision) else self.carry_out(Attempt(claim, start))
 
     def decline(self, decision: Decision, path: str) -> Verdict:
         """There is no attempt to make."""

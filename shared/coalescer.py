@@ -181,6 +181,8 @@ class _Batch(Generic[_Item, _Answer]):
 
     def answer(self, place: int) -> _Answer:
         """Raises the item's error if it has one, and else what was wrong with the whole."""
+        if not self.answers and len(self.items) == 1:
+            raise self.failure
         if not self.answers:
             raise copy.copy(self.failure) from self.failure  # one for each thread: a traceback belongs to one
         answer = self.answers[place]

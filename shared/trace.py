@@ -74,16 +74,20 @@ def enter(trace: Trace | None) -> None:
 
 
 @contextmanager
-def following(trace: Trace | None) -> Iterator[None]:
-    """Within the block, work belongs to `trace`; where that is None, to what it belonged to anyway."""
-    if trace is None:
-        yield
-        return
+def within(trace: Trace | None) -> Iterator[None]:
+    """Within the block, work belongs to `trace`, or to none."""
     token = _current.set(trace)
     try:
         yield
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def following(trace: Trace | None) -> Iterator[None]:
+    """Within the block, work belongs to `trace`; where that is None, to what it belonged to anyway."""
+    with within(trace or _current.get()):
+        yield
 
 
 def attributes() -> dict[str, str]:

@@ -20,7 +20,7 @@ from sender.downloads.either import Downloads
 from sender.handful import HandfulSender, Pace
 from sender.handler import Sender
 from sender.transport.envelope import Deadline, Envelope, Receipt
-from shared import bulk_store, coalescer
+from shared import bulk_store, coalescer, trace
 from shared.addresses import Address
 from shared.bulk_store import BulkStore
 from shared.database import PreparedWrite, Snapshot, Unwritable, Version
@@ -92,6 +92,7 @@ class World:
         self.at_once, self.policy = 8, policy
         self.clock, self.database, self.transport = Clock(), Database(), Transport()
         self.pace = Pace(32)
+        self.attributes: dict[str, dict[str, str]] = {}
         self._threads = threads
         self.sender = self.new_sender()
 
@@ -122,7 +123,8 @@ class World:
             self.database.put(f"mail/{name}", {"to": f"{name}@b.c", "message": {"subject": "s", "text": "t"}})
 
     def handle(self, name: str) -> Verdict:
-        return self.sender.handle(Delivered(json.dumps({"document": f"mail/{name}"}).encode(), {}, "77"))
+        data = json.dumps({"document": f"mail/{name}"}).encode()
+        return self.sender.handle(Delivered(data, self.attributes.get(name, {}), "77"))
 
     def together(self, names: Sequence[str]) -> list[Future[Verdict]]:
         """The messages of these documents, all of which come while another mail is being sent."""
@@ -326,6 +328,34 @@ def test_a_bug_about_one_result_costs_no_other_its_own(world: World, monkeypatch
     first, second, third = world.together("abc")
     assert results([first, third]) == ["sent"] * 2
     assert isinstance(second.exception(PATIENCE), TypeError)
+
+
+def test_a_result_too_long_for_its_document_is_written_without_its_details(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = world.database.prepare_update
+
+    def prepare_update(path: str, changes: Changes, version: Version) -> PreparedWrite:
+        if path == "mail/full" or (path == "mail/b" and "delivery.info" in changes):
+            raise Unwritable("too large")
+        return prepare(path, changes, version)
+
+    monkeypatch.setattr(world.database, "prepare_update", prepare_update)
+    world.write("a", "b", "full")
+    assert results(world.together(["a", "b", "full"])) == ["sent", "sent", "unwritable"]
+    assert "info" in world.delivery("a")
+    assert world.delivery("b")["state"] == "SUCCESS"
+    assert "info" not in world.delivery("b")
+
+
+def test_each_mail_is_logged_in_its_own_trace(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, trace.Trace | None] = {}
+    traces = {name: trace.Trace(name * 32, name * 16, True) for name in "ab"}
+    world.transport.on_mail = lambda recipient: seen.update({recipient[0]: trace.current()})
+    world.attributes = {name: {trace.TRACEPARENT: str(each)} for name, each in traces.items()}
+    world.write(*"abc")
+    assert results(world.together("abc")) == ["sent"] * 3
+    assert seen == {**traces, "c": None}
 
 
 def test_results_that_are_too_long_for_one_request_go_in_several(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
