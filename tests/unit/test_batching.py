@@ -106,6 +106,7 @@ def test_nobody_waits_longer_for_company_than_agreed(line: Line, threads: Thread
     line.under_way(1)
     threads.submit(coalescer.submit, "a")
     line.under_way(2)
+    line.release()
 
 
 def test_a_full_request_leaves_and_the_next_one_begins(line: Line, threads: ThreadPoolExecutor) -> None:

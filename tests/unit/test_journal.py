@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from tenacity import stop_after_attempt
 
 from dispatcher.app import Handlers
 from dispatcher.app import create_app as dispatcher_app
@@ -57,7 +58,7 @@ class World:
         self.smtp, self.clock = smtp, Clock()
         self.database, self.topic, self.refused = MemoryDatabase(), MemoryPublisher(), MemoryPublisher()
         policy = Policy(LEASE, max_attempts=2, stranded_after=timedelta(days=20_000))
-        store = MailStore(self.database, policy, sleep=lambda seconds: None)
+        self.store = store = MailStore(self.database, policy, sleep=lambda seconds: None)
         # Each reading of the clocks is a millisecond, or a second, after the one before.
         ticks = iter(range(10**9))
         handlers = Handlers(
@@ -331,6 +332,7 @@ def test_a_run_is_counted_also_when_firestore_fails(
         raise Unavailable("Firestore is away")
 
     monkeypatch.setattr(world.database, "update", unavailable)
+    monkeypatch.setattr(world.store._patiently, "stop", stop_after_attempt(2))
     a_run_of_the_reconciler(world)
     last = entries(caplog)[-1]
     assert (last["event"], last["complete"], last["examined"]) == ("reconciler-run", False, 1)
