@@ -8,5 +8,10 @@ terraform {
       source  = "hashicorp/google"
       version = ">= 6.38, < 8.0"
     }
+    # For what Google keeps out of the other: making its own account for Pub/Sub (apis.tf).
+    google-beta = {
+      source  = "hashicorp/google-beta"
+      version = ">= 6.38, < 8.0"
+    }
   }
 }

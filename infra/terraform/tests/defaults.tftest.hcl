@@ -1,8 +1,10 @@
 # What a deployment with as few variables as possible looks like.
 
-mock_provider "google" {
-  mock_data "google_project" {
-    defaults = { number = "123456789012" }
+mock_provider "google" {}
+
+mock_provider "google-beta" {
+  mock_resource "google_project_service_identity" {
+    defaults = { member = "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com" }
   }
 }
 
@@ -183,6 +185,11 @@ run "dead_letters_can_be_moved_noted_and_replayed" {
   assert {
     condition     = google_pubsub_subscription.mail.dead_letter_policy[0].dead_letter_topic == google_pubsub_topic.dead_letters.id
     error_message = "What can't be delivered must go to the dead-letter topic."
+  }
+
+  assert {
+    condition     = google_project_service_identity.pubsub.service == "pubsub.googleapis.com"
+    error_message = "Pub/Sub's own account must be made before it is given permissions: a new project has none."
   }
 
   assert {

@@ -2,6 +2,8 @@
 
 mock_provider "google" {}
 
+mock_provider "google-beta" {}
+
 variables {
   project          = "shop-production"
   database         = { location = "europe-west3" }

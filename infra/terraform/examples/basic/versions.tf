@@ -6,6 +6,10 @@ terraform {
       source  = "hashicorp/google"
       version = ">= 6.38, < 8.0"
     }
+    google-beta = {
+      source  = "hashicorp/google-beta"
+      version = ">= 6.38, < 8.0"
+    }
   }
 
   # State says who may do what, and where: keep it in a bucket that few can read. Which one is said at
@@ -16,5 +20,9 @@ terraform {
 }
 
 provider "google" {
+  project = var.project
+}
+
+provider "google-beta" {
   project = var.project
 }
