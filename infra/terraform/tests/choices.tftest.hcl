@@ -151,8 +151,33 @@ run "static_egress_sends_all_through_one_address" {
   }
 
   assert {
+    condition = alltrue([
+      for each in google_cloud_run_v2_service.sender[0].template[0].vpc_access[0].network_interfaces :
+      each.network == google_compute_network.egress[0].id && each.subnetwork == google_compute_subnetwork.egress[0].id
+    ])
+    error_message = "The sender must be in the network that has the NAT, named as Cloud Run names networks."
+  }
+
+  assert {
+    condition     = google_compute_router_nat.egress[0].min_ports_per_vm == 4032
+    error_message = "Four instances must share the address's ports, with as much again for those of the revision before, and a reserve."
+  }
+
+  assert {
     condition     = contains(keys(google_project_service.this), "compute.googleapis.com")
     error_message = "A network needs its API."
+  }
+}
+
+run "many_instances_share_one_address" {
+  variables {
+    static_egress = {}
+    sender        = { max_instances = 500 }
+  }
+
+  assert {
+    condition     = google_compute_router_nat.egress[0].min_ports_per_vm == 64
+    error_message = "An instance must have the 64 ports that it would have by default."
   }
 }
 
