@@ -128,6 +128,18 @@ run "a_database_is_made_and_protected" {
   }
 }
 
+run "a_database_outlives_the_rest" {
+  variables {
+    database            = { location = "eur3", create = true }
+    deletion_protection = false
+  }
+
+  assert {
+    condition     = google_firestore_database.this[0].deletion_policy == "ABANDON" && google_cloud_run_v2_service.dispatcher.deletion_protection == false
+    error_message = "Whoever takes the services down must not delete the documents with them."
+  }
+}
+
 run "without_static_egress_there_is_no_network" {
   assert {
     condition     = length(google_compute_network.egress) + length(google_compute_address.egress) == 0 && length(google_cloud_run_v2_service.sender[0].template[0].vpc_access) == 0
