@@ -148,6 +148,16 @@ locals {
         ]
       },
       {
+        title = "Age of the oldest document event"
+        unit  = "s"
+        lines = [
+          {
+            look   = "highest"
+            filter = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" ${local.events_filter}"
+          },
+        ]
+      },
+      {
         title = "Document events: time each takes"
         unit  = "ms"
         lines = [for look in local.percentiles : { look = look, filter = local.metric_filters.change_duration, legend = look }]

@@ -304,6 +304,17 @@ run "every_alert_says_what_to_do" {
   }
 }
 
+run "events_that_never_arrive_are_noticed" {
+  assert {
+    condition = anytrue([
+      for each in google_monitoring_alert_policy.this["events-failing"].conditions :
+      strcontains(each.condition_threshold[0].filter, "oldest_unacked_message_age") &&
+      can(regex(regex("full_match\\(\"(.*)\"\\)", each.condition_threshold[0].filter)[0], "eventarc-europe-west3-firepost-documents-sub-123"))
+    ])
+    error_message = "An event that waits because the dispatcher can't be reached must raise an alert: Cloud Run counts no request then."
+  }
+}
+
 run "the_dashboard_is_json_with_a_filter_on_every_line" {
   assert {
     condition = alltrue(flatten([
