@@ -181,6 +181,17 @@ run "static_egress_sends_all_through_one_address" {
   }
 }
 
+run "large_instances_have_as_much_memory_as_they_must" {
+  variables {
+    sender = { cpu = 4, memory = "2048Mi", smtp_max_connections = 20 }
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.sender[0].template[0].containers[0].resources[0].limits == tomap({ cpu = "4", memory = "2048Mi" })
+    error_message = "What Cloud Run allows must not be refused."
+  }
+}
+
 run "many_instances_share_one_address" {
   variables {
     static_egress = {}

@@ -212,6 +212,35 @@ run "half_a_cpu" {
   }
 }
 
+run "more_cpus_than_cloud_run_gives_to_so_little_memory" {
+  command         = plan
+  expect_failures = [var.dispatcher, var.sender]
+
+  variables {
+    dispatcher = { cpu = 4 }
+    sender     = { cpu = 8, memory = "2Gi" }
+  }
+}
+
+run "memory_without_a_unit" {
+  command         = plan
+  expect_failures = [var.sender]
+
+  variables {
+    sender = { memory = "512" }
+  }
+}
+
+run "one_field_managed_twice" {
+  command         = plan
+  expect_failures = [var.unindexed_fields]
+
+  variables {
+    ttl              = { type = "day", value = 90 }
+    unindexed_fields = ["message", "delivery.expireAt"]
+  }
+}
+
 run "opentelemetrys_keys_among_the_settings" {
   command         = plan
   expect_failures = [var.settings]
