@@ -210,12 +210,13 @@ locals {
       {
         title = "Instances"
         unit  = "instances"
+        # Cloud Run does not count those of worker pools.
         lines = [for service, filter in local.service_filters : {
           look   = "total"
           filter = "metric.type=\"run.googleapis.com/container/instance_count\" ${filter}"
           by     = "metric.label.state"
           legend = service
-        }]
+        } if service == "dispatcher" || !local.pulls]
       },
       {
         title = "CPU in use, p95"

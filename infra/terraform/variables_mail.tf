@@ -56,10 +56,13 @@ variable "dispatcher" {
 
 variable "sender" {
   description = <<-EOT
-    Size of the sender. `max_instances` × `smtp_max_connections` is the most connections that the mail server ever sees, and
+    Size of the sender. `max_instances` × `smtp_max_connections` is the most connections that the mail server sees, and
     `max_instances` × `smtp_rate_per_second` the most mails per second: set them to what the provider allows. (Further
-    transports, TRANSPORTS, have limits of their own.)
-    `concurrency` is messages at a time per instance, and its threads; those beyond the connections wait. With front_door = "pull", exactly `max_instances` run, all the time.
+    transports, TRANSPORTS, have limits of their own.) For some seconds after a deployment, instances of the revision
+    before may end their work beside the new ones.
+    `concurrency` is messages at a time per instance, and its threads; those beyond the connections wait.
+    With front_door = "pull", exactly `max_instances` run, all the time; each is one process, so give it one CPU and take
+    more instances instead.
   EOT
   type = object({
     cpu                  = optional(number, 1)

@@ -48,6 +48,21 @@ run "pull_makes_a_worker_pool_and_no_push" {
   }
 }
 
+run "charts_of_a_worker_pool_show_what_is_measured_there" {
+  variables {
+    front_door = "pull"
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for widget in jsondecode(google_monitoring_dashboard.this.dashboard_json).gridLayout.widgets : [
+        for line in widget.xyChart.dataSets : !strcontains(line.timeSeriesQuery.timeSeriesFilter.filter, "cloud_run_worker_pool")
+      ] if contains(["Instances"], widget.title)
+    ]))
+    error_message = "Cloud Run measures no number of instances for worker pools."
+  }
+}
+
 run "push_makes_no_worker_pool" {
   assert {
     condition     = length(google_cloud_run_v2_worker_pool.sender) == 0 && length(google_pubsub_subscription_iam_member.sender_pulls) == 0
