@@ -155,6 +155,23 @@ run "a_database_outlives_the_rest" {
   }
 }
 
+run "labels_are_on_what_is_watched_too" {
+  variables {
+    labels = { team = "shop" }
+  }
+
+  assert {
+    condition = alltrue([
+      for labels in concat(
+        [google_monitoring_custom_service.mail.user_labels, google_monitoring_slo.time_to_accept.user_labels],
+        [for each in google_monitoring_alert_policy.this : each.user_labels],
+        [google_cloud_run_v2_service.dispatcher.labels, google_pubsub_subscription.mail.labels],
+      ) : labels == tomap({ app = "firepost", team = "shop" })
+    ])
+    error_message = "All that can have labels must have them."
+  }
+}
+
 run "without_static_egress_there_is_no_network" {
   assert {
     condition     = length(google_compute_network.egress) + length(google_compute_address.egress) == 0 && length(google_cloud_run_v2_service.sender[0].template[0].vpc_access) == 0
