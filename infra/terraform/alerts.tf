@@ -3,7 +3,9 @@
 locals {
   mail_subscription_filter = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${google_pubsub_subscription.mail.name}\""
   dead_letters_filter      = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${google_pubsub_subscription.dead_letters_pull.name}\""
-  dispatcher_filter        = "resource.type=\"cloud_run_revision\" resource.label.service_name=\"${google_cloud_run_v2_service.dispatcher.name}\""
+  # Eventarc's own subscription, which it names after the trigger, with its location before and a number behind.
+  events_filter     = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=monitoring.regex.full_match(\"eventarc-${var.database.location}-${google_eventarc_trigger.documents.name}-sub-.*\")"
+  dispatcher_filter = "resource.type=\"cloud_run_revision\" resource.label.service_name=\"${google_cloud_run_v2_service.dispatcher.name}\""
 
   # `period` is what is added up or looked at as one, `duration` how long it must stay beyond the threshold. Without
   # `align`, the filter names a time series that is ready as it is. `missing` says that no data is as bad as a wrong figure.
@@ -146,16 +148,28 @@ locals {
       title    = "document events can't be handled"
       severity = "CRITICAL"
       combiner = "OR"
-      text     = "The dispatcher answers events with 5xx. Eventarc repeats them for 24 hours, then they are lost, and their documents stay without delivery."
-      conditions = [{
-        title     = "answers of class 5xx"
-        filter    = "metric.type=\"run.googleapis.com/request_count\" ${local.dispatcher_filter} metric.label.response_code_class=\"5xx\""
-        align     = "ALIGN_DELTA"
-        reduce    = "REDUCE_SUM"
-        period    = 300
-        threshold = 10
-        duration  = 300
-      }]
+      text     = "The dispatcher answers events with 5xx, or they don't get to it. Eventarc repeats them for 24 hours, then they are lost, and their documents stay without delivery."
+      conditions = [
+        {
+          title     = "answers of class 5xx"
+          filter    = "metric.type=\"run.googleapis.com/request_count\" ${local.dispatcher_filter} metric.label.response_code_class=\"5xx\""
+          align     = "ALIGN_DELTA"
+          reduce    = "REDUCE_SUM"
+          period    = 300
+          threshold = 10
+          duration  = 300
+        },
+        {
+          # Cloud Run does not count requests that it has turned away itself, because of permissions or for want of instances.
+          title     = "age of the oldest event"
+          filter    = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" ${local.events_filter}"
+          align     = "ALIGN_MAX"
+          reduce    = "REDUCE_MAX"
+          period    = 60
+          threshold = var.alerts.backlog_seconds
+          duration  = 300
+        },
+      ]
     }
 
     slo-burn = {

@@ -22,3 +22,14 @@ resource "google_project_service" "this" {
   service            = each.key
   disable_on_destroy = false
 }
+
+# Pub/Sub's own account, which moves dead letters. Google makes it when it is first needed, which is too late: permissions
+# can't be given to an account that does not exist yet.
+resource "google_project_service_identity" "pubsub" {
+  provider = google-beta
+
+  project = var.project
+  service = "pubsub.googleapis.com"
+
+  depends_on = [google_project_service.this]
+}

@@ -148,6 +148,16 @@ locals {
         ]
       },
       {
+        title = "Age of the oldest document event"
+        unit  = "s"
+        lines = [
+          {
+            look   = "highest"
+            filter = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" ${local.events_filter}"
+          },
+        ]
+      },
+      {
         title = "Document events: time each takes"
         unit  = "ms"
         lines = [for look in local.percentiles : { look = look, filter = local.metric_filters.change_duration, legend = look }]
@@ -200,12 +210,13 @@ locals {
       {
         title = "Instances"
         unit  = "instances"
+        # Cloud Run does not count those of worker pools.
         lines = [for service, filter in local.service_filters : {
           look   = "total"
           filter = "metric.type=\"run.googleapis.com/container/instance_count\" ${filter}"
           by     = "metric.label.state"
           legend = service
-        }]
+        } if service == "dispatcher" || !local.pulls]
       },
       {
         title = "CPU in use, p95"

@@ -14,7 +14,7 @@ resource "google_firestore_database" "this" {
   location_id             = var.database.location
   type                    = "FIRESTORE_NATIVE"
   delete_protection_state = var.deletion_protection ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
-  deletion_policy         = var.deletion_protection ? "ABANDON" : "DELETE"
+  deletion_policy         = "ABANDON" # destroying is for what can be made again
 
   point_in_time_recovery_enablement = "POINT_IN_TIME_RECOVERY_ENABLED"
 

@@ -111,14 +111,14 @@ resource "google_pubsub_topic_iam_member" "forwards_dead_letters" {
   project = var.project
   topic   = google_pubsub_topic.dead_letters.name
   role    = "roles/pubsub.publisher"
-  member  = local.pubsub_agent
+  member  = google_project_service_identity.pubsub.member
 }
 
 resource "google_pubsub_subscription_iam_member" "forwards_dead_letters" {
   project      = var.project
   subscription = google_pubsub_subscription.mail.name
   role         = "roles/pubsub.subscriber"
-  member       = local.pubsub_agent
+  member       = google_project_service_identity.pubsub.member
 }
 
 # --- Who may call whom ---

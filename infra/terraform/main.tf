@@ -1,11 +1,5 @@
 # Facts that several files rely on.
 
-data "google_project" "this" {
-  project_id = var.project
-
-  depends_on = [google_project_service.this]
-}
-
 locals {
   # https://cloud.google.com/firestore/docs/eventarc#locations: where Eventarc handles a multi-region's events.
   # A trigger's own location is the database's, multi-region or not.
@@ -14,7 +8,4 @@ locals {
 
   labels = merge({ app = var.name }, var.labels)
   pulls  = var.front_door == "pull"
-
-  # Google's own accounts, which act on the project's behalf.
-  pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 }

@@ -23,6 +23,10 @@ resource "google_compute_subnetwork" "egress" {
 
   # Firestore and Pub/Sub are reached directly, and don't use up the NAT's ports.
   private_ip_google_access = true
+
+  lifecycle {
+    create_before_destroy = true # and destroyed after the sender has left it: Terraform's usual order is the other one
+  }
 }
 
 resource "google_compute_address" "egress" {
@@ -57,6 +61,11 @@ resource "google_compute_router_nat" "egress" {
   nat_ips                            = google_compute_address.egress[*].self_link
   source_subnetwork_ip_ranges_to_nat = "LIST_OF_SUBNETWORKS"
 
+  # Each connection keeps its port for two minutes beyond its end: Google's 64 for an instance are soon used up where the
+  # mail server ends connections after few mails. One address has 64,512. There may be more instances than max_instances
+  # for a while, when a new revision takes over, so a quarter of an even share is certain to be there for each.
+  min_ports_per_vm = max(64, min(8192, floor(64512 / (4 * var.sender.max_instances))))
+
   subnetwork {
     name                    = google_compute_subnetwork.egress[0].id
     source_ip_ranges_to_nat = ["ALL_IP_RANGES"]
@@ -65,5 +74,9 @@ resource "google_compute_router_nat" "egress" {
   log_config {
     enable = true
     filter = "ERRORS_ONLY" # connections that found no port
+  }
+
+  lifecycle {
+    create_before_destroy = true # as above
   }
 }

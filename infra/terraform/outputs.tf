@@ -56,7 +56,7 @@ output "created_secrets" {
 }
 
 output "mail_server_limits" {
-  description = "The most that the mail server ever sees of this deployment (of its default transport); mails_per_second is null where nothing limits it."
+  description = "The most that the mail server sees of this deployment (of its default transport), but for the seconds in which a new revision takes over; mails_per_second is null where nothing limits it."
   value = {
     connections      = var.sender.max_instances * var.sender.smtp_max_connections
     mails_per_second = try(var.sender.max_instances * var.sender.smtp_rate_per_second, null)

@@ -4,6 +4,7 @@ resource "google_monitoring_custom_service" "mail" {
   project      = var.project
   service_id   = "${var.name}-mail"
   display_name = "Firepost: ${var.name}"
+  user_labels  = local.labels
 
   depends_on = [google_project_service.this]
 }
@@ -15,6 +16,7 @@ resource "google_monitoring_slo" "time_to_accept" {
   display_name        = "${var.slo.goal * 100} % of the mails sent are accepted within ${var.slo.seconds} s"
   goal                = var.slo.goal
   rolling_period_days = var.slo.days
+  user_labels         = local.labels
 
   request_based_sli {
     distribution_cut {

@@ -104,7 +104,7 @@ variable "labels" {
 }
 
 variable "deletion_protection" {
-  description = "Whether Terraform refuses to destroy the services and the database. To destroy on purpose, apply with false first."
+  description = "Whether Terraform refuses to destroy the services, and Firestore to delete a database that the module has made. To destroy on purpose, apply with false first; the database and its documents stay all the same."
   type        = bool
   default     = true
   nullable    = false

@@ -35,6 +35,20 @@ variable "dispatcher" {
   }
 
   validation {
+    condition     = can(regex("^[1-9][0-9]*(Mi|Gi)$", var.dispatcher.memory))
+    error_message = "dispatcher.memory must be a whole number of Mi or Gi, such as 512Mi."
+  }
+
+  validation {
+    # https://cloud.google.com/run/docs/configuring/services/cpu
+    condition = try(
+      tonumber(regex("^[0-9]+", var.dispatcher.memory)) * (endswith(var.dispatcher.memory, "Gi") ? 1024 : 1)
+      >= lookup({ "4" = 2048, "6" = 4096, "8" = 4096 }, tostring(var.dispatcher.cpu), 0), true
+    )
+    error_message = "dispatcher.memory must be 2Gi or more with 4 CPUs, and 4Gi or more with 6 or 8: Cloud Run demands it."
+  }
+
+  validation {
     condition     = var.dispatcher.concurrency >= var.dispatcher.cpu && var.dispatcher.concurrency <= 1000
     error_message = "dispatcher.concurrency must be from dispatcher.cpu to 1000: each CPU has a process, and each process a thread or more."
   }
@@ -42,10 +56,13 @@ variable "dispatcher" {
 
 variable "sender" {
   description = <<-EOT
-    Size of the sender. `max_instances` × `smtp_max_connections` is the most connections that the mail server ever sees, and
+    Size of the sender. `max_instances` × `smtp_max_connections` is the most connections that the mail server sees, and
     `max_instances` × `smtp_rate_per_second` the most mails per second: set them to what the provider allows. (Further
-    transports, TRANSPORTS, have limits of their own.)
-    `concurrency` is messages at a time per instance, and its threads; those beyond the connections wait. With front_door = "pull", exactly `max_instances` run, all the time.
+    transports, TRANSPORTS, have limits of their own.) For some seconds after a deployment, instances of the revision
+    before may end their work beside the new ones.
+    `concurrency` is messages at a time per instance, and its threads; those beyond the connections wait.
+    With front_door = "pull", exactly `max_instances` run, all the time; each is one process, so give it one CPU and take
+    more instances instead.
   EOT
   type = object({
     cpu                  = optional(number, 1)
@@ -67,6 +84,20 @@ variable "sender" {
   validation {
     condition     = contains([1, 2, 4, 6, 8], var.sender.cpu)
     error_message = "sender.cpu must be 1, 2, 4, 6 or 8."
+  }
+
+  validation {
+    condition     = can(regex("^[1-9][0-9]*(Mi|Gi)$", var.sender.memory))
+    error_message = "sender.memory must be a whole number of Mi or Gi, such as 512Mi."
+  }
+
+  validation {
+    # https://cloud.google.com/run/docs/configuring/services/cpu
+    condition = try(
+      tonumber(regex("^[0-9]+", var.sender.memory)) * (endswith(var.sender.memory, "Gi") ? 1024 : 1)
+      >= lookup({ "4" = 2048, "6" = 4096, "8" = 4096 }, tostring(var.sender.cpu), 0), true
+    )
+    error_message = "sender.memory must be 2Gi or more with 4 CPUs, and 4Gi or more with 6 or 8: Cloud Run demands it."
   }
 
   validation {
@@ -313,5 +344,10 @@ variable "unindexed_fields" {
   validation {
     condition     = length(setintersection(var.unindexed_fields, ["delivery", "delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"])) == 0
     error_message = "unindexed_fields must not hold delivery, delivery.state, delivery.nextAttemptTime or delivery.errorCode: the reconciler and the command line query by them."
+  }
+
+  validation {
+    condition     = var.ttl == null || !contains(var.unindexed_fields, "delivery.expireAt")
+    error_message = "unindexed_fields must not hold delivery.expireAt: ttl takes its index away as well, and two resources for one field undo each other."
   }
 }

@@ -16,7 +16,7 @@ variable "runbook_url" {
 
 variable "alerts" {
   description = <<-EOT
-    Thresholds. `backlog_seconds`: age of the oldest message. `error_ratio`: share of attempts that end in ERROR, looked at
+    Thresholds. `backlog_seconds`: age of the oldest message, and of the oldest event. `error_ratio`: share of attempts that end in ERROR, looked at
     from `error_ratio_attempts` in ten minutes on. `lease_expiries`: in ten minutes. `stalled_backlog`: messages that wait
     while nothing is sent. `burn_rate`: how many times as fast as the SLO allows the error budget is used up.
   EOT

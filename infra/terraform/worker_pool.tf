@@ -60,7 +60,7 @@ resource "google_cloud_run_v2_worker_pool" "sender" {
         egress = "ALL_TRAFFIC"
 
         network_interfaces {
-          network    = vpc_access.value.network
+          network    = google_compute_network.egress[0].id
           subnetwork = vpc_access.value.id
         }
       }
@@ -71,6 +71,7 @@ resource "google_cloud_run_v2_worker_pool" "sender" {
     google_project_service.this,
     google_project_iam_member.uses_database,
     google_secret_manager_secret_iam_member.sender_reads,
+    google_compute_router_nat.egress, # before that, no connection leaves the VPC, and mail would end in ERROR
     google_pubsub_subscription_iam_member.sender_pulls,
   ]
 }

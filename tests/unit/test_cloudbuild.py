@@ -118,6 +118,13 @@ def test_what_is_built_is_what_is_planned_and_pushed() -> None:
         assert f'TF_VAR_{service}_image="$images/{service}:{tag}"' in script(build, "plan")
 
 
+def test_a_plan_knows_all_that_the_example_can_be_told() -> None:
+    example = (ROOT / load("cloudbuild.yaml")["substitutions"]["_ROOT"] / "variables.tf").read_text()
+    variables = re.findall(r'^variable "(\w+)"', example, re.M)
+    assert variables
+    assert [name for name in variables if f"TF_VAR_{name}=" not in script(load("cloudbuild.yaml"), "plan")] == []
+
+
 def test_images_have_provenance_or_the_build_fails() -> None:
     assert load("cloudbuild.yaml")["options"]["requestedVerifyOption"] == "VERIFIED"
 

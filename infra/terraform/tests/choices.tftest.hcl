@@ -1,8 +1,10 @@
 # What each choice changes.
 
-mock_provider "google" {
-  mock_data "google_project" {
-    defaults = { number = "123456789012" }
+mock_provider "google" {}
+
+mock_provider "google-beta" {
+  mock_resource "google_project_service_identity" {
+    defaults = { member = "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com" }
   }
 }
 
@@ -43,6 +45,21 @@ run "pull_makes_a_worker_pool_and_no_push" {
   assert {
     condition     = strcontains(google_logging_metric.this["attempts"].filter, "resource.labels.worker_pool_name=\"firepost-sender\"")
     error_message = "The sender's metrics must be counted where its entries come from."
+  }
+}
+
+run "charts_of_a_worker_pool_show_what_is_measured_there" {
+  variables {
+    front_door = "pull"
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for widget in jsondecode(google_monitoring_dashboard.this.dashboard_json).gridLayout.widgets : [
+        for line in widget.xyChart.dataSets : !strcontains(line.timeSeriesQuery.timeSeriesFilter.filter, "cloud_run_worker_pool")
+      ] if contains(["Instances"], widget.title)
+    ]))
+    error_message = "Cloud Run measures no number of instances for worker pools."
   }
 }
 
@@ -126,6 +143,35 @@ run "a_database_is_made_and_protected" {
   }
 }
 
+run "a_database_outlives_the_rest" {
+  variables {
+    database            = { location = "eur3", create = true }
+    deletion_protection = false
+  }
+
+  assert {
+    condition     = google_firestore_database.this[0].deletion_policy == "ABANDON" && google_cloud_run_v2_service.dispatcher.deletion_protection == false
+    error_message = "Whoever takes the services down must not delete the documents with them."
+  }
+}
+
+run "labels_are_on_what_is_watched_too" {
+  variables {
+    labels = { team = "shop" }
+  }
+
+  assert {
+    condition = alltrue([
+      for labels in concat(
+        [google_monitoring_custom_service.mail.user_labels, google_monitoring_slo.time_to_accept.user_labels],
+        [for each in google_monitoring_alert_policy.this : each.user_labels],
+        [google_cloud_run_v2_service.dispatcher.labels, google_pubsub_subscription.mail.labels],
+      ) : labels == tomap({ app = "firepost", team = "shop" })
+    ])
+    error_message = "All that can have labels must have them."
+  }
+}
+
 run "without_static_egress_there_is_no_network" {
   assert {
     condition     = length(google_compute_network.egress) + length(google_compute_address.egress) == 0 && length(google_cloud_run_v2_service.sender[0].template[0].vpc_access) == 0
@@ -149,8 +195,44 @@ run "static_egress_sends_all_through_one_address" {
   }
 
   assert {
+    condition = alltrue([
+      for each in google_cloud_run_v2_service.sender[0].template[0].vpc_access[0].network_interfaces :
+      each.network == google_compute_network.egress[0].id && each.subnetwork == google_compute_subnetwork.egress[0].id
+    ])
+    error_message = "The sender must be in the network that has the NAT, named as Cloud Run names networks."
+  }
+
+  assert {
+    condition     = google_compute_router_nat.egress[0].min_ports_per_vm == 4032
+    error_message = "Four instances must share the address's ports, with as much again for those of the revision before, and a reserve."
+  }
+
+  assert {
     condition     = contains(keys(google_project_service.this), "compute.googleapis.com")
     error_message = "A network needs its API."
+  }
+}
+
+run "large_instances_have_as_much_memory_as_they_must" {
+  variables {
+    sender = { cpu = 4, memory = "2048Mi", smtp_max_connections = 20 }
+  }
+
+  assert {
+    condition     = google_cloud_run_v2_service.sender[0].template[0].containers[0].resources[0].limits == tomap({ cpu = "4", memory = "2048Mi" })
+    error_message = "What Cloud Run allows must not be refused."
+  }
+}
+
+run "many_instances_share_one_address" {
+  variables {
+    static_egress = {}
+    sender        = { max_instances = 500 }
+  }
+
+  assert {
+    condition     = google_compute_router_nat.egress[0].min_ports_per_vm == 64
+    error_message = "An instance must have the 64 ports that it would have by default."
   }
 }
 

@@ -1,8 +1,10 @@
 # What a deployment with as few variables as possible looks like.
 
-mock_provider "google" {
-  mock_data "google_project" {
-    defaults = { number = "123456789012" }
+mock_provider "google" {}
+
+mock_provider "google-beta" {
+  mock_resource "google_project_service_identity" {
+    defaults = { member = "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com" }
   }
 }
 
@@ -186,6 +188,11 @@ run "dead_letters_can_be_moved_noted_and_replayed" {
   }
 
   assert {
+    condition     = google_project_service_identity.pubsub.service == "pubsub.googleapis.com"
+    error_message = "Pub/Sub's own account must be made before it is given permissions: a new project has none."
+  }
+
+  assert {
     condition = alltrue([
       google_pubsub_topic_iam_member.forwards_dead_letters.member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
       google_pubsub_topic_iam_member.forwards_dead_letters.topic == google_pubsub_topic.dead_letters.name,
@@ -294,6 +301,17 @@ run "every_alert_says_what_to_do" {
   assert {
     condition     = google_monitoring_slo.time_to_accept.request_based_sli[0].distribution_cut[0].range[0].max == 60000
     error_message = "The objective must be cut at slo.seconds, in milliseconds."
+  }
+}
+
+run "events_that_never_arrive_are_noticed" {
+  assert {
+    condition = anytrue([
+      for each in google_monitoring_alert_policy.this["events-failing"].conditions :
+      strcontains(each.condition_threshold[0].filter, "oldest_unacked_message_age") &&
+      can(regex(regex("full_match\\(\"(.*)\"\\)", each.condition_threshold[0].filter)[0], "eventarc-europe-west3-firepost-documents-sub-123"))
+    ])
+    error_message = "An event that waits because the dispatcher can't be reached must raise an alert: Cloud Run counts no request then."
   }
 }
 

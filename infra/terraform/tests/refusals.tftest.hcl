@@ -2,6 +2,8 @@
 
 mock_provider "google" {}
 
+mock_provider "google-beta" {}
+
 variables {
   project          = "shop-production"
   database         = { location = "europe-west3" }
@@ -207,6 +209,35 @@ run "half_a_cpu" {
 
   variables {
     dispatcher = { cpu = 0.5 }
+  }
+}
+
+run "more_cpus_than_cloud_run_gives_to_so_little_memory" {
+  command         = plan
+  expect_failures = [var.dispatcher, var.sender]
+
+  variables {
+    dispatcher = { cpu = 4 }
+    sender     = { cpu = 8, memory = "2Gi" }
+  }
+}
+
+run "memory_without_a_unit" {
+  command         = plan
+  expect_failures = [var.sender]
+
+  variables {
+    sender = { memory = "512" }
+  }
+}
+
+run "one_field_managed_twice" {
+  command         = plan
+  expect_failures = [var.unindexed_fields]
+
+  variables {
+    ttl              = { type = "day", value = 90 }
+    unindexed_fields = ["message", "delivery.expireAt"]
   }
 }
 

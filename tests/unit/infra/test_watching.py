@@ -66,6 +66,7 @@ def test_metrics_of_googles_are_asked_for_of_the_resource_that_has_them() -> Non
     filters = {
         "mail_subscription_filter": "pubsub_subscription",
         "dead_letters_filter": "pubsub_subscription",
+        "events_filter": "pubsub_subscription",
         "dispatcher_filter": "cloud_run_revision",
         "filter": "cloud_run_revision",  # of both services, in a loop
         "database_filter": "firestore.googleapis.com/Database",

@@ -4,7 +4,11 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = ">= 6.20, < 8.0"
+      version = ">= 6.38, < 8.0"
+    }
+    google-beta = {
+      source  = "hashicorp/google-beta"
+      version = ">= 6.38, < 8.0"
     }
   }
 
@@ -16,5 +20,9 @@ terraform {
 }
 
 provider "google" {
+  project = var.project
+}
+
+provider "google-beta" {
   project = var.project
 }
