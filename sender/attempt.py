@@ -28,7 +28,7 @@ from shared import journal
 from shared.database import Unwritable
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSendable, OutcomeUnknown, Unavailable
 from shared.journal import Event
-from shared.states import Changes, Known, Reason, Result, state_of
+from shared.states import Reason, Result, state_of
 from shared.store import Claim, MailStore
 
 _log = logging.getLogger("firepost.sender")
@@ -123,15 +123,11 @@ class Attempts:
             raise
         return self.report(ended, written)
 
-    def changes(self, ended: Ended) -> Changes:
-        """What `finish` writes, for those who write the results of many."""
-        return self._store.conclusion(ended.attempt.claim, ended.result, ended.at, ended.jitter)
-
     def report(self, ended: Ended, written: Reason) -> Verdict:
         """Log an attempt whose result has been written."""
         claim, course = ended.attempt.claim, ended.attempt.start.course
         fields = self._fields(ended) | {"written": written} | course.millis()
-        if ended.accepted and (queued := waited(claim.fields, ended.attempt.start.at, ended.accepted)) is not None:
+        if ended.accepted and (queued := waited(claim.known, ended.attempt.start.at, ended.accepted)) is not None:
             fields["accepted_after_ms"] = journal.millis(queued.total_seconds())
         journal.note(_log, Event.ATTEMPT, f"attempt {fields['reason']}", fields)
         return Verdict(True, ended.result.error_code or "sent")
@@ -145,7 +141,7 @@ class Attempts:
         return {
             "document": claim.path,
             "attempt": claim.lease.attempt,
-            "before": state_of(Known.of(claim.fields)),
+            "before": state_of(claim.known),
             "after": self._store.ending(claim, result),
             "reason": result.error_code or "sent",
         }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
 
 from shared import journal
 from shared.states import Known
@@ -42,13 +41,12 @@ class Course:
         return {"duration_ms": journal.millis(self._monotonic() - self._began), **steps}
 
 
-def waited(fields: Mapping[str, Any], claimed: datetime, accepted: datetime) -> timedelta | None:
+def waited(known: Known, claimed: datetime, accepted: datetime) -> timedelta | None:
     """How long a mail that a server took over at `accepted` has waited for that.
 
-    From when it was queued, or else claimed (`claimed`), on, and not before `sendAt`. `fields` is the document as the
-    claim found it. None for a mail that had ended before: when a user asked for it again is not recorded.
+    From when it was queued, or else claimed (`claimed`), on, and not before `sendAt`. `known` is of the document as
+    the claim found it. None for a mail that had ended before: when a user asked for it again is not recorded.
     """
-    known = Known.of(fields)
     delivery = known.delivery
     if delivery is not None and delivery.end_time is not None:
         return None

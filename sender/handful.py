@@ -98,10 +98,11 @@ class _Task:
 
 
 class Pace:
-    """How many mails get done in the planned time, as far as is known from those before."""
+    """How many mails get done in the planned time, as the last ones tell. Safe to use from several threads."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._lock = threading.Lock()
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._most = limit
 
@@ -114,8 +115,9 @@ class Pace:
 
         The quicker ones of the last mails count: what the others waited for may as well have been a turn in here.
         """
-        self._recent.append(seconds)
-        quick = sorted(self._recent)[len(self._recent) // 10]
+        with self._lock:
+            self._recent.append(seconds)
+            quick = sorted(self._recent)[len(self._recent) // 10]
         self._most = max(1, min(self._limit, int(_PLANNED_SECONDS / (quick + _OWN_SECONDS))))
 
 
@@ -171,7 +173,7 @@ class HandfulSender:
         try:
             outcome = self._submitted(_Task(asked, trace.current()))
         except Closed:
-            return Verdict(False, Reason.RELEASED)
+            return self._sender.decline(Decision(Reason.RELEASED, acknowledge=False), asked.path)
         match outcome:
             case Verdict():
                 return outcome
@@ -245,7 +247,7 @@ class HandfulSender:
     def _written(self, ended: Sequence[Ended]) -> Sequence[bool | Unavailable]:
         """Whether each result was written; not if it has to be written alone."""
         try:
-            return self._store.finish_all([(each.attempt.claim, self._attempts.changes(each)) for each in ended])
+            return self._store.finish_all([(each.attempt.claim, each.result, each.at, each.jitter) for each in ended])
         except Unavailable as error:
             return [copy.copy(error) for _ in ended]  # one for each thread: a traceback belongs to one
         except Exception:  # a bug of ours, about one of them perhaps

@@ -51,9 +51,9 @@ def outlet(settings: MailSettings, data_margin: float) -> Outlet:
 
 
 def mails_at_once(settings: MailSettings, threads: int) -> int:
-    """How many mails so many threads can hand over at a time; where there are several transports, to all of them."""
+    """How many mails the servers of all transports take at a time; SendGrid, as many as there are threads."""
     transports: list[TransportSettings] = [settings, *settings.transports.values()]
-    return min(threads, sum(_at_once(each, threads) for each in transports))
+    return sum(_at_once(each, threads) for each in transports)
 
 
 def _at_once(settings: TransportSettings, threads: int) -> int:

@@ -13,14 +13,16 @@ from datetime import datetime
 
 from shared.coalescer import MAX_REQUEST_BYTES
 from shared.database import BulkDatabase, PreparedWrite, Stale, Unwritable, Version
-from shared.delivery import on_message
+from shared.delivery import concluded, on_message
 from shared.errors import FirepostError
 from shared.policy import Policy
-from shared.states import Changes, Decision, Lease
+from shared.states import Changes, Decision, Lease, Result
 from shared.store import CLAIM_PATIENCE, Claim, begun, known_of, patience
 
 #: A write that is to be made if the document still has this version.
 Change = tuple[str, Changes, Version]
+#: An attempt, what became of it, when it ended, and the jitter: see `MailStore.finish`.
+Ending = tuple[Claim, Result, datetime, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,14 @@ class BulkStore:
 
         return self._patiently(attempt)
 
-    def finish_all(self, results: Sequence[tuple[Claim, Changes]]) -> list[bool]:
+    def finish_all(self, endings: Sequence[Ending]) -> list[bool]:
         """Write what became of attempts; false for a result that has to be written alone, if at all."""
-        outcomes = self._most_patiently(
-            self._write_all, [(claim.path, changes, claim.version) for claim, changes in results]
-        )
-        return [not isinstance(outcomes[claim.path], FirepostError) for claim, _ in results]
+        changes = [
+            (claim.path, concluded(result, claim.lease.attempt, at, self._policy, jitter), claim.version)
+            for claim, result, at, jitter in endings
+        ]
+        outcomes = self._most_patiently(self._write_all, changes)
+        return [not isinstance(outcomes[claim.path], FirepostError) for claim, _, _, _ in endings]
 
     def mark_all(self, changes: Sequence[Change]) -> list[bool | FirepostError]:
         """Write what was decided from events; false for a document that has changed since, which is no error."""

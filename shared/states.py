@@ -141,7 +141,7 @@ class Known:
         What JavaScript takes for false is no delivery, as in Trigger Email.
         """
         delivery = fields.get("delivery")
-        is_absent = delivery is None or (isinstance(delivery, bool | int | float | str) and not delivery)
+        is_absent = delivery is None or (isinstance(delivery, int | float | str) and not delivery)
         return cls(None if is_absent else Delivery.of(delivery), _time(fields.get("sendAt")))
 
     def due(self) -> datetime | None:

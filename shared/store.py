@@ -27,11 +27,15 @@ CLAIM_PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An attempt that this process alone may make: its lease, and the mail as it was when it was claimed."""
+    """An attempt that this process alone may make: its lease, and the mail as it was when it was claimed.
+
+    `known` is what was decided from, which stands in `fields` as well.
+    """
 
     path: str
     lease: Lease
     fields: Mapping[str, Any]
+    known: Known
     message_id_stem: str
     version: Version
 
@@ -94,7 +98,7 @@ class MailStore:
 
         `jitter`, random from 0 to 1, spreads the next attempt if there is to be one.
         """
-        changes = self.conclusion(claim, result, now, jitter)
+        changes = concluded(result, claim.lease.attempt, now, self._policy, jitter)
 
         def attempt() -> Reason:
             try:
@@ -104,10 +108,6 @@ class MailStore:
                 return self._transact(claim.path, lambda known, _: on_result(known, claim.lease, changes, now)).reason
 
         return self._most_patiently(attempt)
-
-    def conclusion(self, claim: Claim, result: Result, now: datetime, jitter: float) -> Changes:
-        """The changes that `finish` writes."""
-        return concluded(result, claim.lease.attempt, now, self._policy, jitter)
 
     def ending(self, claim: Claim, result: Result) -> State:
         """The state that `finish` writes for this result, if the document is still this claim's."""
@@ -187,8 +187,9 @@ def begun(decision: Decision, snapshot: Snapshot | None, version: Version | None
     """The claim, where the decision is to make an attempt; `version` is that of the write, if there was one."""
     if decision.lease is None or snapshot is None:
         return decision
-    stem = message_id_stem(snapshot.path, snapshot.created, Known.of(snapshot.fields).delivery, decision)
-    return Claim(snapshot.path, decision.lease, snapshot.fields, stem, version or snapshot.version)
+    known = Known.of(snapshot.fields)
+    stem = message_id_stem(snapshot.path, snapshot.created, known.delivery, decision)
+    return Claim(snapshot.path, decision.lease, snapshot.fields, known, stem, version or snapshot.version)
 
 
 def _refuse_another(mail: Mapping[str, Any], snapshot: Snapshot) -> None:

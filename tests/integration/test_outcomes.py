@@ -243,3 +243,19 @@ def test_times_are_firestore_timestamps(system: System) -> None:
     delivery = system.concluded(system.write(MAIL))
     assert isinstance(delivery["startTime"], datetime)
     assert isinstance(delivery["endTime"], datetime)
+
+
+@pytest.mark.parametrize("delivery", [False, 0, ""])
+def test_the_dispatcher_writes_over_a_delivery_that_says_nothing(system: System, delivery: object) -> None:
+    assert system.concluded(system.write({**MAIL, "delivery": delivery}))["state"] == "SUCCESS"
+
+
+def test_a_sender_that_comes_first_writes_over_a_delivery_that_says_nothing(system: System) -> None:
+    system.stack.kill("dispatcher")
+    try:
+        path = system.write({**MAIL, "delivery": False})
+        system.publish({"document": path})
+        delivery = system.concluded(path)
+    finally:
+        system.stack.start_service("dispatcher")
+    assert (delivery["state"], delivery["attempts"]) == ("SUCCESS", 1)

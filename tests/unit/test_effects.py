@@ -155,6 +155,7 @@ def test_a_write_that_is_refused_for_itself_hinders_no_other(
     assert results(world.together([world.order(name) for name in "abc"])) == [True, result, True]
 
 
-def test_an_order_without_company_goes_at_once(world: World) -> None:
+def test_an_order_without_company_is_carried_out_alone(world: World) -> None:
     assert world.effects.carry_out(world.order("a")) is True
-    assert world.topic.requests == [], "a request of its own"
+    assert (world.topic.requests, world.published()) == ([], ["a"])
+    assert world.is_pending("a")

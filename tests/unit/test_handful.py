@@ -182,10 +182,11 @@ def test_mails_that_come_together_share_one_read_and_two_writes(world: World) ->
     assert {world.delivery(name)["state"] for name in "abcde"} == {"SUCCESS"}
 
 
-def test_a_mail_that_comes_alone_waits_for_nobody(world: World) -> None:
+def test_a_mail_that_comes_alone_is_written_alone(world: World) -> None:
     world.write("a")
     assert world.handle("a") == SENT
-    assert world.database.writes == [], "one write each, without company"
+    assert (world.database.reads, world.database.writes) == ([], [])
+    assert world.delivery("a")["state"] == "SUCCESS"
 
 
 def test_each_has_its_own_outcome(world: World) -> None:
@@ -365,7 +366,10 @@ def test_results_that_are_too_long_for_one_request_go_in_several(world: World, m
     assert world.database.writes == [2, 2, 1] * 2
 
 
-def test_who_waits_for_a_turn_when_the_sender_shuts_down_claims_nothing(world: World) -> None:
+def test_who_waits_for_a_turn_when_the_sender_shuts_down_claims_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     world.at_once = 1
     world.sender = world.new_sender()
     world.write("a")
@@ -379,6 +383,7 @@ def test_who_waits_for_a_turn_when_the_sender_shuts_down_claims_nothing(world: W
         assert wait_until(lambda: world.waiting() == 1, PATIENCE, pause=0.001)
         world.sender.drain()
         assert results([waiting]) == ["(released)"]
+        assert "message released" in caplog.messages
         go_on.set()
         assert results([first]) == ["sent"]
     assert "delivery" not in world.database.documents["mail/a"].fields
