@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
 import threading
 import time
@@ -110,8 +109,8 @@ class ChaoticSystem:
     def _freeze(self, planned: Planned) -> None:
         service = self._services[planned.whom]
         self._note(planned)
-        service.send(signal.SIGSTOP)
-        thaw = threading.Timer(FROZEN_SECONDS, service.send, [signal.SIGCONT])
+        service.pause()
+        thaw = threading.Timer(FROZEN_SECONDS, service.resume)
         self._thaws.append(thaw)
         thaw.start()
 

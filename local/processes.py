@@ -9,17 +9,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 from local import watchdog
 from local.errors import PartFailed
+from local.waiting import wait_until
 
 logger = logging.getLogger(__name__)
 
 STOP_GRACE_SECONDS = 10.0
+#: Seconds within which the threads of a process stop when they are told to.
+PAUSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,19 @@ class Child:
         if self._life.is_alive() and not self._process.exception():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.result().pid, number)
+
+    def pause(self) -> None:
+        """Freeze the process and its descendants, and return when none of their threads can do anything more.
+
+        A signal takes effect at a time of the kernel's choice: on a busy machine, a thread may go on for a while after
+        it was sent. Where there is no /proc to look at (macOS), sending it has to do.
+        """
+        self.send(signal.SIGSTOP)
+        if Path("/proc/self/task").exists() and not wait_until(self._is_frozen, PAUSE_SECONDS, pause=0.001):
+            raise PartFailed(f"{self.command.name}: not all of its threads have stopped")
+
+    def _is_frozen(self) -> bool:
+        return all(state in "TZX" for state in _thread_states(self.group))
 
     def ask_to_end(self) -> None:
         """Send SIGTERM to the process alone, as Cloud Run does; what it started is its business, for now."""
@@ -180,6 +196,17 @@ class _Watchdog:
             if self._process.stdin is not None:
                 self._process.stdin.close()
         self._process.wait()
+
+
+def _thread_states(group: int) -> Iterator[str]:
+    """One letter per thread of the process group, as /proc has it: T is stopped, Z and X have ended."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(ProcessLookupError):  # a process that has ended meanwhile
+            if os.getpgid(int(process.name)) != group:
+                continue
+            for stat in process.glob("task/*/stat"):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+                    yield stat.read_text().rpartition(")")[2].split()[0]
 
 
 def last_lines(log: Path, count: int = 15) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -126,10 +127,22 @@ class Service:
         if self._child is not None:
             self._child.kill()
 
-    def send(self, number: int) -> None:
-        """Send a signal, such as SIGSTOP, to it and its workers."""
+    def pause(self) -> None:
+        """Freeze it and its workers where they are; they do nothing more when this returns."""
         if self._child is not None:
-            self._child.send(number)
+            self._child.pause()
+
+    def resume(self) -> None:
+        """Let it and its workers go on, if they were paused."""
+        if self._child is not None:
+            self._child.send(signal.SIGCONT)
+
+    def ensure_running(self) -> None:
+        """Resume it if it is paused, start it if it is not running, and return when it answers."""
+        self.resume()
+        if not self._alive():
+            self.launch()
+        self.await_ready()
 
     def _died(self, status: int) -> None:
         now = time.monotonic()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -96,12 +95,18 @@ class Stack:
         self._services[name].stop()
 
     def pause(self, name: str) -> None:
-        """Freeze a service and its workers where they are."""
-        self._services[name].send(signal.SIGSTOP)
+        """Freeze a service and its workers where they are; they do nothing more when this returns."""
+        self._services[name].pause()
 
     def resume(self, name: str) -> None:
         """Let a paused service go on."""
-        self._services[name].send(signal.SIGCONT)
+        self._services[name].resume()
+
+    def ensure_running(self) -> None:
+        """Resume what is paused, start what is not running, and return when all answers. Raises `PartFailed`."""
+        self.check()
+        for service in self._services.values():
+            service.ensure_running()
 
     def _start(self) -> None:
         self.logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-")))

@@ -32,13 +32,14 @@ class Stall:
 
 @dataclass
 class Rule:
-    """What the server does at an event, instead of or before the usual."""
+    """What the server does at an event, instead of or before the usual. `stalls` is where its stalls are noted."""
 
     event: str
     text: str
     nth: int | None
     nth_in_session: int | None
     session: int | None
+    stalls: list[Stall]
     actions: list[Callable[[Session], None]] = field(default_factory=list)
     replies: bool = False
 
@@ -63,6 +64,7 @@ class Rule:
     def stall(self) -> Stall:
         """Wait here until the test releases it."""
         stall = Stall()
+        self.stalls.append(stall)
         self._then(stall.act)
         return stall
 

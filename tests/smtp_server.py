@@ -29,10 +29,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
-from tests.smtp_script import Hangup, Rule
+from tests.patience import patience
+from tests.smtp_script import Hangup, Rule, Stall
 
 #: Longer than anything a test waits for on purpose; reached only when something is broken.
-PATIENCE = 10.0
+PATIENCE = patience(10.0)
 
 #: What the scripted server offers unless a test says otherwise.
 EXTENSIONS = ("PIPELINING", "SIZE 10485760", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
@@ -90,6 +91,7 @@ class ScriptedServer:
         self.sessions: list[Session] = []
         self.mails: list[Mail] = []
         self._rules: list[Rule] = []
+        self._stalls: list[Stall] = []
         self._counts: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._closing = threading.Event()
@@ -129,12 +131,20 @@ class ScriptedServer:
         Always, or only for the n-th such event on the server or in its session, or only on the n-th session; all are
         counted from 1.
         """
-        rule = Rule(event, text, nth, nth_in_session, session)
+        rule = Rule(event, text, nth, nth_in_session, session, self._stalls)
         self._rules.insert(0, rule)
         return rule
 
     def forget_rules(self) -> None:
+        """From now on, answer as usual. A session that a rule has stalled stays so until the test releases it."""
         self._rules.clear()
+
+    def reset(self) -> None:
+        """Forget the rules, and let every stalled session go on."""
+        self.forget_rules()
+        for stall in self._stalls:
+            stall.release()
+        self._stalls.clear()
 
     @property
     def accepted(self) -> list[Mail]:

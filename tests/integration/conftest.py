@@ -1,4 +1,7 @@
-"""One running system per backend for all integration tests; each test gets a mail server that refuses nothing."""
+"""Systems to test: each test gets a running one that is as if it had just been started.
+
+A module chooses what its system is started with by a fixture `configuration` of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,36 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.backends import BACKENDS
-from tests.integration.system import System, running
+from tests.integration.system import Configuration, System, SystemKeeper
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a module that share a system stay together, in one worker and one after another."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "system" in item.fixturenames:
+            backend = item.callspec.params.get("backend", "") if hasattr(item, "callspec") else ""
+            item.add_marker(pytest.mark.xdist_group(f"{item.module.__name__} {backend}"))
+
+
+@pytest.fixture(scope="session")
+def keeper() -> Iterator[SystemKeeper]:
+    keeper = SystemKeeper()
+    yield keeper
+    keeper.close()
 
 
 @pytest.fixture(scope="session", params=BACKENDS)
-def shared_system(request: pytest.FixtureRequest) -> Iterator[System]:
-    with running(request.param) as system:
-        yield system
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def configuration() -> Configuration:
+    return Configuration()
 
 
 @pytest.fixture
-def system(shared_system: System) -> Iterator[System]:
-    yield shared_system
-    shared_system.server.forget_rules()
+def system(keeper: SystemKeeper, backend: str, configuration: Configuration) -> Iterator[System]:
+    with keeper.lend(backend, configuration) as system:
+        yield system

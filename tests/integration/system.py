@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import requests
@@ -20,11 +22,13 @@ from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from local.clients import firestore_client
 from local.options import StackOptions
 from local.stack import Stack
+from tests.patience import patience
 from tests.smtp_server import ScriptedServer
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-PATIENCE = 60.0
+PATIENCE = patience(60.0)
 #: Short, so that tests of expired leases are; long enough for any attempt here.
 LEASE_SECONDS = 4
 
@@ -34,14 +38,14 @@ Fields = dict[str, Any]
 def wait_for(
     look: Callable[[], _T | Literal[False] | None],
     what: str,
-    patience: float = PATIENCE,
+    seconds: float = PATIENCE,
     found_instead: Callable[[], object] = lambda: "",
 ) -> _T:
     """What `look` returns, as soon as it is something; `found_instead` explains a failure."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + seconds
     never = threading.Event()
     while (found := look()) is None or found is False:
-        assert time.monotonic() < end, f"not within {patience:g} s: {what}; {found_instead()}"
+        assert time.monotonic() < end, f"not within {seconds:g} s: {what}; {found_instead()}"
         never.wait(0.02)
     return found
 
@@ -66,6 +70,19 @@ class System:
         self.publisher.transport.close()
         self.subscriber.close()
         self.firestore.close()
+
+    def restore(self) -> None:
+        """Make it what it was after the start: all runs, the mail server takes everything, no document is left.
+
+        Raises `PartFailed` or what Firestore's client raises when that can't be done.
+        """
+        self.server.reset()
+        self.stack.ensure_running()
+        if left := list(self.firestore.collection("mail").list_documents(timeout=PATIENCE)):
+            batch = self.firestore.batch()
+            for document in left:
+                batch.delete(document)
+            batch.commit(timeout=PATIENCE)
 
     def new_path(self) -> str:
         return f"mail/test-{next(self._ids)}"
@@ -145,14 +162,24 @@ class System:
         return [mail for mail in self.server.accepted if address in mail.recipients]
 
 
-@contextmanager
-def running(
-    backend: str, reconcile_seconds: float | None = None, login: str = "", sender: str = "push", **settings: str
-) -> Iterator[System]:
-    """A system of its own, without a supervisor: what a test kills stays dead until the test starts it again.
+@dataclass(frozen=True)
+class Configuration:
+    """What a system is started with, beside the backend.
 
-    With `login`, USER:PASSWORD, the mail server asks for it. `sender` is its front door.
+    The reconciler runs every `reconcile_seconds`, or never. With `login`, USER:PASSWORD, the mail server asks for it.
+    `sender` is how the sender gets its messages: `push` or `pull`. `settings` go over those that all systems have.
     """
+
+    reconcile_seconds: float | None = None
+    login: str = ""
+    sender: str = "push"
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def running(backend: str, configuration: Configuration) -> Iterator[System]:
+    """A system of its own, without a supervisor: what a test kills stays dead until the test starts it again."""
+    login = configuration.login
     with ScriptedServer(users=dict([login.split(":")]) if login else None) as server:
         options = StackOptions(
             backend=backend,
@@ -162,12 +189,12 @@ def running(
                 "ACK_DEADLINE_SECONDS": "10",
                 "USERS_COLLECTION": "users",
                 "TEMPLATES_COLLECTION": "templates",
-                **settings,
+                **configuration.settings,
             },
             supervise=False,
-            reconcile_seconds=reconcile_seconds,
+            reconcile_seconds=configuration.reconcile_seconds,
             delivery_attempts=5,
-            sender=sender,
+            sender=configuration.sender,
         )
         with Stack(options) as stack:
             system = System(stack, server)
@@ -175,3 +202,37 @@ def running(
                 yield system
             finally:
                 system.close()
+
+
+class SystemKeeper:
+    """Keeps the last system running, for the next test that wants one like it."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[str, Configuration] | None = None
+        self._system: System | None = None
+        self._running = ExitStack()
+
+    @contextmanager
+    def lend(self, backend: str, configuration: Configuration) -> Iterator[System]:
+        """A system for one test. What the test leaves behind is undone; where that fails, the next one gets another."""
+        system = self._started(backend, configuration)
+        try:
+            yield system
+        finally:
+            try:
+                system.restore()
+            except Exception:
+                _log.exception("the system can't be restored; the next test gets a new one")
+                self.close()
+
+    def close(self) -> None:
+        """Stop the system that is kept, if there is one."""
+        self._kept = self._system = None
+        self._running.close()
+
+    def _started(self, backend: str, configuration: Configuration) -> System:
+        if self._system is None or self._kept != (backend, configuration):
+            self.close()
+            self._system = self._running.enter_context(running(backend, configuration))
+            self._kept = backend, configuration
+        return self._system

@@ -18,8 +18,7 @@ import pytest
 from local.ports import free_port
 from local.services import ROOT, environment
 from sender.pull import PAUSE_SECONDS
-from tests.integration.backends import BACKENDS
-from tests.integration.system import PATIENCE, Fields, System, running
+from tests.integration.system import PATIENCE, Configuration, Fields, System
 from tests.integration.test_faults import (
     MESSAGE,
     test_a_sender_killed_after_the_mail_has_sent_it_once_and_the_document_does_not_claim_to_know,
@@ -50,10 +49,9 @@ __all__ = [
 ]
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
-def pulling_system(request: pytest.FixtureRequest) -> Iterator[System]:
-    with running(request.param, sender="pull") as system:
-        yield system
+@pytest.fixture(scope="module")
+def configuration() -> Configuration:
+    return Configuration(sender="pull")
 
 
 _HOLDS_ON = "Google's Pub/Sub emulator goes on delivering to the stream of a client that was killed"
@@ -68,12 +66,10 @@ NOT_ON_GOOGLE = {
 }
 
 
-@pytest.fixture
-def system(pulling_system: System, request: pytest.FixtureRequest) -> Iterator[System]:
-    if pulling_system.stack.options.backend == "google" and request.node.originalname in NOT_ON_GOOGLE:
+@pytest.fixture(autouse=True)
+def skip_what_googles_emulator_can_not_do(backend: str, request: pytest.FixtureRequest) -> None:
+    if backend == "google" and request.node.originalname in NOT_ON_GOOGLE:
         pytest.skip(NOT_ON_GOOGLE[request.node.originalname])
-    yield pulling_system
-    pulling_system.server.forget_rules()
 
 
 def test_a_document_that_another_holds_is_asked_for_now_and_then_and_in_the_end_given_up(system: System) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.integration.backends import BACKENDS
-from tests.integration.system import System, running, wait_for
+from tests.integration.system import Configuration, System, wait_for
 from tests.integration.test_faults import message_id
 
 pytestmark = pytest.mark.integration
@@ -16,8 +14,8 @@ pytestmark = pytest.mark.integration
 MESSAGE = {"subject": "s", "text": "t"}
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
-def retrying_system(request: pytest.FixtureRequest) -> Iterator[System]:
+@pytest.fixture(scope="module")
+def configuration() -> Configuration:
     settings = {
         "MAX_ATTEMPTS": "4",
         "RETRY_FIRST_SECONDS": "1",
@@ -25,14 +23,7 @@ def retrying_system(request: pytest.FixtureRequest) -> Iterator[System]:
         "STRANDED_AFTER": "5",
         "EVENTS_TOPIC": "events",
     }
-    with running(request.param, reconcile_seconds=0.3, **settings) as system:
-        yield system
-
-
-@pytest.fixture
-def system(retrying_system: System) -> Iterator[System]:
-    yield retrying_system
-    retrying_system.server.forget_rules()
+    return Configuration(reconcile_seconds=0.3, settings=settings)
 
 
 def test_a_mail_that_may_get_through_later_is_tried_until_it_does(system: System) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.journal import FIELDS, Event
-from tests.integration.system import System, running, wait_for
+from tests.integration.system import Configuration, System, wait_for
 from tests.otlp import Collector, Span
 
 pytestmark = pytest.mark.integration
@@ -27,14 +27,18 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def system(collector: Collector) -> Iterator[System]:
+def backend() -> str:
+    return "embedded"
+
+
+@pytest.fixture(scope="module")
+def configuration(collector: Collector) -> Configuration:
     settings = {
         "TRACES": "otlp",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "600000",  # later than the end of the test, so only what is handed over then arrives
     }
-    with running("embedded", reconcile_seconds=0.5, login="grace:s3cret", **settings) as system:
-        yield system
+    return Configuration(reconcile_seconds=0.5, login="grace:s3cret", settings=settings)
 
 
 def spans_of(spans: list[Span], path: str) -> dict[str, Span]:

@@ -17,6 +17,9 @@ from local.errors import PartFailed
 from local.processes import Command, Family, last_lines
 from local.waiting import wait_until
 from local.watchdog import groups_left
+from tests.patience import patience
+
+PATIENCE = patience(10)
 
 
 @pytest.fixture
@@ -82,9 +85,35 @@ def test_what_a_dead_child_started_ends_with_it(family: Family, tmp_path: Path) 
 
 def test_a_paused_child_can_be_stopped(family: Family, tmp_path: Path) -> None:
     child = family.start(shell("exec sleep 60", tmp_path), lambda status: None)
-    child.send(signal.SIGSTOP)
+    child.pause()
     child.stop()
     assert not child.alive
+
+
+def test_a_paused_child_does_nothing_more(family: Family, tmp_path: Path) -> None:
+    """Not even in a thread of a process that it has started, and not for a moment after `pause` returned."""
+    script = tmp_path / "threads.py"
+    script.write_text(
+        "import os, threading\n"
+        "def work():\n"
+        "    while True:\n"
+        "        os.write(1, b'.')\n"
+        "for _ in range(8):\n"
+        "    threading.Thread(target=work).start()\n"
+    )
+    child = family.start(shell(f"{sys.executable} {script} & wait", tmp_path), lambda status: None)
+    log = tmp_path / "child.log"
+
+    def grown(than: int, seconds: float) -> bool:
+        return wait_until(lambda: log.stat().st_size > than, seconds, pause=0.0001)
+
+    assert grown(0, PATIENCE)
+    for _ in range(20):
+        child.pause()
+        size = log.stat().st_size
+        assert not grown(size, 0.01)
+        child.send(signal.SIGCONT)
+        assert grown(size, PATIENCE)
 
 
 def test_a_program_that_is_not_there_is_named(family: Family, tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""Tests stand on their own: what one of them leaves behind when it fails, the next does not find."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.left_behind.suite import LEAVE
+from tests.integration.system import PATIENCE
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITE = "tests/integration/left_behind/suite.py"
+
+
+def test_a_test_that_fails_halfway_takes_no_other_down() -> None:
+    in_order = ("-p", "no:randomly", "-p", "no:cacheprovider", "-rA", "--tb=no")
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *in_order, SUITE],
+        cwd=ROOT, capture_output=True, text=True, timeout=3 * PATIENCE, check=False,
+    )  # fmt: skip
+    outcomes = [line.split(" - ")[0] for line in ended.stdout.splitlines() if line.startswith(("PASSED ", "FAILED "))]
+    assert sorted(outcomes) == sorted(
+        f"{outcome} {SUITE}::{test}[{leave.__name__}]"
+        for leave in LEAVE
+        for outcome, test in (("FAILED", "test_fails_halfway"), ("PASSED", "test_that_follows"))
+    ), ended.stdout
