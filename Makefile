@@ -12,6 +12,10 @@ POLICY   ?=
 SENDER   ?= push
 BACKEND ?= embedded
 
+# How many tests run at a time. They wait more than they compute, so more than there are cores.
+WORKERS ?= 4
+PYTEST   = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
 .DEFAULT_GOAL := help
 .PHONY: help venv demo up test unit explore chaos bench handlebars-reference lint format types terraform check lock clean
 
@@ -34,11 +38,11 @@ demo: venv ## Run the whole system here and watch mails go through (BACKEND=goog
 up: venv ## Start the whole system here and keep it running
 	@$(BIN)/python -m local up --backend $(BACKEND)
 
-test: venv ## Run all tests, against a real local stack
-	@$(BIN)/python -m pytest
+test: venv ## Run all tests, against real local stacks, WORKERS at a time
+	@$(PYTEST)
 
-unit: venv ## Run the tests that need no stack (a few seconds)
-	@$(BIN)/python -m pytest -m "not integration"
+unit: venv ## Run the tests that need no stack
+	@$(PYTEST) -m "not integration"
 
 explore: venv ## Explore the protocol exhaustively, within wider bounds (minutes)
 	@EXPLORE=1 $(BIN)/python -m pytest tests/exploration -v --durations=10

@@ -136,15 +136,6 @@ def test_a_dispatcher_killed_between_publish_and_pending_loses_nothing(system: S
     assert len(system.mails_to("torn@example.com")) == 1
 
 
-def test_documents_written_while_nothing_runs_are_sent_later(system: System) -> None:
-    system.stack.kill("dispatcher")
-    system.stack.kill("sender")
-    paths = [system.write({"to": f"patient{n}@example.com", "message": MESSAGE}) for n in range(5)]
-    system.stack.start_service("dispatcher")
-    system.stack.start_service("sender")
-    assert {system.concluded(path)["state"] for path in paths} == {"SUCCESS"}
-
-
 def restart_sender(system: System, stall: Stall) -> None:
     """Kill it where it is, and let the mail server go on as if nothing had happened."""
     system.stack.kill("sender")

@@ -23,7 +23,6 @@ from tests.integration.test_faults import (
     MESSAGE,
     test_a_sender_killed_after_the_mail_has_sent_it_once_and_the_document_does_not_claim_to_know,
     test_a_sender_killed_before_the_mail_leaves_no_mail_and_a_document_that_says_it_does_not_know,
-    test_documents_written_while_nothing_runs_are_sent_later,
 )
 from tests.integration.test_outcomes import (
     test_a_corrected_document_is_sent_on_retry_under_a_new_message_id,
@@ -32,7 +31,10 @@ from tests.integration.test_outcomes import (
     test_a_message_that_can_never_work_is_dead_lettered,
     test_one_accepted_recipient_is_success,
 )
-from tests.integration.test_reliability import test_sigterm_under_load_loses_nothing_and_sends_nothing_twice
+from tests.integration.test_reliability import (
+    test_documents_written_while_nothing_runs_are_sent_later,
+    test_sigterm_under_load_loses_nothing_and_sends_nothing_twice,
+)
 
 pytestmark = pytest.mark.integration
 

@@ -135,6 +135,16 @@ def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system
     assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
 
 
+def test_documents_written_while_nothing_runs_are_sent_later(system: System) -> None:
+    """Google's emulator forgets some messages when their endpoint goes away; their documents are found stranded."""
+    system.stack.kill("dispatcher")
+    system.stack.kill("sender")
+    paths = [system.write({"to": f"patient{n}@example.com", "message": MESSAGE}) for n in range(5)]
+    system.stack.start_service("dispatcher")
+    system.stack.start_service("sender")
+    assert {system.ended(path)["state"] for path in paths} == {"SUCCESS"}
+
+
 def test_sigterm_under_load_loses_nothing_and_sends_nothing_twice(system: System) -> None:
     """Google's emulator forgets some messages when the endpoint goes away; their documents are found stranded."""
     system.server.when("BODY").pause(0.3)

@@ -21,7 +21,7 @@ from local.waiting import wait_until
 from shared.values import encode
 from tests.integration.backends import needs_google
 
-pytestmark = [pytest.mark.integration, needs_google]
+pytestmark = [pytest.mark.integration, needs_google, pytest.mark.xdist_group("security rules")]
 
 ROOT = Path(__file__).parents[2]
 NOBODY_BUT_SERVERS, OWN_MAIL_BY_TEMPLATE = re.findall(

@@ -13,7 +13,7 @@ from shared.database import FirestoreDatabase, PreparedWrite, Version
 from shared.errors import FirepostError
 from tests.integration.backends_agree.sides import PROJECT, Side
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backends agree")]
 
 _NUMBERS = itertools.count()
 

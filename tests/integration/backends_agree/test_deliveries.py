@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from local.waiting import wait_until
 from tests.integration.backends_agree.sides import EXAMPLE_NUMBERS, PROJECT, Side, agree, outcome
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backends agree")]
 
 MESSAGES = st.fixed_dictionaries(
     {

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.integration.backends_agree.sides import EXAMPLE_NUMBERS, SCALARS, VALUES, Side, agree, outcome, plain
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backends agree")]
 
 FIELDS = st.sampled_from(["a", "b", "a.b"])
 COMPARISONS = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])

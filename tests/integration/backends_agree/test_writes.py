@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from local.waiting import wait_until
 from tests.integration.backends_agree.sides import DATA, EXAMPLE_NUMBERS, SCALARS, VALUES, Side, agree, outcome, plain
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backends agree")]
 
 TRANSFORMS = st.one_of(
     st.builds(firestore.Increment, st.sampled_from([1, -2, 2**63 - 1, 1.5])),
