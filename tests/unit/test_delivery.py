@@ -101,6 +101,10 @@ class TestOnEvent:
         assert decision.write is not None
         assert decision.write["delivery"]["nextAttemptTime"] == SOON
 
+    def test_a_queued_document_whose_sendAt_has_moved_says_the_new_time(self) -> None:
+        decision = on_event(ERROR, replace(RETRY, send_at=SOON), NOW, POLICY)
+        assert decision.write == {"delivery.state": "PENDING", "delivery.nextAttemptTime": SOON}
+
     def test_scheduling_once_is_enough(self) -> None:
         """The event of our own scheduling write must not cause another write."""
         scheduled = Known(Delivery(State.PENDING, attempts=1, next_attempt_time=SOON), send_at=SOON)
@@ -220,7 +224,13 @@ class TestOnResult:
             pytest.param(known(State.SUCCESS, attempts=2), Reason.OUTDATED, None, id="newer-attempt-concluded"),
             pytest.param(RETRY, Reason.OUTDATED, None, id="expired-then-requeued"),
             pytest.param(
-                known(State.ERROR, attempts=1, end_time=PAST), Reason.OUTDATED, None, id="concluded-by-someone-else"
+                known(State.ERROR, attempts=1, end_time=PAST), Reason.OUTDATED, None, id="another-result-stands"
+            ),
+            pytest.param(
+                known(State.SUCCESS, attempts=1, end_time=PAST), Reason.OUTDATED, None, id="same-state-another-time"
+            ),
+            pytest.param(
+                known(State.ERROR, attempts=1, end_time=NOW), Reason.OUTDATED, None, id="same-time-another-state"
             ),
         ],
     )
