@@ -114,7 +114,7 @@ def on_event(old: Known | None, new: Known | None, now: datetime, policy: Policy
             return _on_expired_lease(delivery, now, policy)
         case State.SUCCESS | State.ERROR:
             return Decision(Reason.FINAL_STATE)
-        case State.PENDING | State.RETRY:
+        case State.PENDING | State.RETRY:  # pragma: no branch (no state is left, says mypy)
             return _on_queued_event(old, new, delivery, now)
 
 

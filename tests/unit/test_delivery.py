@@ -101,7 +101,7 @@ class TestOnEvent:
         assert decision.write is not None
         assert decision.write["delivery"]["nextAttemptTime"] == SOON
 
-    def test_a_queued_document_whose_sendAt_has_moved_says_the_new_time(self) -> None:
+    def test_a_queued_document_whose_time_has_moved_says_the_new_time(self) -> None:
         decision = on_event(ERROR, replace(RETRY, send_at=SOON), NOW, POLICY)
         assert decision.write == {"delivery.state": "PENDING", "delivery.nextAttemptTime": SOON}
 
@@ -232,6 +232,9 @@ class TestOnResult:
             pytest.param(
                 known(State.ERROR, attempts=1, end_time=NOW), Reason.OUTDATED, None, id="same-time-another-state"
             ),
+            pytest.param(
+                known(State.ERROR, attempts=1, lease_expire_time=SOON), Reason.OUTDATED, None, id="ended-by-hand"
+            ),
         ],
     )
     def test_row(self, document: Known | None, reason: Reason, writes: State | None) -> None:
@@ -352,6 +355,7 @@ class TestOnRelease:
             pytest.param(NEW, id="delivery-removed"),
             pytest.param(known(State.PROCESSING, attempts=2, lease_expire_time=SOON), id="newer-attempt"),
             pytest.param(ERROR, id="concluded"),
+            pytest.param(known(State.ERROR, attempts=1, lease_expire_time=SOON), id="ended-by-hand"),
         ],
     )
     def test_what_is_not_ours_is_left_alone(self, document: Known | None) -> None:
