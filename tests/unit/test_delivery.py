@@ -47,6 +47,31 @@ ERROR = known(State.ERROR, attempts=1)
 SCHEDULED = known(State.PENDING, next_attempt_time=SOON)
 
 
+#: What becomes of a document whose lease has expired, unless it may be retried.
+NOT_KNOWN = {
+    "delivery.state": "ERROR",
+    "delivery.endTime": NOW,
+    "delivery.error": "Message processing lease expired. Whether the mail was sent is not known.",
+    "delivery.errorCode": "lease-expired",
+    "delivery.leaseExpireTime": None,
+    "delivery.warnings": DELETE,
+    "delivery.resumes": DELETE,
+}
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        pytest.param(on_event(HELD, EXPIRED, NOW, POLICY), id="seen-in-an-event"),
+        pytest.param(on_message(EXPIRED, NOW, POLICY), id="at-the-next-delivery-of-its-message"),
+        pytest.param(on_reconcile(EXPIRED, PAST, NOW, POLICY), id="found-without-a-message"),
+        pytest.param(on_dead_letter(EXPIRED, False, NOW, "Given up.", POLICY), id="its-message-given-up"),
+    ],
+)
+def test_an_expired_lease_ends_the_same_way_whoever_finds_it(decision: Decision) -> None:
+    assert decision == Decision(Reason.LEASE_EXPIRED, write=NOT_KNOWN)
+
+
 class TestOnEvent:
     @pytest.mark.parametrize(
         ("old", "new", "reason", "publishes", "writes"),
@@ -345,8 +370,8 @@ class TestOnRelease:
 
     def test_a_users_wish_stands(self) -> None:
         requeued = known(State.RETRY, attempts=1, lease_expire_time=SOON)
-        decision = on_release(requeued, self.MINE)
-        assert decision.write == {"delivery.attempts": 0, "delivery.leaseExpireTime": None}
+        wish = {"delivery.attempts": 0, "delivery.leaseExpireTime": None}
+        assert on_release(requeued, self.MINE) == Decision(Reason.REQUEUED, write=wish)
 
     @pytest.mark.parametrize(
         "document",
@@ -375,6 +400,9 @@ class TestOnReconcile:
             pytest.param(SCHEDULED, LONG_AGO, POLICY, Reason.NOT_DUE, False, False, id="due-later"),
             pytest.param(replace(PENDING, send_at=SOON), LONG_AGO, POLICY, Reason.NOT_DUE, False, False, id="sendAt"),
             pytest.param(OVERDUE, PAST, POLICY, Reason.DUE, True, True, id="due"),
+            pytest.param(
+                known(State.RETRY, next_attempt_time=NOW), PAST, POLICY, Reason.DUE, True, True, id="due-this-moment"
+            ),
             pytest.param(
                 known(State.RETRY, next_attempt_time=PAST, republish_time=PAST),
                 NOW,
@@ -406,6 +434,12 @@ class TestOnReconcile:
         decision = on_reconcile(document, updated, NOW, policy)
         assert (decision.reason, decision.publish, decision.write is not None) == (reason, publishes, writes)
 
+    @pytest.mark.parametrize(("document", "updated"), [(OVERDUE, PAST), (PENDING, LONG_AGO)], ids=["due", "stranded"])
+    def test_a_publication_is_noted_so_that_the_next_round_does_not_repeat_it(
+        self, document: Known, updated: datetime
+    ) -> None:
+        assert on_reconcile(document, updated, NOW, POLICY).write == {"delivery.republishTime": NOW}
+
 
 class TestOnDeadLetter:
     @pytest.mark.parametrize(
@@ -425,6 +459,17 @@ class TestOnDeadLetter:
     def test_row(self, document: Known | None, reason: Reason, writes: State | None) -> None:
         decision = on_dead_letter(document, False, NOW, "Given up.", POLICY)
         assert (decision.reason, written_state(decision)) == (reason, writes)
+
+    def test_the_error_says_why_it_was_given_up(self) -> None:
+        assert on_dead_letter(PENDING, False, NOW, "Given up.", POLICY).write == {
+            "delivery.state": "ERROR",
+            "delivery.endTime": NOW,
+            "delivery.error": "Given up.",
+            "delivery.errorCode": "dead-letter",
+            "delivery.leaseExpireTime": None,
+            "delivery.warnings": DELETE,
+            "delivery.resumes": DELETE,
+        }
 
     def test_a_users_retry_after_that_stands(self) -> None:
         assert on_dead_letter(RETRY, True, NOW, "Given up.", POLICY) == Decision(Reason.REQUEUED)
@@ -452,6 +497,21 @@ class TestMessageId:
     )
     def test_anything_else_has_another(self, path: str, created: datetime, delivery: Delivery | None) -> None:
         assert message_id_stem(path, created, delivery, self.CLAIM) != message_id_stem("mail/a", NOW, None, self.CLAIM)
+
+    @pytest.mark.parametrize(
+        ("delivery", "stem"),
+        [
+            pytest.param(None, "ds6lif7qhze3jrqv2xabekewz7ie3xkc", id="first-attempt"),
+            pytest.param(
+                Delivery(State.RETRY, start_time=PAST, end_time=NOW),
+                "ltsg57chxalp5vmzy2bu5vaq35sxgfoo",
+                id="asked-for-again",
+            ),
+        ],
+    )
+    def test_another_version_gives_the_same_id(self, delivery: Delivery | None, stem: str) -> None:
+        """A mail that one version has begun to send may be sent again by the next one."""
+        assert message_id_stem("mail/a", PAST, delivery, self.CLAIM) == stem
 
 
 class TestReading:

@@ -18,7 +18,7 @@ A, B, C = "a@x.y", "b@x.y", "c@x.y"
 
 
 def mail(*recipients: str) -> Mail:
-    return Mail(Envelope("shop@x.y", recipients or (A, B, C)), b"", "<id@x.y>", warnings=())
+    return Mail(Envelope("shop@x.y", recipients or (A, B, C)), b"", "<id@x.y>", warnings=("composed",))
 
 
 def refused(*rejected: str) -> NotSent:
@@ -37,6 +37,15 @@ class TestSent:
         assert (result.state, result.unsettled) == (State.SUCCESS, False)
         assert result.info is not None
         assert list(result.info) == ["messageId", "sendgridQueueId", "accepted", "rejected", "pending", "response"]
+
+    def test_says_what_the_server_calls_it(self) -> None:
+        result = outcome.sent(mail(A), Receipt((A,), (), (), "250 Ok", queue_id="4F2"), None)
+        assert result.info is not None
+        assert result.info["sendgridQueueId"] == "4F2"
+
+    def test_warnings_are_of_the_mail_and_of_its_transport(self) -> None:
+        result = outcome.sent(mail(A), Receipt((A,), (), (), "250 Ok", warnings=("sent",)), None)
+        assert result.warnings == ("composed", "sent")
 
     def test_to_some_leaves_the_pending(self) -> None:
         result = outcome.sent(mail(), Receipt((A,), (B,), (C,), "250 Ok"), None)
@@ -67,15 +76,27 @@ class TestFailed:
         result = outcome.failed(failure, mail(), None)
         assert (result.state, result.unsettled, result.info) == (State.ERROR, unsettled, None)
         assert (result.error, result.error_code) == (str(failure), failure.code)
+        assert (result.progress, result.warnings) == (None, ("composed",))
+
+    def test_a_mail_that_could_not_be_composed_has_no_warnings(self) -> None:
+        assert outcome.failed(NotSendable(ErrorCode.VALIDATION, "No."), None, None).warnings == ()
 
     def test_recipients_refused_for_good_are_left_out_next_time(self) -> None:
         result = outcome.failed(refused(B), mail(), None)
         assert (result.info, lists(result.progress)) == (None, ([], [B], [A, C]))
+        assert (result.unsettled, result.warnings) == (True, ("composed",))
 
     def test_after_someone_was_reached_the_whole_is_a_success(self) -> None:
         result = outcome.failed(NotSent(ErrorCode.CONNECTION, "No."), mail(C), Earlier((A,), (B,), (C,), "250 Ok"))
         assert (result.state, result.unsettled, result.error) == (State.SUCCESS, True, None)
         assert lists(result.info) == ([A], [B], [C])
+        assert result.info is not None
+        assert (result.info["response"], result.warnings) == ("250 Ok", ("composed",))
+        assert result.progress == result.info
+
+    def test_what_time_does_not_mend_is_not_tried_again_for_those_who_are_left(self) -> None:
+        result = outcome.failed(NotSent(ErrorCode.AUTH, "535 No"), mail(C), Earlier((A,), (), (C,), "250 Ok"))
+        assert (result.state, result.unsettled, lists(result.info)) == (State.SUCCESS, False, ([A], [], [C]))
 
     def test_once_the_last_is_refused_for_good_nothing_is_left_to_try(self) -> None:
         failure = NotSent(ErrorCode.REJECTED, "550 No")
@@ -95,9 +116,9 @@ class TestNotEvenComposed:
         assert result.progress == self.INFO
 
     def test_before_it_is_an_error(self) -> None:
-        earlier = Earlier((), (A,), (B,), None, {})
+        earlier = Earlier((), (A,), (B,), None, {"rejected": [A], "pending": [B]})
         result = outcome.failed(NotSendable(ErrorCode.ATTACHMENT, "404"), None, earlier)
-        assert (result.state, result.unsettled) == (State.ERROR, False)
+        assert (result.state, result.unsettled, result.progress) == (State.ERROR, False, earlier.info)
 
 
 class TestMissingUids:

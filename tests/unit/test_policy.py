@@ -1,12 +1,12 @@
-"""Time to live, counted as Trigger Email's JavaScript counts it."""
+"""Time to live, counted as Trigger Email's JavaScript counts it, and the waits between attempts."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.policy import Ttl, TtlUnit
+from shared.policy import BackOff, Ttl, TtlUnit
 
 
 def day(year: int, month: int, day: int, hour: int = 12) -> datetime:
@@ -30,3 +30,19 @@ def day(year: int, month: int, day: int, hour: int = 12) -> datetime:
 )
 def test_expiry(start: datetime, ttl: Ttl, expected: datetime) -> None:
     assert ttl.expire_at(start) == expected
+
+
+@pytest.mark.parametrize(
+    ("attempt", "jitter", "seconds"),
+    [
+        pytest.param(1, 1.0, 30, id="after-the-first-attempt"),
+        pytest.param(2, 1.0, 60, id="twice-as-long"),
+        pytest.param(5, 1.0, 480, id="and-so-on"),
+        pytest.param(8, 1.0, 3600, id="an-hour-at-most"),
+        pytest.param(10**9, 1.0, 3600, id="however-many-attempts"),
+        pytest.param(5, 0.25, 120, id="full-jitter"),
+        pytest.param(5, 0.0, 1, id="a-second-at-least"),
+    ],
+)
+def test_back_off(attempt: int, jitter: float, seconds: float) -> None:
+    assert BackOff().delay(attempt, jitter) == timedelta(seconds=seconds)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NoReturn
 
 import pytest
+import tenacity
 
 from shared.batching import batching
 from shared.database import Stale
 from shared.errors import ErrorCode, InvalidMessage, Unavailable
-from shared.policy import Policy
-from shared.states import DELETE, Decision, Lease, Reason, Result, State
-from shared.store import Claim, MailStore
+from shared.policy import LeaseExpiryPolicy, Policy
+from shared.states import DELETE, Decision, Known, Lease, Reason, Result, State
+from shared.store import Claim, MailStore, patience
+from shared.values import decode_time
 from tests.fakes import Clock, MemoryDatabase
 
 LEASE = timedelta(seconds=60)
 MAIL = {"to": "a@b.c", "message": {"subject": "s", "text": "t"}}
 SENT = Result(State.SUCCESS, info={"accepted": ["a@b.c"]})
 REFUSED = Result(State.ERROR, error="No.", error_code=ErrorCode.REJECTED)
+LATER = Result(State.ERROR, error="Later.", error_code=ErrorCode.TEMPORARY, unsettled=True)
 
 
 @pytest.fixture
@@ -147,6 +151,116 @@ def test_a_mark_on_a_changed_document_is_left_undone(store: MailStore, database:
     assert "delivery" not in database.documents["mail/a"].fields
 
 
+def test_a_mark_on_an_unchanged_document_is_written(store: MailStore, database: MemoryDatabase) -> None:
+    version = database.documents["mail/a"].version
+    assert store.mark("mail/a", {"delivery": {"state": "PENDING"}}, version)
+    assert delivery(database) == {"state": "PENDING"}
+
+
+@pytest.fixture
+def no_transactions(database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NoReturn:
+        pytest.fail("A transaction takes three calls where one will do.")
+
+    monkeypatch.setattr(database, "transact", refuse)
+
+
+@pytest.mark.usefixtures("no_transactions")
+class TestUndisturbed:
+    """Where nobody else writes, each step is one write without a transaction."""
+
+    def test_attempt(self, store: MailStore, database: MemoryDatabase, clock: Clock) -> None:
+        held = claim(store, clock)
+        assert (held.known, held.fields) == (Known(), MAIL)
+        assert store.finish(held, SENT, clock.now, 0.5) is Reason.FINISHED
+        assert delivery(database)["endTime"] == clock.now
+
+    def test_release(self, store: MailStore, database: MemoryDatabase, clock: Clock) -> None:
+        later = clock.now + LEASE
+        assert store.release(claim(store, clock), later) is Reason.RELEASED
+        assert {name: delivery(database)[name] for name in ("state", "attempts", "nextAttemptTime")} == {
+            "state": "PENDING",
+            "attempts": 0,
+            "nextAttemptTime": later,
+        }
+
+
+class TestDisturbed:
+    def test_a_release_leaves_a_users_wish(self, store: MailStore, database: MemoryDatabase, clock: Clock) -> None:
+        held = claim(store, clock)
+        database.edit("mail/a", {"delivery.state": "RETRY"})
+        assert store.release(held) is Reason.REQUEUED
+        assert (delivery(database)["state"], delivery(database)["attempts"]) == ("RETRY", 0)
+
+    def test_a_release_after_an_edit_says_when_to_try_again(
+        self, store: MailStore, database: MemoryDatabase, clock: Clock
+    ) -> None:
+        held = claim(store, clock)
+        database.edit("mail/a", {"note": "newer"})
+        assert store.release(held, clock.now + LEASE) is Reason.RELEASED
+        assert delivery(database)["nextAttemptTime"] == clock.now + LEASE
+
+    def test_a_release_is_repeated_while_firestore_does_not_answer(
+        self, store: MailStore, database: MemoryDatabase, clock: Clock
+    ) -> None:
+        held = claim(store, clock)
+        database.lose_answers = 1
+        store.release(held)
+        assert delivery(database)["state"] == "PENDING"
+
+
+def test_what_is_settled_is_decided_from_the_document_as_it_is(store: MailStore, database: MemoryDatabase) -> None:
+    seen: list[tuple[Known | None, datetime | None]] = []
+    decided = Decision(Reason.DUE, write={"delivery.state": "RETRY"})
+
+    def decide(known: Known | None, written: datetime | None) -> Decision:
+        seen.append((known, written))
+        return decided
+
+    written = decode_time(database.documents["mail/a"].version)
+    assert store.settle("mail/a", decide) == decided
+    assert delivery(database)["state"] == "RETRY"
+    assert store.settle("mail/none", lambda *args: (seen.append(args), Decision(Reason.DELETED))[1]).reason == "deleted"
+    assert seen == [(Known(), written), (None, None)]
+
+
+def test_an_attempt_that_may_be_repeated_leaves_the_next_ones_time(database: MemoryDatabase, clock: Clock) -> None:
+    store = MailStore(database, Policy(LEASE, max_attempts=2), sleep=lambda seconds: None)
+    first = claim(store, clock)
+    assert (store.ending(first, LATER), store.ending(first, SENT)) == (State.RETRY, State.SUCCESS)
+    store.finish(first, LATER, clock.now, 0.5)
+    assert (delivery(database)["state"], delivery(database)["nextAttemptTime"]) == (
+        "RETRY",
+        clock.now + timedelta(seconds=15),
+    )
+    clock.now += timedelta(minutes=1)
+    assert store.ending(claim(store, clock), LATER) is State.ERROR
+
+
+class TestMessageId:
+    """A rerun of an attempt sends the mail under the same Message-ID."""
+
+    @pytest.mark.parametrize("inline", [False, True], ids=["a-document", "an-inline-mail"])
+    def test_of_a_rerun_is_the_same(self, database: MemoryDatabase, clock: Clock, inline: bool) -> None:
+        policy = Policy(LEASE, max_attempts=2, lease_expiry=LeaseExpiryPolicy.RETRY)
+        store = MailStore(database, policy, sleep=lambda seconds: None)
+        path, mail = ("mail/new", MAIL) if inline else ("mail/a", None)
+        first = store.claim(path, clock.now, mail)
+        clock.now += 2 * LEASE
+        again = store.claim(path, clock.now, mail)
+        assert isinstance(first, Claim)
+        assert isinstance(again, Claim)
+        assert (again.lease.attempt, again.message_id_stem) == (2, first.message_id_stem)
+
+    def test_of_a_document_created_anew_is_another(
+        self, store: MailStore, database: MemoryDatabase, clock: Clock
+    ) -> None:
+        first = claim(store, clock)
+        database.put("mail/a", None)
+        database.put("mail/a", MAIL)
+        assert claim(store, clock).message_id_stem != first.message_id_stem
+
+
 class TestInline:
     def test_a_mail_without_document_gets_one_and_is_claimed_in_the_same_write(
         self, store: MailStore, database: MemoryDatabase, clock: Clock
@@ -167,12 +281,18 @@ class TestInline:
         with pytest.raises(InvalidMessage) as refused:
             store.claim("mail/new", clock.now, {**MAIL, "to": "other@b.c"})
         assert refused.value.reason == "id-conflict"
+        assert "mail/new" in str(refused.value)
 
     @pytest.mark.parametrize(
-        ("to", "refused"), [pytest.param("a@b.c", False, id="the-same"), pytest.param("other@b.c", True, id="another")]
+        ("to", "refused"),
+        [
+            pytest.param("a@b.c", False, id="the-same"),
+            pytest.param("other@b.c", True, id="another"),
+            pytest.param({"a@b.c": True}, True, id="another-type"),
+        ],
     )
     def test_what_was_redacted_after_it_was_sent_is_still_the_same_mail(
-        self, store: MailStore, database: MemoryDatabase, clock: Clock, to: str, refused: bool
+        self, store: MailStore, database: MemoryDatabase, clock: Clock, to: object, refused: bool
     ) -> None:
         held = store.claim("mail/new", clock.now, MAIL)
         assert isinstance(held, Claim)
@@ -204,6 +324,32 @@ def test_patience_ends(database: MemoryDatabase, clock: Clock) -> None:
     database.lose_answers = 1000
     with pytest.raises(Unavailable):
         store.finish(held, SENT, clock.now, 0.5)
+
+
+class TestPatience:
+    def test_waits_are_random_and_twice_as_long_each_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tenacity.wait.random, "uniform", lambda shortest, longest: longest)
+        waits: list[float] = []
+        answers = iter([Unavailable("later")] * 8)
+
+        def ask() -> str:
+            for error in answers:
+                raise error
+            return "answer"
+
+        assert patience(60, waits.append)(ask) == "answer"
+        assert waits == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2, 2]
+
+    def test_what_is_not_an_outage_is_not_repeated(self) -> None:
+        calls: list[None] = []
+
+        def fail() -> NoReturn:
+            calls.append(None)
+            raise ValueError
+
+        with pytest.raises(ValueError):
+            patience(1, lambda seconds: None)(fail)
+        assert len(calls) == 1
 
 
 def test_the_fake_refuses_a_stale_write(database: MemoryDatabase) -> None:
