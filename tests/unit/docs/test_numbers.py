@@ -1,0 +1,101 @@
+"""Numbers that prose repeats are those of the code.
+
+A sentence is made of the constants and must stand in its document, whatever the line breaks. Who changes a constant
+finds here which documents speak of it; who writes another number into a document adds its sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from tomllib import loads
+
+import pytest
+from annotated_types import Le
+
+from chaos.__main__ import main as chaos
+from sender.attachments import MAX_COUNT, MAX_TOTAL_BYTES
+from sender.bootstrap import _LONE_WAIT_MS
+from sender.handful import LARGEST
+from sender.handlebars.parser import MAX_NESTING
+from sender.handlebars.runtime import Limits
+from sender.keeping import MAX_RENDERED_BYTES
+from sender.pull import PAUSE_SECONDS
+from sender.settings import SenderSettings
+from sender.template_source import FRESH_SECONDS, MAX_PARTIALS
+from sender.templates import RENDER_SECONDS
+from sender.transport.oauth import _EARLY_SECONDS
+from sender.transport.opening import GROUP_BYTES
+from sender.transport.pool import KeepOpen
+from shared.custom_headers import MAX_WORD
+from shared.web import EXIT_MISCONFIGURED, GRACE_SECONDS
+from tests.unit.docs.documents import ROOT, prose
+
+IN_WORDS = {9: "nine", 10: "ten", 60: "a minute"}
+
+KEPT_OPEN = KeepOpen()
+LIMITS = Limits()
+LEASE = SenderSettings.model_fields["lease_seconds"].default
+PROJECT = loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+#: The first minor version of Python that is supported, and the first that is not.
+FIRST, BEYOND = map(int, re.findall(r"3\.(\d+)", PROJECT["requires-python"]))
+CHAOS = {option.name: option.default for option in chaos.params}
+
+
+def most(setting: str) -> object:
+    """The largest value that a setting may have."""
+    [limit] = [each.le for each in SenderSettings.model_fields[setting].metadata if isinstance(each, Le)]
+    return limit
+
+
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [
+        ("README.md", f"there has to be Python 3.{FIRST} to 3.{BEYOND - 1}"),
+        (
+            "docs/transports.md",
+            f"for at most {KEPT_OPEN.max_age / 60:g} minutes, {KEPT_OPEN.max_idle:g} seconds without a mail, "
+            f"and {KEPT_OPEN.max_mails} mails each",
+        ),
+        ("docs/transports.md", f"Envelopes beyond {GROUP_BYTES // 1024} kB are said in several groups"),
+        ("docs/transports.md", f"keeps it until {IN_WORDS[int(_EARLY_SECONDS)]} before it expires"),
+        ("docs/front-doors.md", f"Acknowledgements travel together, within {_LONE_WAIT_MS} ms"),
+        ("docs/front-doors.md", f"is left alone for {PAUSE_SECONDS} seconds and then comes again"),
+        ("docs/front-doors.md", f"ends within {GRACE_SECONDS} seconds with exit code 0"),
+        (
+            "docs/containers.md",
+            f"after {IN_WORDS[GRACE_SECONDS]} seconds it is over",
+        ),
+        (
+            "docs/templates.md",
+            f"may take {RENDER_SECONDS:g} seconds to render, {LIMITS.characters // 10**6} million characters a part, "
+            f"{MAX_NESTING} levels of blocks in one template and {LIMITS.depth} levels of blocks and partials in all",
+        ),
+        ("docs/templates.md", f"Up to {MAX_PARTIALS:,} partials are read"),
+        ("docs/templates.md", f"is gone, within {FRESH_SECONDS:g} seconds"),
+        ("docs/settings.md", f"ends the start with exit code {EXIT_MISCONFIGURED}"),
+        (
+            "docs/settings.md",
+            f"to Firestore or Pub/Sub (at most {most('batch_size')}; 1: each goes alone)",
+        ),
+        ("docs/settings.md", f"works off together (at most {LARGEST})"),
+        (
+            "docs/settings.md",
+            f"a sent mail's texts in `delivery.rendered`, up to {MAX_RENDERED_BYTES // 1024} KiB",
+        ),
+        ("docs/reliability.md", f"{LARGEST} mails at most"),
+        (
+            "docs/reliability.md",
+            f"a sixth of `LEASE_SECONDS`: {IN_WORDS[LEASE // 6]} seconds by default",
+        ),
+        ("docs/reliability.md", f"`make chaos` sends {CHAOS['mails']:,} mails"),
+        ("docs/decisions/0014-mails-are-worked-off-a-handful-at-a-time.md", f"{LARGEST} at most"),
+        (
+            "docs/migrating-from-trigger-email.md",
+            f"at most {MAX_COUNT}, and {MAX_TOTAL_BYTES // 1024**2} MB in all",
+        ),
+        ("docs/migrating-from-trigger-email.md", f"words beyond {MAX_WORD} characters"),
+        ("docs/capacity.md", f"a mail with {MAX_TOTAL_BYTES // 1024**2} MB of them, the most that is allowed"),
+    ],
+)
+def test_a_document_says_the_number_that_holds(document: str, sentence: str) -> None:
+    assert sentence in prose(document), f"{document} does not say: {sentence}"
