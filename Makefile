@@ -16,8 +16,11 @@ BACKEND ?= embedded
 WORKERS ?= 4
 PYTEST   = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
+# What decides whether a mail is lost or sent twice: no branch of it may go untested.
+DECISIONS = shared/delivery.py,shared/states.py,shared/policy.py,shared/store.py,sender/outcome.py
+
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test unit explore chaos bench handlebars-reference lint format types terraform check lock clean
+.PHONY: help venv demo up test unit coverage mutants explore chaos bench handlebars-reference lint format types terraform check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +46,13 @@ test: venv ## Run all tests, against real local stacks, WORKERS at a time
 
 unit: venv ## Run the tests that need no stack
 	@$(PYTEST) -m "not integration"
+
+coverage: venv ## Run the tests that need no stack, and fail below the floors of branch coverage
+	@$(PYTEST) -m "not integration" --cov --cov-report=term-missing:skip-covered
+	@$(BIN)/coverage report --include=$(DECISIONS) --fail-under=100
+
+mutants: venv ## Change what decides about mails in a thousand ways; each change must fail a test (minutes)
+	@$(BIN)/python -m tests.mutants
 
 explore: venv ## Explore the protocol exhaustively, within wider bounds (minutes)
 	@EXPLORE=1 $(BIN)/python -m pytest tests/exploration -v --durations=10
