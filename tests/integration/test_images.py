@@ -20,7 +20,7 @@ from local.ports import free_port
 from tests.dockerfile import Build, Dockerfile
 from tests.integration.system import wait_for
 
-#: Installing the locked packages takes 20 seconds or more; it is done once, so all tests of the images go to one worker.
+#: Installing the locked packages takes 20 seconds or more. It is done once, in the one worker that gets all tests here.
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.xdist_group("images")]
 
 SETTINGS = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -59,7 +58,7 @@ def test_one_trace_leads_from_the_document_to_the_mail_servers_answer(system: Sy
     assert spans["change"].service == "dispatcher"
     assert (spans["message"].service, spans["message"].parent) == ("sender", spans["change"].id)
     assert {spans[step].parent for step in ("claim", "compose", "send", "finish")} == {spans["message"].id}
-    (entry,) = entries_of(system, path, Event.ATTEMPT)
+    (entry,) = system.log("sender", path, Event.ATTEMPT)
     assert entry["logging.googleapis.com/trace"].endswith(f"/traces/{spans['change'].trace}")
     assert entry["logging.googleapis.com/spanId"] == spans["message"].id
 
@@ -86,13 +85,8 @@ def test_logs_hold_nothing_private_and_speak_the_vocabulary(system: System) -> N
 
 
 def has_ended(system: System, path: str) -> bool:
-    return bool(entries_of(system, path, Event.ATTEMPT))
+    return bool(system.log("sender", path, Event.ATTEMPT))
 
 
 def log(system: System, service: str) -> list[str]:
     return (system.stack.logs / f"{service}.log").read_text().splitlines()
-
-
-def entries_of(system: System, path: str, event: Event) -> list[dict[str, Any]]:
-    entries = [json.loads(line) for name in ("dispatcher", "sender") for line in log(system, name)]
-    return [entry for entry in entries if (entry.get("event"), entry.get("document")) == (event, path)]
