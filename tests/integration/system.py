@@ -164,6 +164,14 @@ class System:
         entries = map(json.loads, (self.stack.logs / f"{service}.log").read_text().splitlines())
         return [entry for entry in entries if (entry.get("event"), entry.get("document")) == (event, path)]
 
+    def attempts(self, path: str, count: int) -> list[Fields]:
+        """What the sender has logged about its attempts at a document, as soon as there are so many."""
+
+        def look() -> list[Fields] | None:
+            return found if len(found := self.log("sender", path, Event.ATTEMPT)) >= count else None
+
+        return wait_for(look, f"{count} attempts at {path} are logged")
+
     def mails_to(self, address: str) -> list[Any]:
         return [mail for mail in self.server.accepted if address in mail.recipients]
 

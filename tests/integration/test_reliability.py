@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.journal import Event
 from tests.integration.system import Configuration, System, wait_for
 from tests.integration.test_faults import message_id
 from tests.patience import patience
@@ -36,7 +35,7 @@ def test_a_mail_that_may_get_through_later_is_tried_until_it_does(system: System
     delivery = system.concluded(path, attempts=2)
     assert (delivery["state"], delivery["error"]) == ("SUCCESS", None)
     assert "nextAttemptTime" not in delivery
-    assert [entry["after"] for entry in system.log("sender", path, Event.ATTEMPT)] == ["RETRY", "SUCCESS"]
+    assert [attempt["after"] for attempt in system.attempts(path, 2)] == ["RETRY", "SUCCESS"]
 
 
 def test_a_mail_that_does_not_get_through_ends_as_error(system: System) -> None:
