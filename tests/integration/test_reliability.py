@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 MESSAGE = {"subject": "s", "text": "t"}
 #: Long enough to see a mail wait for its time.
-SOON = timedelta(seconds=patience(2))
+SOON = timedelta(seconds=patience(3))
 
 
 @pytest.fixture(scope="module")
