@@ -26,7 +26,7 @@ SERVICES = ("dispatcher", "sender")
 #: The ways in which a sender may get its messages: the commands of `python -m sender` for it.
 FRONT_DOORS = ("push", "pull")
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 #: Deaths within this many seconds that make a crash loop.
 CRASH_LOOP_DEATHS = 4
 CRASH_LOOP_SECONDS = 20.0

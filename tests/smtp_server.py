@@ -140,8 +140,12 @@ class ScriptedServer:
         self._rules.clear()
 
     def reset(self) -> None:
-        """Forget the rules, and let every stalled session go on."""
+        """Be as at the start: forget the rules, count events from 1 again, and let every stalled session go on."""
         self.forget_rules()
+        with self._changed:
+            self._counts.clear()
+        for session in self.sessions:
+            session.counts.clear()
         for stall in self._stalls:
             stall.release()
         self._stalls.clear()
@@ -224,7 +228,7 @@ class Session:
         self.encrypted = False
         self.ended = False
         self.round_trips = 0
-        self._counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self._unread = bytearray()
         self._unsent = b""
         self._has_answered = False
@@ -295,8 +299,8 @@ class Session:
 
     def _at(self, event: str, text: str, usual: Callable[[], None]) -> None:
         """Do what the newest rule for the event says, and the usual unless the rule has replied."""
-        self._counts[event] += 1
-        rule = self.server.rule_for(event, text, self._counts[event], self.number)
+        self.counts[event] += 1
+        rule = self.server.rule_for(event, text, self.counts[event], self.number)
         for action in rule.actions if rule else ():
             action(self)
         if rule is None or not rule.replies:

@@ -13,6 +13,7 @@ from tests.integration.backends import BACKENDS
 from tests.integration.system import Configuration, System, SystemKeeper
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin that looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a module that share a system stay together, in one worker and one after another."""
     for item in items:

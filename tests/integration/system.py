@@ -22,6 +22,7 @@ from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from local.clients import firestore_client
 from local.options import StackOptions
 from local.stack import Stack
+from shared.journal import Event
 from tests.patience import patience
 from tests.smtp_server import ScriptedServer
 
@@ -157,6 +158,19 @@ class System:
             return next((dict(each.message.attributes) for each in received if each.message.data == raw), None)
 
         return wait_for(look, "the dead letter has come")
+
+    def log(self, service: str, path: str, event: Event) -> list[Fields]:
+        """What a service has logged about a document, oldest first."""
+        entries = map(json.loads, (self.stack.logs / f"{service}.log").read_text().splitlines())
+        return [entry for entry in entries if (entry.get("event"), entry.get("document")) == (event, path)]
+
+    def attempts(self, path: str, count: int) -> list[Fields]:
+        """What the sender has logged about its attempts at a document, as soon as there are so many."""
+
+        def look() -> list[Fields] | None:
+            return found if len(found := self.log("sender", path, Event.ATTEMPT)) >= count else None
+
+        return wait_for(look, f"{count} attempts at {path} are logged")
 
     def mails_to(self, address: str) -> list[Any]:
         return [mail for mail in self.server.accepted if address in mail.recipients]

@@ -19,8 +19,9 @@ import requests
 from local.ports import free_port
 from tests.dockerfile import Build, Dockerfile
 from tests.integration.system import wait_for
+from tests.patience import patience
 
-#: Installing the locked packages takes 20 seconds or more; it is done once, so all tests of the images go to one worker.
+#: Installing the locked packages takes 20 seconds or more. It is done once, in the one worker that gets all tests here.
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300), pytest.mark.xdist_group("images")]
 
 SETTINGS = {
@@ -34,7 +35,7 @@ SETTINGS = {
 }
 
 #: Cloud Run's, from SIGTERM to SIGKILL.
-GRACE_SECONDS = 10
+GRACE_SECONDS = patience(10)
 
 
 class Image:

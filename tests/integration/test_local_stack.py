@@ -22,13 +22,17 @@ from local.ports import accepts
 from local.stack import Stack
 from local.waiting import wait_until
 from tests.integration.backends import BACKENDS, needs_google
+from tests.patience import patience
 
 pytestmark = pytest.mark.integration
 
 on_each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS, STOP_SECONDS = 60.0, 30.0
+#: Seconds, with much to spare.
+PATIENCE = patience(60.0)
+#: Found stranded within seconds: Google's Pub/Sub emulator forgets some messages when a push endpoint goes away.
+FORGETFUL = {"STRANDED_AFTER": "5"}
 
 
 class Up:
@@ -46,13 +50,13 @@ class Up:
 
     def await_start(self, condition: Callable[[], bool]) -> None:
         """Return when `condition` holds; fail with what the process says when it ends before."""
-        assert wait_until(lambda: condition() or self.process.poll() is not None, START_SECONDS, pause=0.01)
+        assert wait_until(lambda: condition() or self.process.poll() is not None, PATIENCE, pause=0.01)
         if self.process.poll() is not None:
             pytest.fail(f"It ended with {self.process.returncode}: {self.process.communicate()}")
 
     def end(self) -> tuple[int, str]:
         """Exit status and standard error, once it has ended."""
-        _, errors = self.process.communicate(timeout=STOP_SECONDS)
+        _, errors = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, errors
 
 
@@ -72,7 +76,7 @@ def up(tmp_path: Path, backend: str, *arguments: str, **environment: str) -> Ite
         yield Up(process, ready_file)
     finally:
         process.terminate()
-        process.communicate(timeout=STOP_SECONDS)
+        process.communicate(timeout=PATIENCE)
 
 
 def descendants(ancestor: int) -> set[int]:
@@ -114,8 +118,14 @@ def write_mail(ready: dict[str, str], identifier: str, collection: str = "mail")
 
 
 def inbox_subjects(ready: dict[str, str]) -> list[str]:
-    mails: list[dict[str, Any]] = requests.get(f"{ready['inbox']}/api/messages", timeout=5).json()
+    mails: list[dict[str, Any]] = requests.get(f"{ready['inbox']}/api/messages", timeout=PATIENCE).json()
     return [mail["subject"] for mail in mails]
+
+
+def counts(ready: dict[str, str]) -> dict[str, int]:
+    """How many documents are in which state, as the console says it."""
+    found: dict[str, int] = requests.get(f"{ready['console']}/api/documents", timeout=PATIENCE).json()["counts"]
+    return found
 
 
 @on_each_backend
@@ -130,11 +140,13 @@ def test_it_says_where_everything_is_sends_a_mail_and_leaves_nothing_behind(tmp_
         assert (ready["project"], ready["topic"]) == ("demo-up", "post")
         assert all(accepts(ready[name]) for name in ("firestore", "pubsub", "smtp"))
         for url in (f"{ready['dispatcher']}/healthz", f"{ready['sender']}/healthz", ready["console"], ready["inbox"]):
-            assert requests.get(url, timeout=5).status_code == 200
+            assert requests.get(url, timeout=PATIENCE).status_code == 200
         write_mail(ready, "hello", collection="post")
-        assert wait_until(lambda: inbox_subjects(ready) == ["hello"], 20)
+        assert wait_until(lambda: inbox_subjects(ready) == ["hello"], PATIENCE)
         documents = f"{ready['console']}/api/documents"
-        assert wait_until(lambda: requests.get(documents, timeout=5).json()["counts"] == {"SUCCESS": 1}, 20)
+        assert wait_until(
+            lambda: requests.get(documents, timeout=PATIENCE).json()["counts"] == {"SUCCESS": 1}, PATIENCE
+        )
 
         children = descendants(stack.process.pid)
         assert sum("java" in command_line(child) for child in children) == (2 if backend == "google" else 0)
@@ -149,7 +161,7 @@ def test_killed_outright_it_takes_its_children_along(tmp_path: Path, backend: st
         stack.ready()
         children = descendants(stack.process.pid)
         os.killpg(stack.process.pid, signal.SIGKILL)
-        assert wait_until(lambda: all_ended(children), STOP_SECONDS)
+        assert wait_until(lambda: all_ended(children), PATIENCE)
 
 
 @on_each_backend
@@ -159,7 +171,7 @@ def test_stopped_while_it_starts_it_leaves_nothing_behind(tmp_path: Path, backen
         children = descendants(stack.process.pid)
         stack.process.send_signal(signal.SIGINT)
         assert stack.end()[0] == 0
-        assert wait_until(lambda: all_ended(children), STOP_SECONDS)
+        assert wait_until(lambda: all_ended(children), PATIENCE)
         assert not stack.ready_file.exists()
 
 
@@ -207,13 +219,13 @@ def test_without_gcloud_it_says_what_to_install(tmp_path: Path) -> None:
 
 @on_each_backend
 def test_a_service_that_dies_comes_back_on_the_same_port(backend: str) -> None:
-    with Stack(StackOptions(backend, reconcile_seconds=None)) as stack:
+    with Stack(StackOptions(backend, reconcile_seconds=0.5, settings=FORGETFUL)) as stack:
         health = f"{stack.ready['sender']}/healthz"
         stack.kill("sender")
-        assert wait_until(lambda: accepts(stack.ready["sender"].removeprefix("http://")), 30)
+        assert wait_until(lambda: accepts(stack.ready["sender"].removeprefix("http://")), PATIENCE)
         write_mail(stack.ready, "after the crash")
-        assert wait_until(lambda: inbox_subjects(stack.ready) == ["after the crash"], 30)
-        assert requests.get(health, timeout=5).ok
+        assert wait_until(lambda: inbox_subjects(stack.ready) == ["after the crash"], PATIENCE)
+        assert requests.get(health, timeout=PATIENCE).ok
         for _ in range(3):
             stack.kill("sender")
         with pytest.raises(PartFailed, match="The sender dies again and again"):
@@ -222,25 +234,24 @@ def test_a_service_that_dies_comes_back_on_the_same_port(backend: str) -> None:
 
 @on_each_backend
 def test_tests_can_decide_when_a_service_lives(backend: str) -> None:
-    with Stack(StackOptions(backend, supervise=False, reconcile_seconds=None)) as stack:
+    with Stack(StackOptions(backend, supervise=False, reconcile_seconds=0.5, settings=FORGETFUL)) as stack:
         stack.kill("sender")
         write_mail(stack.ready, "waiting")
-        console = f"{stack.ready['console']}/api/documents"
-        assert wait_until(lambda: requests.get(console, timeout=5).json()["counts"] == {"PENDING": 1}, 20)
+        assert wait_until(lambda: counts(stack.ready) == {"PENDING": 1}, PATIENCE)
         stack.start_service("sender")
-        assert wait_until(lambda: inbox_subjects(stack.ready) == ["waiting"], 30)
+        assert wait_until(lambda: inbox_subjects(stack.ready) == ["waiting"], PATIENCE)
         stack.pause("dispatcher")
         with pytest.raises(requests.ReadTimeout):
             requests.get(f"{stack.ready['dispatcher']}/healthz", timeout=0.2)
         stack.resume("dispatcher")
-        assert requests.get(f"{stack.ready['dispatcher']}/healthz", timeout=5).ok
+        assert requests.get(f"{stack.ready['dispatcher']}/healthz", timeout=PATIENCE).ok
 
 
 @on_each_backend
 def test_the_demo_ends_well(backend: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "local", "demo", "--backend", backend],
-        cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.rstrip().endswith("✓ All ended as they should.")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
 
 import pytest
 
 from shared.journal import FIELDS, Event
-from tests.integration.system import Configuration, System, wait_for
+from tests.integration.system import Configuration, System
 from tests.otlp import Collector, Span
 
 pytestmark = pytest.mark.integration
@@ -59,7 +57,7 @@ def test_one_trace_leads_from_the_document_to_the_mail_servers_answer(system: Sy
     assert spans["change"].service == "dispatcher"
     assert (spans["message"].service, spans["message"].parent) == ("sender", spans["change"].id)
     assert {spans[step].parent for step in ("claim", "compose", "send", "finish")} == {spans["message"].id}
-    (entry,) = entries_of(system, path, Event.ATTEMPT)
+    (entry,) = system.attempts(path, 1)
     assert entry["logging.googleapis.com/trace"].endswith(f"/traces/{spans['change'].trace}")
     assert entry["logging.googleapis.com/spanId"] == spans["message"].id
 
@@ -77,7 +75,7 @@ def test_logs_hold_nothing_private_and_speak_the_vocabulary(system: System) -> N
     ]
     system.publish({"mail": {"to": "ada@example.com", "message": MESSAGE, "delivery": "Confidential"}})
     for path in paths:
-        wait_for(partial(has_ended, system, path), "the attempt is logged")
+        system.attempts(path, 1)
     lines = [line for name in ("dispatcher", "sender") for line in log(system, name)]
     assert not [(word, line) for line in lines for word in PRIVATE if word in line]
     for entry in map(json.loads, lines):
@@ -85,14 +83,5 @@ def test_logs_hold_nothing_private_and_speak_the_vocabulary(system: System) -> N
             assert Event(entry["event"]) in FIELDS
 
 
-def has_ended(system: System, path: str) -> bool:
-    return bool(entries_of(system, path, Event.ATTEMPT))
-
-
 def log(system: System, service: str) -> list[str]:
     return (system.stack.logs / f"{service}.log").read_text().splitlines()
-
-
-def entries_of(system: System, path: str, event: Event) -> list[dict[str, Any]]:
-    entries = [json.loads(line) for name in ("dispatcher", "sender") for line in log(system, name)]
-    return [entry for entry in entries if (entry.get("event"), entry.get("document")) == (event, path)]
