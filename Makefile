@@ -15,12 +15,13 @@ BACKEND ?= embedded
 # How many tests run at a time. They wait more than they compute, so more than there are cores.
 WORKERS ?= 4
 PYTEST   = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+COVERAGE = --cov --cov-report=term-missing:skip-covered
 
 # What decides whether a mail is lost or sent twice: no branch of it may go untested.
 DECISIONS = shared/delivery.py,shared/states.py,shared/policy.py,shared/store.py,sender/outcome.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test unit coverage mutants explore chaos bench handlebars-reference lint format types terraform check lock clean
+.PHONY: help venv demo up test unit coverage decisions-covered mutants explore chaos bench handlebars-reference lint format types terraform check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,13 +43,16 @@ up: venv ## Start the whole system here and keep it running
 	@$(BIN)/python -m local up --backend $(BACKEND)
 
 test: venv ## Run all tests, against real local stacks, WORKERS at a time
-	@$(PYTEST)
+	@$(PYTEST) $(TEST_OPTIONS)
 
 unit: venv ## Run the tests that need no stack
 	@$(PYTEST) -m "not integration"
 
 coverage: venv ## Run the tests that need no stack, and fail below the floors of branch coverage
-	@$(PYTEST) -m "not integration" --cov --cov-report=term-missing:skip-covered
+	@$(PYTEST) $(COVERAGE) -m "not integration"
+	@$(MAKE) --no-print-directory decisions-covered
+
+decisions-covered: ## Fail unless the last run with coverage has reached each branch of what decides about mails
 	@$(BIN)/coverage report --include=$(DECISIONS) --fail-under=100
 
 mutants: venv ## Change what decides about mails in a thousand ways; each change must fail a test (minutes)
