@@ -16,9 +16,9 @@ from typing import Protocol
 
 from sender.attempt import Attempt, Attempts, Start, Verdict
 from sender.course import Course
-from sender.transport.envelope import Deadline
 from shared import journal, message, tracing
 from shared.database import Unwritable
+from shared.deadline import Deadline
 from shared.errors import InvalidMessage
 from shared.journal import Event
 from shared.message import Message

@@ -16,14 +16,15 @@ from local.waiting import wait_until
 from sender import handful
 from sender.attempt import Attempts, Verdict
 from sender.compose import Defaults, compose
-from sender.downloads.either import Downloads
+from sender.downloads.downloader import Downloads
 from sender.handful import HandfulSender, Pace
 from sender.handler import Sender
-from sender.transport.envelope import Deadline, Envelope, Receipt
+from sender.transport.envelope import Envelope, Receipt
 from shared import bulk_store, coalescer, tracing
 from shared.addresses import Address
 from shared.bulk_store import BulkStore
 from shared.database import PreparedWrite, Snapshot, Unwritable, Version
+from shared.deadline import Deadline
 from shared.errors import ErrorCode, FirepostError, NotSent, Unavailable
 from shared.policy import LeaseExpiryPolicy, Policy
 from shared.push import Delivered

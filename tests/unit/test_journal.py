@@ -24,7 +24,7 @@ from dispatcher.reconciler import Reconciler
 from sender.app import create_app as sender_app
 from sender.attempt import Attempts
 from sender.compose import Defaults, compose
-from sender.downloads.either import Downloads
+from sender.downloads.downloader import Downloads
 from sender.handler import Sender
 from sender.transport.server import parse_server
 from sender.transport.smtp import SmtpLimits, SmtpTransport
