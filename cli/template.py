@@ -15,9 +15,9 @@ from cli.exits import EXIT_CODES, Failed, reaching
 from cli.output import Output, json_option
 from sender.template_source import FirestoreTemplates
 from sender.templates import render
-from sender.transport.envelope import Deadline
 from shared import rpcs
 from shared.database import FirestoreDatabase
+from shared.deadline import Deadline
 from shared.document import Message, parse_document
 from shared.errors import DeliveryFailed
 

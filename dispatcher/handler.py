@@ -9,7 +9,7 @@ from datetime import datetime
 
 from dispatcher.effects import CarryOut, Order
 from dispatcher.events import DocumentChange
-from shared import journal, message, trace
+from shared import journal, message, tracing
 from shared.database import Unwritable
 from shared.delivery import on_event
 from shared.journal import Event
@@ -75,5 +75,5 @@ def _order(change: DocumentChange, decision: Decision) -> Order:
     published = None
     if decision.publish:
         data, attributes = message.encode(change.path, decision.reason)
-        published = data, attributes | trace.attributes()
+        published = data, attributes | tracing.attributes()
     return Order(change.path, change.version, published, decision.write)

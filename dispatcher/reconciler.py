@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from shared import journal, message, trace
+from shared import journal, message, tracing
 from shared.database import Found, MailQueries, Unwritable
 from shared.delivery import on_reconcile
 from shared.journal import Event
@@ -92,7 +92,7 @@ class Reconciler:
         """Publish, then write: the other order could note a message that was never published."""
         if decision.publish:
             data, attributes = message.encode(found.path, decision.reason)
-            self._publisher.publish(data, attributes | trace.attributes())
+            self._publisher.publish(data, attributes | tracing.attributes())
         before = after = state_of(found.known)
         if decision.write is not None:
             try:

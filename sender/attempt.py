@@ -20,12 +20,13 @@ from datetime import datetime, timedelta
 from sender import outcome
 from sender.compose import Compose, Mail
 from sender.course import Course, waited
-from sender.downloads.either import Downloads
+from sender.downloads.downloader import Downloads
 from sender.keeping import Keep, keep_as_is
 from sender.outcome import Earlier
-from sender.transport.envelope import Deadline, Receipt, Transport
+from sender.transport.envelope import Receipt, Transport
 from shared import journal
 from shared.database import Unwritable
+from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSendable, OutcomeUnknown, Unavailable
 from shared.journal import Event
 from shared.states import Reason, Result, state_of

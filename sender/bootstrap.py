@@ -9,7 +9,7 @@ from sender import handful, outlets
 from sender.app import create_app
 from sender.attempt import Attempts
 from sender.compose import Compose, compose
-from sender.downloads.either import Downloads
+from sender.downloads.downloader import Downloads
 from sender.handful import HandfulSender, Pace
 from sender.handler import Handler, Sender
 from sender.keeping import Keep, keep_as_is, keep_nothing_private, keep_rendered

@@ -18,14 +18,15 @@ import click
 
 from sender import outlets
 from sender.compose import compose
+from sender.net.http import Answer, NoResponse, RequestNotSent, why
 from sender.settings import MailSettings, TransportSettings
 from sender.transport import sendgrid
 from sender.transport.classify import Step
 from sender.transport.connection import NOT_OFFERED
-from sender.transport.envelope import DEFAULT_TRANSPORT, Deadline
-from sender.transport.https import Answer, Unanswered, Unheard, why
+from sender.transport.envelope import DEFAULT_TRANSPORT
 from sender.transport.server import Encryption, SmtpServer
 from sender.transport.smtp import open_connection
+from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, Misconfigured
 from shared.settings import load
 from shared.web import EXIT_MISCONFIGURED
@@ -148,9 +149,9 @@ def _sendgrid(settings: TransportSettings) -> Iterator[Finding]:
     account, until = outlets.sendgrid_account(settings), Deadline.after(SECONDS)
     try:
         answer = account.ask("GET", "/v3/scopes", start_by=until, end_by=until)
-    except (Unheard, Unanswered) as error:
-        raise Failed("connect", f"SendGrid ({account.site}) can't be asked: {why(error)}.") from error
-    yield Finding("connect", Status.OK, str(account.site))
+    except (RequestNotSent, NoResponse) as error:
+        raise Failed("connect", f"SendGrid ({account.endpoint}) can't be asked: {why(error)}.") from error
+    yield Finding("connect", Status.OK, str(account.endpoint))
     if answer.status != 200:
         raise Failed("log in", str(sendgrid.refusal(answer)))
     yield Finding("log in", Status.OK, "the key is valid")

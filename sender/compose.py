@@ -15,8 +15,9 @@ from sender.mime import headers, parts
 from sender.polish import Polish, leave_alone
 from sender.recipients import Users, with_users
 from sender.templates import Templates, render
-from sender.transport.envelope import NEVER, Deadline, Envelope
+from sender.transport.envelope import Envelope
 from shared.addresses import Address, mailboxes
+from shared.deadline import NEVER, Deadline
 from shared.document import MailDocument, Message, parse_document
 from shared.errors import ErrorCode, NotSendable
 

@@ -21,16 +21,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from opentelemetry.context import Context
+
 from sender.attempt import Attempt, Attempts, Ended, Start, Verdict
 from sender.handler import Sender
-from shared import trace
+from shared import tracing
 from shared.bulk_store import BulkStore, Left
 from shared.coalescer import Closed, Coalescer
 from shared.errors import Unavailable
 from shared.message import Message
 from shared.push import Delivered
 from shared.states import Decision, Lease, Reason
-from shared.trace import Trace
 
 _log = logging.getLogger("firepost.sender")
 
@@ -62,7 +63,7 @@ _Outcome = Verdict | Attempt | _Alone | Exception
 class _Task:
     """A message's way through a handful: at any time, one thread works on it, or none."""
 
-    def __init__(self, asked: Message, within: Trace | None) -> None:
+    def __init__(self, asked: Message, within: Context) -> None:
         self.asked = asked
         self.trace = within
         #: Those that were claimed with it, and when (monotonic seconds) it may be taken back.
@@ -171,7 +172,7 @@ class HandfulSender:
         if asked.mail is not None:  # a document may have to be created
             return self._sender.attempt(asked)
         try:
-            outcome = self._submitted(_Task(asked, trace.current()))
+            outcome = self._submitted(_Task(asked, tracing.current()))
         except Closed:
             return self._sender.decline(Decision(Reason.RELEASED, acknowledge=False), asked.path)
         match outcome:
@@ -216,13 +217,13 @@ class HandfulSender:
                 case Left():
                     task.settle(_Alone(start, claim.written))
                 case Decision():
-                    with trace.within(task.trace):
+                    with tracing.within(task.trace):
                         task.settle(self._sender.decline(claim, task.asked.path))
                 case _:
                     task.put(Attempt(claim, start))
 
     def _make(self, task: _Task, attempt: Attempt) -> None:
-        with trace.within(task.trace):
+        with tracing.within(task.trace):
             try:
                 made = self._attempts.make(attempt)
             except Exception as error:
@@ -241,7 +242,7 @@ class HandfulSender:
         with _step("finish", [each.attempt.start for _, each in ended]):
             written = self._written([each for _, each in ended])
         for (task, each), outcome in zip(ended, written, strict=True):
-            with trace.within(task.trace):
+            with tracing.within(task.trace):
                 task.settle(self._concluded(each, outcome))
 
     def _written(self, ended: Sequence[Ended]) -> Sequence[bool | Unavailable]:

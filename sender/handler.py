@@ -16,9 +16,9 @@ from typing import Protocol
 
 from sender.attempt import Attempt, Attempts, Start, Verdict
 from sender.course import Course
-from sender.transport.envelope import Deadline
-from shared import journal, message, trace
+from shared import journal, message, tracing
 from shared.database import Unwritable
+from shared.deadline import Deadline
 from shared.errors import InvalidMessage
 from shared.journal import Event
 from shared.message import Message
@@ -26,7 +26,6 @@ from shared.pubsub import Publisher
 from shared.push import Delivered
 from shared.states import Decision, Lease
 from shared.store import MailStore
-from shared.trace import Trace
 from shared.tracing import NO_TRACER, Annotate, Tracer
 
 _log = logging.getLogger("firepost.sender")
@@ -92,8 +91,8 @@ class Sender:
     @contextmanager
     def working_on(self, delivered: Delivered) -> Iterator[Annotate]:
         """Within the block, logs and spans belong to the trace in which the message was published."""
-        published_in = Trace.parse(delivered.attributes.get(trace.TRACEPARENT))
-        with trace.following(published_in), self._tracer.span("message", message_id=delivered.message_id) as annotate:
+        published_in = tracing.of_message(delivered.attributes)
+        with tracing.within(published_in), self._tracer.span("message", message_id=delivered.message_id) as annotate:
             yield annotate
 
     def refusing(self, delivered: Delivered, work: Callable[[], Verdict]) -> Verdict:

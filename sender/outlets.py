@@ -11,11 +11,11 @@ from pydantic import SecretStr
 from sender import host_patterns
 from sender.compose import Defaults, write_mime
 from sender.letter import Writer
+from sender.net.http import HttpsEndpoint
 from sender.routing import RoutedTransport, Routes, routed_writer
 from sender.sendgrid_request import write_request
 from sender.settings import MailSettings, OAuthSettings, TransportSettings, naming
 from sender.transport.envelope import DEFAULT_TRANSPORT, Transport
-from sender.transport.https import Site
 from sender.transport.oauth import AccessTokens, OAuthClient
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport
 from sender.transport.server import SmtpServer, parse_server, token_server
@@ -96,7 +96,7 @@ def access_tokens(settings: TransportSettings) -> AccessTokens | None:
 def _oauth_client(oauth: OAuthSettings) -> OAuthClient:
     # The system's authorities, and not TLS_OPTIONS: those are about the mail server.
     return OAuthClient(
-        site=Site.parse("OAUTH_TOKEN_URL", oauth.oauth_token_url, ssl.create_default_context()),
+        endpoint=HttpsEndpoint.parse("OAUTH_TOKEN_URL", oauth.oauth_token_url, ssl.create_default_context()),
         client_id=oauth.client_id,
         client_secret=_secret("CLIENT_SECRET", oauth.client_secret),
         grant=oauth.oauth_grant,
@@ -109,7 +109,7 @@ def sendgrid_account(settings: TransportSettings) -> SendGridAccount:
     tls = build_context(parse_tls_options(settings.tls_options, {}))
     name = "SENDGRID_API_KEY" if settings.sendgrid_api_key else "SMTP_PASSWORD"
     return SendGridAccount(
-        Site.parse("SENDGRID_API_URL", settings.sendgrid_api_url, tls),
+        HttpsEndpoint.parse("SENDGRID_API_URL", settings.sendgrid_api_url, tls),
         _secret(name, settings.api_key or SecretStr("")),
     )
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from sender import host_patterns
 from sender.attachments import Loader
 from sender.letter import Letter, Writer, Written
-from sender.transport.envelope import DEFAULT_TRANSPORT, Deadline, Envelope, Receipt, Transport
+from sender.transport.envelope import DEFAULT_TRANSPORT, Envelope, Receipt, Transport
+from shared.deadline import Deadline
 from shared.errors import ErrorCode, Misconfigured, NotSendable
 from shared.fields import describe
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sender.templates import MailTemplate, StoredPartial, compile_mail_template
-from sender.transport.envelope import Monotonic
 from shared.database import Snapshot, Version, is_document_id
+from shared.deadline import Monotonic
 
 #: How long a template is used without asking whether it has changed.
 FRESH_SECONDS = 5.0

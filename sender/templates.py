@@ -17,8 +17,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from sender.handlebars import Limits, Mode, Template, TemplateError, compile_template
-from sender.transport.envelope import Deadline
 from shared.database import Snapshot
+from shared.deadline import Deadline
 from shared.document import MailDocument, Message, read_attachments
 from shared.errors import ErrorCode, NotSendable, NotSent
 from shared.fields import Fields, describe

@@ -16,7 +16,7 @@ from flask import Flask, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest, HTTPException
 
-from shared import trace
+from shared import tracing
 from shared.auth import TokenVerifier, Unauthorized
 from shared.errors import InvalidEvent, Unavailable
 
@@ -44,7 +44,7 @@ def create_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, r
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
 
     def admit(header: Header, method: str) -> None:
-        trace.enter(trace.of_request(header))
+        tracing.enter(tracing.of_request(header))
         if verifier is not None and method == "POST":
             verifier.verify(header("Authorization"))
 

@@ -15,7 +15,9 @@ import time
 import traceback
 from typing import Any, Final
 
-from shared import trace
+from opentelemetry.trace import format_span_id, format_trace_id
+
+from shared import tracing
 
 #: Characters. Linux's PIPE_BUF is 4096 bytes: a line up to there reaches a pipe in one piece, whoever else writes.
 _LONGEST_STACK: Final = 3000
@@ -44,9 +46,9 @@ class JsonFormatter(logging.Formatter):
             "time": self._time(record.created),
             "service": self._service,
         }
-        if (current := trace.current()) is not None:
-            entry["logging.googleapis.com/trace"] = self._traces + current.trace_id
-            entry["logging.googleapis.com/spanId"] = current.span_id
+        if (span := tracing.current_span()) is not None:
+            entry["logging.googleapis.com/trace"] = self._traces + format_trace_id(span.trace_id)
+            entry["logging.googleapis.com/spanId"] = format_span_id(span.span_id)
         if (fields := record.__dict__.get("fields")) is not None:
             entry.update(fields)
         if record.exc_info:

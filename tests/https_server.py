@@ -78,6 +78,10 @@ class HttpsServer:
         """The next request is not answered properly: drop, reset, silence, drip, nonsense, half (of the body)."""
         self._script.append(getattr(_Handler, manner))
 
+    def say(self, head: bytes, repeated: bytes = b"") -> None:
+        """The next request is answered with these very bytes; then `repeated` until the client hangs up."""
+        self._script.append(lambda handler: handler.say(head, repeated))
+
     def wait_for_requests(self, count: int) -> None:
         """Return as soon as so many have arrived. Raises `TimeoutError`."""
         with self._arrived:
@@ -157,6 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def half(self) -> None:
         self.wfile.write(b"HTTP/1.1 202 Accepted\r\nX-Message-Id: q1\r\nContent-Length: 100\r\n\r\nhalf")
+
+    def say(self, head: bytes, repeated: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self.wfile.write(head)
+            while repeated and not self.server.owner.closing.is_set():
+                self.wfile.write(repeated)
 
     def early(self) -> None:
         """Answer before the body has been read, and hang up on it."""

@@ -12,8 +12,8 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 from sender import host_patterns
 from sender.downloads.source import CannotFetch
-from sender.transport.envelope import Deadline
-from sender.transport.wire import resolve
+from sender.net.dial import resolve
+from shared.deadline import Deadline
 
 #: IP addresses of a host, in the order in which to try them. Raises `OSError` or `CannotFetch`.
 Resolve = Callable[[str, int, Deadline], Sequence[str]]

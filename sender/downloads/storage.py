@@ -14,8 +14,8 @@ from google.auth.exceptions import GoogleAuthError
 
 from sender.downloads.source import CannotFetch, Fetched, WebFile
 from sender.downloads.web import WebDownloads, clean_name
-from sender.transport.envelope import Deadline
 from shared.attachment_fields import StoredObject
+from shared.deadline import Deadline
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 ENDPOINT = "https://storage.googleapis.com"

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import re
 import socket
 import ssl
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, cast
+from email.message import Message
+from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import idna
+from httpcore import LocalProtocolError
 
 from sender.downloads.guard import Hosts, Resolve, public_addresses
 from sender.downloads.source import CannotFetch, Fetched, WebFile
-from sender.transport.envelope import Deadline
-from sender.transport.https import BoundedSocket
-from sender.transport.wire import seconds_left
+from sender.net.dial import connect
+from sender.net.http import NoResponse, Request, RequestNotSent, Response, exchange
 from shared.attachment_fields import is_media_type
+from shared.deadline import Deadline
 
 MAX_REDIRECTS = 3
 
-_CHUNK = 64 * 1024
 _MAX_ADDRESSES = 4
+#: Characters of a header that are looked at; the library takes quadratic time for its parameters.
+_MAX_HEADER = 2000
 #: The longest that one address may take to accept the connection, in seconds.
 _CONNECT_SECONDS = 5.0
 #: Statuses of the server's class 4 that time may mend (RFC 9110, RFC 6585).
@@ -67,14 +71,13 @@ class WebDownloads:
     """Fetches files by HTTP/1.1, each over a connection of its own (one is rarely followed by another)."""
 
     def __init__(self, hosts: Hosts, tls: ssl.SSLContext | None = None, resolve: Resolve = public_addresses) -> None:
-        """`tls` (by default the system's certificate authorities) becomes the object's own.
+        """`tls` trusts the system's certificate authorities by default.
 
         `resolve` finds the addresses to connect to, and is what keeps private ones out.
         """
         self._hosts = hosts
         self._resolve = resolve
         self._tls = tls or ssl.create_default_context()
-        self._tls.sslsocket_class = BoundedSocket
 
     def fetch(self, file: WebFile, limit: int, deadline: Deadline) -> Fetched:
         """The file, if it has no more than `limit` bytes and comes before the deadline; or `CannotFetch`.
@@ -92,30 +95,20 @@ class WebDownloads:
                 url = _redirected(url, location)
         raise CannotFetch(f"more than {MAX_REDIRECTS} redirects")
 
-    @contextlib.contextmanager
     def _response(
         self, target: Target, headers: Mapping[str, str], deadline: Deadline
-    ) -> Iterator[http.client.HTTPResponse]:
+    ) -> AbstractContextManager[Response]:
         if target.host not in self._hosts:
             raise CannotFetch("another host", "a URL on a host in ATTACHMENT_HOSTS")
-        connection = http.client.HTTPConnection(target.host, target.port)
-        try:
-            connection.sock = self._connect(target, deadline)
-            always = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": "Firepost"}
-            connection.request("GET", target.path, headers={**always, **headers})
-            with connection.getresponse() as response:
-                yield response
-        finally:
-            connection.close()
+        always = {"Accept-Encoding": "identity", "User-Agent": "Firepost"}
+        request = Request("GET", target.host, target.port, target.path, always | dict(headers))
 
-    def _connect(self, target: Target, deadline: Deadline) -> ssl.SSLSocket:
-        """TLS with the host, at one of the addresses that were found for it and no other."""
-        addresses = self._resolve(target.host, target.port, deadline)
-        with _dial(addresses[:_MAX_ADDRESSES], target.port, deadline) as plain:  # which wrapping leaves empty
-            plain.settimeout(seconds_left(deadline))
-            sock = self._tls.wrap_socket(plain, server_hostname=target.host, suppress_ragged_eofs=False)
-        cast(BoundedSocket, sock).until = deadline
-        return sock
+        def connect_to_checked(until: Deadline) -> socket.socket:
+            """At one of the addresses that were found for the host, and no other."""
+            addresses = self._resolve(target.host, target.port, until)
+            return connect(addresses[:_MAX_ADDRESSES], target.port, until, _CONNECT_SECONDS)
+
+        return exchange(request, connect_to_checked, self._tls, start_by=deadline, end_by=deadline)
 
 
 def _redirected(url: str, location: str) -> str:
@@ -125,42 +118,46 @@ def _redirected(url: str, location: str) -> str:
         raise CannotFetch("a redirect to a malformed URL") from None
 
 
-def _dial(addresses: Sequence[str], port: int, deadline: Deadline) -> socket.socket:
-    failure: OSError = OSError("no address")
-    for address in addresses:
-        try:
-            return socket.create_connection((address, port), seconds_left(deadline.within(_CONNECT_SECONDS)))
-        except OSError as error:
-            failure = error
-    raise failure
-
-
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """All that goes wrong on the way to a server, as `CannotFetch`."""
     try:
         yield
-    except TimeoutError:
-        raise CannotFetch("no complete answer in time", passing=True) from None
-    except ssl.SSLCertVerificationError:
-        raise CannotFetch("a host without a valid certificate") from None
-    except socket.gaierror as error:
-        passing = error.errno == socket.EAI_AGAIN
-        raise CannotFetch("a host name that does not resolve", passing=passing) from None
+    except (RequestNotSent, NoResponse) as error:
+        raise _explanation(error.__cause__) from None
     except zlib.error:
         raise CannotFetch("a damaged file") from None
-    except (OSError, http.client.HTTPException):
-        raise CannotFetch("a connection that failed or broke off", passing=True) from None
 
 
-def _fetched(response: http.client.HTTPResponse, url: str, limit: int) -> Fetched:
-    if response.status != http.client.OK:
+def _explanation(cause: BaseException | None) -> CannotFetch:
+    match cause:
+        case TimeoutError():
+            return CannotFetch("no complete answer in time", passing=True)
+        case ssl.SSLCertVerificationError():
+            return CannotFetch("a host without a valid certificate")
+        case socket.gaierror(errno=number):
+            return CannotFetch("a host name that does not resolve", passing=number == socket.EAI_AGAIN)
+        case LocalProtocolError():
+            return CannotFetch("headers that can't be sent", "'httpHeaders' as HTTP allows them")
+    return CannotFetch("a connection that failed or broke off", passing=True)
+
+
+def _fetched(response: Response, url: str, limit: int) -> Fetched:
+    if response.status != HTTPStatus.OK:
         passing = response.status >= 500 or response.status in _PASSING_STATUSES
         raise CannotFetch(f"status {response.status}", passing=passing)
-    media_type = response.headers.get("Content-Type", "").strip()
+    media_type = _header(response, "Content-Type")
     useful = is_media_type(media_type) and media_type.partition(";")[0].strip().lower() not in _NO_TYPE
-    name = response.headers.get_filename() or unquote(urlsplit(url).path)
+    disposition = Message()
+    disposition["Content-Disposition"] = _header(response, "Content-Disposition")
+    name = disposition.get_filename() or unquote(urlsplit(url).path)
     return Fetched(_content(response, limit), media_type if useful else None, clean_name(name))
+
+
+def _header(response: Response, name: str) -> str:
+    """The value; empty if there is none, and if it is so long that reading its parameters would take its time."""
+    value = str(response.headers.get(name, "")).strip()
+    return value if len(value) <= _MAX_HEADER else ""
 
 
 def clean_name(name: str) -> str | None:
@@ -171,19 +168,20 @@ def clean_name(name: str) -> str | None:
     return re.sub(r"[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", "", name).strip()[-200:] or None
 
 
-def _content(response: http.client.HTTPResponse, limit: int) -> bytes:
+def _content(response: Response, limit: int) -> bytes:
     """The body, given up as soon as it is too large: neither more than the limit nor an unpacked bomb is held."""
-    declared, received, content = response.length, 0, bytearray()
-    unpacker = _unpacker(response.headers.get("Content-Encoding", "identity").strip().lower())
-    if declared is not None and declared > limit:
+    received, content = 0, bytearray()
+    unpacker = _unpacker(_header(response, "Content-Encoding").lower())
+    declared = _header(response, "Content-Length")
+    if re.fullmatch("[0-9]{1,20}", declared) and int(declared) > limit:
         raise _too_large(limit)
-    while piece := response.read(_CHUNK):
+    for piece in response.pieces():
         received += len(piece)
         content += unpacker.decompress(piece, limit - len(content) + 1) if unpacker else piece
         if max(received, len(content)) > limit:
             raise _too_large(limit)
-    if (declared is not None and received < declared) or (unpacker and not unpacker.eof):
-        raise http.client.IncompleteRead(b"")
+    if unpacker and not unpacker.eof:
+        raise CannotFetch("a connection that failed or broke off", passing=True)
     return bytes(content)
 
 
@@ -191,7 +189,7 @@ def _unpacker(encoding: str) -> Any:
     """What undoes a Content-Encoding; None if there is none. Some servers pack what was not asked for packed."""
     if encoding in ("gzip", "x-gzip"):
         return zlib.decompressobj(wbits=31)
-    if encoding != "identity":
+    if encoding not in ("", "identity"):
         raise CannotFetch("a file in an encoding that was not asked for")
     return None
 

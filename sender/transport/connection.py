@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from sender.transport.classify import LOGIN_ADVICE, Reply, Step, lacking
 from sender.transport.dialogue import Dialogue
-from sender.transport.envelope import Deadline, Envelope, Receipt
+from sender.transport.envelope import Envelope, Receipt
 from sender.transport.server import Encryption, SmtpServer
 from sender.transport.transaction import Transaction
+from shared.deadline import Deadline
 from shared.errors import ErrorCode
 
 #: QUIT is a courtesy: it is written if that works at once.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sender.transport.classify import Reply, Step, loss, refusal
-from sender.transport.envelope import Deadline
 from sender.transport.server import SmtpServer
 from sender.transport.wire import Wire
+from shared.deadline import Deadline
 from shared.errors import ErrorCode, NotSent
 
 T = TypeVar("T")

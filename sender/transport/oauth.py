@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode
 
-from sender.transport.envelope import Deadline
-from sender.transport.https import Answer, Site, Unanswered, Unheard, why
+from sender.net.http import Answer, HttpsEndpoint, NoResponse, RequestNotSent, why
+from shared.deadline import Deadline
 from shared.errors import ErrorCode, NotSent
 
 GOOGLE_TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105
@@ -51,7 +51,7 @@ class Grant(StrEnum):
 class OAuthClient:
     """Our account with the provider of tokens."""
 
-    site: Site
+    endpoint: HttpsEndpoint
     client_id: str
     client_secret: str = field(repr=False)
     grant: Grant = Grant.REFRESH_TOKEN
@@ -88,7 +88,7 @@ class AccessTokens:
         Raises `NotSent`: `auth` when the provider won't give one, `connection` or `temporary` when it may later.
         """
         if not self._lock.acquire(timeout=max(0.0, deadline.remaining())):
-            raise NotSent(ErrorCode.TEMPORARY, f"No access token came from {self._client.site} in time.")
+            raise NotSent(ErrorCode.TEMPORARY, f"No access token came from {self._client.endpoint} in time.")
         try:
             token = self._token
             if token is None or token.secret == refused or deadline.clock() >= self._good_until:
@@ -106,11 +106,11 @@ def fetch(client: OAuthClient, deadline: Deadline) -> Token:
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     body = urlencode(client.form()).encode()
     try:
-        answer = client.site.ask("POST", "", headers, body, start_by=until, end_by=until)
-    except (Unheard, Unanswered) as error:
-        text = f"No access token could be had from {client.site}: {why(error)}."
+        answer = client.endpoint.ask("POST", "", headers, body, start_by=until, end_by=until)
+    except (RequestNotSent, NoResponse) as error:
+        text = f"No access token could be had from {client.endpoint}: {why(error)}."
         raise NotSent(ErrorCode.CONNECTION, text) from error
-    return read_token(answer, str(client.site))
+    return read_token(answer, str(client.endpoint))
 
 
 def read_token(answer: Answer, server: str) -> Token:
@@ -140,7 +140,7 @@ def _usable_seconds(lifetime: object) -> float:
 def _object(body: bytes) -> Mapping[str, object]:
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
 

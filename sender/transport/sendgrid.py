@@ -25,8 +25,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sender.transport.envelope import Deadline, Envelope, Receipt
-from sender.transport.https import Answer, Site, Unanswered, Unheard, why
+from sender.net.http import Answer, HttpsEndpoint, NoResponse, RequestNotSent, why
+from sender.transport.envelope import Envelope, Receipt
+from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeUnknown
 
 API_URL = "https://api.sendgrid.com"
@@ -46,15 +47,15 @@ _ADVICE = {
 class SendGridAccount:
     """Where the API is, and the key to it."""
 
-    site: Site
+    endpoint: HttpsEndpoint
     key: str = field(repr=False)
 
     def ask(self, method: str, path: str, body: bytes | None = None, *, start_by: Deadline, end_by: Deadline) -> Answer:
-        """Make one request; see `Site.ask`."""
+        """Make one request; see `HttpsEndpoint.ask`."""
         headers = {"Authorization": f"Bearer {self.key}", "Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        return self.site.ask(method, path, headers, body, start_by=start_by, end_by=end_by)
+        return self.endpoint.ask(method, path, headers, body, start_by=start_by, end_by=end_by)
 
 
 class SendGridTransport:
@@ -97,10 +98,10 @@ class SendGridTransport:
     def _post(self, data: bytes, start_by: Deadline, end_by: Deadline) -> Answer:
         try:
             return self._account.ask("POST", MAIL_SEND, data, start_by=start_by, end_by=end_by)
-        except Unheard as error:
-            text = f"The mail could not be handed over to SendGrid ({self._account.site}): {why(error)}."
+        except RequestNotSent as error:
+            text = f"The mail could not be handed over to SendGrid ({self._account.endpoint}): {why(error)}."
             raise NotSent(ErrorCode.CONNECTION, text) from error
-        except Unanswered as error:
+        except NoResponse as error:
             text = f"SendGrid has the mail, but {why(error)}. It may have taken it over, or not."
             raise OutcomeUnknown(text) from error
 
@@ -141,15 +142,19 @@ def _receipt(envelope: Envelope, answer: Answer) -> Receipt:
 def _reason(body: bytes) -> str:
     """The messages in an error's body, with the fields they are about, but without addresses that they quote."""
     messages = "; ".join(_messages(body))
-    legible = re.sub(r"[^\s\"'<>\[\]]+@[^\s\"'<>\[\]]+", "(an address)", messages)
+    legible = re.sub(r"[^\s\"'<>\[\]]+", _without_address, messages)
     printable = "".join(character for character in legible if character.isprintable())
     return f": {printable[:_MAX_REASON].rstrip('.')}." if printable else "."
+
+
+def _without_address(word: re.Match[str]) -> str:
+    return "(an address)" if "@" in word[0][1:-1] else word[0]
 
 
 def _messages(body: bytes) -> Iterator[str]:
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     errors = said.get("errors") if isinstance(said, Mapping) else None
     for error in errors if isinstance(errors, list) else ():

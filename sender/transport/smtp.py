@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from sender.transport.classify import ConnectionLost, LoginRefused
 from sender.transport.connection import Progress, SmtpConnection, untold
-from sender.transport.envelope import Deadline, Envelope, Receipt
+from sender.transport.envelope import Envelope, Receipt
 from sender.transport.oauth import AccessTokens
 from sender.transport.pace import Breaker, BreakerRules, Rate
 from sender.transport.pool import IdleConnections, KeepOpen
 from sender.transport.server import SmtpServer
 from shared import journal
+from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent
 from shared.journal import Event
 

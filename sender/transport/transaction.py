@@ -7,7 +7,8 @@ import contextlib
 from sender.transport import opening
 from sender.transport.classify import Reply, Step, describe_loss
 from sender.transport.dialogue import Dialogue
-from sender.transport.envelope import Deadline, Envelope, Receipt
+from sender.transport.envelope import Envelope, Receipt
+from shared.deadline import Deadline
 from shared.errors import NotSent, OutcomeUnknown
 
 

@@ -18,11 +18,12 @@ from dispatcher.handler import Dispatcher
 from dispatcher.reconciler import Reconciler
 from sender.attempt import Attempts
 from sender.compose import Defaults, compose
-from sender.downloads.either import Downloads
+from sender.downloads.downloader import Downloads
 from sender.handler import Sender
-from sender.transport.envelope import Deadline, Envelope, Receipt
+from sender.transport.envelope import Envelope, Receipt
 from shared.addresses import Address
 from shared.database import Decide, Snapshot, Version
+from shared.deadline import Deadline
 from shared.policy import Policy
 from shared.push import Delivered
 from shared.states import FINAL, Changes, Known

@@ -16,14 +16,15 @@ from local.waiting import wait_until
 from sender import handful
 from sender.attempt import Attempts, Verdict
 from sender.compose import Defaults, compose
-from sender.downloads.either import Downloads
+from sender.downloads.downloader import Downloads
 from sender.handful import HandfulSender, Pace
 from sender.handler import Sender
-from sender.transport.envelope import Deadline, Envelope, Receipt
-from shared import bulk_store, coalescer, trace
+from sender.transport.envelope import Envelope, Receipt
+from shared import bulk_store, coalescer, tracing
 from shared.addresses import Address
 from shared.bulk_store import BulkStore
 from shared.database import PreparedWrite, Snapshot, Unwritable, Version
+from shared.deadline import Deadline
 from shared.errors import ErrorCode, FirepostError, NotSent, Unavailable
 from shared.policy import LeaseExpiryPolicy, Policy
 from shared.push import Delivered
@@ -350,13 +351,12 @@ def test_a_result_too_long_for_its_document_is_written_without_its_details(
 
 
 def test_each_mail_is_logged_in_its_own_trace(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, trace.Trace | None] = {}
-    traces = {name: trace.Trace(name * 32, name * 16, True) for name in "ab"}
-    world.transport.on_mail = lambda recipient: seen.update({recipient[0]: trace.current()})
-    world.attributes = {name: {trace.TRACEPARENT: str(each)} for name, each in traces.items()}
+    seen: dict[str, dict[str, str]] = {}
+    world.transport.on_mail = lambda recipient: seen.update({recipient[0]: tracing.attributes()})
+    world.attributes = {name: {tracing.TRACEPARENT: f"00-{name * 32}-{name * 16}-01"} for name in "ab"}
     world.write(*"abc")
     assert results(world.together("abc")) == ["sent"] * 3
-    assert seen == {**traces, "c": None}
+    assert seen == {**world.attributes, "c": {}}
 
 
 def test_results_that_are_too_long_for_one_request_go_in_several(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

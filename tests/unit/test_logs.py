@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from shared import logs, trace
+from shared import logs, tracing
 from shared.logs import JsonFormatter
-from shared.trace import Trace
 
-TRACE = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", sampled=True)
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 def line(level: int, text: str, **extra: Any) -> dict[str, Any]:
@@ -55,10 +54,10 @@ def test_a_line_says_when_and_by_whom() -> None:
 
 
 def test_a_line_belongs_to_the_trace_of_the_work_at_hand() -> None:
-    with trace.following(TRACE):
+    with tracing.within(tracing.of_message({"traceparent": f"00-{TRACE}-{SPAN}-01"})):
         entry = line(logging.INFO, "x")
-    assert entry["logging.googleapis.com/trace"] == f"projects/shop/traces/{TRACE.trace_id}"
-    assert entry["logging.googleapis.com/spanId"] == TRACE.span_id
+    assert entry["logging.googleapis.com/trace"] == f"projects/shop/traces/{TRACE}"
+    assert entry["logging.googleapis.com/spanId"] == SPAN
     assert "logging.googleapis.com/trace" not in line(logging.INFO, "x")
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Iterator
-from types import ModuleType
+from contextlib import AbstractContextManager
 
 import pytest
 
-from shared import trace, tracing
+from shared import tracing
 from shared.errors import Misconfigured
-from shared.trace import Trace
 from tests.otlp import Collector, Span
 
-CALLER = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", sampled=True)
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 @pytest.fixture
@@ -21,6 +20,10 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     with Collector() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         yield collector
+
+
+def below(caller: str = f"00-{TRACE}-{SPAN}-01") -> AbstractContextManager[None]:
+    return tracing.within(tracing.of_message({"traceparent": caller}))
 
 
 def exported(collector: Collector, tracer: tracing.Tracer) -> list[Span]:
@@ -31,16 +34,16 @@ def exported(collector: Collector, tracer: tracing.Tracer) -> list[Span]:
 
 def test_spans_hang_below_the_callers_and_below_one_another(collector: Collector) -> None:
     tracer = tracing.connect("sender", "otlp")
-    with trace.following(CALLER), tracer.span("message", message_id="7") as annotate:
+    with below(), tracer.span("message", message_id="7") as annotate:
         annotate("reason", "sent")
         with tracer.span("claim"):
-            inner = trace.current()
+            inner = tracing.attributes()
     claim, message = exported(collector, tracer)
-    assert (message.name, message.parent, message.service) == ("message", CALLER.span_id, "sender")
+    assert (message.name, message.parent, message.service) == ("message", SPAN, "sender")
     assert message.attributes == {"firepost.message_id": "7", "firepost.reason": "sent"}
     assert (claim.name, claim.parent) == ("claim", message.id)
-    assert {claim.trace, message.trace} == {CALLER.trace_id}
-    assert inner == Trace(CALLER.trace_id, claim.id, sampled=True), "logs and messages tell of the span"
+    assert {claim.trace, message.trace} == {TRACE}
+    assert inner == {"traceparent": f"00-{TRACE}-{claim.id}-01"}, "logs and messages tell of the span"
 
 
 def test_without_a_caller_a_span_begins_a_trace(collector: Collector) -> None:
@@ -49,13 +52,13 @@ def test_without_a_caller_a_span_begins_a_trace(collector: Collector) -> None:
         pass
     (change,) = exported(collector, tracer)
     assert change.parent == ""
-    assert trace.current() is None
+    assert tracing.current_span() is None
 
 
 def test_what_the_caller_does_not_record_is_not_recorded_here(collector: Collector) -> None:
     tracer = tracing.connect("dispatcher", "otlp")
-    with trace.following(Trace(CALLER.trace_id, CALLER.span_id, sampled=False)), tracer.span("change"):
-        assert trace.current() is not None, "logs are correlated all the same"
+    with below(f"00-{TRACE}-{SPAN}-00"), tracer.span("change"):
+        assert tracing.current_span() is not None, "logs are correlated all the same"
     assert exported(collector, tracer) == []
 
 
@@ -69,10 +72,7 @@ def test_of_an_error_its_class_is_recorded_and_not_its_text(collector: Collector
 
 
 def test_without_the_extra_the_start_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> ModuleType:
-        raise ModuleNotFoundError(name="opentelemetry.exporter")
-
-    monkeypatch.setattr(importlib, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc.trace_exporter", None)
     with pytest.raises(Misconfigured, match=r"TRACES=otlp: .* 'otel' is not installed \(opentelemetry.exporter"):
         tracing.check("otlp")
     tracing.check("off")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 import requests
 from google.api_core.exceptions import ServiceUnavailable
 from google.cloud.pubsub_v1 import SubscriberClient
+from google.cloud.pubsub_v1.subscriber.scheduler import ThreadScheduler
+from google.cloud.pubsub_v1.types import FlowControl
 from google.pubsub_v1.types import ReceivedMessage
 from grpc import StatusCode
 
@@ -115,7 +118,7 @@ class World:
         self.publisher = publisher_client(backend.pubsub)
         self.subscriber = subscriber_client(backend.pubsub)
         self.publisher.create_topic(name=TOPIC)
-        self._client = client
+        self.client = client
         self._running: list[tuple[Puller, threading.Thread]] = []
         self.failures: list[Exception] = []
 
@@ -127,7 +130,7 @@ class World:
         self.publisher.publish(topic=TOPIC, messages=messages)
 
     def pull(self, sender: Any, messages: int = 4, threads: int = 4, grace: float = 5, size: int = 1 << 20) -> Puller:
-        puller = Puller(self._client, SUBSCRIPTION, Flow(messages, size, 10), sender, threads)
+        puller = Puller(self.client, SUBSCRIPTION, Flow(messages, size, 10), sender, threads)
 
         def run() -> None:
             try:
@@ -197,6 +200,18 @@ def test_no_more_is_held_than_was_asked_for(world: World, limit: dict[str, int])
     assert soon(lambda: sender.most_at_a_time == 2)
     assert len(world.left()) == 4
     go_on.set()
+
+
+def test_a_thread_that_has_finished_takes_the_next_message_however_many_others_are_busy(world: World) -> None:
+    world.subscribe()
+    work = TenAtATime()
+    sender = Sender(work.handle)
+    world.publish(*work.texts)
+    world.pull(sender, messages=10, threads=10)
+    assert soon(lambda: len(sender.handled) == 10)
+    work.finish(sender.handled[0])
+    assert soon(lambda: len(sender.handled) == 11)
+    work.finish(*work.texts)
 
 
 def test_what_is_refused_waits_before_it_comes_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,6 +303,58 @@ def test_a_subscription_that_cannot_be_pulled_from_ends_it(world: World, code: S
     assert SUBSCRIPTION in str(failure)
     assert sender.drained.is_set()
     assert not puller.is_well
+
+
+# Why it is not the library's `subscribe` (docs/decisions/0012)
+
+
+class TenAtATime:
+    """Eleven messages for ten threads; the work on each ends when the test says so."""
+
+    def __init__(self) -> None:
+        self._gates = {str(number): threading.Event() for number in range(11)}
+        self.texts = list(self._gates)
+
+    def handle(self, delivered: Delivered) -> Verdict:
+        self._gates[delivered.data.decode()].wait(10)
+        return SENT
+
+    def finish(self, *texts: str) -> None:
+        for text in texts:
+            self._gates[text].set()
+
+
+def test_the_library_would_leave_a_thread_idle_and_a_message_to_nobody(world: World) -> None:
+    """Once this fails, the library has improved, and the decision is due for another look.
+
+    It stops reading the stream when it holds its limit of messages, until it holds less than four fifths. What Pub/Sub
+    sends meanwhile waits unseen: begun by no thread, and at the end not given back.
+    """
+    world.subscribe()
+    work, begun = TenAtATime(), []
+
+    def work_on(message: Any) -> None:
+        begun.append(message.data.decode())
+        work.handle(Delivered(message.data, {}, ""))
+        message.ack()
+
+    world.publish(*work.texts)
+    stream = world.client.subscribe(
+        SUBSCRIPTION,
+        work_on,
+        FlowControl(max_messages=10),
+        ThreadScheduler(ThreadPoolExecutor(10)),
+        await_callbacks_on_shutdown=True,
+    )
+    assert soon(lambda: len(begun) == 10)
+    work.finish(begun[0])
+    assert not wait_until(lambda: len(begun) == 11, seconds=1)
+    stream.cancel()
+    assert soon(lambda: all("BidirectionalStream" not in thread.name for thread in threading.enumerate()))
+    work.finish(*work.texts)
+    stream.result(10)
+    assert len(begun) == 10
+    assert world.left() == []
 
 
 # Leases

@@ -11,7 +11,7 @@ from sender import outlets
 from sender.compose import Mail, compose
 from sender.routing import Routes
 from sender.settings import MailSettings
-from sender.transport.envelope import Deadline
+from shared.deadline import Deadline
 from shared.errors import ErrorCode, Misconfigured, NotSendable
 from shared.settings import load
 from tests.smtp_server import ScriptedServer

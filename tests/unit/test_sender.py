@@ -15,11 +15,12 @@ from werkzeug.test import TestResponse
 from sender.app import create_app
 from sender.attempt import Attempts
 from sender.compose import Defaults, compose
-from sender.downloads.either import Downloads
+from sender.downloads.downloader import Downloads
 from sender.handler import Sender
-from sender.transport.envelope import Deadline, Envelope, Receipt
+from sender.transport.envelope import Envelope, Receipt
 from shared.addresses import Address
 from shared.database import Unwritable, Version
+from shared.deadline import Deadline
 from shared.errors import Deferred, ErrorCode, NotSent, OutcomeUnknown
 from shared.policy import Policy
 from shared.states import Changes

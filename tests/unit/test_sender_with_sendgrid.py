@@ -13,10 +13,10 @@ import pytest
 
 from sender.attempt import Attempts
 from sender.compose import Defaults, compose
-from sender.downloads.either import Downloads
+from sender.downloads.downloader import Downloads
 from sender.handler import Sender
+from sender.net.http import HttpsEndpoint
 from sender.sendgrid_request import write_request
-from sender.transport.https import Site
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport
 from shared.addresses import Address
 from shared.policy import Policy
@@ -48,7 +48,7 @@ def sendgrid() -> Iterator[HttpsServer]:
 
 def delivery_after(mail: dict[str, Any], sendgrid: HttpsServer) -> dict[str, Any]:
     clock, database = Clock(), MemoryDatabase()
-    account = SendGridAccount(Site.parse("SENDGRID_API_URL", sendgrid.url, trusting()), "SG.key")
+    account = SendGridAccount(HttpsEndpoint.parse("SENDGRID_API_URL", sendgrid.url, trusting()), "SG.key")
     store = MailStore(database, Policy(timedelta(seconds=60)), sleep=lambda seconds: None)
     attempts = Attempts(
         store,

@@ -9,7 +9,7 @@ import pytest
 from sender import template_source
 from sender.template_source import FirestoreTemplates
 from sender.templates import compile_mail_template, render
-from sender.transport.envelope import Deadline
+from shared.deadline import Deadline
 from shared.document import MailDocument, parse_document
 from shared.errors import ErrorCode, NotSendable, NotSent, Unavailable
 from tests.fakes import TemplateDatabase

@@ -6,7 +6,7 @@ import pytest
 
 from sender.downloads.guard import Hosts, is_public, public_addresses
 from sender.downloads.source import CannotFetch
-from sender.transport.envelope import Deadline
+from shared.deadline import Deadline
 from shared.errors import Misconfigured
 
 

@@ -10,14 +10,14 @@ import pytest
 import trustme
 from google.auth.exceptions import RefreshError, TransportError
 
-from sender.downloads.either import Downloads
+from sender.downloads.downloader import Downloads
 from sender.downloads.guard import Hosts
 from sender.downloads.source import CannotFetch, Fetched
 from sender.downloads.storage import ENDPOINT, StorageDownloads, object_url
 from sender.downloads.web import WebDownloads
-from sender.transport.envelope import Deadline
-from sender.transport.wire import resolve
+from sender.net.dial import resolve
 from shared.attachment_fields import StoredObject
+from shared.deadline import Deadline
 from tests.https_server import HttpsServer
 
 AUTHORITY = trustme.CA()

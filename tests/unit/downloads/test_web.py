@@ -10,6 +10,7 @@ import gzip
 import socket
 import ssl
 import time
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ import trustme
 from sender.downloads.guard import Hosts, public_addresses
 from sender.downloads.source import CannotFetch, Fetched, WebFile
 from sender.downloads.web import Target, WebDownloads, clean_name
-from sender.transport.envelope import Deadline
+from shared.deadline import Deadline
 from tests.https_server import HttpsServer
 
 LIMIT = 100_000
@@ -254,6 +255,67 @@ class TestSize:
         without_length = {"Content-Length": headers.pop("Content-Length", str(len(body)))}
         server.answer(200, ({} if "Transfer-Encoding" in headers else without_length) | headers, body)
         assert refused(web, url(server)) == ("a larger file", False)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+FILLER = b"x" * 65536
+
+
+class TestHostileServers:
+    @pytest.mark.parametrize(
+        ("head", "repeated"),
+        [
+            *(
+                pytest.param(CHUNKED + size + b"\r\n", FILLER, id=f"chunk size {size!r}")
+                for size in (b"-1", b"-5", b"+5", b"0x5", b"1_0", b" 5", b"", b"\xb2", b"f" * 21)
+            ),
+            pytest.param(CHUNKED + b"5;", FILLER, id="a chunk extension without end"),
+            pytest.param(CHUNKED, b"1;" + b"x" * 1000 + b"\r\nx\r\n", id="chunks of extensions mostly"),
+            pytest.param(CHUNKED, b"1\r\nx\r\n" * 1000, id="chunks of one byte"),
+            pytest.param(CHUNKED + b"0\r\n", b"A: " + b"x" * 1000 + b"\r\n", id="trailers without end"),
+            pytest.param(CHUNKED + b"0\r\nA: ", FILLER, id="a trailer without end"),
+            pytest.param(OK, b"A: b\r\n" * 1000, id="headers without end"),
+            pytest.param(OK + b"A: ", FILLER, id="a header without end"),
+            pytest.param(OK + b"A: b\r\n", b" folded\r\n" * 1000, id="a folded header without end"),
+            pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, id="interim responses without end"),
+            pytest.param(b"HTTP/1.1 200 ", FILLER, id="a reason without end"),
+            pytest.param(OK + b"Content-Length: -1\r\n\r\n", FILLER, id="a negative length"),
+            pytest.param(OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", FILLER, id="two lengths"),
+        ],
+    )
+    def test_fill_no_memory(self, web: WebDownloads, server: HttpsServer, head: bytes, repeated: bytes) -> None:
+        server.say(head, repeated)
+        tracemalloc.start()
+        try:
+            found = refused(web, url(server), seconds=20)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert found == ("a connection that failed or broke off", True)
+        assert peak < 4_000_000
+
+    @pytest.mark.parametrize("head", [OK + b"\r\n", CHUNKED + b"ffffffff\r\n"], ids=["without length", "one chunk"])
+    def test_a_body_without_end_is_given_up(self, web: WebDownloads, server: HttpsServer, head: bytes) -> None:
+        server.say(head, FILLER)
+        assert refused(web, url(server)) == ("a larger file", False)
+
+    def test_a_disposition_takes_no_time(self, web: WebDownloads, server: HttpsServer) -> None:
+        """The library's own parser takes quadratic time."""
+        server.answer(200, {"Content-Disposition": 'attachment; filename="' + ";" * 50_000}, b"x")
+        started = time.process_time()
+        assert get(web, url(server)) == Fetched(b"x", None, "a.pdf")
+        assert time.process_time() - started < 1
+
+    def test_small_chunks_are_taken_all_the_same(self, web: WebDownloads, server: HttpsServer) -> None:
+        server.say(CHUNKED + b"8;a=b\r\n12345678\r\n" * 12_000 + b"0\r\nA: b\r\n\r\n")
+        assert len(get(web, url(server)).content) == 96_000
+
+
+def test_headers_that_http_does_not_allow_are_refused(web: WebDownloads, server: HttpsServer) -> None:
+    with pytest.raises(CannotFetch, match="headers that can't be sent"):
+        get(web, url(server), 5.0, **{"X Y": "z"})
+    assert not server.requests
 
 
 def test_a_packed_file_is_unpacked(web: WebDownloads, server: HttpsServer) -> None:

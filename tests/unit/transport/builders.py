@@ -8,8 +8,9 @@ import ssl
 import trustme
 
 from sender.transport.connection import SmtpConnection
-from sender.transport.envelope import Deadline, Envelope
+from sender.transport.envelope import Envelope
 from sender.transport.server import SmtpServer, parse_server
+from shared.deadline import Deadline
 from tests.smtp_server import ScriptedServer
 
 ANA, BOB, CLEO = "ana@example.com", "bob@example.com", "cleo@example.com"

@@ -12,7 +12,8 @@ import pytest
 
 from sender.transport.classify import ConnectionLost
 from sender.transport.connection import SmtpConnection
-from sender.transport.envelope import Deadline, Receipt
+from sender.transport.envelope import Receipt
+from shared.deadline import Deadline
 from shared.dsn import Dsn
 from shared.errors import ErrorCode, NotSent, OutcomeUnknown
 from tests.smtp_server import EXTENSIONS, ScriptedServer, without

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sender.transport.envelope import Deadline, Receipt
-from sender.transport.https import Answer, Site
+from sender.net.http import Answer, HttpsEndpoint
+from sender.transport.envelope import Receipt
 from sender.transport.oauth import MICROSOFT_SCOPE, AccessTokens, Grant, OAuthClient, read_token
 from sender.transport.server import SmtpServer, token_server
 from sender.transport.smtp import SmtpLimits, SmtpTransport
+from shared.deadline import Deadline
 from shared.errors import ErrorCode, Misconfigured, NotSent
 from tests.https_server import HttpsServer, deaf_port
 from tests.smtp_server import ScriptedServer
@@ -25,8 +26,8 @@ ADA = "ada@example.com"
 
 
 def client_of(https: HttpsServer, grant: Grant = Grant.REFRESH_TOKEN) -> OAuthClient:
-    site = Site.parse("OAUTH_TOKEN_URL", f"{https.url}/token", trusting())
-    return OAuthClient(site, "our-id", "our-secret", grant, "1//refresh" if grant is Grant.REFRESH_TOKEN else None)
+    endpoint = HttpsEndpoint.parse("OAUTH_TOKEN_URL", f"{https.url}/token", trusting())
+    return OAuthClient(endpoint, "our-id", "our-secret", grant, "1//refresh" if grant is Grant.REFRESH_TOKEN else None)
 
 
 def give(https: HttpsServer, token: str, seconds: object = 3599) -> None:
@@ -130,9 +131,9 @@ def test_endpoint_that_does_not_answer_may_do_so_later(https: HttpsServer, manne
 def test_endpoint_that_is_not_there_may_be_so_later() -> None:
     with deaf_port() as port:
         pass
-    site = Site.parse("OAUTH_TOKEN_URL", f"https://localhost:{port}/token", trusting())
+    endpoint = HttpsEndpoint.parse("OAUTH_TOKEN_URL", f"https://localhost:{port}/token", trusting())
     with pytest.raises(NotSent, match="Connection refused") as caught:
-        AccessTokens(OAuthClient(site, "our-id", "our-secret")).get(soon())
+        AccessTokens(OAuthClient(endpoint, "our-id", "our-secret")).get(soon())
     assert caught.value.code is ErrorCode.CONNECTION
 
 
@@ -160,6 +161,7 @@ def test_endpoint_that_is_not_there_may_be_so_later() -> None:
         pytest.param(400, b"{}", ErrorCode.AUTH, "HTTP 400.\nCheck OAUTH_TOKEN_URL", id="no reason given"),
         pytest.param(400, b'{"error": "<b>x"}', ErrorCode.AUTH, "HTTP 400.", id="a reason that is no word"),
         pytest.param(404, b"<html>", ErrorCode.AUTH, "HTTP 404.", id="a page"),
+        pytest.param(404, b"[" * 100_000, ErrorCode.AUTH, "HTTP 404.", id="nested beyond measure"),
         pytest.param(302, b"", ErrorCode.AUTH, "check OAUTH_TOKEN_URL", id="elsewhere"),
         pytest.param(200, b"<html>", ErrorCode.AUTH, "check OAUTH_TOKEN_URL", id="a page that says OK"),
         pytest.param(200, b'{"access_token": "a\\r\\nb"}', ErrorCode.AUTH, "gave no access", id="a line break in it"),

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from sender.transport.classify import ConnectionLost
 from sender.transport.connection import SmtpConnection
-from sender.transport.envelope import Deadline, Receipt
+from sender.transport.envelope import Receipt
 from sender.transport.opening import GROUP_BYTES
+from shared.deadline import Deadline
 from shared.errors import ErrorCode, NotSent, OutcomeUnknown
 from tests.smtp_server import EXTENSIONS, Mail, ScriptedServer, without
 from tests.unit.transport.builders import ANA, BOB, CLEO, DATA, connect, envelope, server_at, soon

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from sender.net.http import Answer, HttpsEndpoint
 from sender.transport.envelope import Receipt
-from sender.transport.https import Answer, Site
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport, pause, refusal
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeUnknown
 from tests.https_server import HttpsServer, deaf_port
@@ -27,7 +27,7 @@ DATA = json.dumps(BODY).encode()
 
 
 def transport_to(url: str, margin: float = 0.05) -> SendGridTransport:
-    account = SendGridAccount(Site.parse("SENDGRID_API_URL", url, trusting()), "SG.key")
+    account = SendGridAccount(HttpsEndpoint.parse("SENDGRID_API_URL", url, trusting()), "SG.key")
     return SendGridTransport(account, margin, wall_clock=lambda: NOW)
 
 
@@ -109,6 +109,18 @@ def test_addresses_that_sendgrid_quotes_are_not_passed_on() -> None:
     text = str(refusal(Answer(400, {}, body)))
     assert "duplicate instance of [(an address)]" in text
     assert "ana" not in text
+
+
+@pytest.mark.parametrize("character", ["x", "@", "a@", "[", " ", '"'])
+def test_an_answer_is_read_in_linear_time(character: str) -> None:
+    body = errors(character * (200_000 // len(character)))
+    started = time.process_time()
+    refusal(Answer(400, {}, body))
+    assert time.process_time() - started < 0.5
+
+
+def test_an_answer_nested_beyond_measure_says_nothing() -> None:
+    assert str(refusal(Answer(400, {}, b"[" * 100_000))) == "SendGrid answered 400."
 
 
 @pytest.mark.parametrize(
@@ -210,4 +222,4 @@ def test_nothing_is_begun_after_close(https: HttpsServer, transport: SendGridTra
 
 
 def test_key_shows_nowhere() -> None:
-    assert "SG.key" not in repr(SendGridAccount(Site.parse("X", "https://x.test", trusting()), "SG.key"))
+    assert "SG.key" not in repr(SendGridAccount(HttpsEndpoint.parse("X", "https://x.test", trusting()), "SG.key"))

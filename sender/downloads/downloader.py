@@ -14,9 +14,9 @@ from sender.downloads.guard import Hosts
 from sender.downloads.source import Fetch, Fetched, WebFile, fetch_nothing
 from sender.downloads.storage import SCOPE, StorageDownloads
 from sender.downloads.web import WebDownloads
-from sender.transport.envelope import Deadline
-from sender.transport.wire import resolve
+from sender.net.dial import resolve
 from shared.attachment_fields import StoredObject
+from shared.deadline import Deadline
 from shared.errors import Misconfigured
 
 #: How much of what is left of an attempt all its downloads may take together; the rest is for the mail server.

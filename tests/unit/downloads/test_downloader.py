@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sender.downloads.either import Downloads
+from sender.downloads.downloader import Downloads
 from sender.downloads.source import CannotFetch, WebFile
-from sender.transport.envelope import Deadline
 from shared.attachment_fields import StoredObject
+from shared.deadline import Deadline
 from shared.errors import Misconfigured
 
 IDENTITY = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared import trace
-from shared.trace import Trace
+from shared import tracing
 
 ID, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{ID}-{SPAN}-01"
@@ -33,19 +32,25 @@ CLOUD = f"{ID}/{int(SPAN, 16)};o=1"
     ],
 )
 def test_headers(headers: dict[str, str], expected: str | None) -> None:
-    found = trace.of_request(headers.get)
-    assert (str(found) if found else None) == expected
+    with tracing.within(tracing.of_request(headers.get)):
+        assert tracing.attributes() == ({"traceparent": expected} if expected else {})
 
 
 def test_a_messages_trace_holds_for_its_handling_only() -> None:
-    with trace.following(Trace.parse(PARENT)):
-        assert trace.attributes() == {"traceparent": PARENT}
-        with trace.following(None):
-            assert trace.attributes() == {"traceparent": PARENT}
-    assert trace.attributes() == {}
+    with tracing.within(tracing.of_message({"traceparent": PARENT})):
+        assert tracing.attributes() == {"traceparent": PARENT}
+        with tracing.within(tracing.of_message({})):
+            assert tracing.attributes() == {"traceparent": PARENT}, "the push request's, where the message has none"
+    assert tracing.attributes() == {}
+
+
+@pytest.mark.parametrize("spoilt", [7, None, ["x"], {"x": 1}, "", "\ud800", "0" * 100_000])
+def test_a_message_with_a_spoilt_trace_has_none(spoilt: object) -> None:
+    with tracing.within(tracing.of_message({"traceparent": spoilt})):
+        assert tracing.current_span() is None
 
 
 def test_the_next_request_in_a_thread_does_not_inherit_a_trace() -> None:
-    trace.enter(Trace.parse(PARENT))
-    trace.enter(None)
-    assert trace.current() is None
+    tracing.enter(tracing.of_message({"traceparent": PARENT}))
+    tracing.enter(tracing.of_request(lambda name: None))
+    assert tracing.current_span() is None

@@ -1,0 +1,64 @@
+"""TCP connections to servers, each within a deadline."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Sequence
+
+from shared.deadline import Deadline
+
+
+def dial(host: str, port: int, until: Deadline, seconds_per_address: float) -> socket.socket:
+    """Connect to the first of the host's addresses that answers; raises `OSError`, `TimeoutError` past `until`."""
+    return connect(resolve(host, port, until), port, until, seconds_per_address)
+
+
+def connect(addresses: Sequence[str], port: int, until: Deadline, seconds_per_address: float) -> socket.socket:
+    """Connect to the first of these IP addresses that answers; raises the last one's error if none does."""
+    failure: OSError = OSError("the name has no address")
+    for address in addresses:
+        try:
+            limit = until.within(seconds_per_address)
+            sock = socket.create_connection((address, port), timeout=seconds_left(limit))
+        except OSError as error:
+            failure = error
+        else:
+            # Requests are small and wait for their answer, which Nagle's algorithm would hold up.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+    raise failure
+
+
+def resolve(host: str, port: int, until: Deadline) -> list[str]:
+    """The host's IP addresses, in the order in which to try them (RFC 6724, by the system's resolver).
+
+    The resolver knows no time limit; so it is asked on a thread, which is left behind if the answer comes too late.
+    Raises `OSError` if the name does not resolve.
+    """
+    answer: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answer.put([str(address[0]) for *_, address in found])
+        except OSError as error:
+            answer.put(error)
+
+    threading.Thread(target=look_up, name="resolver", daemon=True).start()
+    try:
+        addresses = answer.get(timeout=seconds_left(until))
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(addresses, OSError):
+        raise addresses
+    return addresses
+
+
+def seconds_left(until: Deadline) -> float:
+    """The time limit for a socket's next call; raises `TimeoutError` when none is left."""
+    seconds = until.remaining()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
