@@ -1,22 +1,25 @@
 """Messages that Pub/Sub has given up: the document must say so, or it would stay queued with nothing to carry it.
 
-A message that the sender itself has refused is on the same topic, and nothing is done about it here: it names no
-document that waits for it.
+A message that the sender itself has refused is on the same topic. If it names a document, the dispatcher has published
+it for one that waits: that is concluded too, or the reconciler would publish the same for ever. A refused inline message
+has made no document.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from shared import journal, message
+from shared.database import Unwritable
 from shared.delivery import on_dead_letter
 from shared.errors import InvalidMessage
 from shared.journal import Event
 from shared.policy import Policy
 from shared.push import Delivered
-from shared.states import Decision, Known, Reason
+from shared.states import Decision, Known
 from shared.store import MailStore
 
 _log = logging.getLogger("firepost.dead-letters")
@@ -25,6 +28,11 @@ _log = logging.getLogger("firepost.dead-letters")
 _DELIVERIES = "CloudPubSubDeadLetterSourceDeliveryCount"
 
 _REFUSED = "refused"
+_UNWRITABLE = "unwritable"
+
+#: The dispatcher notes in the document that it has published, and that may come after the sender's refusal: so long
+#: after it, a write is no sign that another message is on its way.
+_NOTED_WITHIN: Final = timedelta(seconds=15)
 
 
 class DeadLetters:
@@ -46,20 +54,31 @@ class DeadLetters:
         return reason
 
     def _path(self, dead: Delivered) -> str | None:
-        """The document that waited for a message that Pub/Sub gave up; None if there is none of ours."""
-        if _DELIVERIES not in dead.attributes:
-            return None
+        """The document that waited for the message; None if there is none of ours."""
         try:
-            return message.decode(dead.data, dead.attributes, dead.message_id, self._collection).path
+            asked = message.decode(dead.data, dead.attributes, dead.message_id, self._collection)
         except InvalidMessage:
             return None
+        return asked.path if _DELIVERIES in dead.attributes or asked.mail is None else None
 
-    def _conclude(self, path: str, dead: Delivered) -> Reason:
-        now, given_up = self._clock(), dead.published
-        error = f"Pub/Sub gave the message up after {dead.attributes[_DELIVERIES]} deliveries."
+    def _conclude(self, path: str, dead: Delivered) -> str:
+        now, given_up, error = self._clock(), dead.published, _error(dead)
+        if given_up is not None and _DELIVERIES not in dead.attributes:
+            given_up += _NOTED_WITHIN
 
         def decide(known: Known | None, written: datetime | None) -> Decision:
             changed = written is not None and given_up is not None and written > given_up
             return on_dead_letter(known, changed, now, error, self._policy)
 
-        return self._store.settle(path, decide).reason
+        try:
+            return self._store.settle(path, decide).reason
+        except Unwritable:  # not even that it has failed can be said there, and a repetition would not help
+            return _UNWRITABLE
+
+
+def _error(dead: Delivered) -> str:
+    """What the document is told, in at most some hundred characters."""
+    deliveries = dead.attributes.get(_DELIVERIES)
+    if deliveries is not None:
+        return f"Pub/Sub gave the message up after {deliveries[:20]} deliveries."
+    return f"The sender refused the message ({dead.attributes.get('reason', 'no reason given')[:50]})."

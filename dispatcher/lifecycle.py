@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 
 from dispatcher.events import DocumentChange
+from shared.message import MAX_ATTRIBUTE_BYTES
 from shared.pubsub import Publisher
 from shared.states import FINAL, Known, State, state_of
 
@@ -59,8 +60,9 @@ class Lifecycle:
                 "ce-id": f"{header('ce-id')}/{name}",
                 "ce-type": f"{PREFIX}.{name}",
                 "ce-source": header("ce-source") or "",
-                "ce-subject": change.path,
                 "ce-time": header("ce-time") or "",
                 "content-type": "application/json",
             }
+            if len(change.path.encode()) <= MAX_ATTRIBUTE_BYTES:  # else Pub/Sub would refuse it; the data has it anyway
+                attributes["ce-subject"] = change.path
             self._publisher.publish(json.dumps(data).encode(), attributes)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from shared.addresses import Address, BadAddress, mailboxes, parse_addresses
-from shared.database import is_document_id
 from shared.document import MailDocument
+from shared.document_ids import is_document_id
 from shared.errors import ErrorCode, NotSendable
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sender.templates import MailTemplate, StoredPartial, compile_mail_template
-from shared.database import Snapshot, Version, is_document_id
+from shared.database import Snapshot, Version
 from shared.deadline import Monotonic
+from shared.document_ids import is_document_id
 
 #: How long a template is used without asking whether it has changed.
 FRESH_SECONDS = 5.0

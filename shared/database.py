@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,18 +31,10 @@ _Operator = query_types.StructuredQuery.FieldFilter.Operator
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 _NOT_AS_DEMANDED = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS)
 
-_RESERVED_ID = re.compile(r"\.\.?|__.*__", re.DOTALL)
-_MAX_ID_BYTES = 1500
-
 _T = TypeVar("_T")
 
 #: What a transaction's `decide` is shown, and what it answers: anything, and the changes to write (if any).
 Decide = Callable[["Snapshot | None"], tuple[_T, Changes | None]]
-
-
-def is_document_id(text: str) -> bool:
-    """Whether it can be a document's id at all; asking Firestore for another one is an error."""
-    return bool(text) and "/" not in text and not _RESERVED_ID.fullmatch(text) and len(text.encode()) <= _MAX_ID_BYTES
 
 
 class Stale(FirepostError):

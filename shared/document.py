@@ -22,6 +22,7 @@ from shared.custom_headers import Header, read_headers
 from shared.dsn import Dsn, read_dsn
 from shared.fields import Fields, describe
 from shared.named_headers import message_headers, read_date, unsubscribe_headers
+from shared.times import EXPECTED, point_in_time
 
 Entries = tuple[Address | Group, ...]
 
@@ -135,6 +136,7 @@ class _Parser:
         uids = {field: uids for field in ("toUids", "ccUids", "bccUids") if (uids := self.uids(field))}
         if not (top.faulty or uids or any(mailboxes((*to, *cc, *bcc)))):
             top.fault("to", "none", "at least one recipient in 'to', 'cc', 'bcc', 'toUids', 'ccUids' or 'bccUids'")
+        self.send_at()
         self.said = top.map("message")
         headers = self.headers()
         document = MailDocument(
@@ -158,6 +160,13 @@ class _Parser:
         )
         top.raise_faults()
         return document
+
+    def send_at(self) -> None:
+        """Refuse a time that can't be read: the mail would go out at once, and can't be taken back."""
+        given = self.top.values.get("sendAt")
+        if given is not None and point_in_time(given) is None:
+            found = "another text" if isinstance(given, str) and given else describe(given)
+            self.top.fault("sendAt", found, EXPECTED)
 
     def recipients(self, field: str) -> Entries:
         texts = self.top.texts(field, or_one=True)

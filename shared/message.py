@@ -6,20 +6,19 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
+from shared.document_ids import MAX_ID_BYTES, is_document_id
 from shared.errors import InvalidMessage
+from shared.times import point_in_time
 
 #: The value of the attribute `version`; a message without it counts as this one.
 VERSION: Final = "1"
 
-#: What Firestore allows as a document id: https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
-_ID = re.compile(r"(?!\.{1,2}$)(?!__.*__$)[^/\x00]+")
-_MAX_ID_BYTES = 1500
+#: The longest value that Pub/Sub takes of an attribute: https://cloud.google.com/pubsub/quotas#resource_limits
+MAX_ATTRIBUTE_BYTES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +30,13 @@ class Message:
 
 
 def encode(path: str, reason: str) -> tuple[bytes, dict[str, str]]:
-    """Data and attributes of a message by reference; `path` is relative to the database."""
+    """Data and attributes of a message by reference; `path` is relative to the database.
+
+    The attribute `document` is left out where the path is longer than Pub/Sub takes: the data has it anyway.
+    """
     data = json.dumps({"document": path}, ensure_ascii=False).encode()
-    return data, {"document": path, "reason": reason, "version": VERSION}
+    attributes = {"document": path} if len(path.encode()) <= MAX_ATTRIBUTE_BYTES else {}
+    return data, {**attributes, "reason": reason, "version": VERSION}
 
 
 def decode(data: bytes, attributes: Mapping[str, str], message_id: str, collection: str) -> Message:
@@ -67,33 +70,25 @@ def _parse(data: bytes) -> Any:
 
 def _own(path: str, collection: str) -> str:
     parent, _, identifier = path.rpartition("/")
-    if parent != collection or not _valid_id(identifier):
+    if parent != collection or not is_document_id(identifier):
         raise InvalidMessage("foreign-path", f"The document must lie in the collection '{collection}'.")
     return path
 
 
 def _checked_id(identifier: str) -> str:
-    if not _valid_id(identifier):
-        raise InvalidMessage("wrong-shape", "'id' must be a Firestore document id: 1 to 1,500 bytes without '/'.")
+    if not is_document_id(identifier):
+        raise InvalidMessage(
+            "wrong-shape", f"'id' must be a Firestore document id: 1 to {MAX_ID_BYTES:,} bytes without '/'."
+        )
     return identifier
 
 
-def _valid_id(identifier: str) -> bool:
-    size = len(identifier.encode(errors="surrogatepass"))
-    return identifier.isprintable() and size <= _MAX_ID_BYTES and _ID.fullmatch(identifier) is not None
-
-
 def _mail(mail: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The mail as a document's fields: JSON has no timestamps, so `sendAt` comes as RFC 3339 text."""
+    """The mail as a document's fields: JSON has no timestamps, so `sendAt` comes in another form.
+
+    One that can't be read stays as it is: the document will say what is wrong with it.
+    """
     if "delivery" in mail:
         raise InvalidMessage("wrong-shape", "'mail.delivery' is Firepost's to write; leave it out.")
-    send_at = mail.get("sendAt")
-    if not isinstance(send_at, str):
-        return mail
-    try:
-        time = datetime.fromisoformat(send_at)
-    except ValueError as error:
-        raise InvalidMessage("wrong-shape", "'mail.sendAt' must be RFC 3339, 2026-01-31T09:00:00Z.") from error
-    if time.tzinfo is None:
-        raise InvalidMessage("wrong-shape", "'mail.sendAt' needs a time zone, as in 2026-01-31T09:00:00Z.")
-    return {**mail, "sendAt": time}
+    send_at = point_in_time(mail.get("sendAt"))
+    return mail if send_at is None else {**mail, "sendAt": send_at}

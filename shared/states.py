@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from shared.errors import ErrorCode
+from shared.times import point_in_time
 
 
 class State(StrEnum):
@@ -138,11 +139,12 @@ class Known:
     def of(cls, fields: Mapping[str, Any]) -> Known:
         """Read a decoded document; only `delivery` and `sendAt` are looked at.
 
-        What JavaScript takes for false is no delivery, as in Trigger Email.
+        What JavaScript takes for false is no delivery, as in Trigger Email. A `sendAt` that can't be read holds nothing
+        back here: an attempt begins, and ends with an error about it (`shared.document`).
         """
         delivery = fields.get("delivery")
         is_absent = delivery is None or (isinstance(delivery, int | float | str) and not delivery)
-        return cls(None if is_absent else Delivery.of(delivery), _time(fields.get("sendAt")))
+        return cls(None if is_absent else Delivery.of(delivery), point_in_time(fields.get("sendAt")))
 
     def due(self) -> datetime | None:
         """The earliest time the next attempt may begin; None for at once."""

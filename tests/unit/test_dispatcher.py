@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -18,9 +19,10 @@ from dispatcher.events import EVENT_TYPE
 from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
 from dispatcher.reconciler import Reconciler
-from shared.database import Snapshot
+from shared.database import Snapshot, Unwritable
 from shared.policy import Policy
 from shared.store import MailStore
+from shared.values import decode_time
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 from tests.unit.test_delivery import LEASE
 from tests.unit.test_events import body
@@ -145,9 +147,11 @@ def test_reconcile_answers_with_a_summary(client: FlaskClient) -> None:
 class TestDeadLetters:
     GIVEN_UP: ClassVar = {"CloudPubSubDeadLetterSourceDeliveryCount": "5"}
 
-    def push(self, client: FlaskClient, data: Any, attributes: dict[str, str]) -> str:
+    def push(
+        self, client: FlaskClient, data: Any, attributes: dict[str, str], published: str = "2026-11-24T12:00:00Z"
+    ) -> str:
         encoded = base64.b64encode(json.dumps(data).encode()).decode()
-        pushed = {"message": {"data": encoded, "attributes": attributes, "messageId": "7"}}
+        pushed = {"message": {"data": encoded, "attributes": attributes, "messageId": "7", "publishTime": published}}
         return client.post("/dead-letters", json=pushed).text
 
     def test_a_message_given_up_by_pubsub_is_an_error_on_its_document(
@@ -159,12 +163,48 @@ class TestDeadLetters:
         assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
         assert delivery["error"] == "Pub/Sub gave the message up after 5 deliveries."
 
-    def test_one_that_the_sender_refused_touches_no_document(
+    def test_one_of_the_dispatcher_s_that_the_sender_refused_is_an_error_on_its_document(
+        self, client: FlaskClient, database: MemoryDatabase
+    ) -> None:
+        """Or the reconciler would publish the same for ever."""
+        database.put("mail/a", MAIL | {"delivery": {"state": "PENDING"}})
+        refused = {"version": "1", "reason": "unwritable", "error": "…"}
+        assert self.push(client, {"document": "mail/a"}, refused) == "dead-letter\n"
+        delivery = database.documents["mail/a"].fields["delivery"]
+        assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
+        assert delivery["error"] == "The sender refused the message (unwritable)."
+
+    @pytest.mark.parametrize(
+        ("seconds", "state"),
+        [
+            pytest.param(15, "ERROR", id="the-dispatcher-s-own-note"),
+            pytest.param(16, "RETRY", id="a-user-s-wish"),
+        ],
+    )
+    def test_what_was_written_since_the_refusal(
+        self, client: FlaskClient, database: MemoryDatabase, seconds: int, state: str
+    ) -> None:
+        written = decode_time(database.put("mail/a", MAIL | {"delivery": {"state": "RETRY"}}))
+        refused = (written - timedelta(seconds=seconds)).isoformat()
+        self.push(client, {"document": "mail/a"}, {"reason": "unwritable"}, refused)
+        assert database.documents["mail/a"].fields["delivery"]["state"] == state
+
+    def test_a_document_that_can_t_even_say_so_is_let_go(
+        self, client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(path: str, decide: object) -> None:
+            raise Unwritable("too large")
+
+        database.put("mail/a", MAIL)
+        monkeypatch.setattr(database, "transact", refuse)
+        assert self.push(client, {"document": "mail/a"}, {"reason": "unwritable"}) == "unwritable\n"
+
+    def test_an_inline_one_that_the_sender_refused_touches_no_document(
         self, client: FlaskClient, database: MemoryDatabase
     ) -> None:
         """Of an `id-conflict`, the document belongs to another mail."""
         database.put("mail/a", MAIL)
-        assert self.push(client, {"document": "mail/a"}, {"reason": "id-conflict"}) == "refused\n"
+        assert self.push(client, {"mail": {}, "id": "a"}, {"reason": "id-conflict"}) == "refused\n"
         assert "delivery" not in database.documents["mail/a"].fields
 
     def test_one_that_names_no_document_of_ours_is_let_go(self, client: FlaskClient) -> None:
@@ -206,3 +246,12 @@ class TestLifecycle:
             client.post("/", data=body(None, MAIL), headers={"ce-type": EVENT_TYPE, "ce-id": "e1"})
         assert [attributes["ce-id"] for _, attributes in lifecycle_topic.published] == ["e1/onStart"] * 2
         assert all(b"a@b.c" not in data for data, _ in lifecycle_topic.published)
+
+    def test_a_path_too_long_for_an_attribute_is_in_the_data_alone(
+        self, client: FlaskClient, lifecycle_topic: MemoryPublisher
+    ) -> None:
+        path = "mail/" + "a" * 1020
+        client.post("/", data=body(None, {}, path=path), headers={"ce-type": EVENT_TYPE, "ce-id": "e1"})
+        [(data, attributes)] = lifecycle_topic.published
+        assert "ce-subject" not in attributes
+        assert json.loads(data)["document"] == path

@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 
 from shared import message
-from shared.errors import InvalidMessage
+from shared.document import parse_document
+from shared.errors import InvalidMessage, NotSendable
 from shared.message import Message
 
 SCHEMA = json.loads((Path(message.__file__).parent / "message.schema.json").read_text())
@@ -102,12 +103,15 @@ def test_what_the_dispatcher_publishes_is_read_by_the_sender() -> None:
 
 
 class TestSendAt:
-    def test_text_becomes_a_timestamp(self) -> None:
-        asked = decode(b'{"mail": {"sendAt": "2026-12-01T09:00:00+01:00"}}')
+    @pytest.mark.parametrize("value", ["2026-12-01T09:00:00+01:00", {"seconds": 1796112000, "nanoseconds": 0}])
+    def test_what_says_a_time_becomes_a_timestamp(self, value: Any) -> None:
+        asked = decode(json.dumps({"mail": {"sendAt": value}}).encode())
         assert asked.mail is not None
         assert asked.mail["sendAt"] == datetime(2026, 12, 1, 8, tzinfo=UTC)
 
-    @pytest.mark.parametrize("text", ["tomorrow", "2026-12-01T09:00:00"])
-    def test_text_that_is_no_point_in_time_is_refused(self, text: str) -> None:
-        with pytest.raises(InvalidMessage, match="sendAt"):
-            decode(json.dumps({"mail": {"sendAt": text}}).encode())
+    @pytest.mark.parametrize("value", ["tomorrow", "2026-12-01T09:00:00", 4070908800000, [], False, {"seconds": 1}])
+    def test_what_is_no_point_in_time_is_the_document_s_to_complain_of(self, value: Any) -> None:
+        asked = decode(json.dumps({"mail": {"sendAt": value}}).encode())
+        assert asked.mail == {"sendAt": value}
+        with pytest.raises(NotSendable, match="Field 'sendAt': expected a timestamp"):
+            parse_document(asked.mail)

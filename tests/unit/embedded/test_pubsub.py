@@ -199,6 +199,11 @@ def path(kind: str, name: str) -> str:
     return f"projects/{PROJECT}/{kind}/{name}"
 
 
+def test_a_message_at_pubsub_s_limits_is_taken(topic: Topic) -> None:
+    attributes = {f"k{n}".ljust(256, "."): "ö" * 512 for n in range(100)}
+    assert topic.publish("x", **attributes)
+
+
 @pytest.mark.parametrize(
     ("call", "error"),
     [
@@ -208,6 +213,11 @@ def path(kind: str, name: str) -> str:
         (lambda p, s, t: p.get_topic(topic=path("topics", "none")), exceptions.NotFound),
         (lambda p, s, t: p.publish(topic=path("topics", "none"), messages=[{"data": b"x"}]), exceptions.NotFound),
         (lambda p, s, t: p.publish(topic=t.name, messages=[{"ordering_key": "k"}]), exceptions.InvalidArgument),
+        (lambda p, s, t: t.publish("x", **{f"k{n}": "v" for n in range(101)}), exceptions.InvalidArgument),
+        (lambda p, s, t: t.publish("x", **{"k" * 257: "v"}), exceptions.InvalidArgument),
+        (lambda p, s, t: t.publish("x", **{"": "v"}), exceptions.InvalidArgument),
+        (lambda p, s, t: t.publish("x", k="ö" * 513), exceptions.InvalidArgument),
+        (lambda p, s, t: t.publish("x" * 10_000_001), exceptions.InvalidArgument),
         (lambda p, s, t: (t.subscribe("same"), t.subscribe("same")), exceptions.AlreadyExists),
         (lambda p, s, t: t.subscribe(ack_deadline_seconds=601), exceptions.InvalidArgument),
         (lambda p, s, t: t.subscribe(filter="nonsense"), exceptions.InvalidArgument),

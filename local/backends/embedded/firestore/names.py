@@ -5,11 +5,15 @@ Limits and reserved names: https://firebase.google.com/docs/firestore/quotas#col
 
 from __future__ import annotations
 
+import re
+
 from local.backends.embedded.failure import invalid
 
 MAX_ID_BYTES = 1500
 #: `projects`, P, `databases`, D and `documents`: what stands before the path.
 ROOT_SEGMENTS = 5
+#: The numeric id of an entity that was imported from Datastore.
+_IMPORTED = re.compile(r"__id[0-9]+__")
 
 
 def is_reserved(name: str) -> bool:
@@ -52,7 +56,7 @@ def _check_root(name: str, segments: list[str]) -> None:
 
 
 def _check_id(name: str, segment: str) -> None:
-    if is_reserved(segment):
+    if is_reserved(segment) and not _IMPORTED.fullmatch(segment):
         raise invalid(f'Resource id "{segment}" is invalid because it is reserved.')
     if segment in (".", ".."):
         raise invalid(f'Resource id "{segment}" is invalid: {name}.')

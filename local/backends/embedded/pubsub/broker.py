@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from local.backends.embedded.failure import Failure, invalid
+from local.backends.embedded.failure import Failure
 from local.backends.embedded.faults import DeliveryFaults
 from local.backends.embedded.pubsub import settings as rules
 from local.backends.embedded.pubsub.messages import dead_letter
@@ -60,14 +60,13 @@ class Broker:
     def publish(self, topic: str, messages: Sequence[PubsubMessage]) -> list[str]:
         """Give each message its id and time, and hand it to the topic's subscriptions. Raises NOT_FOUND.
 
-        INVALID_ARGUMENT when a message has neither data nor attributes; then none is published.
+        INVALID_ARGUMENT when a message is empty or too large; then none is published.
         """
         self.topic(topic)
-        if not all(message.data or message.attributes for message in messages):
-            raise invalid(
-                "One or more messages in the publish request is empty. Each message must contain either non-empty "
-                "data, or at least one attribute."
-            )
+        rules.check_messages(messages)
+        return self._publish(topic, messages)
+
+    def _publish(self, topic: str, messages: Sequence[PubsubMessage]) -> list[str]:
         published = Timestamp()
         published.FromMilliseconds(self._wall() // 1000)
         mailboxes = list(self.subscribed_to(topic))
@@ -134,5 +133,5 @@ class Broker:
         topic = mailbox.settings.dead_letter_policy.dead_letter_topic
         if topic not in self._topics:
             return False
-        self.publish(topic, [dead_letter(message, mailbox.settings.name, attempts)])
+        self._publish(topic, [dead_letter(message, mailbox.settings.name, attempts)])
         return True

@@ -14,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from local.backends.embedded.backlog import NO_BACKOFF, Backoff
 from local.backends.embedded.failure import Failure, invalid, unsupported
 from local.backends.embedded.pubsub.filters import compile_filter
-from local.backends.embedded.pubsub.protos import Subscription
+from local.backends.embedded.pubsub.protos import PubsubMessage, Subscription
 
 DEFAULT_ACK_SECONDS, MAX_ACK_SECONDS = 10, 600
 DEFAULT_ATTEMPTS, MIN_ATTEMPTS, MAX_ATTEMPTS = 5, 5, 100
@@ -22,6 +22,10 @@ RETENTION = Duration(seconds=7 * 24 * 3600)
 MIN_BACKOFF, MAX_BACKOFF = Duration(seconds=10), Duration(seconds=600)
 #: How push paces refused messages without a retry policy: https://cloud.google.com/pubsub/docs/push#push_backoff
 PUSH_BACKOFF = Backoff(minimum=0.1, maximum=60.0)
+
+#: What a message may hold: https://cloud.google.com/pubsub/quotas#resource_limits
+MAX_MESSAGE_BYTES = 10_000_000
+MAX_ATTRIBUTES, MAX_KEY_BYTES, MAX_VALUE_BYTES = 100, 256, 1024
 
 #: What an update may change; the rest is fixed when the subscription is created.
 UPDATABLE = frozenset(
@@ -48,6 +52,25 @@ def check_name(name: str, kind: str) -> None:
     match = re.fullmatch(rf"projects/[^/]+/{kind}/({_ID})", name)
     if match is None or match[1].startswith("goog"):
         raise invalid(f"Invalid [{kind}] name: (name={name})")
+
+
+def check_messages(messages: Sequence[PubsubMessage]) -> None:
+    """Raise INVALID_ARGUMENT when one of them is empty, or beyond Pub/Sub's limits."""
+    if not all(message.data or message.attributes for message in messages):
+        raise invalid(
+            "One or more messages in the publish request is empty. Each message must contain either non-empty "
+            "data, or at least one attribute."
+        )
+    for message in messages:
+        if len(message.data) > MAX_MESSAGE_BYTES:
+            raise invalid(f"The value for message.data is too large: {MAX_MESSAGE_BYTES} bytes are allowed.")
+        if len(message.attributes) > MAX_ATTRIBUTES:
+            raise invalid(f"The message has too many attributes: {MAX_ATTRIBUTES} are allowed.")
+        for key, value in message.attributes.items():
+            if not 1 <= len(key.encode()) <= MAX_KEY_BYTES:
+                raise invalid(f"The attribute keys must have between 1 and {MAX_KEY_BYTES} bytes.")
+            if len(value.encode()) > MAX_VALUE_BYTES:
+                raise invalid(f"The attribute values must have at most {MAX_VALUE_BYTES} bytes.")
 
 
 def completed(wanted: Subscription) -> Subscription:
