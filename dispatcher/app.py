@@ -7,6 +7,7 @@ POST /dead-letters  one Pub/Sub push from the dead-letter topic
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from flask import Flask, request
@@ -17,10 +18,16 @@ from dispatcher.dead_letters import DeadLetters
 from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
 from dispatcher.reconciler import Reconciler
-from shared import front_door
+from shared import front_door, journal
 from shared.auth import TokenVerifier
+from shared.errors import InvalidEvent
 from shared.front_door import Header
+from shared.journal import Event
 from shared.push import unwrap
+
+_log = logging.getLogger("firepost.dispatcher")
+
+_INVALID_EVENT = "invalid-event"
 
 #: Two documents of Firestore's 1 MiB, as base64, with room for names; or a dead letter of Pub/Sub's 10 MB.
 _MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -37,13 +44,22 @@ class Handlers:
 
 
 def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | None) -> Flask:
-    """The WSGI app. 2xx means done or nothing to do, 4xx that the request is at fault, 5xx that it must be repeated."""
+    """The WSGI app.
+
+    2xx means done, or nothing that can be done; 4xx that the caller is at fault; 5xx that the request must be repeated.
+    """
 
     def receive(header: Header, body: bytes) -> tuple[str, int]:
-        change = events.parse(header("ce-type"), body, collection)
+        try:
+            attribute, data = events.unwrap(header, body)
+            change = events.parse(attribute("ce-type"), data, collection)
+        except InvalidEvent as error:  # acknowledged: Eventarc repeats every answer but 2xx for a day
+            fields = {"reason": _INVALID_EVENT}
+            journal.note(_log, Event.CHANGE, f"not an event of ours: {error}", fields, logging.WARNING)
+            return f"{_INVALID_EVENT}: {error}\n", 200
         reason = handlers.dispatcher.handle(change)
         if handlers.lifecycle is not None:
-            handlers.lifecycle.announce(change, header)
+            handlers.lifecycle.announce(change, attribute)
         return f"{reason}\n", 200
 
     app = front_door.create_app(__name__, verifier, _MAX_BODY_BYTES, receive)

@@ -1,8 +1,8 @@
 """Messages that Pub/Sub has given up: the document must say so, or it would stay queued with nothing to carry it.
 
 A message that the sender itself has refused is on the same topic. If it names a document, the dispatcher has published
-it for one that waits: that is concluded too, or the reconciler would publish the same for ever. A refused inline message
-has made no document.
+it for one that waits: that is concluded too, or the reconciler would publish the same for ever. An inline message that
+is refused has made no document.
 """
 
 from __future__ import annotations

@@ -1,13 +1,17 @@
 """Eventarc's CloudEvent about a Firestore document, read only as far as a decision needs.
 
 Binary content mode (https://cloud.google.com/eventarc/docs/event-format): attributes are `ce-` headers, the body is a
-protobuf `DocumentEventData`. Google's Firestore emulator sends the body base64-encoded.
+protobuf `DocumentEventData`. Google's Firestore emulator sends the body base64-encoded. Where an attribute can't be an
+HTTP header (an id that ends in a space, say), Eventarc sends the Pub/Sub message that carries the event as it is:
+`{"message": {"attributes": {"ce-…": …}, "data": …}, "subscription": …}`.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +41,31 @@ class DocumentChange:
     version: Version
 
 
-def parse(event_type: str | None, body: bytes, collection: str) -> DocumentChange:
-    """Read a request with the header `ce-type`; `collection` is the only one whose documents are accepted.
+#: Gives the value of an attribute, `ce-type` say.
+Attribute = Callable[[str], str | None]
 
-    Raises `InvalidEvent` for a request that is no such event, or one of another collection's document.
+
+def unwrap(header: Attribute, body: bytes) -> tuple[Attribute, bytes]:
+    """An event's attributes and data, in whichever of the two forms the request has it. Raises `InvalidEvent`."""
+    if not body.startswith(b"{"):  # with which neither a `DocumentEventData` nor base64 begins
+        return header, body
+    try:
+        match json.loads(body):
+            case {"message": {"attributes": dict(attributes), "data": str(data)}}:
+                texts = {name.lower(): value for name, value in attributes.items() if isinstance(value, str)}
+                return texts.get, base64.b64decode(data, validate=True)
+    except (ValueError, RecursionError) as error:
+        raise InvalidEvent("Body: expected JSON with a Pub/Sub message.") from error
+    raise InvalidEvent("Body: expected a Pub/Sub message with attributes and data.")
+
+
+def parse(event_type: str | None, body: bytes, collection: str) -> DocumentChange:
+    """Read an event of the type that `ce-type` says; `collection` is the only one whose documents are accepted.
+
+    Raises `InvalidEvent` for what is no such event, or one of another collection's document.
     """
     if event_type != EVENT_TYPE:
-        raise InvalidEvent(f"Header ce-type: expected {EVENT_TYPE}, found {event_type or 'nothing'}.")
+        raise InvalidEvent(f"ce-type: expected {EVENT_TYPE}, found {'another' if event_type else 'nothing'}.")
     event = _EventData()
     try:
         event.ParseFromString(_raw(body))
@@ -67,8 +89,9 @@ def _raw(body: bytes) -> bytes:
 
 
 def _relative(name: str, collection: str) -> str:
-    _, found, path = name.partition("/documents/")
-    if not found or path.rpartition("/")[0] != collection:
+    _, _, path = name.partition("/documents/")
+    parent, _, identifier = path.rpartition("/")
+    if parent != collection or not identifier:
         raise InvalidEvent(f"Body: expected a document in the collection '{collection}', found another.")
     return path
 

@@ -3,7 +3,7 @@
 FirepostError
 ├── Misconfigured        a setting is wrong        → the process does not start
 ├── PullFailed           no stream of messages     → the process ends, exit code 1
-├── InvalidEvent         not an event we can read  → 4xx, logged, never published
+├── InvalidEvent         not an event we can read  → logged, counted, acknowledged
 ├── InvalidMessage       can never work            → dead-letter topic with a reason, acknowledged
 ├── Unavailable          infrastructure failed     → not acknowledged; Pub/Sub or Eventarc repeats
 └── DeliveryFailed       the attempt failed        → ERROR on the document
@@ -16,7 +16,9 @@ FirepostError
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
+
+_ATTRIBUTE_BYTES: Final = 1000
 
 
 class ErrorCode(StrEnum):
@@ -54,11 +56,12 @@ class InvalidEvent(FirepostError):
 class InvalidMessage(FirepostError):
     """A Pub/Sub message that no repetition can make work.
 
-    `reason` is the word that travels as the dead letter's attribute.
+    `reason` is the word that travels as the dead letter's attribute. So does the text, which is cut at 1,000 bytes: it
+    may quote somebody else's, and Pub/Sub takes little more.
     """
 
     def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
+        super().__init__(text.encode(errors="replace")[:_ATTRIBUTE_BYTES].decode(errors="ignore"))
         self.reason = reason
 
 

@@ -18,7 +18,7 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from shared import tracing
 from shared.auth import TokenVerifier, Unauthorized
-from shared.errors import InvalidEvent, Unavailable
+from shared.errors import Unavailable
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -76,9 +76,6 @@ def answer_to(error: Exception) -> tuple[str, int]:
         case Unauthorized():
             _log.warning("refused: %s", error)
             return f"{error}\n", 401
-        case InvalidEvent():
-            _log.warning("not an event of ours: %s", error, extra={"fields": {"reason": "invalid-event"}})
-            return f"{error}\n", 400
         case Unavailable():
             _log.error("unavailable: %s", error)
             return f"{error}\n", 503

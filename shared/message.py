@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +20,10 @@ VERSION: Final = "1"
 
 #: The longest value that Pub/Sub takes of an attribute: https://cloud.google.com/pubsub/quotas#resource_limits
 MAX_ATTRIBUTE_BYTES: Final = 1024
+
+#: How deep Firestore lets maps and arrays be nested.
+_MAX_DEPTH = 20
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ def decode(data: bytes, attributes: Mapping[str, str], message_id: str, collecti
     """Read a message that anyone may have published.
 
     `message_id` is Pub/Sub's, the default for an inline mail's id; `collection` is the only one whose documents are
-    accepted. Raises `InvalidMessage` with reason `unknown-version`, `not-json`, `wrong-shape` or `foreign-path`.
+    accepted. Raises `InvalidMessage` (`unknown-version`, `not-json`, `wrong-shape`, `foreign-path`, `unwritable`).
     """
     if attributes.get("version", VERSION) != VERSION:
         raise InvalidMessage("unknown-version", f"Attribute 'version': this sender reads version {VERSION}.")
@@ -54,7 +59,7 @@ def decode(data: bytes, attributes: Mapping[str, str], message_id: str, collecti
         case {"mail": dict(mail), "id": str(identifier), **rest} if not rest:
             return Message(f"{collection}/{_checked_id(identifier)}", _mail(mail))
         case {"mail": dict(mail), **rest} if not rest:
-            return Message(f"{collection}/{message_id}", _mail(mail))
+            return Message(f"{collection}/{_checked_id(message_id)}", _mail(mail))
     raise InvalidMessage(
         "wrong-shape",
         'The data must be {"document": "<collection>/<id>"} or {"mail": {…}, "id": "<id>"} (id is optional).',
@@ -90,5 +95,27 @@ def _mail(mail: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if "delivery" in mail:
         raise InvalidMessage("wrong-shape", "'mail.delivery' is Firepost's to write; leave it out.")
+    _check_storable(mail, depth=1)
     send_at = point_in_time(mail.get("sendAt"))
     return mail if send_at is None else {**mail, "sendAt": send_at}
+
+
+def _check_storable(value: object, depth: int) -> None:
+    """Refuse what can't even be put into a request to Firestore; the rest is Firestore's to judge.
+
+    `depth` is that of what `value` holds: https://firebase.google.com/docs/firestore/quotas
+    """
+    match value:
+        case str() if not value.isascii() and _SURROGATE.search(value):
+            raise InvalidMessage("unwritable", "'mail' holds half of a surrogate pair, which is no character.")
+        case int() if not -(2**63) <= value < 2**63:
+            raise InvalidMessage("unwritable", "'mail' holds an integer beyond 64 bits.")
+        case dict() | list() if value and depth > _MAX_DEPTH:
+            raise InvalidMessage("unwritable", f"'mail' is nested more than {_MAX_DEPTH} levels deep.")
+        case dict():
+            for name, item in value.items():
+                _check_storable(name, depth)
+                _check_storable(item, depth + 1)
+        case list():
+            for item in value:
+                _check_storable(item, depth + 1)

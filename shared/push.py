@@ -13,6 +13,8 @@ from datetime import datetime
 
 from werkzeug.exceptions import BadRequest
 
+from shared.times import point_in_time
+
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
@@ -33,15 +35,34 @@ def unwrap(body: bytes) -> Delivered:
     try:
         match json.loads(body):
             case {"message": {"messageId": str(message_id), **fields}}:
-                data = base64.b64decode(str(fields.get("data") or ""), validate=True)
-                attributes = fields.get("attributes")
-                published = fields.get("publishTime")
                 return Delivered(
-                    data,
-                    attributes if isinstance(attributes, dict) else {},
-                    message_id,
-                    datetime.fromisoformat(published) if isinstance(published, str) else None,
+                    base64.b64decode(_text(fields.get("data") or ""), validate=True),
+                    _attributes(fields.get("attributes") or {}),
+                    _text(message_id),
+                    _published(fields.get("publishTime")),
                 )
-    except (ValueError, RecursionError) as error:  # among them what base64 and Unicode complain of
+    except (TypeError, ValueError, RecursionError) as error:  # among them what base64 and Unicode complain of
         raise BadRequest("Expected a Pub/Sub push request: JSON with a message.") from error
     raise BadRequest("Expected a Pub/Sub push request: JSON with a message.")
+
+
+def _attributes(given: object) -> Mapping[str, str]:
+    if not isinstance(given, dict):
+        raise TypeError("attributes that are no map")
+    return {_text(name): _text(value) for name, value in given.items()}
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise TypeError("no text")
+    given.encode()  # lone surrogates, which JSON has room for
+    return given
+
+
+def _published(given: object) -> datetime | None:
+    if given is None:
+        return None
+    time = point_in_time(_text(given))
+    if time is None:
+        raise ValueError("no point in time")
+    return time

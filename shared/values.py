@@ -16,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 Value = document_types.Value.pb()
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def decode(value: Any) -> Any:
@@ -48,8 +49,14 @@ def decode_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decode_time(time: Any) -> datetime:
-    """A protobuf timestamp as an aware UTC datetime, to the microsecond, which is all Firestore keeps."""
-    return _EPOCH + timedelta(0, time.seconds, time.nanos // 1000)
+    """A protobuf timestamp as an aware UTC datetime, to the microsecond, which is all Firestore keeps.
+
+    Firestore has no times outside the years 1 to 9999; if one comes all the same, it is the nearest that there is.
+    """
+    try:
+        return _EPOCH + timedelta(0, time.seconds, time.nanos // 1000)
+    except OverflowError:
+        return _LATEST if time.seconds > 0 else _EARLIEST
 
 
 def encode_time(time: datetime) -> Timestamp:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 from flask.testing import FlaskClient
+from google.events.cloud.firestore_v1 import DocumentEventData
 from werkzeug.test import TestResponse
 
 from dispatcher.app import Handlers, create_app
@@ -25,7 +26,7 @@ from shared.store import MailStore
 from shared.values import decode_time
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 from tests.unit.test_delivery import LEASE
-from tests.unit.test_events import body
+from tests.unit.test_events import ROOT, body
 
 MAIL = {"to": "a@b.c"}
 
@@ -110,14 +111,58 @@ def test_while_the_topic_is_broken_eventarc_shall_repeat(
     assert post(client, body(None, MAIL)).status_code == 200
 
 
-def test_a_malformed_event_is_the_callers_fault_and_one_log_line(
-    client: FlaskClient, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("data", [b"hello!", b"{", b'{"message": {}}', b"\x0a\xff", b"{" * 5000, body(None, {}, "a/b")])
+def test_an_event_that_can_never_be_read_is_acknowledged_with_one_log_line_that_counts(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, data: bytes
 ) -> None:
+    """Eventarc repeats every other answer for a day."""
     with caplog.at_level(logging.INFO):
-        response = post(client, b"hello!")
-    assert response.status_code == 400
-    assert response.text == "Body: expected a protobuf DocumentEventData.\n"
-    assert len(caplog.records) == 1
+        response = post(client, data)
+    assert response.status_code == 200
+    assert response.text.startswith("invalid-event: ")
+    [record] = caplog.records
+    assert record.__dict__["fields"] == {"event": "change", "reason": "invalid-event"}
+
+
+@pytest.mark.parametrize("place", ["sendAt", "delivery"])
+@pytest.mark.parametrize("seconds", [-(2**63), -62_135_596_801, 253_402_300_800, 2**63 - 1])
+def test_a_time_beyond_the_calendar_does_not_loop(client: FlaskClient, place: str, seconds: int) -> None:
+    event = DocumentEventData.pb()()
+    event.value.name = f"{ROOT}/mail/a"
+    time = event.value.fields[place]
+    if place == "delivery":
+        time.map_value.fields["state"].string_value = "PROCESSING"
+        time = time.map_value.fields["leaseExpireTime"]
+    time.timestamp_value.seconds = seconds
+    assert post(client, event.SerializeToString()).status_code == 200
+
+
+class TestRawEnvelope:
+    """What Eventarc sends where an attribute can't be an HTTP header."""
+
+    def envelope(self, attributes: Any, data: bytes) -> dict[str, Any]:
+        message = {"attributes": attributes, "data": base64.b64encode(data).decode(), "messageId": "1"}
+        return {"message": message, "subscription": "projects/p/subscriptions/eventarc-1"}
+
+    def test_it_is_read_like_the_other_form(
+        self, client: FlaskClient, topic: MemoryPublisher, lifecycle_topic: MemoryPublisher
+    ) -> None:
+        attributes = {"ce-type": EVENT_TYPE, "ce-id": "e1", "ce-source": "//firestore", "ce-document": "mail/a "}
+        response = client.post("/", json=self.envelope(attributes, body(None, MAIL, "mail/a ")))
+        assert (response.status_code, response.text) == (200, "new\n")
+        assert json.loads(topic.published[0][0]) == {"document": "mail/a "}
+        assert lifecycle_topic.published[0][1]["ce-id"] == "e1/onStart"
+
+    def test_the_headers_do_not_matter(self, client: FlaskClient) -> None:
+        pushed = self.envelope({"ce-type": EVENT_TYPE}, body(None, MAIL))
+        headers = {"ce-type": "google.cloud.pubsub.topic.v1.messagePublished"}
+        assert client.post("/", json=pushed, headers=headers).text == "new\n"
+
+    @pytest.mark.parametrize("attributes", [None, [], {}, {"ce-type": 1}, {"ce-type": "another"}])
+    def test_one_that_is_no_event_is_acknowledged(self, client: FlaskClient, attributes: Any) -> None:
+        response = client.post("/", json=self.envelope(attributes, body(None, MAIL)))
+        assert response.status_code == 200
+        assert response.text.startswith("invalid-event: ")
 
 
 def test_a_body_beyond_any_event_is_refused(client: FlaskClient) -> None:

@@ -65,6 +65,7 @@ def test_the_emulators_base64_is_read_alike() -> None:
         pytest.param(EVENT_TYPE, b"\x0a\xff\xff", id="truncated-protobuf"),
         pytest.param(EVENT_TYPE, b"\xff\xff\xff", id="wrong-protobuf"),
         pytest.param(EVENT_TYPE, body(None, {}, path="users/a"), id="another-collection"),
+        pytest.param(EVENT_TYPE, body(None, {}, path="mail/"), id="no-id"),
         pytest.param(EVENT_TYPE, body(None, {}, path="mail/a/mail/b"), id="a-sub-collection"),
     ],
 )

@@ -9,7 +9,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from shared.auth import Unauthorized
-from shared.errors import InvalidEvent, Unavailable
+from shared.errors import Unavailable
 from shared.front_door import Header, create_app
 
 LIMIT = 100
@@ -46,7 +46,6 @@ def test_headers_and_body_reach_the_receiver(told_length: str | None) -> None:
     ("error", "status", "text"),
     [
         (Unauthorized("The request bears no token."), 401, "no token"),
-        (InvalidEvent("Body: expected an event."), 400, "expected an event"),
         (Unavailable("Firestore does not answer."), 503, "does not answer"),
         (BadRequest("Expected JSON."), 400, "Expected JSON."),
         (ZeroDivisionError("secret"), 500, "Internal error."),
@@ -69,7 +68,7 @@ def test_a_body_that_breaks_off_is_not_worked_on() -> None:
 @pytest.mark.parametrize("told_length", [None, "1"])
 def test_what_a_caller_has_sent_comes_back_as_plain_text_only(told_length: str | None) -> None:
     def receive(header: Header, body: bytes) -> tuple[str, int]:
-        raise InvalidEvent(f"found {body.decode()}")
+        raise BadRequest(f"found {body.decode()}")
 
     client = create_app("test", None, LIMIT, receive).test_client()
     answer = client.post("/", input_stream=BytesIO(b"<"), content_length=told_length)

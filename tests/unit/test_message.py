@@ -9,11 +9,16 @@ from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from local.backends.embedded.firestore.protos import Value
+from local.backends.embedded.firestore.values import check_storable
 from shared import message
 from shared.document import parse_document
 from shared.errors import InvalidMessage, NotSendable
 from shared.message import Message
+from shared.values import encode_fields
 
 SCHEMA = json.loads((Path(message.__file__).parent / "message.schema.json").read_text())
 MAIL = {"to": "a@b.c"}
@@ -73,6 +78,72 @@ def test_a_message_that_never_can_is_refused(data: bytes, reason: str) -> None:
         decode(data)
     assert refused.value.reason == reason
     assert not schema_accepts(data)
+
+
+def nested(levels: int, opening: str = '{"a":', end: str = "1", closing: str = "}") -> bytes:
+    """A mail with a field at each of so many levels."""
+    return b'{"mail": {"x": %s}}' % (opening * (levels - 1) + end + closing * (levels - 1)).encode()
+
+
+@pytest.mark.parametrize("levels", [21, 22, 40, 120, 300, 480, 900])
+@pytest.mark.parametrize(
+    ("opening", "closing"), [('{"a":', "}"), ("[", "]"), ('[{"a":', "}]")], ids=["maps", "arrays", "both"]
+)
+def test_nesting_beyond_firestore_s_is_refused(levels: int, opening: str, closing: str) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        decode(nested(levels, opening, "1", closing))
+    assert refused.value.reason in ("unwritable", "not-json")
+
+
+@pytest.mark.parametrize("levels", [1, 2, 19, 20])
+def test_nesting_that_firestore_takes_is_read(levels: int) -> None:
+    asked = decode(nested(levels))
+    assert asked.mail is not None
+    check_storable({name: Value.FromString(v.SerializeToString()) for name, v in encode_fields(asked.mail).items()})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"\\ud800"',
+        '{"\\udfff": 1}',
+        '["a", {"b": "\\ud83d"}]',
+        "9223372036854775808",
+        "-9223372036854775809",
+        "1" * 4000,
+    ],
+)
+def test_what_can_t_be_put_into_a_request_is_refused(value: str) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        decode(b'{"mail": {"x": %s}}' % value.encode())
+    assert refused.value.reason == "unwritable"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_what_is_read_can_be_put_into_a_request(value: Any) -> None:
+    try:
+        asked = decode(json.dumps({"mail": {"x": value}}).encode())
+    except InvalidMessage:
+        return
+    assert asked.mail is not None
+    encode_fields(asked.mail)
+
+
+@pytest.mark.parametrize("message_id", ["", "a/b", "..", "\ud800"])
+def test_a_message_id_that_is_no_document_id_is_refused(message_id: str) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        message.decode(b'{"mail": {}}', {}, message_id, "mail")
+    assert refused.value.reason == "wrong-shape"
+
+
+def test_an_error_fits_into_an_attribute_whatever_it_quotes() -> None:
+    error = InvalidMessage("unwritable", "山" * 1000 + "\ud800")
+    assert 990 < len(str(error).encode()) <= 1000
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,12 @@ def test_types_that_firepost_only_reads(raw: object, expected: object) -> None:
     assert decode(raw) == expected
 
 
+@pytest.mark.parametrize("seconds", [-(2**63), -62_135_596_801, 253_402_300_800, 2**63 - 1])
+def test_a_time_beyond_the_calendar_is_the_nearest_within(seconds: int) -> None:
+    expected = datetime.max if seconds > 0 else datetime.min
+    assert decode(Value(timestamp_value={"seconds": seconds})) == expected.replace(tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("value", "error"),
     [

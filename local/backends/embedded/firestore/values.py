@@ -19,6 +19,8 @@ MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_VALUE_BYTES = MAX_DOCUMENT_BYTES - 89
 MAX_FIELD_NAME_BYTES = 1500
 MAX_DEPTH = 20
+#: The years 1 to 9999, all that a protobuf Timestamp may say.
+MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
 
 #: Compares as Firestore orders values: first the rank of the type, then within the type. Hashable.
 SortKey = tuple[Any, ...]
@@ -98,7 +100,10 @@ def _check_value(value: Value, depth: int, top: str) -> None:
                 raise invalid("Cannot convert an array value in an array value.")
             _check_value(element, depth + 1, top)
     elif kind == "timestamp_value":
-        value.timestamp_value.nanos -= value.timestamp_value.nanos % 1000
+        time = value.timestamp_value
+        if not (MIN_SECONDS <= time.seconds <= MAX_SECONDS and 0 <= time.nanos < 1_000_000_000):
+            raise invalid(f'The timestamp of property "{top}" is not between the years 1 and 9999.')
+        time.nanos -= time.nanos % 1000
     elif kind == "string_value" and len(value.string_value.encode()) > MAX_VALUE_BYTES:
         raise invalid(f'The value of property "{top}" is longer than {MAX_VALUE_BYTES} bytes.')
 
