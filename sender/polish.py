@@ -27,6 +27,7 @@ _ENDED_BY_THE_NEXT = frozenset(
     (*("p", "li", "dt", "dd", "option", "optgroup", "rt", "rp"), *("tr", "td", "th", "thead", "tbody", "tfoot"))
 )
 
+_START = re.compile(r"<[a-z]", re.IGNORECASE)
 _STYLE = re.compile(r"<style[\s>]", re.IGNORECASE)
 
 
@@ -62,7 +63,7 @@ def polish(*, inline_css: bool, text_from_html: bool) -> Polish:
 
 def _in_turn(steps: Sequence[Callable[[Message], Message]]) -> Polish:
     def take(message: Message) -> Polished:
-        if message.html and _depth(message.html) > _DEEPEST:
+        if message.html and nesting(message.html) > _DEEPEST:
             text = f"Field 'html' has more than {_DEEPEST} elements inside one another and was sent as it is."
             return Polished(message, (text,))
         for step in steps:
@@ -125,8 +126,12 @@ class _Nesting(HTMLParser):
             self._open[tag] -= 1
 
 
-def _depth(html: str) -> int:
+def nesting(html: str) -> int:
+    """How many elements are inside one another, where that is most; or more, where the page ends within a tag.
+
+    `close` would look at that rest again for each `<` in it. A browser finds no elements in it; to be on the safe
+    side, each that might be one counts.
+    """
     parser = _Nesting()
     parser.feed(html)
-    parser.close()
-    return parser.deepest
+    return parser.deepest + len(_START.findall(parser.rawdata))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from shared.addresses import Address, BadAddress, mailboxes, parse_addresses
-from shared.document import MailDocument
+from shared.document import MAX_RECIPIENTS, MailDocument
 from shared.document_ids import is_document_id
 from shared.errors import ErrorCode, NotSendable
 
@@ -70,7 +70,11 @@ def with_users(document: MailDocument, users: Users | None) -> tuple[MailDocumen
         cc=(*document.cc, *added("ccUids")),
         bcc=(*document.bcc, *added("bccUids")),
     )
-    if not any(mailboxes((*resolved.to, *resolved.cc, *resolved.bcc))):
+    count = sum(1 for _ in mailboxes((*resolved.to, *resolved.cc, *resolved.bcc)))
+    if count > MAX_RECIPIENTS:
+        expected = f"at most {MAX_RECIPIENTS:,} recipients in one mail"
+        raise NotSendable.field(next(iter(document.uids)), f"the ids of users that make {count:,}", expected)
+    if not count:
         found = f"{len(missing)} without an e-mail address in USERS_COLLECTION"
         raise NotSendable.field(next(iter(document.uids)), found, "the id of a user with an e-mail address")
     return resolved, missing

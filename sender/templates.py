@@ -19,15 +19,20 @@ from typing import Any, Protocol
 from sender.handlebars import Limits, Mode, Template, TemplateError, compile_template
 from shared.database import Snapshot
 from shared.deadline import Deadline
-from shared.document import MailDocument, Message, read_attachments
+from shared.document import MAX_SUBJECT, MailDocument, Message, read_attachments
 from shared.errors import ErrorCode, NotSendable, NotSent
 from shared.fields import Fields, describe
 
 #: What rendering one mail may take; an ordinary one takes a fraction of a millisecond.
 RENDER_SECONDS = 5.0
 
-_LINE_BREAKS = re.compile(r"[ \t]*[\r\n\0]+[ \t]*")
+_LINE_BREAKS = re.compile(r"[\r\n\0]+")
 _NO_MESSAGE = Message(subject=None, text=None, html=None, amp=None, attachments=())
+
+
+def one_line(text: str) -> str:
+    """The text of a subject, whose template may go over several lines."""
+    return " ".join(line.strip(" \t") for line in _LINE_BREAKS.split(text)).strip()
 
 
 class Part(StrEnum):
@@ -159,7 +164,7 @@ class _Rendering:
     def parts(self, template: MailTemplate) -> dict[Part, str]:
         texts = {part: self._text(compiled, self._finder(part)) for part, compiled in template.parts.items()}
         if Part.SUBJECT in texts:
-            texts[Part.SUBJECT] = _LINE_BREAKS.sub(" ", texts[Part.SUBJECT]).strip()
+            texts[Part.SUBJECT] = one_line(texts[Part.SUBJECT])
         return texts
 
     def strings(self, value: Any) -> Any:
@@ -200,6 +205,9 @@ def _merged(document: MailDocument, path: str, rendered: dict[Part, str], attach
         read, more_warnings = read_attachments(fields)
         _raise_as_template_error(fields)
         message, warnings = replace(message, attachments=read), (*warnings, *more_warnings)
+    if len(message.subject or "") > MAX_SUBJECT:
+        text = f"Template '{path}' makes a subject of more than {MAX_SUBJECT:,} characters."
+        raise NotSendable(ErrorCode.TEMPLATE, text)
     if not (message.text or message.html):
         text = f"Template '{path}' and 'message' make a mail without 'text' and 'html': one of them must not be empty."
         raise NotSendable(ErrorCode.TEMPLATE, text)

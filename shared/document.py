@@ -31,6 +31,12 @@ UNSUPPORTED = (
     *("attachDataUrls", "bcc", "cc", "encoding", "envelope", "from", "raw", "replyTo", "sender"),
     *("textEncoding", "to", "watchHtml"),
 )
+#: Receivers' servers refuse more in one mail long before, and so should an application's rules.
+MAX_RECIPIENTS = 1_000
+#: They are looked up in one request, and each is a document that is billed.
+MAX_UIDS = 500
+MAX_SUBJECT = 10_000
+
 # Headers that would contradict the recipients or the structure of the mail.
 _RESERVED = frozenset(
     [
@@ -136,6 +142,7 @@ class _Parser:
         uids = {field: uids for field in ("toUids", "ccUids", "bccUids") if (uids := self.uids(field))}
         if not (top.faulty or uids or any(mailboxes((*to, *cc, *bcc)))):
             top.fault("to", "none", "at least one recipient in 'to', 'cc', 'bcc', 'toUids', 'ccUids' or 'bccUids'")
+        self.count(to, cc, bcc, uids)
         self.send_at()
         self.said = top.map("message")
         headers = self.headers()
@@ -160,6 +167,16 @@ class _Parser:
         )
         top.raise_faults()
         return document
+
+    def count(self, to: Entries, cc: Entries, bcc: Entries, uids: Mapping[str, tuple[str, ...]]) -> None:
+        """Refuse what is too many for one mail."""
+        recipients, ids = sum(1 for _ in mailboxes((*to, *cc, *bcc))), sum(map(len, uids.values()))
+        if recipients > MAX_RECIPIENTS:
+            self.top.fault(
+                "to", f"{recipients:,} of them", f"at most {MAX_RECIPIENTS:,} recipients in 'to', 'cc' and 'bcc'"
+            )
+        if ids > MAX_UIDS:
+            self.top.fault(next(iter(uids)), f"{ids:,} of them", f"at most {MAX_UIDS:,} user ids in one mail")
 
     def send_at(self) -> None:
         """Refuse a time that can't be read: the mail would go out at once, and can't be taken back."""
@@ -256,6 +273,8 @@ class _Parser:
             return None
         subject = said.line("subject")
         header = self.single_header("subject", "message.subject", subject)
+        if len(subject or "") > MAX_SUBJECT:
+            said.fault("subject", "a longer one", f"a subject of at most {MAX_SUBJECT:,} characters")
         message = Message(
             subject=header.value if header else subject,
             text=said.text("text"),

@@ -163,6 +163,9 @@ class _Lexer:
             if kind is Kind.OPEN and self.text.startswith("!", match.end()):
                 raise TemplateError(self.source.spot(self.at), "This comment is never closed.")
             yield _unquoted(self.take(kind, match.end()))
+            if kind is Kind.INVALID:  # with which the template is: the same search could fail again at each character
+                self.at = len(self.text)
+                return
             if kind is Kind.CLOSE_RAW_BLOCK:
                 yield from self.raw()
             if kind in _ENDING_A_TAG or kind is Kind.CLOSE_RAW_BLOCK:

@@ -38,7 +38,7 @@ _LONGEST_QUOTED = 56  # with ` filename*10*=utf-8'';` around it, a line is full
 
 def raw(name: str, value: str) -> str:
     """A field whose value is kept to the letter (ids, dates, URLs, parameters), folded at its own white space."""
-    return _fold(name, _CHUNK.findall(" " + value))
+    return _fold(name, _chunks(" " + value))
 
 
 def unstructured(name: str, text: str) -> str:
@@ -59,7 +59,7 @@ def user_defined(name: str, value: str) -> str:
         return raw(name, value)
     _refuse_breaks(value)
     chunks: list[str] = []
-    for ascii_, run in itertools.groupby(_CHUNK.findall(" " + value), str.isascii):
+    for ascii_, run in itertools.groupby(_chunks(" " + value), str.isascii):
         if ascii_:
             chunks += run
         else:
@@ -96,7 +96,7 @@ def with_name(name: str, value: str, filename: str) -> str:
     Those read encoded words in the quoted string, which strictly speaking have no place there.
     """
     _refuse_breaks(filename)
-    chunks = _CHUNK.findall(f" {value};")
+    chunks = _chunks(f" {value};")
     if len(filename) <= _LONGEST_QUOTED and _PLAIN.fullmatch(filename) and "=?" not in filename:
         return _fold(name, [*chunks, f" name={_quoted(filename)}"])
     first, *others = encoded_words(filename, len(' name="'))
@@ -140,6 +140,11 @@ def _q_size(data: bytes) -> int:
 
 def _q(data: bytes) -> str:
     return "".join(map(_Q.__getitem__, data))
+
+
+def _chunks(text: str) -> list[str]:
+    """The words, each with the white space before it. What is at the end belongs to none, and can't be sent."""
+    return _CHUNK.findall(text.rstrip(" \t"))  # stripped, so that white space is always followed by a word
 
 
 def _fold(name: str, chunks: Iterable[str]) -> str:

@@ -158,3 +158,16 @@ def test_long_trouble_is_read_in_linear_time(piece: str) -> None:
             parse_addresses(start + text)
         except BadAddress:
             continue
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 2001, "a" * 1996 + " <a@b.c>", '"' + "a" * 1995 + '" <a@b.c>', "a@b.c," * 16_667]
+)
+def test_a_text_beyond_the_limits_is_refused(text: str) -> None:
+    with pytest.raises(BadAddress, match="of more than"):
+        parse_addresses(text)
+
+
+def test_a_text_within_the_limits_is_read() -> None:
+    assert len(parse_addresses("a@b.c," * 16_666)) == 16_666
+    assert parse_addresses("a" * 1990 + " <a@b.c>") == (Address("a" * 1990, "a@b.c"),)

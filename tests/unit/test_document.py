@@ -419,3 +419,26 @@ class TestAttachments:
         document = accepted(attachment(path="data:,p", href="data:,h", content="c"))
         assert document.message
         assert document.message.attachments[0].url == "data:,p"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"to": ["a@b.c"] * 500, "cc": ",".join(["a@b.c"] * 501)}, "Field 'to': expected at most 1,000 recipients"),
+        ({"bcc": ["t: " + "a@b.c," * 1001 + ";"]}, "Field 'to': expected at most 1,000 recipients"),
+        ({"toUids": ["u"] * 250, "bccUids": ["v"] * 251}, "Field 'toUids': expected at most 500 user ids"),
+        (
+            {"to": "a@b.c", "message": {"subject": "s" * 10_001, "text": "t"}},
+            "Field 'message.subject': expected a subject",
+        ),
+    ],
+)
+def test_what_is_too_much_for_one_mail_is_refused(fields: dict[str, Any], error: str) -> None:
+    with pytest.raises(NotSendable, match=error):
+        parse_document({"message": {"subject": "s", "text": "t"}, **fields})
+
+
+def test_as_much_as_one_mail_may_have() -> None:
+    message = {"subject": "s" * 10_000, "text": "t"}
+    document = parse_document({"to": ["a@b.c"] * 1000, "toUids": ["u"] * 500, "message": message})
+    assert len(document.to) == 1000
