@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,13 +20,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from google.auth import crypt, jwt
+from google.auth.exceptions import TransportError
 
-from shared import front_door
+from shared import auth, front_door
 from shared.auth import TokenVerifier, Unauthorized
 from shared.errors import Unavailable
 
 AUDIENCE = "https://sender.example.com"
 CALLER = "pusher@p.iam.gserviceaccount.com"
+
+#: Values that the claims may have in a token that is signed all the same.
+_ODD: tuple[Any, ...] = (None, [], {}, "soon", ["https://accounts.google.com"])
+ODD_CLAIMS = {"iss": (*_ODD, 10**400, True), "aud": (*_ODD, 1), "email": (*_ODD, 1), "iat": _ODD, "exp": _ODD}
 
 
 class Certificates:
@@ -101,6 +109,12 @@ def test_a_token_of_ours_is_let_in(verifier: TokenVerifier, certificates: Certif
         pytest.param({"email_verified": False}, id="email-not-verified"),
         pytest.param({"iss": "https://mallory.example.com"}, id="another-issuer"),
         pytest.param({"iat": 1, "exp": 2}, id="expired"),
+        *(
+            pytest.param({name: value}, id=f"{name}-{type(value).__name__}")
+            for name, values in ODD_CLAIMS.items()
+            for value in values
+        ),
+        pytest.param({"email_verified": "false"}, id="email-verified-in-words"),
         pytest.param({"key": rsa.generate_private_key(public_exponent=65537, key_size=2048)}, id="another-key"),
     ],
 )
@@ -201,3 +215,133 @@ def test_without_its_signature_the_rest_of_a_token_counts_as_ever(
 def test_what_is_no_token_is_refused_behind_cloud_run_too(certificates: Certificates, token: str) -> None:
     with pytest.raises(Unauthorized):
         verifier_behind(certificates, behind_cloud_run=True).verify(f"Bearer {token}")
+
+
+def part(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "[" * 1500,
+        "[" * 100_000,
+        '{"a":' * 1500,
+        "[]",
+        "1",
+        "null",
+        '"x"',
+        "{",
+        "NaN",
+        "1" * 5000,
+        '"\ud800"',
+        "{}",
+        '{"exp": {}}',
+    ],
+    ids=lambda text: text[:12],
+)
+@pytest.mark.parametrize("behind_cloud_run", [False, True])
+def test_whatever_a_token_holds_it_is_not_let_in(
+    certificates: Certificates, payload: str, behind_cloud_run: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    verifier = verifier_behind(certificates, behind_cloud_run=behind_cloud_run)
+    client = front_door.create_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
+    header = part('{"alg": "RS256", "kid": "k1"}')
+    for token in (
+        f"{header}.{part(payload)}.{part('x')}",
+        f"{part(payload)}.{part('{}')}.{part('x')}",
+        f"{header}.{part(payload)}.SIGNATURE_REMOVED_BY_GOOGLE",
+    ):
+        for length in (None, "1"):  # Flask's way and the short one
+            options: dict[str, Any] = {"input_stream": BytesIO(b"x"), "content_length": length}
+            assert client.post("/", headers={"Authorization": f"Bearer {token}"}, **options).status_code == 401
+    assert not any(record.exc_info for record in caplog.records)
+
+
+class TestRenewal:
+    """Of certificates that are fetched by `Answers`, at a time that the test decides."""
+
+    class Answers:
+        """What is answered next, or raised."""
+
+        def __init__(self, body: bytes) -> None:
+            self.status, self.data, self.headers = 200, body, {"Cache-Control": "max-age=3600"}
+            self.error: Exception | None = None
+            self.calls = 0
+            self.meanwhile: Callable[[], object] = lambda: None
+
+        def __call__(self, url: str, **options: Any) -> Any:
+            self.calls += 1
+            self.meanwhile()
+            if self.error:
+                raise self.error
+            return SimpleNamespace(status=self.status, data=self.data, headers=self.headers)
+
+    @pytest.fixture
+    def answers(self, certificates: Certificates) -> TestRenewal.Answers:
+        return self.Answers(certificates.body)
+
+    @pytest.fixture
+    def time(self) -> list[float]:
+        return [0.0]
+
+    @pytest.fixture
+    def cached(self, answers: TestRenewal.Answers, time: list[float]) -> auth.Certificates:
+        return auth.Certificates("https://certs.example.com", answers, lambda: time[0])  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            {"status": 500},
+            {"status": 404, "data": b"{}"},
+            {"data": b"<html>"},
+            {"data": b"{}"},
+            {"data": b"[]"},
+            {"data": b'{"k1": 5}'},
+            {"data": b'{"k1": "no certificate"}'},
+            {"data": b"[" * 5000},
+            {"data": b"\xff"},
+            {"error": TransportError("timed out")},
+        ],
+        ids=str,
+    )
+    def test_while_it_fails_the_old_ones_are_used_and_new_ones_asked_for_every_30_seconds(
+        self, cached: auth.Certificates, answers: TestRenewal.Answers, time: list[float], failure: dict[str, Any]
+    ) -> None:
+        old = cached.current()
+        for name, value in failure.items():
+            setattr(answers, name, value)
+        time[0] = 600
+        assert [cached.current() for _ in range(9)] == [old] * 9
+        assert answers.calls == 2
+        time[0] = 630
+        assert cached.current() == old
+        assert answers.calls == 3
+
+    def test_one_thread_renews_and_the_others_do_not_wait(
+        self, cached: auth.Certificates, answers: TestRenewal.Answers, time: list[float]
+    ) -> None:
+        old = cached.current()
+        time[0] = 600
+        with ThreadPoolExecutor() as others:
+            answers.meanwhile = lambda: others.submit(cached.current).result(timeout=10) is old or pytest.fail("waited")
+            assert cached.current() == old
+        assert answers.calls == 2
+
+    def test_the_first_time_all_wait_for_one_and_its_failure_is_theirs(
+        self, cached: auth.Certificates, answers: TestRenewal.Answers
+    ) -> None:
+        answers.error = TransportError("timed out")
+        with ThreadPoolExecutor(8) as pool:
+            errors = [future.exception() for future in [pool.submit(cached.current) for _ in range(8)]]
+        assert {type(error) for error in errors} == {Unavailable}
+        assert answers.calls == 1
+
+    def test_without_a_word_about_it_they_are_kept_for_30_seconds(
+        self, cached: auth.Certificates, answers: TestRenewal.Answers, time: list[float]
+    ) -> None:
+        answers.headers = {}
+        for now, calls in ((0, 1), (29, 1), (30, 2)):
+            time[0] = now
+            cached.current()
+            assert answers.calls == calls

@@ -1,7 +1,7 @@
 """OIDC tokens like Google's, signed by a key of our own, and the certificates to verify them with.
 
 https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions describes the claims; the certificates have
-the format of https://www.googleapis.com/oauth2/v1/certs, which `google.oauth2.id_token.verify_token` reads.
+the format of https://www.googleapis.com/oauth2/v1/certs, which `google.auth.jwt.decode` reads.
 """
 
 from __future__ import annotations
