@@ -46,10 +46,19 @@ def decode_data_url(url: str) -> tuple[str, bytes]:
     media_type = meta[: meta.rindex(";")] if is_base64 or (";" in meta and encoding in ("utf8", "utf-8")) else meta
     if not media_type or media_type.startswith(";"):
         media_type = "text/plain" + (media_type or ";charset=US-ASCII")  # RFC 2397 section 2
+    media_type = _with_sound_parameters(media_type)
     if not comma or not is_media_type(media_type):
         raise LookupError("data:")
     content = unquote_to_bytes(data.encode("utf-8", "replace"))
     return media_type, _decode_base64(content.decode("latin-1")) if is_base64 else content
+
+
+def _with_sound_parameters(media_type: str) -> str:
+    """The type without the parameters that break it, such as the `filename=my invoice.pdf` that jsPDF writes."""
+    if is_media_type(media_type):
+        return media_type
+    bare, *parameters = media_type.split(";")
+    return ";".join([bare, *(each for each in parameters if is_media_type(f"a/b;{each}"))])
 
 
 def _decode_base64(text: str) -> bytes:

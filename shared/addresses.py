@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -39,11 +40,12 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _SEPARATOR = re.compile("[,;]")
+_JOINERS = "\u200c\u200d"
 _UNSPEAKABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
 _LOCAL = re.compile(rf'"(?:[^"\\{_UNSPEAKABLE}]|\\[^{_UNSPEAKABLE}])+"|[^\s{_UNSPEAKABLE}()<>\[\]:;@\\,"]+')
 _LABEL = r"[!#-'*+/-9=?A-Z^-~-]+"  # any mark but those that mean something in an address
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_ADDRESS_LITERAL = re.compile(r"\[[!-Z^-~]+\]")
+_ADDRESS_LITERAL = re.compile(r"\[[!-;=?-Z^-~]+\]")
 
 _Token = tuple[str, str]
 
@@ -79,18 +81,18 @@ class Group:
 def parse_addresses(text: str, *, joins_names: bool = False) -> tuple[Address | Group, ...]:
     """The addresses and groups in an address field, in order; blank entries are skipped.
 
-    With `joins_names`, `Acme, Inc. <a@b.c>` is one address, whose name should have stood in quotation marks; without,
-    `Acme` is a faulty one. Raises `BadAddress`.
+    With `joins_names`, `Acme, Inc. <a@b.c>` and `Acme: Orders <a@b.c>` are one address, whose name should have stood in
+    quotation marks; without, `Acme` is a faulty one, or a group. Raises `BadAddress`.
     """
     _check_text(text)
     entries: list[Address | Group] = []
     group: tuple[str, list[Address]] | None = None
     begun: list[_Token] = []
     for tokens, mark in _split_at_marks(text):
-        if joins_names and mark == "," and tokens and not any(map(_may_hold_address, tokens)):
-            begun += [*tokens[:-1], (tokens[-1][0], f"{tokens[-1][1]},")]
+        if joins_names and _is_within_name(tokens, mark, text):
+            begun += [*tokens[:-1], (tokens[-1][0], f"{tokens[-1][1]}{mark}")]
             continue
-        if begun and not any(kind == "angle" for kind, _ in tokens):
+        if begun and begun[-1][1].endswith(",") and not any(kind == "angle" for kind, _ in tokens):
             raise BadAddress("an address without an @")
         tokens, begun = begun + tokens, []
         if mark == ":":
@@ -138,6 +140,12 @@ def _split_at_marks(text: str) -> Iterator[tuple[list[_Token], str]]:
     yield tokens, ""
 
 
+def _is_within_name(tokens: list[_Token], mark: str, text: str) -> bool:
+    """Whether what a comma or colon ends is no address, and no group either, which a `;` would have to end."""
+    is_in_name = mark == "," or (mark == ":" and ";" not in text)
+    return is_in_name and bool(tokens) and not any(map(_may_hold_address, tokens))
+
+
 def _may_hold_address(token: _Token) -> bool:
     kind, value = token
     return kind == "angle" or "@" in value
@@ -171,9 +179,11 @@ def _name(tokens: list[_Token]) -> str:
 
 def _normalised(text: str) -> str:
     """A bare address, checked, with its domain in lower case and A-labels."""
-    local, at, domain = text.strip().rpartition("@")
+    text = _without_invisible_ends(text)
+    local, at, domain = text.rpartition("@")
     if not at:
         raise BadAddress("an address without an @")
+    _refuse_invisible(text)
     if not local or not domain:
         raise BadAddress(f"an address with nothing {'before' if not local else 'after'} the @")
     if not _LOCAL.fullmatch(local):
@@ -182,6 +192,28 @@ def _normalised(text: str) -> str:
     if len(address.encode()) > MAX_ADDRESS_BYTES:
         raise BadAddress(f"an address longer than {MAX_ADDRESS_BYTES} bytes")
     return address
+
+
+def _is_invisible(character: str) -> bool:
+    return not character.isascii() and unicodedata.category(character) == "Cf"
+
+
+def _without_invisible_ends(text: str) -> str:
+    """Without white space and format characters at the ends, which come along when people copy an address."""
+    text = text.strip()
+    while text and (_is_invisible(text[0]) or _is_invisible(text[-1])):
+        start, end = _is_invisible(text[0]), len(text) - _is_invisible(text[-1])
+        text = text[start:end].strip()
+    return text
+
+
+def _refuse_invisible(address: str) -> None:
+    """Nobody's address has one, but for a joiner between letters of the scripts that need it (RFC 5892 appendix A)."""
+    for at, character in enumerate(address):
+        if _is_invisible(character):
+            joins = character in _JOINERS and not (address[at - 1] + address[at + 1]).isascii()
+            if not joins:
+                raise BadAddress(f"an address with an invisible character (U+{ord(character):04X})")
 
 
 @functools.lru_cache(maxsize=1024)  # the mapping costs 60 us, and mails go to the same few providers

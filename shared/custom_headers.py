@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from shared.fields import Fields, describe
+from shared.values import Reference
 
 #: No word can be longer, with the white space before it: it can't be folded, and a line ends at 998 bytes
 #: (RFC 5322 section 2.1.1).
@@ -80,12 +82,16 @@ def _text(value: Any) -> str | None:
     match value:
         case None:
             return ""
+        case Reference():
+            return None
         case str():
             return value.strip(" \t")
         case bool():
             return str(value).lower()
         case int():
             return str(value)
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         case float():
             return str(int(value) if value.is_integer() else value)
         case _:

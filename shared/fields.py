@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from shared.errors import NotSendable
+from shared.values import Reference
 
 T = TypeVar("T")
 
@@ -15,6 +16,7 @@ T = TypeVar("T")
 _MAX_FAULTS = 5
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (Reference, "a reference"),  # before strings: a Reference is a str
     (bool, "a boolean"),  # before numbers: a bool is an int
     ((int, float), "a number"),
     (str, "a string"),
@@ -33,6 +35,10 @@ def describe(value: Any) -> str:
         return "nothing"
     words = next((words for kind, words in _KINDS if isinstance(value, kind)), "a value of another type")
     return words if value else _EMPTY.get(words, words)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not isinstance(value, Reference)
 
 
 class Fields:
@@ -84,8 +90,8 @@ class Fields:
     def filled(self, name: str) -> str:
         """A string that must be there and not be empty."""
         value = self.values.get(name)
-        if isinstance(value, str) and value:
-            return value
+        if _is_text(value) and value:
+            return str(value)
         self.fault(name, describe(value), "a non-empty string")
         return ""
 
@@ -114,18 +120,18 @@ class Fields:
         value = self.values.get(name)
         if value is None:
             return []
-        if or_one and isinstance(value, str):
+        if or_one and _is_text(value):
             return [(name, value)]
         expected = "a string or an array of strings" if or_one else "an array of strings"
         values = self._typed(name, list, expected) or []
         for index, item in enumerate(values):
-            if not isinstance(item, str):
+            if not _is_text(item):
                 self.fault(f"{name}.{index}", describe(item), "a string")
-        return [(f"{name}.{index}", item) for index, item in enumerate(values) if isinstance(item, str)]
+        return [(f"{name}.{index}", item) for index, item in enumerate(values) if _is_text(item)]
 
     def _typed(self, name: str, kind: type[T], expected: str) -> T | None:
         value = self.values.get(name)
-        if value is None or isinstance(value, kind):
+        if value is None or (isinstance(value, kind) and not isinstance(value, Reference)):
             return value
         self.fault(name, describe(value), expected)
         return None

@@ -19,6 +19,10 @@ from shared.fields import Fields, describe
 Warn = Callable[[str, str], None]
 
 _ID = re.compile(r"<?([!-;=?-~]{1,500})>?")  # looser than RFC 5322: it is someone else's, and must come back unchanged
+#: `String(new Date())`: Sat Jan 31 2026 12:00:00 GMT+0100 (Central European Standard Time)
+_JAVASCRIPT_DATE = re.compile(
+    r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([0-9]{2}) ([0-9]{4}) ([0-9:]{8}) GMT([+-][0-9]{4})(?: \([^()]{1,100}\))?"
+)
 _PRIORITIES = {"high": ("1 (Highest)", "High"), "normal": None, "low": ("5 (Lowest)", "Low")}
 _LIST_FIELDS = ("archive", "help", "id", "owner", "post", "subscribe", "unsubscribe")  # RFC 2369, RFC 2919
 
@@ -89,7 +93,8 @@ def _parsed_date(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        return parsedate_to_datetime(text)
+        written = _JAVASCRIPT_DATE.fullmatch(text)
+        return parsedate_to_datetime(written.expand(r"\2 \1 \3 \4 \5") if written else text)
 
 
 def _reply(said: Fields) -> Iterator[Header]:

@@ -15,6 +15,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 Value = document_types.Value.pb()
 
+
+class Reference(str):
+    """A document's resource name: a text for those who want to print it, and none for a field that holds a text."""
+
+    __slots__ = ()
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
@@ -22,7 +29,7 @@ _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzin
 def decode(value: Any) -> Any:
     """A raw `Value` as None, bool, int, float, str, bytes, list, dict or aware UTC datetime.
 
-    A reference becomes its resource name, a geo point `{"latitude": …, "longitude": …}`.
+    A reference becomes a `Reference`, a geo point `{"latitude": …, "longitude": …}`.
     """
     kind = value.WhichOneof("value_type")
     match kind:
@@ -37,6 +44,8 @@ def decode(value: Any) -> Any:
         case "geo_point_value":
             point = value.geo_point_value
             return {"latitude": point.latitude, "longitude": point.longitude}
+        case "reference_value":
+            return Reference(value.reference_value)
         case "null_value" | None:
             return None
         case _:

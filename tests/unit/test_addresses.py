@@ -171,3 +171,61 @@ def test_a_text_beyond_the_limits_is_refused(text: str) -> None:
 def test_a_text_within_the_limits_is_read() -> None:
     assert len(parse_addresses("a@b.c," * 16_666)) == 16_666
     assert parse_addresses("a" * 1990 + " <a@b.c>") == (Address("a" * 1990, "a@b.c"),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u200bada@example.com",
+        "\ufeffada@example.com",
+        "ada@example.com\u200b",
+        "\u202aada@example.com\u202c",
+        "\u2060 ada@example.com",
+        "<\u200b ada@example.com \xad>",
+        "\xa0ada@example.com\u3000",
+    ],
+)
+def test_invisible_characters_at_the_ends_are_left_out(text: str) -> None:
+    [address] = parse_addresses(text)
+    assert isinstance(address, Address)
+    assert address.email == "ada@example.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("ad\u200ba@example.com", "200B"),
+        ("ada\u00ad@example.com", "00AD"),
+        ("ada@\u200bexample.com", "200B"),
+        ("ada@exam\u2060ple.com", "2060"),
+        ("Ada <a\ufeffda@example.com>", "FEFF"),
+        ("a\u200dda@example.com", "200D"),
+        ("a\U000e0061da@example.com", "E0061"),
+    ],
+)
+def test_an_invisible_character_within_is_named(text: str, code: str) -> None:
+    with pytest.raises(BadAddress, match=rf"an invisible character \(U\+{code}\)"):
+        parse_addresses(text)
+
+
+def test_a_joiner_where_a_script_needs_it_is_one_of_its_letters() -> None:
+    assert parse_addresses("می\u200cخواهم@example.com") == (Address("", "می\u200cخواهم@example.com"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Acme: Orders <f@example.com>", [Address("Acme: Orders", "f@example.com")]),
+        ("Acme, Inc.: Orders <f@example.com>", [Address("Acme, Inc.: Orders", "f@example.com")]),
+        ("Team: a@b.c, d@e.f;", [Group("Team", (Address("", "a@b.c"), Address("", "d@e.f")))]),
+        ("Acme: f@example.com", [Address("Acme:", "f@example.com")]),
+    ],
+)
+def test_a_colon_in_a_sender_s_name_makes_no_group(text: str, expected: list[Address | Group]) -> None:
+    assert list(parse_addresses(text, joins_names=True)) == expected
+
+
+@pytest.mark.parametrize("text", ["a@[a>b]", "a@[<b]", "<a@[a>b]>"])
+def test_an_address_literal_holds_no_angle_brackets(text: str) -> None:
+    with pytest.raises(BadAddress):
+        parse_addresses(text)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sender.attachments import MAX_COUNT, MAX_TOTAL_BYTES, Loader, Part
+from sender.decoding import decode_data_url
 from sender.downloads.source import CannotFetch, Fetch, Fetched, WebFile, fetch_nothing
 from sender.mime.parts import File
 from shared.attachment_fields import StoredObject
@@ -389,3 +390,13 @@ class TestAlternatives:
         loader.attachments(message.attachments)
         with pytest.raises(NotSendable, match=r"Field 'message.alternatives': expected at most 25 MB in all"):
             list(loader.alternatives(message.alternatives))
+
+
+@pytest.mark.parametrize("parameter", ["filename=my invoice.pdf", "filename=Größe.pdf", "filename=generated.pdf", "a"])
+def test_a_data_url_s_parameters_do_not_matter(parameter: str) -> None:
+    media_type, content = decode_data_url(f"data:application/pdf;{parameter};base64,aGk=")
+    assert (media_type.partition(";")[0], content) == ("application/pdf", b"hi")
+
+
+def test_but_its_charset_does() -> None:
+    assert decode_data_url("data:text/plain;x y;charset=latin1;base64,aGk=") == ("text/plain;charset=latin1", b"hi")

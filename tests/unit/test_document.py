@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from shared.addresses import Address, Group
 from shared.document import UNSUPPORTED, MailDocument, parse_document
 from shared.errors import ErrorCode, NotSendable
+from shared.values import Reference
 
 
 def mail(**changes: Any) -> dict[str, Any]:
@@ -442,3 +443,39 @@ def test_as_much_as_one_mail_may_have() -> None:
     message = {"subject": "s" * 10_000, "text": "t"}
     document = parse_document({"to": ["a@b.c"] * 1000, "toUids": ["u"] * 500, "message": message})
     assert len(document.to) == 1000
+
+
+@pytest.mark.parametrize("field", ["subject", "text", "html", "messageId"])
+def test_a_reference_is_no_text(field: str) -> None:
+    message = {"subject": "s", "text": "t", field: Reference("projects/p/databases/d/documents/users/u")}
+    with pytest.raises(NotSendable, match="found a reference"):
+        parse_document({"to": "a@b.c", "message": message})
+
+
+@pytest.mark.parametrize("field", ["to", "from", "replyTo", "toUids", "headers"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_nor_is_it_a_recipient_or_a_header(field: str, wrapped: bool) -> None:
+    reference = Reference("projects/p/databases/d/documents/users/a@b.c")
+    value: Any = {"X-A": reference} if field == "headers" else [reference] if wrapped else reference
+    with pytest.raises(NotSendable, match="found a"):
+        parse_document({"bcc": "a@b.c", "message": {"subject": "s", "text": "t"}, field: value})
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(float("nan"), "NaN"), (float("inf"), "Infinity"), (float("-inf"), "-Infinity"), (2.0, "2")]
+)
+def test_a_number_in_a_header_is_written_as_javascript_prints_it(number: float, text: str) -> None:
+    document = parse_document({"to": "a@b.c", "message": {"subject": "s", "text": "t"}, "headers": {"X-N": number}})
+    assert [header.value for header in document.headers] == [text]
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("Sat Jan 31 2026 12:00:00 GMT+0100 (Central European Standard Time)", "Sat, 31 Jan 2026 12:00:00 +0100"),
+        ("Sat Jan 31 2026 12:00:00 GMT-0500", "Sat, 31 Jan 2026 12:00:00 -0500"),
+    ],
+)
+def test_a_date_as_javascript_prints_it(given: str, written: str) -> None:
+    document = parse_document({"to": "a@b.c", "message": {"subject": "s", "text": "t", "date": given}})
+    assert document.date == written
