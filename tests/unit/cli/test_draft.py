@@ -61,7 +61,7 @@ def test_a_mail_is_read_as_a_sender_reads_it() -> None:
     [
         pytest.param({**MAIL, "to": 7}, "x", "Field 'to'", id="not-sendable"),
         pytest.param({**MAIL, "delivery": {}}, "x", "'mail.delivery' is Firepost's", id="delivery"),
-        pytest.param({**MAIL, "sendAt": "soon"}, "x", "'mail.sendAt' must be RFC 3339", id="no-time"),
+        pytest.param({**MAIL, "sendAt": "soon"}, "x", "Field 'sendAt': expected a timestamp", id="no-time"),
         pytest.param(MAIL, "a/b", "'id' must be a Firestore document id", id="no-id"),
     ],
 )
