@@ -53,8 +53,6 @@ class Wire(smtplib.SMTP):
 
     def encrypt(self, context: ssl.SSLContext, servername: str) -> None:
         """Start TLS on the connection, and forget what was said before it (RFC 3207 section 4.2)."""
-        if self._unread:
-            raise GarbledReply("there is plaintext after the reply to STARTTLS")
         # The handshake as a whole is bounded by the socket's time limit.
         self.sock = context.wrap_socket(self._ready(), server_hostname=servername)
         self.ehlo_resp = self.helo_resp = None
@@ -70,6 +68,34 @@ class Wire(smtplib.SMTP):
     def in_step(self) -> bool:
         """Whether the connection is open and every reply so far has been asked for."""
         return self.is_open and not self._unread
+
+    def expect_silence(self, complaint: str = "it spoke before it was asked") -> None:
+        """Make sure that there is nothing to read: what is there before a command can't be the answer to it.
+
+        Raises `SMTPServerDisconnected` if the server has closed the connection, else `GarbledReply` with the complaint.
+        """
+        if not self._unread:
+            sock = self._ready()
+            sock.settimeout(0)
+            try:
+                chunk = sock.recv(1)
+            except (BlockingIOError, ssl.SSLWantReadError):  # TLS may have had something to read, and we have not
+                return
+            if not chunk:
+                raise smtplib.SMTPServerDisconnected("the server closed it")
+            self._unread += chunk
+        raise GarbledReply(complaint)
+
+    def stays_silent(self, seconds: float) -> bool:
+        """Wait so long whether the server goes on. Raises as `getreply` does if it closes the connection."""
+        self.until = self.until.within(seconds)
+        try:
+            chunk = self._unread or self._ready().recv(1)
+        except TimeoutError:
+            return True
+        if not chunk:
+            raise smtplib.SMTPServerDisconnected("the server closed it")
+        return False
 
     @property
     def tls_version(self) -> str:
@@ -107,6 +133,7 @@ class Wire(smtplib.SMTP):
     def getreply(self) -> tuple[int, bytes]:
         """Read one reply: its code and the texts of its lines, joined by line feeds."""
         texts: list[bytes] = []
+        codes: set[bytes] = set()
         size = 0
         while True:
             line = self._read_line()
@@ -117,6 +144,9 @@ class Wire(smtplib.SMTP):
             if size > MAX_REPLY_BYTES:
                 raise GarbledReply("the server's answer has no end")
             code, separator, text = match.groups(b"")
+            codes.add(code)
+            if len(codes) > 1:  # RFC 5321 section 4.2.1
+                raise GarbledReply("the lines of the server's answer have different codes")
             texts.append(text.strip())
             if separator != b"-":
                 return int(code), b"\n".join(texts)

@@ -87,7 +87,7 @@ def test_what_is_not_needed_is_skipped(check: Check) -> None:
             "AUTH",
             "535 5.7.8 Wrong",
             "log in",
-            "535 5.7.8 Wrong Check the user in SMTP_CONNECTION_URI and SMTP_PASSWORD.",
+            "535 5.7.8 Wrong. Check the user in SMTP_CONNECTION_URI and SMTP_PASSWORD.",
         ),
     ],
 )
