@@ -5,7 +5,7 @@ The first row that fits; `wording` says what the words are about.
 | answer | at | code |
 |---|---|---|
 | 4xx or 5xx about a sending limit | any step | throttled |
-| 421 about this mail: its encryption, policy, content, size, mailbox | MAIL and later | temporary |
+| 421 about encryption, a policy, content or size | any step | temporary |
 | 421 | any step | throttled |
 | 454 | AUTH | throttled |
 | 4xx or 5xx | STARTTLS | connection |
@@ -130,8 +130,7 @@ def classify(step: Step, reply: Reply) -> ErrorCode:
     if reply.refused and wording.is_sending_limit(reply.text):
         return ErrorCode.THROTTLED
     if reply.code == 421:
-        concerns_the_mail = step in _IN_A_MAIL and wording.is_about_the_mail(reply.text)
-        return ErrorCode.TEMPORARY if concerns_the_mail else ErrorCode.THROTTLED
+        return ErrorCode.TEMPORARY if wording.is_about_the_mail(reply.text) else ErrorCode.THROTTLED
     if step is Step.AUTH and reply.code == 454:
         return ErrorCode.THROTTLED
     if not reply.refused or step is Step.STARTTLS:
@@ -141,9 +140,6 @@ def classify(step: Step, reply: Reply) -> ErrorCode:
     if step is Step.AUTH or reply.code in (530, 534, 535):
         return ErrorCode.AUTH
     return ErrorCode.REJECTED
-
-
-_IN_A_MAIL = (Step.MAIL, Step.RCPT, Step.DATA, Step.BODY)
 
 
 def wait_after(step: Step, reply: Reply) -> float | None:

@@ -36,7 +36,10 @@ _PACE = _about(
     r"concurren\w+",
     r"simultaneous\w*",
     r"thread limit",
-    r"too many recipients from",
+    r"overload\w*",
+    r"congest\w*",
+    r"load (?:\w+ )?(?:is )?too high",
+    r"too many (?:\w+ )?(?:recipients|commands) from",  # Postfix counts them per client and minute
 )
 _LIMIT = _about(
     r"limit\w*",
@@ -84,6 +87,7 @@ _MAILS = _about(
     r"mails",
     r"e ?mails?",
     r"too much mail",
+    r"(?:mail|message) (?:limit|quota)",
     r"sent",
     r"volume",
     r"traffic",
@@ -93,7 +97,15 @@ _MAILS = _about(
 
 _SIZE = _about(r"siz(?:e|es|ed)", r"bytes", r"octets", r"too (?:large|big|long)", r"\d+ ?[kmg]i?b", r"attachments?")
 _MAILBOX = _about(
-    r"mail ?box(?:es)?", r"inbox", r"storage", r"disk", r"space", r"full", r"over (?:\w+ )?quota", r"tried to reach"
+    r"mail ?box(?:es)?",
+    r"inbox",
+    r"storage",
+    r"disk",
+    r"space",
+    r"full",
+    r"over (?:\w+ )?quota",
+    r"on the server",
+    r"tried to reach",
 )
 _RECIPIENTS = _about(
     r"too many (?:\w+ )?(?:recipients|rcpts?)",
@@ -108,8 +120,8 @@ _CONTENT = _about(
 #: Limits that have nothing to do with how much we send.
 _FOREIGN = _about(
     r"(?:user|recipient|mailbox|they|account) .*receiv(?:e|ed|ing)",
-    r"recipient (?:(?:has|is|s) )?(?:\w+ )?(?:exceed\w*|over|reached)",
-    r"too many (?:\w+ ){0,3}(?:errors?|commands?|hops|headers?|lookups?|parameters|parts|received)",
+    r"recipient (?:has|is|s) (?:\w+ )?(?:exceed\w*|over|reached)",
+    r"too many (?:\w+ ){0,3}(?:errors?|commands?\b(?! from)|hops|headers?|lookups?|parameters|parts|received)",
     r"hops?(?: count)?",
     r"loop\w*",
     r"(?:failed|invalid|bad|unsuccessful|incorrect|wrong) (?:\w+ )?(?:logins?|auth\w*|passwords?|attempts?)",
@@ -157,9 +169,9 @@ def is_about_recipients(text: str) -> bool:
 
 
 def is_about_the_mail(text: str) -> bool:
-    """Whether it is this mail that the server does not want, or not so: not encrypted, from us, to that mailbox."""
+    """Whether it is this mail that the server does not want, or not so: not encrypted, not from us, not that size."""
     words = _words(text)
-    return any(idea.search(words) for idea in (_TLS, _POLICY, _CONTENT, _SIZE, _MAILBOX))
+    return any(idea.search(words) for idea in (_TLS, _POLICY, _CONTENT, _SIZE))
 
 
 def demands_tls(text: str) -> bool:
