@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 
 from sender.transport.envelope import Deadline, Envelope, Receipt
 from sender.transport.https import Answer, Site, Unanswered, Unheard, why
+from sender.transport.secrecy import mask
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeUnknown
 
 API_URL = "https://api.sendgrid.com"
@@ -55,6 +56,10 @@ class SendGridAccount:
         if body is not None:
             headers["Content-Type"] = "application/json"
         return self.site.ask(method, path, headers, body, start_by=start_by, end_by=end_by)
+
+    def refusal(self, answer: Answer) -> DeliveryFailed:
+        """The error for any answer that is not an acceptance; the key is not in it, even if SendGrid quotes it."""
+        return refusal(answer, mask([self.key]))
 
 
 class SendGridTransport:
@@ -88,7 +93,7 @@ class SendGridTransport:
         if seconds := pause(answer, self._wall_clock()):
             self._paused_until = deadline.clock() + seconds
             raise Deferred(seconds, "SendGrid's rate limit is used up.")
-        raise refusal(answer)
+        raise self._account.refusal(answer)
 
     def close(self) -> None:
         """Begin nothing new; no connection is kept open."""
@@ -115,12 +120,12 @@ def pause(answer: Answer, now: float) -> float:
     return min(max(int(reset) - now, 1.0), LONGEST_PAUSE)
 
 
-def refusal(answer: Answer) -> DeliveryFailed:
-    """The error for any answer that is not an acceptance."""
-    said = f"SendGrid answered {answer.status}{_reason(answer.body)}"
+def refusal(answer: Answer, masked: Callable[[str], str] = str) -> DeliveryFailed:
+    """The error for any answer that is not an acceptance; `masked` takes our secrets out of a text."""
+    said = f"SendGrid answered {answer.status}{_reason(answer.body, masked)}"
     match answer.status:
         case 401 | 403:
-            return NotSent(ErrorCode.AUTH, f"{said}\n{_ADVICE[answer.status]}")
+            return NotSent(ErrorCode.AUTH, f"{said} {_ADVICE[answer.status]}")
         case 429:
             return NotSent(ErrorCode.THROTTLED, said)
         case 502 | 504:
@@ -138,9 +143,9 @@ def _receipt(envelope: Envelope, answer: Answer) -> Receipt:
     return Receipt(envelope.recipients, (), (), f"status={answer.status}", queue_id)
 
 
-def _reason(body: bytes) -> str:
+def _reason(body: bytes, masked: Callable[[str], str]) -> str:
     """The messages in an error's body, with the fields they are about, but without addresses that they quote."""
-    messages = "; ".join(_messages(body))
+    messages = masked("; ".join(_messages(body)))
     legible = re.sub(r"[^\s\"'<>\[\]]+@[^\s\"'<>\[\]]+", "(an address)", messages)
     printable = "".join(character for character in legible if character.isprintable())
     return f": {printable[:_MAX_REASON].rstrip('.')}." if printable else "."
