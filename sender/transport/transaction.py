@@ -11,8 +11,8 @@ from sender.transport.dialogue import Dialogue, before_the_content
 from sender.transport.envelope import Deadline, Envelope, Receipt
 from shared.errors import NotSent, OutcomeUnknown
 
-#: Seconds for which a server that accepts DATA with 2xx is listened to, whether that was all. 354 is the only right
-#: answer (RFC 5321 section 4.3.2): either the server is odd, or it has answered an earlier command twice.
+#: Seconds for which a server that does not answer DATA with 354, as RFC 5321 section 4.3.2 wants it, is listened to,
+#: whether that was all: it may be odd, or have no more mails for us, or have answered an earlier command twice.
 SECOND_THOUGHTS = 0.2
 
 
@@ -74,12 +74,12 @@ class Transaction:
     def _expect_go_ahead(self, reply: Reply) -> None:
         """Return if the server waits for the content, and has said nothing else."""
         dialogue = self._dialogue
-        goes_on = opening.is_expected(Step.DATA, reply)
-        if not goes_on and reply.accepted:
-            goes_on = dialogue.timed(Step.DATA, math.inf, lambda: dialogue.wire.stays_silent(SECOND_THOUGHTS))
-        if not goes_on:
-            self._replies.append(reply)
-            raise self._refused(Step.DATA, reply)
+        if not opening.is_expected(Step.DATA, reply):
+            listen = self._pipelining or reply.accepted
+            more = dialogue.timed(Step.DATA, math.inf, lambda: dialogue.wire.more(SECOND_THOUGHTS)) if listen else None
+            if not more and not reply.accepted:
+                self._replies.append(reply)
+                raise self._refused(Step.DATA, reply)
         dialogue.timed(Step.DATA, math.inf, dialogue.wire.expect_silence)
 
     def _refused(self, step: Step, reply: Reply) -> NotSent:

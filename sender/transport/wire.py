@@ -69,33 +69,28 @@ class Wire(smtplib.SMTP):
         """Whether the connection is open and every reply so far has been asked for."""
         return self.is_open and not self._unread
 
+    def more(self, seconds: float = 0.0) -> bytes | None:
+        """What the server goes on to say within so many seconds; None if nothing, b"" if it closes the connection."""
+        if not self._unread:
+            sock = self._ready()
+            sock.settimeout(min(seconds, sock.gettimeout() or 0.0))
+            try:
+                chunk = sock.recv(8192)
+            except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):  # TLS may have had something to read
+                return None
+            self._unread += chunk
+        return bytes(self._unread)
+
     def expect_silence(self, complaint: str = "it spoke before it was asked") -> None:
         """Make sure that there is nothing to read: what is there before a command can't be the answer to it.
 
         Raises `SMTPServerDisconnected` if the server has closed the connection, else `GarbledReply` with the complaint.
         """
-        if not self._unread:
-            sock = self._ready()
-            sock.settimeout(0)
-            try:
-                chunk = sock.recv(1)
-            except (BlockingIOError, ssl.SSLWantReadError):  # TLS may have had something to read, and we have not
-                return
-            if not chunk:
-                raise smtplib.SMTPServerDisconnected("the server closed it")
-            self._unread += chunk
-        raise GarbledReply(complaint)
-
-    def stays_silent(self, seconds: float) -> bool:
-        """Wait so long whether the server goes on. Raises as `getreply` does if it closes the connection."""
-        self.until = self.until.within(seconds)
-        try:
-            chunk = self._unread or self._ready().recv(1)
-        except TimeoutError:
-            return True
-        if not chunk:
+        more = self.more()
+        if more == b"":
             raise smtplib.SMTPServerDisconnected("the server closed it")
-        return False
+        if more:
+            raise GarbledReply(complaint)
 
     @property
     def tls_version(self) -> str:
