@@ -82,8 +82,11 @@ class Reply:
 
     def shown(self, mask: Callable[[str], str]) -> Reply:
         """As it may be shown to people: `mask` has been over it, and it reads no longer than `MAX_WORDS`."""
+        text = mask("\n".join(self.lines))
+        if len(self.lines) == 1 and len(text) < MAX_WORDS - len("250 "):
+            return Reply(self.code, (text,))
         lines, left = [], MAX_WORDS
-        for line in mask("\n".join(self.lines)).split("\n"):
+        for line in text.split("\n"):
             left -= len("250-")
             if left <= 0:
                 break

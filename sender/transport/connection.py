@@ -73,7 +73,6 @@ class SmtpConnection:
     def is_silent(self) -> bool:
         """Whether it is usable still: the server has neither said anything since the last reply nor hung up."""
         try:
-            self._wire.until = Deadline.after(GOODBYE_SECONDS, self._dialogue.deadline.clock)
             self._wire.expect_silence()
         except OSError:
             self.close()

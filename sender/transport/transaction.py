@@ -16,6 +16,10 @@ from shared.errors import NotSent, OutcomeUnknown
 SECOND_THOUGHTS = 0.2
 
 
+#: Seconds in which the server must have forgotten a mail that is not sent; else, the connection is not used again.
+TIDY_SECONDS = 5.0
+
+
 class Transaction:
     """The mail under way: what has been said for it, what the server has answered, and how to get out of it.
 
@@ -47,7 +51,7 @@ class Transaction:
             dialogue.deadline = deadline
             response = self._hand_over(data)
         except NotSent:
-            dialogue.deadline = deadline
+            dialogue.deadline = deadline.within(TIDY_SECONDS)
             self._abandon()
             raise
         return opening.receipt(envelope, self._replies[1:], dialogue.shown(response), offers)
@@ -76,7 +80,8 @@ class Transaction:
         dialogue = self._dialogue
         if not opening.is_expected(Step.DATA, reply):
             listen = self._pipelining or reply.accepted
-            more = dialogue.timed(Step.DATA, math.inf, lambda: dialogue.wire.more(SECOND_THOUGHTS)) if listen else None
+            patience = max(0.0, min(SECOND_THOUGHTS, dialogue.deadline.remaining()))
+            more = dialogue.timed(Step.DATA, math.inf, lambda: dialogue.wire.more(patience)) if listen else None
             if not more and not reply.accepted:
                 self._replies.append(reply)
                 raise self._refused(Step.DATA, reply)

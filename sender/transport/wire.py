@@ -72,12 +72,15 @@ class Wire(smtplib.SMTP):
     def more(self, seconds: float = 0.0) -> bytes | None:
         """What the server goes on to say within so many seconds; None if nothing, b"" if it closes the connection."""
         if not self._unread:
-            sock = self._ready()
-            sock.settimeout(min(seconds, sock.gettimeout() or 0.0))
+            if self.sock is None:
+                return b""
+            self.sock.settimeout(seconds)
             try:
-                chunk = sock.recv(8192)
+                chunk = self.sock.recv(8192)
             except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):  # TLS may have had something to read
                 return None
+            except ConnectionError:
+                return b""
             self._unread += chunk
         return bytes(self._unread)
 
@@ -128,7 +131,7 @@ class Wire(smtplib.SMTP):
     def getreply(self) -> tuple[int, bytes]:
         """Read one reply: its code and the texts of its lines, joined by line feeds."""
         texts: list[bytes] = []
-        codes: set[bytes] = set()
+        first = b""
         size = 0
         while True:
             line = self._read_line()
@@ -139,8 +142,7 @@ class Wire(smtplib.SMTP):
             if size > MAX_REPLY_BYTES:
                 raise GarbledReply("the server's answer has no end")
             code, separator, text = match.groups(b"")
-            codes.add(code)
-            if len(codes) > 1:  # RFC 5321 section 4.2.1
+            if code != (first := first or code):  # RFC 5321 section 4.2.1
                 raise GarbledReply("the lines of the server's answer have different codes")
             texts.append(text.strip())
             if separator != b"-":
