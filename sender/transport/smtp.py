@@ -6,7 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass, field, replace
 
-from sender.transport.classify import ConnectionLost, LoginRefused
+from sender.transport.classify import ConnectionSpent, LoginRefused
 from sender.transport.connection import Progress, SmtpConnection, untold
 from sender.transport.envelope import Envelope, Receipt
 from sender.transport.oauth import AccessTokens
@@ -80,7 +80,8 @@ class SmtpTransport:
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
         """Hand over one mail, as `Transport` says.
 
-        A kept-open connection that turns out to be dead before the mail was given to it is replaced once.
+        A kept-open connection that turns out to be dead, or to take no more mails, is replaced once before the content
+        was given to it.
         """
         self._keep_pace(deadline)
         self._take_turn(deadline)
@@ -88,7 +89,8 @@ class SmtpTransport:
             receipt = self._send_in_turn(envelope, data, deadline)
         except DeliveryFailed as failure:
             if failure.code is not ErrorCode.CONNECTION:  # no answer says nothing about throttling
-                self._breaker.record(failure.code is ErrorCode.THROTTLED, deadline.clock())
+                wait = failure.retry_after if isinstance(failure, NotSent) else None
+                self._breaker.record(failure.code is ErrorCode.THROTTLED, deadline.clock(), wait or 0.0)
             raise
         finally:
             self._give_turn_back()
@@ -144,7 +146,7 @@ class SmtpTransport:
         if kept is not None:
             try:
                 return self._send_over(kept, envelope, data, deadline)
-            except ConnectionLost:
+            except ConnectionSpent:
                 if deadline.brought_forward(self._data_margin).remaining() <= 0:
                     raise  # it was not dead but slow, and has used up the time
         fresh = self._connect(deadline, replaced=kept is not None)
