@@ -18,7 +18,7 @@ from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.cloud.firestore_v1.types import firestore as api
 
-from shared.coalescer import REQUEST_SECONDS
+from shared.batcher import REQUEST_SECONDS
 
 _ONE_THREAD = (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)
 _ANY_SIZE = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]

@@ -5,24 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from dispatcher.app import Handlers, create_app
-from dispatcher.dead_letters import DeadLetters
-from dispatcher.effects import Effects
+from dispatcher.app import create_app
 from dispatcher.events import EVENT_TYPE
-from dispatcher.handler import Dispatcher
-from dispatcher.lifecycle import Lifecycle
-from dispatcher.reconciler import Reconciler
 from shared.database import Snapshot
-from shared.policy import Policy
-from shared.store import MailStore
-from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
-from tests.unit.test_delivery import LEASE
+from shared.pubsub import Message
+from tests.assembly import DispatcherParts
+from tests.fakes import MemoryDatabase, MemoryPublisher
 from tests.unit.test_events import body
 
 MAIL = {"to": "a@b.c"}
@@ -45,16 +40,8 @@ def lifecycle_topic() -> MemoryPublisher:
 
 @pytest.fixture
 def client(database: MemoryDatabase, topic: MemoryPublisher, lifecycle_topic: MemoryPublisher) -> FlaskClient:
-    policy = Policy(LEASE)
-    store = MailStore(database, policy, sleep=lambda seconds: None)
-    clock = Clock()
-    handlers = Handlers(
-        Dispatcher(Effects(topic, store).carry_out, policy, clock),
-        Reconciler(store, database, topic, policy, "mail", clock),
-        DeadLetters(store, policy, "mail", clock),
-        Lifecycle(lifecycle_topic),
-    )
-    return create_app(handlers, "mail", verifier=None).test_client()
+    parts = DispatcherParts(database=database, topic=topic, lifecycle=lifecycle_topic)
+    return create_app(parts.handlers(), "mail", verifier=None).test_client()
 
 
 def post(client: FlaskClient, data: bytes, event_type: str = EVENT_TYPE) -> TestResponse:
@@ -89,11 +76,11 @@ def test_a_document_that_has_changed_since_is_left_alone(
 
 
 def test_nothing_is_read(client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(path: str) -> Snapshot | None:
-        pytest.fail(f"{path} was read")
+    def read(paths: Sequence[str]) -> list[Snapshot | None]:
+        pytest.fail(f"{paths} were read")
 
     just_written(database)
-    monkeypatch.setattr(database, "get", read)
+    monkeypatch.setattr(database, "read", read)
     assert post(client, body(None, MAIL)).status_code == 200
 
 
@@ -129,10 +116,10 @@ def test_it_says_that_it_is_healthy(client: FlaskClient) -> None:
 def test_a_bug_is_a_500_so_that_the_event_comes_again(
     client: FlaskClient, topic: MemoryPublisher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(data: bytes, attributes: dict[str, str]) -> None:
+    def broken(messages: Sequence[Message]) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(topic, "publish", broken)
+    monkeypatch.setattr(topic, "publish_all", broken)
     response = post(client, body(None, MAIL))
     assert (response.status_code, response.text) == (500, "Internal error.\n")
     assert caplog.records[-1].message == "unforeseen error"
