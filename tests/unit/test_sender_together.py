@@ -153,8 +153,16 @@ class TestFirestoreFails:
         monkeypatch.setattr(world.sender._store, "_finish_patience", 0)
         world.write(*"abc")
         is_sent = threading.Event()
-        world.transport.on_mail = lambda recipients: recipients == ("first@b.c",) or is_sent.set()
-        world.database.before = lambda method, paths: is_sent.is_set() and _down(method, paths)
+
+        def on_mail(recipients: tuple[str, ...]) -> None:
+            if recipients != ("first@b.c",):
+                is_sent.set()
+
+        def before(method: str, paths: Sequence[str]) -> None:
+            if is_sent.is_set():
+                _down(method, paths)
+
+        world.transport.on_mail, world.database.before = on_mail, before
         assert outcomes(world.together("abc", results=3)) == ["down"] * 3
         lost = [vars(record)["fields"]["document"] for record in caplog.records if record.levelname == "CRITICAL"]
         assert sorted(lost) == ["mail/a", "mail/b", "mail/c"]
@@ -326,13 +334,13 @@ def test_a_sender_that_shuts_down_gives_back_what_has_not_reached_the_server(wor
         return composing(*args, **kwargs)
 
     world.parts.compose = compose
-    world.transport.on_mail = lambda recipients: (
-        recipients == ("first@b.c",)
-        or (
-            at_server.set(),
-            drained.wait(PATIENCE),
-        )
-    )
+
+    def on_mail(recipients: tuple[str, ...]) -> None:
+        if recipients != ("first@b.c",):
+            at_server.set()
+            drained.wait(PATIENCE)
+
+    world.transport.on_mail = on_mail
     world.write(*"abc")
     futures = world.together("abc")
     assert at_server.wait(PATIENCE)
