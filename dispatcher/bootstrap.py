@@ -31,7 +31,12 @@ def build(settings: DispatcherSettings) -> Service:
         dead_letters=DeadLetters(store, policy, collection, _utc_now),
         lifecycle=Lifecycle(TopicPublisher(client, project, settings.events_topic)) if settings.events_topic else None,
     )
-    return Service(create_app(handlers, collection, settings.verifier()), close=tracer.close)
+
+    def close() -> None:
+        handlers.dispatcher.close()
+        tracer.close()
+
+    return Service(create_app(handlers, collection, settings.verifier()), close=close)
 
 
 def _utc_now() -> datetime:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from dispatcher.events import DocumentChange
+from dispatcher.ignored import IgnoredEvents
 from dispatcher.outbox import Effect, Outbox
 from shared import journal
 from shared.database import Unwritable
@@ -37,6 +38,11 @@ class Dispatcher:
         self._clock = clock
         self._monotonic = monotonic
         self._tracer = tracer
+        self._ignored = IgnoredEvents(monotonic)
+
+    def close(self) -> None:
+        """No event follows: log what has been counted."""
+        self._ignored.flush()
 
     def handle(self, change: DocumentChange) -> Reason:
         """Do what the change calls for, and say why. Raises `Unavailable` when the event should be repeated."""
@@ -54,6 +60,10 @@ class Dispatcher:
                 written = self._outbox.execute(Effect.of(decision, change.path, change.version))
             except Unwritable as error:
                 _log.error("The document can't be written to: %s", error, extra={"fields": {"document": change.path}})
+        elif decision.reason is not Reason.UNKNOWN_STATE:
+            self._ignored.count(decision.reason)
+            _log.debug("event %s", decision.reason, extra={"fields": {"document": change.path}})
+            return decision.reason
         self._report(change, decision, written, self._monotonic() - began)
         return decision.reason
 

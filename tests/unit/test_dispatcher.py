@@ -12,8 +12,11 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from dispatcher import events
 from dispatcher.app import create_app
 from dispatcher.events import EVENT_TYPE
+from dispatcher.handler import Dispatcher
+from dispatcher.ignored import PERIOD
 from shared.database import Snapshot
 from shared.pubsub import Message
 from tests.assembly import DispatcherParts
@@ -127,6 +130,56 @@ def test_a_bug_is_a_500_so_that_the_event_comes_again(
 
 def test_reconcile_answers_with_a_summary(client: FlaskClient) -> None:
     assert client.post("/reconcile").json == {"complete": True}
+
+
+class TestIgnoredEvents:
+    """They are counted, and the log says how many there were."""
+
+    @pytest.fixture
+    def seconds(self) -> list[float]:
+        """What the dispatcher's clock says: the last of them."""
+        return [100.0]
+
+    @pytest.fixture
+    def dispatcher(self, seconds: list[float], caplog: pytest.LogCaptureFixture) -> Dispatcher:
+        caplog.set_level(logging.INFO)
+        return DispatcherParts(monotonic=lambda: seconds[-1]).dispatcher()
+
+    def happen(self, dispatcher: Dispatcher, *deliveries: dict[str, str] | None) -> None:
+        for delivery in deliveries:
+            change = events.parse(EVENT_TYPE, body(MAIL, delivery and {**MAIL, "delivery": delivery}), "mail")
+            dispatcher.handle(change)
+
+    def counts(self, caplog: pytest.LogCaptureFixture) -> list[tuple[str, int]]:
+        entries = (vars(record)["fields"] for record in caplog.records)
+        found = [(entry["reason"], entry["count"]) for entry in entries if entry["event"] == "ignored"]
+        caplog.clear()
+        return found
+
+    def test_once_a_period(
+        self, dispatcher: Dispatcher, seconds: list[float], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        pending, ended = {"state": "PENDING"}, {"state": "SUCCESS"}
+        self.happen(dispatcher, pending, ended, ended)
+        assert self.counts(caplog) == []
+        seconds.append(seconds[-1] + PERIOD)
+        self.happen(dispatcher, None)
+        assert self.counts(caplog) == [("own-write", 1), ("final-state", 2), ("deleted", 1)]
+        self.happen(dispatcher, ended)
+        assert self.counts(caplog) == []
+
+    def test_and_at_the_end(self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
+        self.happen(dispatcher, None)
+        dispatcher.close()
+        assert self.counts(caplog) == [("deleted", 1)]
+
+    def test_a_state_that_nobody_knows_is_a_warning_of_its_own(
+        self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.happen(dispatcher, {"state": "ODD"})
+        assert [(record.levelname, vars(record)["fields"]["reason"]) for record in caplog.records] == [
+            ("WARNING", "unknown-state")
+        ]
 
 
 class TestDeadLetters:

@@ -50,7 +50,7 @@ class World:
         def monotonic() -> float:
             return next(ticks) / 1000
 
-        handlers = DispatcherParts(
+        self.handlers = handlers = DispatcherParts(
             policy, self.database, self.topic, clock=self.clock, monotonic=monotonic, patience=0
         ).handlers()
         self.transport = SmtpTransport(parse_server(smtp.uri(), None, None), SmtpLimits(data_margin=0.0))
@@ -97,8 +97,9 @@ def a_new_document(world: World) -> None:
     world.event(None, MAIL)
 
 
-def an_edit_by_someone_else(world: World) -> None:
+def an_event_that_is_ignored(world: World) -> None:
     world.event({**MAIL, "delivery": {"state": "PENDING"}}, {**MAIL, "delivery": {"state": "SUCCESS"}})
+    world.handlers.dispatcher.close()
 
 
 def a_mail(world: World) -> None:
@@ -168,7 +169,7 @@ def a_run_of_the_reconciler(world: World) -> None:
 
 WORK = (
     a_new_document,
-    an_edit_by_someone_else,
+    an_event_that_is_ignored,
     a_mail,
     a_mail_after_the_server_hung_up,
     a_mail_that_is_refused,
@@ -229,6 +230,7 @@ def test_no_word_and_no_field_of_the_vocabulary_is_idle(world: World, caplog: py
             },
             id="change",
         ),
+        pytest.param(an_event_that_is_ignored, {"event": "ignored", "reason": "final-state", "count": 1}, id="ignored"),
         pytest.param(
             a_mail,
             {
