@@ -11,7 +11,7 @@ from dispatcher.lifecycle import Lifecycle
 from dispatcher.outbox import Outbox
 from dispatcher.reconciler import Reconciler
 from dispatcher.settings import DispatcherSettings
-from shared import pubsub, rpcs, tracing
+from shared import firestore, pubsub, tracing
 from shared.database import FirestoreDatabase
 from shared.pubsub import TopicPublisher
 from shared.store import MailStore
@@ -21,13 +21,13 @@ from shared.web import Service
 def build(settings: DispatcherSettings) -> Service:
     """The app as production runs it. Clients are made here, and connect with their first request."""
     project, policy, collection = settings.google_cloud_project, settings.policy(), settings.mail_collection
-    firestore = FirestoreDatabase(rpcs.connect(settings.firestore_emulator_host), project, settings.database)
-    store, client = MailStore(firestore, policy), pubsub.connect()
+    database = FirestoreDatabase(firestore.connect(settings.firestore_emulator_host), project, settings.database)
+    store, client = MailStore(database, policy), pubsub.connect()
     outbox = Outbox(TopicPublisher(client, project, settings.mail_topic), store, settings.batching())
     tracer = tracing.connect("dispatcher", settings.traces)
     handlers = Handlers(
         dispatcher=Dispatcher(outbox, policy, _utc_now, tracer=tracer),
-        reconciler=Reconciler(firestore, outbox, policy, collection, _utc_now, tracer=tracer),
+        reconciler=Reconciler(database, outbox, policy, collection, _utc_now, tracer=tracer),
         dead_letters=DeadLetters(store, policy, collection, _utc_now),
         lifecycle=Lifecycle(TopicPublisher(client, project, settings.events_topic)) if settings.events_topic else None,
     )

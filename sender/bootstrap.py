@@ -18,7 +18,7 @@ from sender.pull import Flow, Puller
 from sender.recipients import FirestoreUsers
 from sender.settings import PullSettings, SenderSettings
 from sender.template_source import FirestoreTemplates
-from shared import pubsub, rpcs, tracing
+from shared import firestore, pubsub, tracing
 from shared.database import FirestoreDatabase
 from shared.pubsub import TopicPublisher
 from shared.store import MailStore
@@ -43,17 +43,17 @@ def build_puller(settings: PullSettings, tracer: Tracer) -> Puller:
 def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
     """What both front doors hand their messages to. Clients are made here, and connect with their first request."""
     project = settings.google_cloud_project
-    firestore = FirestoreDatabase(rpcs.connect(settings.firestore_emulator_host), project, settings.database)
+    database = FirestoreDatabase(firestore.connect(settings.firestore_emulator_host), project, settings.database)
     outlet, clock = outlets.outlet(settings, settings.data_margin, settings.turn_seconds), lambda: datetime.now(UTC)
     attempts = Attempts(
         outlet.transport,
-        compose=composer(settings, firestore, outlet.write),
+        compose=composer(settings, database, outlet.write),
         downloads=downloads(settings),
         clock=clock,
         keep=_keep(settings),
     )
     return Sender(
-        MailStore(firestore, settings.policy(), settings.finish_patience),
+        MailStore(database, settings.policy(), settings.finish_patience),
         attempts,
         TopicPublisher(pubsub.connect(), project, settings.dead_letter_topic),
         limits(settings),
@@ -73,15 +73,15 @@ def limits(settings: SenderSettings) -> Limits:
     )
 
 
-def composer(settings: SenderSettings, firestore: FirestoreDatabase, write: Writer) -> Compose:
+def composer(settings: SenderSettings, database: FirestoreDatabase, write: Writer) -> Compose:
     """What composes mails as the settings say; raises `Misconfigured`."""
     users, templates = settings.users_collection, settings.templates_collection
     return partial(
         compose,
         defaults=outlets.defaults(settings),
         write=write,
-        users=FirestoreUsers(firestore, users) if users else None,
-        templates=FirestoreTemplates(firestore, templates) if templates else None,
+        users=FirestoreUsers(database, users) if users else None,
+        templates=FirestoreTemplates(database, templates) if templates else None,
         polish=polish(inline_css=settings.inline_css, text_from_html=settings.text_from_html),
     )
 

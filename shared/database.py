@@ -21,7 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.batcher import in_requests
 from shared.errors import FirepostError, Unavailable
-from shared.rpcs import Connection, Rpcs
+from shared.firestore import Connection
 from shared.states import DECIDING_FIELDS, DELETE, Changes, Known, State
 from shared.values import decode_fields, decode_time, encode, encode_fields
 
@@ -132,7 +132,8 @@ class FirestoreDatabase:
 
     def __init__(self, connection: Connection, project: str, database: str) -> None:
         self._database = f"projects/{project}/databases/{database}"
-        self._rpcs = Rpcs(connection, self._database)
+        self._connection = connection
+        self._api = connection.transport
 
     def get(self, path: str) -> Snapshot | None:
         """The document, or None if there is none. Raises `Unavailable` and `Unwritable` (no possible path)."""
@@ -190,7 +191,7 @@ class FirestoreDatabase:
     def _batch_write(self, writes: Sequence[Any]) -> list[Version | FirepostError]:
         request = api.BatchWriteRequest.pb()(database=self._database, writes=writes)
         with _translated(conditional=True):
-            answer = self._rpcs.batch_write(request)
+            answer = api.BatchWriteResponse.pb(self._call(self._api.batch_write, request))
         if not len(writes) == len(answer.status) == len(answer.write_results):
             raise Unavailable(f"Firestore's answer told of {len(answer.status)} of {len(writes)} writes.")
         return [
@@ -205,7 +206,8 @@ class FirestoreDatabase:
         decision, changes = decide(snapshot)
         if changes is None:
             with _translated():
-                self._rpcs.rollback(api.RollbackRequest.pb()(database=self._database, transaction=transaction))
+                request = api.RollbackRequest.pb()(database=self._database, transaction=transaction)
+                self._call(self._api.rollback, request)
             return decision, snapshot, None
         return decision, snapshot, self._commit(self._update(path, changes), transaction)
 
@@ -249,8 +251,12 @@ class FirestoreDatabase:
             },
         )
         with _translated():
-            documents = [answer.document for answer in self._rpcs.run_query(request)]
+            answers = self._call(self._api.run_query, request, routed_by="parent")
+            documents = [api.RunQueryResponse.pb(answer).document for answer in answers]
         return [document for document in documents if document.name]
+
+    def _call(self, method: Callable[..., Any], request: Any, routed_by: str = "database") -> Any:
+        return self._connection.call(method, request, self._database, routed_by)
 
     def _name(self, path: str) -> str:
         return f"{self._database}/documents/{path}"
@@ -262,7 +268,8 @@ class FirestoreDatabase:
             request = api.BatchGetDocumentsRequest.pb()(database=self._database, documents=names, **options)
         transaction, documents = b"", {}
         with _translated():
-            for answer in self._rpcs.batch_get_documents(request):
+            for wrapped in self._call(self._api.batch_get_documents, request):
+                answer = api.BatchGetDocumentsResponse.pb(wrapped)
                 transaction = answer.transaction or transaction
                 if answer.HasField("found"):
                     documents[_path(answer.found.name)] = answer.found
@@ -275,7 +282,8 @@ class FirestoreDatabase:
     def _commit(self, write: Any, transaction: bytes = b"") -> Version:
         request = api.CommitRequest.pb()(database=self._database, writes=[write], transaction=transaction)
         with _translated(conditional=True):
-            version: Version = self._rpcs.commit(request).write_results[0].update_time
+            answer = api.CommitResponse.pb(self._call(self._api.commit, request))
+        version: Version = answer.write_results[0].update_time
         return version
 
     def _update(self, path: str, changes: Changes) -> Any:
