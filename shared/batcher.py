@@ -1,8 +1,8 @@
 """Group commit: requests of concurrent threads travel together.
 
-There is no thread of its own and no fixed delay. The first caller to find no open batch leads one. While nothing else
-is under way, it executes the batch at once; otherwise it waits a few milliseconds, or until what is under way has
-ended, so that others can join. They wait for the leader, and each gets its own answer.
+There is no thread of its own. The first caller to find no open batch leads one. A lone item is executed at once. While
+others are under way, or where the batch before had several items, the leader waits some milliseconds so that others can
+join. They wait for the leader, and each gets its own answer.
 
 Nothing is ever left behind: whatever waits here has its caller waiting for it, so a service that lets its requests
 finish, as both do at SIGTERM, has flushed everything.
@@ -25,6 +25,8 @@ _Answer = TypeVar("_Answer")
 REQUEST_SECONDS = 10.0
 #: Firestore takes 10 MiB in a request, Pub/Sub 10 MB; the rest is for what surrounds the items.
 MAX_REQUEST_BYTES = 9 * 1024 * 1024
+#: Seconds that a batch waits for others in any case where the one before had several items: more are to be expected.
+_COMPANY_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Batcher(Generic[_Item, _Answer]):
         self._changed = threading.Condition()
         self._open: _Batch[_Item, _Answer] | None = None
         self._under_way = 0
+        self._had_company = False
 
     def submit(self, item: _Item, key: str | None = None) -> _Answer:
         """Have the item executed, and return its answer.
@@ -94,12 +97,19 @@ class Batcher(Generic[_Item, _Answer]):
                     self._under_way -= 1
                     self._changed.notify_all()
         finally:
+            with self._changed:
+                self._close(batch)
             batch.done.set()
 
     def _depart(self, batch: _Batch[_Item, _Answer]) -> None:
         """Wait for others while there is reason to."""
         with self._changed:
+            if self._had_company:
+                self._changed.wait_for(
+                    lambda: batch is not self._open, min(_COMPANY_SECONDS, self._batching.wait_seconds)
+                )
             self._changed.wait_for(lambda: batch is not self._open or self._under_way == 0, self._batching.wait_seconds)
+            self._had_company = len(batch.items) > 1
             self._close(batch)
             self._under_way += 1
 

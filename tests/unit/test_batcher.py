@@ -131,6 +131,23 @@ def test_two_items_with_the_same_key_go_one_after_the_other(
     assert line.requests == ([["0"], ["a", "b"]] if together else [["0"], ["a"], ["b"]])
 
 
+def test_a_batch_that_follows_a_larger_one_waits_a_moment_for_others(
+    line: Line, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = Batcher(line.execute, Batching(2, LONG))
+    futures = behind_one(line, threads, batcher, "")
+    futures += [threads.submit(batcher.submit, item) for item in "ab"]
+    line.under_way(2)
+    line.release()
+    assert [future.result(PATIENCE) for future in futures] == ["0!", "a!", "b!"]
+    monkeypatch.setattr(module, "_COMPANY_SECONDS", LONG)
+    futures = [threads.submit(batcher.submit, "c")]
+    collected(batcher, 1)
+    futures.append(threads.submit(batcher.submit, "d"))
+    assert [future.result(PATIENCE) for future in futures] == ["c!", "d!"]
+    assert line.requests[2:] == [["c", "d"]]
+
+
 def test_a_batch_of_one_waits_for_nobody(line: Line, threads: ThreadPoolExecutor) -> None:
     batcher = Batcher(line.execute, Batching(1, LONG))
     line.hold()
