@@ -62,4 +62,4 @@ class DeadLetters:
             changed = written is not None and given_up is not None and written > given_up
             return on_dead_letter(known, changed, now, error, self._policy)
 
-        return self._store.settle(path, decide).reason
+        return self._store.transact(path, decide).reason

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     LATE_RESULT = "late-result"
     OUTDATED = "outdated"
     RELEASED = "released"
+    BUSY = "busy"
     DUE = "due"
     STRANDED = "stranded"
     DEAD_LETTER = "dead-letter"
