@@ -36,6 +36,7 @@ class Load:
 
 
 SINGLE = Load("1 at a time", Shape.SINGLE, 100)
+BURST_300 = Load("burst 300", Shape.BURST, 300)
 BURST_1K = Load("burst 1k", Shape.BURST, 1_000)
 BURST_3K = Load("burst 3k", Shape.BURST, 3_000)
 BURST_10K = Load("burst 10k", Shape.BURST, 10_000)
@@ -45,6 +46,7 @@ QUEUED_3K = Load("queued 3k", Shape.QUEUED, 3_000)
 
 LOADS = {
     "single": SINGLE,
+    "burst-300": BURST_300,
     "burst-1k": BURST_1K,
     "burst-3k": BURST_3K,
     "burst-10k": BURST_10K,
@@ -65,17 +67,26 @@ class Mode:
     pulls: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     smtp_without: tuple[str, ...] = ()
+    smtp_delay_ms: int = 0
     loads: tuple[Load, ...] = ()
 
 
 UNBATCHED = Mode("push unbatched", settings={"BATCH_SIZE": "1"}, loads=(SINGLE, BURST_1K, BURST_3K, STEADY))
-PUSH = Mode("push", loads=tuple(LOADS.values()))
+PUSH = Mode("push", loads=(SINGLE, BURST_1K, BURST_3K, BURST_10K, STEADY, LARGE_10K))
+PUSH_50_MS = Mode("push, SMTP 50 ms", smtp_delay_ms=50, loads=(BURST_1K,))
+PUSH_300_MS = Mode("push, SMTP 300 ms", smtp_delay_ms=300, loads=(BURST_300,))
 PULL = Mode("pull", sender=("sender", "pull"), pulls=True, loads=(SINGLE, BURST_1K, BURST_3K, BURST_10K, STEADY))
 UNPIPELINED = Mode("push without PIPELINING", smtp_without=("PIPELINING", "CHUNKING"))
 NAIVE = Mode("naive sender", sender=("bench.naive",))
 FLOOR = Mode("empty handlers", sender=("bench.standin", "take"))
 
-MODES = {mode.name.replace(" ", "-"): mode for mode in (UNBATCHED, PUSH, PULL)}
+MODES = {
+    "push-unbatched": UNBATCHED,
+    "push": PUSH,
+    "pull": PULL,
+    "push-50-ms": PUSH_50_MS,
+    "push-300-ms": PUSH_300_MS,
+}
 
 _STEADY_SECONDS = 15.0
 

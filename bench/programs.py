@@ -39,10 +39,10 @@ class Programs:
         """The same for `python -m`."""
         return self.start(name, (sys.executable, "-m", *arguments), port)
 
-    def start_sink(self, without: Sequence[str] = ()) -> tuple[int, Ledger]:
-        """Our mail server, without some extensions: its port, and its ledger."""
+    def start_sink(self, without: Sequence[str] = (), delay_ms: int = 0) -> tuple[int, Ledger]:
+        """Our mail server, without some extensions, so far away: its port, and its ledger."""
         port, control_port = free_port(), free_port()
-        options = [f"--without={name}" for name in without]
+        options = [*(f"--without={name}" for name in without), f"--delay-ms={delay_ms}"]
         self.start_module("sink", ("bench.sink", str(port), str(control_port), *options), control_port)
         return port, Ledger(control_port)
 

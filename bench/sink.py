@@ -1,4 +1,4 @@
-"""`python -m bench.sink SMTP_PORT CONTROL_PORT`: a mail server that takes everything at once, and counts.
+"""`python -m bench.sink SMTP_PORT CONTROL_PORT`: a mail server that takes everything, at once or from afar, and counts.
 
 Postfix's smtp-sink is as fast, but can't tell when it took which mail. A mail is known here by the local part of its
 recipient.
@@ -30,8 +30,16 @@ _BYE = b"221 2.0.0 Bye"
 class Session(asyncio.Protocol):
     """One SMTP connection: RFC 5321 as far as a client that makes no mistakes needs it."""
 
-    def __init__(self, report: Report, now: Callable[[], float], extensions: Collection[str] = EXTENSIONS) -> None:
+    def __init__(
+        self,
+        report: Report,
+        now: Callable[[], float],
+        extensions: Collection[str] = EXTENSIONS,
+        delay_seconds: float = 0.0,
+    ) -> None:
+        """`delay_seconds` is the time between a command, or several in one packet, and the answer: a round trip."""
         self._report = report
+        self._delay_seconds = delay_seconds
         self._now = now
         self._extensions = extensions
         self._received = bytearray()
@@ -56,12 +64,18 @@ class Session(asyncio.Protocol):
             pass
         if replies:
             self._answer(replies)
-        if replies[-1:] == [_BYE]:
-            self._transport.close()
 
     def _answer(self, replies: list[bytes]) -> None:
         self._report.round_trips += 1
+        if self._delay_seconds:
+            asyncio.get_running_loop().call_later(self._delay_seconds, self._write, replies)
+        else:
+            self._write(replies)
+
+    def _write(self, replies: list[bytes]) -> None:
         self._transport.write(b"\r\n".join(replies) + b"\r\n")
+        if replies[-1] == _BYE:
+            self._transport.close()
 
     def _command(self, replies: list[bytes]) -> bool:
         """One command line, if it is there."""
@@ -121,13 +135,15 @@ class Session(asyncio.Protocol):
         replies.append(b"250 2.0.0 Ok: taken")
 
 
-async def serve(smtp_port: int, control_port: int, extensions: Collection[str]) -> None:
+async def serve(smtp_port: int, control_port: int, extensions: Collection[str], delay_seconds: float) -> None:
     """Serve until SIGTERM."""
     report = Report()
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
-    server = await loop.create_server(lambda: Session(report, time.time, extensions), LOOPBACK, smtp_port, backlog=512)
+    server = await loop.create_server(
+        lambda: Session(report, time.time, extensions, delay_seconds), LOOPBACK, smtp_port, backlog=512
+    )
     async with server, await ledger.serve(report, control_port):
         await ended.wait()
 
@@ -136,10 +152,11 @@ async def serve(smtp_port: int, control_port: int, extensions: Collection[str]) 
 @click.argument("smtp_port", type=int)
 @click.argument("control_port", type=int)
 @click.option("--without", multiple=True, type=click.Choice([name.split()[0] for name in EXTENSIONS]))
-def main(smtp_port: int, control_port: int, without: tuple[str, ...]) -> None:
+@click.option("--delay-ms", type=click.FloatRange(min=0), default=0.0, help="The time that each round trip takes.")
+def main(smtp_port: int, control_port: int, without: tuple[str, ...], delay_ms: float) -> None:
     """Take mails, without offering some of the extensions."""
     extensions = [name for name in EXTENSIONS if name.split()[0] not in without]
-    asyncio.run(serve(smtp_port, control_port, extensions))
+    asyncio.run(serve(smtp_port, control_port, extensions, delay_ms / 1000))
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ class System:
             self.ledger = None
             return self._programs.start_smtp_sink(self.parts.smtp_sink, without)
         if self.parts.has_mail_server:
-            port, self.ledger = self._programs.start_sink(without)
+            port, self.ledger = self._programs.start_sink(without, self.parts.mode.smtp_delay_ms)
             return port
         self.ledger = Ledger(self._control_port)
         return free_port()

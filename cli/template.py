@@ -15,7 +15,7 @@ from cli.exits import EXIT_CODES, Failed, reaching
 from cli.output import Output, json_option
 from sender.template_source import FirestoreTemplates
 from sender.templates import render
-from shared import rpcs
+from shared import firestore
 from shared.database import FirestoreDatabase
 from shared.deadline import Deadline
 from shared.document import Message, parse_document
@@ -91,7 +91,7 @@ def _rendered(target: Target, collection: str, name: str, data: Mapping[str, Any
     target.check(os.environ)
     where = f"Firestore (project {target.project}, database {target.database})"
     with reaching(where):
-        connection = rpcs.connect(os.environ.get("FIRESTORE_EMULATOR_HOST"))
+        connection = firestore.connect(os.environ.get("FIRESTORE_EMULATOR_HOST"))
         templates = FirestoreTemplates(FirestoreDatabase(connection, target.project, target.database), collection)
         try:
             document = parse_document({"to": "preview@example.com", "template": {"name": name, "data": dict(data)}})

@@ -6,14 +6,12 @@ from datetime import UTC, datetime
 
 from dispatcher.app import Handlers, create_app
 from dispatcher.dead_letters import DeadLetters
-from dispatcher.effects import Effects, SharedEffects
 from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
+from dispatcher.outbox import Outbox
 from dispatcher.reconciler import Reconciler
 from dispatcher.settings import DispatcherSettings
-from shared import pubsub, rpcs, tracing
-from shared.batching import batching
-from shared.bulk_store import BulkStore
+from shared import firestore, pubsub, tracing
 from shared.database import FirestoreDatabase
 from shared.pubsub import TopicPublisher
 from shared.store import MailStore
@@ -23,27 +21,22 @@ from shared.web import Service
 def build(settings: DispatcherSettings) -> Service:
     """The app as production runs it. Clients are made here, and connect with their first request."""
     project, policy, collection = settings.google_cloud_project, settings.policy(), settings.mail_collection
-    firestore = FirestoreDatabase(rpcs.connect(settings.firestore_emulator_host), project, settings.database)
-    database = batching(firestore, settings.batch_size, settings.batch_wait_ms)
+    database = FirestoreDatabase(firestore.connect(settings.firestore_emulator_host), project, settings.database)
     store, client = MailStore(database, policy), pubsub.connect()
-    mail_topic = TopicPublisher(client, project, settings.mail_topic)
-    alone = Effects(mail_topic, store)
-    together = SharedEffects(
-        alone,
-        mail_topic,
-        BulkStore(firestore, policy),
-        most=settings.batch_size,
-        at_once=settings.threads,
-        wait_seconds=settings.batch_wait_ms / 1000,
-    )
+    outbox = Outbox(TopicPublisher(client, project, settings.mail_topic), store, settings.batching())
     tracer = tracing.connect("dispatcher", settings.traces)
     handlers = Handlers(
-        dispatcher=Dispatcher(together.carry_out, policy, _utc_now, tracer=tracer),
-        reconciler=Reconciler(store, firestore, mail_topic, policy, collection, _utc_now, tracer=tracer),
+        dispatcher=Dispatcher(outbox, policy, _utc_now, tracer=tracer),
+        reconciler=Reconciler(database, outbox, policy, collection, _utc_now, tracer=tracer),
         dead_letters=DeadLetters(store, policy, collection, _utc_now),
         lifecycle=Lifecycle(TopicPublisher(client, project, settings.events_topic)) if settings.events_topic else None,
     )
-    return Service(create_app(handlers, collection, settings.verifier()), close=tracer.close)
+
+    def close() -> None:
+        handlers.dispatcher.close()
+        tracer.close()
+
+    return Service(create_app(handlers, collection, settings.verifier()), close=close)
 
 
 def _utc_now() -> datetime:

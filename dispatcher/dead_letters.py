@@ -71,7 +71,7 @@ class DeadLetters:
             return on_dead_letter(known, changed, now, error, self._policy)
 
         try:
-            return self._store.settle(path, decide).reason
+            return self._store.transact(path, decide).reason
         except Unwritable:  # not even that it has failed can be said there, and a repetition would not help
             return _UNWRITABLE
 

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from dispatcher.effects import CarryOut, Order
 from dispatcher.events import DocumentChange
-from shared import journal, message, tracing
+from dispatcher.ignored import IgnoredEvents
+from dispatcher.outbox import Effect, Outbox
+from shared import journal
 from shared.database import Unwritable
 from shared.delivery import on_event
 from shared.journal import Event
@@ -25,18 +26,23 @@ class Dispatcher:
 
     def __init__(
         self,
-        carry_out: CarryOut,
+        outbox: Outbox,
         policy: Policy,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         """`clock` tells the time in UTC, `monotonic` counts seconds."""
-        self._carry_out = carry_out
+        self._outbox = outbox
         self._policy = policy
         self._clock = clock
         self._monotonic = monotonic
         self._tracer = tracer
+        self._ignored = IgnoredEvents(monotonic)
+
+    def close(self) -> None:
+        """No event follows: log what has been counted."""
+        self._ignored.flush()
 
     def handle(self, change: DocumentChange) -> Reason:
         """Do what the change calls for, and say why. Raises `Unavailable` when the event should be repeated."""
@@ -51,9 +57,13 @@ class Dispatcher:
         written = None
         if decision.publish or decision.write is not None:
             try:
-                written = self._carry_out(_order(change, decision))
+                written = self._outbox.execute(Effect.of(decision, change.path, change.version))
             except Unwritable as error:
                 _log.error("The document can't be written to: %s", error, extra={"fields": {"document": change.path}})
+        elif decision.reason is not Reason.UNKNOWN_STATE:
+            self._ignored.count(decision.reason)
+            _log.debug("event %s", decision.reason, extra={"fields": {"document": change.path}})
+            return decision.reason
         self._report(change, decision, written, self._monotonic() - began)
         return decision.reason
 
@@ -69,11 +79,3 @@ class Dispatcher:
         fields["duration_ms"] = journal.millis(seconds)
         level = logging.WARNING if decision.reason is Reason.UNKNOWN_STATE else logging.INFO
         journal.note(_log, Event.CHANGE, f"event {decision.reason}", fields, level)
-
-
-def _order(change: DocumentChange, decision: Decision) -> Order:
-    published = None
-    if decision.publish:
-        data, attributes = message.encode(change.path, decision.reason)
-        published = data, attributes | tracing.attributes()
-    return Order(change.path, change.version, published, decision.write)

@@ -11,14 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from shared import journal, message, tracing
-from shared.database import Found, MailQueries, Unwritable
+from dispatcher.outbox import Effect, Outbox
+from shared import journal
+from shared.database import Database, Found, Unwritable
 from shared.delivery import on_reconcile
 from shared.journal import Event
 from shared.policy import Policy
-from shared.pubsub import Publisher
 from shared.states import QUEUED, Decision, State, state_of
-from shared.store import MailStore
 from shared.tracing import NO_TRACER, Tracer
 
 _log = logging.getLogger("firepost.reconciler")
@@ -31,9 +30,8 @@ class Reconciler:
 
     def __init__(
         self,
-        store: MailStore,
-        queries: MailQueries,
-        publisher: Publisher,
+        database: Database,
+        outbox: Outbox,
         policy: Policy,
         collection: str,
         clock: Callable[[], datetime],
@@ -42,9 +40,8 @@ class Reconciler:
         tracer: Tracer = NO_TRACER,
     ) -> None:
         """`seconds` is the time, as `monotonic` counts it, that one run may take: less than the pause between two."""
-        self._store = store
-        self._queries = queries
-        self._publisher = publisher
+        self._database = database
+        self._outbox = outbox
         self._policy = policy
         self._collection = collection
         self._clock = clock
@@ -75,30 +72,26 @@ class Reconciler:
             decision = on_reconcile(found.known, found.updated, self._clock(), self._policy)
             if decision.publish or decision.write is not None:
                 with self._tracer.span("reconciliation", document=found.path, reason=decision.reason):
-                    self._carry_out(found, decision)
+                    self._execute(found, decision)
                 counts[decision.reason] += 1
         return True
 
     def _candidates(self) -> Iterator[Found]:
         """Documents that are due, then all that are queued or in work; some come twice, which does no harm."""
-        yield from self._queries.due(self._collection, self._clock(), _PAGE)
+        yield from self._database.due(self._collection, self._clock(), _PAGE)
         for state in (State.PROCESSING, *QUEUED):
             after = None
-            while page := self._queries.in_state(self._collection, state, _PAGE, after):
+            while page := self._database.in_state(self._collection, state, _PAGE, after):
                 yield from page
                 after = page[-1].path
 
-    def _carry_out(self, found: Found, decision: Decision) -> None:
-        """Publish, then write: the other order could note a message that was never published."""
-        if decision.publish:
-            data, attributes = message.encode(found.path, decision.reason)
-            self._publisher.publish(data, attributes | tracing.attributes())
+    def _execute(self, found: Found, decision: Decision) -> None:
         before = after = state_of(found.known)
-        if decision.write is not None:
-            try:
-                if self._store.mark(found.path, decision.write, found.version):
-                    after = decision.write.get("delivery.state", before)
-            except Unwritable as error:
-                _log.error("the document can't be written to: %s", error, extra={"fields": {"document": found.path}})
+        try:
+            written = self._outbox.execute(Effect.of(decision, found.path, found.version))
+            if written and decision.write is not None:
+                after = decision.write.get("delivery.state", before)
+        except Unwritable as error:
+            _log.error("the document can't be written to: %s", error, extra={"fields": {"document": found.path}})
         fields = {"document": found.path, "reason": decision.reason, "before": before, "after": after}
         journal.note(_log, Event.RECONCILIATION, f"reconciled {decision.reason}", fields)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 
-from sender import handful, outlets
+from sender import outlets
 from sender.app import create_app
 from sender.attempt import Attempts
 from sender.compose import Compose, compose
 from sender.downloads.downloader import Downloads
-from sender.handful import HandfulSender, Pace
-from sender.handler import Handler, Sender
+from sender.handler import Handler, Limits, Sender
 from sender.keeping import Keep, keep_as_is, keep_nothing_private, keep_rendered
 from sender.letter import Writer
 from sender.polish import polish
@@ -19,17 +18,12 @@ from sender.pull import Flow, Puller
 from sender.recipients import FirestoreUsers
 from sender.settings import PullSettings, SenderSettings
 from sender.template_source import FirestoreTemplates
-from shared import pubsub, rpcs, tracing
-from shared.batching import batching
-from shared.bulk_store import BulkStore
+from shared import firestore, pubsub, tracing
 from shared.database import FirestoreDatabase
 from shared.pubsub import TopicPublisher
 from shared.store import MailStore
-from shared.tracing import NO_TRACER, Tracer
+from shared.tracing import Tracer
 from shared.web import Service
-
-#: Milliseconds for which a Firestore operation of a mail that is worked off alone waits for others.
-_LONE_WAIT_MS = 10
 
 
 def build(settings: SenderSettings) -> Service:
@@ -49,53 +43,45 @@ def build_puller(settings: PullSettings, tracer: Tracer) -> Puller:
 def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
     """What both front doors hand their messages to. Clients are made here, and connect with their first request."""
     project = settings.google_cloud_project
-    firestore = FirestoreDatabase(rpcs.connect(settings.firestore_emulator_host), project, settings.database)
-    database = batching(firestore, settings.batch_size, min(settings.batch_wait_ms, _LONE_WAIT_MS))
-    outlet = outlets.outlet(settings, settings.data_margin)
-    store, clock = MailStore(database, settings.policy(), settings.finish_patience), lambda: datetime.now(UTC)
-    pace = Pace(min(handful.LARGEST, settings.batch_size))
+    database = FirestoreDatabase(firestore.connect(settings.firestore_emulator_host), project, settings.database)
+    outlet, clock = outlets.outlet(settings, settings.data_margin, settings.turn_seconds), lambda: datetime.now(UTC)
     attempts = Attempts(
-        store,
         outlet.transport,
-        compose=composer(settings, firestore, outlet.write),
+        compose=composer(settings, database, outlet.write),
         downloads=downloads(settings),
         clock=clock,
         keep=_keep(settings),
-        note_pace=pace.note,
     )
-    sender = Sender(
-        store,
+    return Sender(
+        MailStore(database, settings.policy(), settings.finish_patience),
         attempts,
         TopicPublisher(pubsub.connect(), project, settings.dead_letter_topic),
+        limits(settings),
         collection=settings.mail_collection,
-        attempt_seconds=settings.attempt,
         clock=clock,
         tracer=tracer,
     )
-    if settings.batch_size == 1 or tracer is not NO_TRACER:  # spans are of one mail each
-        return sender
-    return HandfulSender(
-        sender,
-        attempts,
-        BulkStore(firestore, settings.policy(), settings.finish_patience),
-        pace=pace,
-        # While some are being claimed or finished, others can be sent.
-        at_once=min(settings.threads, 2 * outlets.mails_at_once(settings, settings.threads)),
-        wait_seconds=settings.batch_wait_ms / 1000,
+
+
+def limits(settings: SenderSettings) -> Limits:
+    """How much may be under way. While one mail is being sent over a connection, the next one for it is claimed."""
+    return Limits(
+        claimed=2 * outlets.mails_at_once(settings, settings.threads),
         queue_seconds=settings.queue_seconds,
-        work_seconds=settings.attempt + settings.ack_deadline_seconds,
+        attempt_seconds=settings.attempt,
+        batching=settings.batching(),
     )
 
 
-def composer(settings: SenderSettings, firestore: FirestoreDatabase, write: Writer) -> Compose:
+def composer(settings: SenderSettings, database: FirestoreDatabase, write: Writer) -> Compose:
     """What composes mails as the settings say; raises `Misconfigured`."""
     users, templates = settings.users_collection, settings.templates_collection
     return partial(
         compose,
         defaults=outlets.defaults(settings),
         write=write,
-        users=FirestoreUsers(firestore, users) if users else None,
-        templates=FirestoreTemplates(firestore, templates) if templates else None,
+        users=FirestoreUsers(database, users) if users else None,
+        templates=FirestoreTemplates(database, templates) if templates else None,
         polish=polish(inline_css=settings.inline_css, text_from_html=settings.text_from_html),
     )
 
@@ -113,7 +99,7 @@ def _keep(settings: SenderSettings) -> Keep:
 
 def rehearse(settings: SenderSettings) -> None:
     """Find out what is wrong with the settings before a process is forked; raises `Misconfigured`."""
-    outlets.outlet(settings, settings.data_margin)
+    outlets.outlet(settings, settings.data_margin, settings.turn_seconds)
     outlets.defaults(settings)
     downloads(settings)
     polish(inline_css=settings.inline_css, text_from_html=settings.text_from_html)

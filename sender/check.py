@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 
 import click
 
@@ -20,7 +18,7 @@ from sender import outlets
 from sender.compose import compose
 from sender.net.http import Answer, NoResponse, RequestNotSent, why
 from sender.settings import MailSettings, TransportSettings
-from sender.transport import sendgrid
+from sender.stopwatch import Finding, Report, Status, Stopwatch
 from sender.transport.classify import Step
 from sender.transport.connection import NOT_OFFERED
 from sender.transport.envelope import DEFAULT_TRANSPORT
@@ -33,39 +31,18 @@ from shared.web import EXIT_MISCONFIGURED
 
 EXIT_FAILED = 1
 
-#: For the way to a login, and again for the test mail. Patience beyond this hides a fault.
-SECONDS = 30.0
+#: For the way to a login, and again for the test mail: what an attempt has, and some servers greet after half of it.
+SECONDS = 60.0
 
-_COLOURS = {"ok": "green", "failed": "red", "skipped": "yellow"}
+_COLOURS = {"ok": "green", "failed": "red", "skipped": "yellow", "waiting": "cyan"}
 _NAMES = {Step.CONNECT: "connect", Step.HELLO: "greet", Step.STARTTLS: "encrypt", Step.AUTH: "log in"}
 
 
-class Status(StrEnum):
-    """How a step went; `skipped` ones are not needed, or can't be had and are not insisted upon."""
-
-    OK = "ok"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What came of one step, in one line."""
-
-    step: str
-    status: Status
-    detail: str
-
-
 class Failed(Exception):
-    """The way ends at this step."""
+    """The way ends at the step that was begun last."""
 
-    def __init__(self, step: str, detail: str) -> None:
-        super().__init__(detail)
-        self.finding = Finding(step, Status.FAILED, " ".join(detail.split()))
-
-
-Report = Callable[[Finding], None]
+    def __init__(self, detail: str) -> None:
+        super().__init__(" ".join(detail.split()))
 
 
 def run(send_to: str | None, report: Report) -> int:
@@ -75,10 +52,10 @@ def run(send_to: str | None, report: Report) -> int:
     """
     try:
         settings = load(MailSettings)
-        outlets.outlet(settings, data_margin=0)
+        outlets.outlet(settings, data_margin=0, turn_seconds=SECONDS)
         outlets.defaults(settings)
     except Misconfigured as error:
-        report(Failed("settings", str(error)).finding)
+        report(Finding("settings", Status.FAILED, " ".join(str(error).split())))
         return EXIT_MISCONFIGURED
     results = [_is_well(settings, settings, DEFAULT_TRANSPORT, send_to, report)]
     for name, its in settings.transports.items():
@@ -93,45 +70,74 @@ def _under(name: str, report: Report) -> Report:
 def _is_well(
     settings: MailSettings, transport: TransportSettings, name: str, send_to: str | None, report: Report
 ) -> bool:
-    try:
-        for finding in _sendgrid(transport) if transport.transport == "sendgrid" else _smtp(transport):
-            report(finding)
-        if send_to:
-            report(_sent(settings, name, send_to))
-    except Failed as end:
-        report(end.finding)
-        return False
+    with Stopwatch(report) as watch:
+        try:
+            (_sendgrid if transport.transport == "sendgrid" else _smtp)(transport, watch)
+            if send_to:
+                _send(settings, name, send_to, watch)
+        except Failed as end:
+            watch.end(Status.FAILED, str(end))
+            return False
     return True
 
 
-def _smtp(settings: TransportSettings) -> Iterator[Finding]:
+def _smtp(settings: TransportSettings, watch: Stopwatch) -> None:
     server, tokens = outlets.smtp_server(settings), outlets.access_tokens(settings)
     deadline = Deadline.after(SECONDS)
     if tokens:
+        url = settings.oauth.oauth_token_url if settings.oauth else ""
+        watch.begin("fetch token", f"an access token from {url}")
         try:
             tokens.get(deadline)
         except DeliveryFailed as failure:
-            raise Failed("fetch token", str(failure)) from failure
-        yield Finding("fetch token", Status.OK, settings.oauth.oauth_token_url if settings.oauth else "")
-    passed: dict[Step, str] = {}
+            raise Failed(str(failure)) from failure
+        watch.end(Status.OK, url)
+    beginning = _Beginning(server, watch)
     try:
-        open_connection(server, tokens, deadline, passed.__setitem__).quit()
+        open_connection(server, tokens, deadline, beginning.passed).quit()
     except DeliveryFailed as failure:
-        yield from _session(server, passed, str(failure))
-    else:
-        yield from _session(server, passed, None)
+        raise Failed(str(failure)) from failure
+    beginning.over()
 
 
-def _session(server: SmtpServer, passed: Mapping[Step, str], failure: str | None) -> Iterator[Finding]:
-    """From the steps that a session's beginning passed, and why it ended there. Raises `Failed`."""
-    for step in _steps(server.encryption):
-        if step in passed:
-            status = Status.SKIPPED if passed[step] == NOT_OFFERED else Status.OK
-            yield Finding(_NAMES[step], status, passed[step])
-        elif failure:
-            raise Failed(_NAMES[step], failure)
-        else:
-            yield Finding(_NAMES[step], Status.SKIPPED, "no user is configured")
+class _Beginning:
+    """The beginning of a session, step by step."""
+
+    def __init__(self, server: SmtpServer, watch: Stopwatch) -> None:
+        self._server = server
+        self._watch = watch
+        self._left = _steps(server.encryption)
+        self._go_on()
+
+    def passed(self, step: Step, how: str) -> None:
+        """`open_connection` tells of each step, and of some twice."""
+        if self._left and step is self._left[0]:
+            self._left.pop(0)
+            self._watch.end(Status.SKIPPED if how == NOT_OFFERED else Status.OK, how)
+            self._go_on()
+
+    def over(self) -> None:
+        """What is left was not needed."""
+        if self._left:
+            self._watch.end(Status.SKIPPED, "no user is configured")
+
+    def _go_on(self) -> None:
+        if self._left:
+            self._watch.begin(_NAMES[self._left[0]], _awaited(self._left[0], self._server))
+
+
+def _awaited(step: Step, server: SmtpServer) -> str:
+    match step:
+        case Step.CONNECT:
+            return f"{server} to accept the connection"
+        case Step.HELLO if server.encryption is not Encryption.IMPLICIT:
+            return f"{server} to greet; a port that expects TLS from the first byte (465) is silent, too: try smtps://"
+        case Step.HELLO:
+            return f"{server} to greet"
+        case Step.STARTTLS:
+            return f"{server} to agree on TLS; a port for STARTTLS (587) is silent here: try smtp://"
+        case _:
+            return f"{server} to answer the login"
 
 
 def _steps(encryption: Encryption) -> list[Step]:
@@ -144,20 +150,23 @@ def _steps(encryption: Encryption) -> list[Step]:
             return [Step.CONNECT, Step.HELLO, Step.STARTTLS, Step.AUTH]
 
 
-def _sendgrid(settings: TransportSettings) -> Iterator[Finding]:
+def _sendgrid(settings: TransportSettings, watch: Stopwatch) -> None:
     """The key is shown to the one request that any key may make: what the key may do."""
     account, until = outlets.sendgrid_account(settings), Deadline.after(SECONDS)
+    watch.begin("connect", f"SendGrid ({account.endpoint})")
     try:
         answer = account.ask("GET", "/v3/scopes", start_by=until, end_by=until)
     except (RequestNotSent, NoResponse) as error:
-        raise Failed("connect", f"SendGrid ({account.endpoint}) can't be asked: {why(error)}.") from error
-    yield Finding("connect", Status.OK, str(account.endpoint))
+        raise Failed(f"SendGrid ({account.endpoint}) can't be asked: {why(error)}.") from error
+    watch.end(Status.OK, str(account.endpoint))
+    watch.begin("log in", "SendGrid")
     if answer.status != 200:
-        raise Failed("log in", str(sendgrid.refusal(answer)))
-    yield Finding("log in", Status.OK, "the key is valid")
+        raise Failed(str(account.refusal(answer)))
+    watch.end(Status.OK, "the key is valid")
+    watch.begin("permission", "SendGrid")
     if "mail.send" not in _scopes(answer):
-        raise Failed("permission", "The key may not send mail: give it the permission 'Mail Send' in SendGrid.")
-    yield Finding("permission", Status.OK, "the key may send mail")
+        raise Failed("The key may not send mail: give it the permission 'Mail Send' in SendGrid.")
+    watch.end(Status.OK, "the key may send mail")
 
 
 def _scopes(answer: Answer) -> list[object]:
@@ -169,7 +178,8 @@ def _scopes(answer: Answer) -> list[object]:
     return scopes if isinstance(scopes, list) else []
 
 
-def _sent(settings: MailSettings, transport: str, address: str) -> Finding:
+def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch) -> None:
+    watch.begin("send", "the test mail to be taken over")
     now = datetime.now(UTC)
     fields = {
         "to": address,
@@ -179,16 +189,16 @@ def _sent(settings: MailSettings, transport: str, address: str) -> Finding:
             "text": f"Firepost can send mail with these settings ({now:%Y-%m-%d %H:%M} UTC).\n",
         },
     }
-    outlet = outlets.outlet(settings, data_margin=SECONDS / 10)
+    outlet = outlets.outlet(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
     stem, defaults = f"check-{secrets.token_hex(8)}", outlets.defaults(settings)
     try:
         mail = compose(fields, defaults, stem=stem, now=now, write=outlet.write)
         receipt = outlet.transport.send(mail.envelope, mail.data, Deadline.after(SECONDS))
     except (DeliveryFailed, Deferred) as failure:
-        raise Failed("send", str(failure)) from failure
+        raise Failed(str(failure)) from failure
     finally:
         outlet.transport.close()
-    return Finding("send", Status.OK, f"{receipt.response} (Message-ID {mail.message_id})")
+    watch.end(Status.OK, f"{receipt.response} (Message-ID {mail.message_id})")
 
 
 def print_line(finding: Finding) -> None:
@@ -196,6 +206,8 @@ def print_line(finding: Finding) -> None:
     status = click.style(f"{finding.status:<8}", fg=_COLOURS[finding.status])
     # A mail server's words must not steer the terminal.
     detail = "".join(character if character.isprintable() else "?" for character in finding.detail)
+    if finding.seconds is not None:
+        detail += f" ({finding.seconds:.1f} s)"
     click.echo(f"{status}{finding.step + ' ':<12}{detail}", color=False if os.environ.get("NO_COLOR") else None)
 
 

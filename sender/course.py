@@ -31,10 +31,6 @@ class Course:
         finally:
             self._seconds[name] = self._monotonic() - began
 
-    def seconds(self, *names: str) -> float:
-        """The time that these steps have taken, as far as they were taken."""
-        return sum(self._seconds.get(name, 0.0) for name in names)
-
     def millis(self) -> dict[str, float]:
         """The time that each step has taken, and the attempt until now, as log fields."""
         steps = {f"{name}_ms": journal.millis(seconds) for name, seconds in self._seconds.items()}

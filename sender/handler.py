@@ -1,7 +1,8 @@
 """One message, one attempt: claim → compose → send → finish.
 
-If the process dies before the claim, nothing has happened, and Pub/Sub delivers again; `sender.attempt` says what
-happens if it dies later.
+Each mail has a thread of its own, and hangs alone. Claims and results of concurrent mails share requests. If the
+process dies before the claim, nothing has happened, and Pub/Sub delivers again; `sender.attempt` says what happens if
+it dies later.
 """
 
 from __future__ import annotations
@@ -10,22 +11,27 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
-from sender.attempt import Attempt, Attempts, Start, Verdict
+from sender import reports
+from sender.attempt import Attempt, Attempts, Ended, PutOff, Start, Verdict
+from sender.claims import Claims
 from sender.course import Course
+from sender.places import Places
 from shared import journal, message, tracing
+from shared.batcher import Batching
 from shared.database import Unwritable
 from shared.deadline import Deadline
-from shared.errors import InvalidMessage
+from shared.errors import InvalidMessage, Unavailable
 from shared.journal import Event
 from shared.message import Message
 from shared.pubsub import Publisher
 from shared.push import Delivered
-from shared.states import Decision, Lease
-from shared.store import MailStore
+from shared.states import Decision
+from shared.store import ClaimRequest, MailStore
 from shared.tracing import NO_TRACER, Annotate, Tracer
 
 _log = logging.getLogger("firepost.sender")
@@ -49,89 +55,105 @@ class Handler(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`claimed` mails may be claimed and not yet sent; others wait for that, unclaimed, for `queue_seconds`.
+
+    `attempt_seconds` is wall-clock time from the claim to the result.
+    """
+
+    claimed: int
+    queue_seconds: float
+    attempt_seconds: float
+    batching: Batching
+
+
 class Sender:
-    """Does what messages ask for, each on its own."""
+    """A `Handler`; called by many threads."""
 
     def __init__(
         self,
         store: MailStore,
         attempts: Attempts,
         dead_letters: Publisher,
+        limits: Limits,
         *,
         collection: str,
-        attempt_seconds: float,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """`attempt_seconds` is wall-clock time from the claim on; `clock` tells the time in UTC.
-
-        `monotonic` counts seconds, for the log.
-        """
+        """`clock` tells the time in UTC; `monotonic` counts seconds, for the log."""
         self._store = store
         self._attempts = attempts
         self._dead_letters = dead_letters
+        self._attempt_seconds = limits.attempt_seconds
         self._collection = collection
-        self._attempt_seconds = attempt_seconds
         self._clock = clock
         self._monotonic = monotonic
         self._tracer = tracer
+        self._places = Places(limits.claimed, limits.queue_seconds)
+        self._claims = Claims(store, limits.batching)
 
     def drain(self) -> None:
         """See `Handler.drain`."""
+        self._places.close()
         self._attempts.drain()
 
     def handle(self, delivered: Delivered) -> Verdict:
-        """See `Handler.handle`."""
-        with self.working_on(delivered) as annotate:
-            verdict = self.refusing(delivered, lambda: self.attempt(self.read(delivered)))
+        """See `Handler.handle`. A message that no repetition can make work is dead-lettered."""
+        with self._working_on(delivered) as annotate:
+            try:
+                verdict = self._attempt(
+                    message.decode(delivered.data, delivered.attributes, delivered.message_id, self._collection)
+                )
+            except InvalidMessage as error:
+                verdict = self._dead_letter(delivered, error)
+            except Unwritable as error:
+                refused = InvalidMessage("unwritable", f"Firestore refuses to write the document: {error}")
+                verdict = self._dead_letter(delivered, refused)
             annotate("reason", verdict.reason)
             return verdict
 
     @contextmanager
-    def working_on(self, delivered: Delivered) -> Iterator[Annotate]:
+    def _working_on(self, delivered: Delivered) -> Iterator[Annotate]:
         """Within the block, logs and spans belong to the trace in which the message was published."""
         published_in = tracing.of_message(delivered.attributes)
         with tracing.within(published_in), self._tracer.span("message", message_id=delivered.message_id) as annotate:
             yield annotate
 
-    def refusing(self, delivered: Delivered, work: Callable[[], Verdict]) -> Verdict:
-        """What `work` on the message comes to; one that no repetition can make work is dead-lettered."""
+    def _attempt(self, asked: Message) -> Verdict:
+        if reason := self._places.take():
+            return reports.declined(Decision(reason, acknowledge=False), asked.path)
         try:
-            return work()
-        except InvalidMessage as error:
-            return self._dead_letter(delivered, error)
-        except Unwritable as error:
-            refused = InvalidMessage("unwritable", f"Firestore refuses to write the document: {error}")
-            return self._dead_letter(delivered, refused)
+            made = self._made(asked)
+        finally:
+            self._places.give_back()
+        match made:
+            case Decision():
+                return reports.declined(made, asked.path)
+            case PutOff():
+                return reports.put_off(made, self._claims.end(made.release))
+            case Ended():
+                return self._finish(made)
 
-    def read(self, delivered: Delivered) -> Message:
-        """What the message asks for; raises `InvalidMessage`."""
-        return message.decode(delivered.data, delivered.attributes, delivered.message_id, self._collection)
+    def _made(self, asked: Message) -> Decision | PutOff | Ended:
+        """Claim and make the attempt. Its deadline is counted from before the claim, as the lease is."""
+        course = Course(self._monotonic, self._tracer)
+        start = Start(self._clock(), Deadline.after(self._attempt_seconds), course)
+        with course.step("claim"):
+            claim = self._claims.begin(ClaimRequest(asked.path, start.at, asked.mail))
+        return claim if isinstance(claim, Decision) else self._attempts.make(Attempt(claim, start))
 
-    def start(self) -> Start:
-        """An attempt begins. The deadline is counted from before the claim: the lease is, too."""
-        return Start(self._clock(), Deadline.after(self._attempt_seconds), Course(self._monotonic, self._tracer))
-
-    def attempt(self, asked: Message, start: Start | None = None, written: Lease | None = None) -> Verdict:
-        """Claim, and make the attempt. `start` is when that was first tried, `written` a lease that may stand since.
-
-        Raises `Unavailable`, `InvalidMessage` and `Unwritable`.
-        """
-        start = start or self.start()
-        with start.course.step("claim"):
-            claim = self._store.claim(asked.path, start.at, asked.mail, written)
-        return self.decline(claim, asked.path) if isinstance(claim, Decision) else self.carry_out(Attempt(claim, start))
-
-    def decline(self, decision: Decision, path: str) -> Verdict:
-        """There is no attempt to make."""
-        journal.note(_log, Event.MESSAGE, f"message {decision.reason}", {"document": path, "reason": decision.reason})
-        return Verdict(decision.acknowledge, decision.reason)
-
-    def carry_out(self, attempt: Attempt) -> Verdict:
-        """Make the attempt, and write its result."""
-        made = self._attempts.make(attempt)
-        return made if isinstance(made, Verdict) else self._attempts.finish(made)
+    def _finish(self, ended: Ended) -> Verdict:
+        state = self._store.state_after(ended.finish)
+        try:
+            with ended.attempt.start.course.step("finish"):
+                written = self._claims.end(ended.finish)
+        except Unavailable:
+            reports.unwritten(ended, state)
+            raise
+        return reports.finished(ended, state, written)
 
     def _dead_letter(self, delivered: Delivered, error: InvalidMessage) -> Verdict:
         """Put the message, as it came, where an operator finds it, with the reason beside it."""

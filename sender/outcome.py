@@ -7,7 +7,7 @@ carried along in `delivery.info`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sender.compose import Mail
@@ -62,7 +62,14 @@ def sent(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> Result:
         queue_id=receipt.queue_id,
     )
     warnings = (*mail.warnings, *receipt.warnings)
-    return Result(State.SUCCESS, info=info, warnings=warnings, unsettled=bool(receipt.pending), progress=info)
+    return Result(
+        State.SUCCESS,
+        info=info,
+        warnings=warnings,
+        unsettled=bool(receipt.pending),
+        progress=info,
+        retry_after=receipt.retry_after,
+    )
 
 
 def failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
@@ -70,6 +77,11 @@ def failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) 
 
     `mail` is None where it could not even be composed. If an earlier attempt reached someone, the whole is a success.
     """
+    wait = failure.retry_after if isinstance(failure, NotSent) else None
+    return replace(_failed(failure, mail, earlier), retry_after=wait)
+
+
+def _failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
     may_pass = failure.code in PASSING or isinstance(failure, NotLoaded)
     refused = failure.rejected if isinstance(failure, NotSent) else ()
     if mail is None and earlier:

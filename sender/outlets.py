@@ -33,19 +33,20 @@ class Outlet:
     transport: Transport
 
 
-def outlet(settings: MailSettings, data_margin: float) -> Outlet:
+def outlet(settings: MailSettings, data_margin: float, turn_seconds: float) -> Outlet:
     """All that the settings describe as one; it connects with the first mail. Raises `Misconfigured`.
 
-    `data_margin`: the seconds of an attempt that must be left for the mail itself to be begun.
+    `data_margin`: the seconds of an attempt that must be left for the mail itself to be begun. `turn_seconds`: how long
+    a mail waits for a free connection.
     """
-    only = Outlet(_writer(settings), transport(settings, data_margin))
+    only = Outlet(_writer(settings), transport(settings, data_margin, turn_seconds))
     if not settings.transports:
         return only
     writers, transports = {DEFAULT_TRANSPORT: only.write}, {DEFAULT_TRANSPORT: only.transport}
     domains = {}
     for name, its in settings.transports.items():
         with naming(name):
-            writers[name], transports[name] = _writer(its), transport(its, data_margin)
+            writers[name], transports[name] = _writer(its), transport(its, data_margin, turn_seconds)
             domains[name] = host_patterns.parse("FROM_DOMAINS", its.from_domains)
     return Outlet(routed_writer(Routes.of(domains), writers), RoutedTransport(transports))
 
@@ -62,12 +63,13 @@ def _at_once(settings: TransportSettings, threads: int) -> int:
     return min(settings.smtp_max_connections, smtp_server(settings).max_connections or settings.smtp_max_connections)
 
 
-def transport(settings: TransportSettings, data_margin: float) -> Transport:
+def transport(settings: TransportSettings, data_margin: float, turn_seconds: float) -> Transport:
     """The one transport that these settings describe; raises `Misconfigured`."""
     if settings.transport == "sendgrid":
         return SendGridTransport(sendgrid_account(settings), data_margin)
     limits = SmtpLimits(
         max_connections=settings.smtp_max_connections,
+        turn_seconds=turn_seconds,
         mails_per_second=settings.smtp_rate_per_second,
         data_margin=data_margin,
     )

@@ -194,6 +194,11 @@ class SenderSettings(MailSettings, ServiceSettings):
         return self.attempt / 10
 
     @property
+    def turn_seconds(self) -> float:
+        """Seconds for which a claimed mail may wait for a connection: its lease is not for waiting."""
+        return self.lease_seconds / 10
+
+    @property
     def queue_seconds(self) -> float:
         """Seconds for which a message may wait before its document is claimed, and still be acknowledged in time."""
         return float(self.ack_deadline_seconds - self.lease_seconds)

@@ -1,10 +1,11 @@
-"""The few things Firepost asks of Firestore, each one or two round trips, with Google's errors turned into ours.
+"""Firestore operations, each one or two round trips, with Google's errors translated to Firepost's.
 
-`Database` is the seam for batching: whoever calls it can't tell whether an update travelled alone or with others.
+`Database` is the port; `FirestoreDatabase` is its implementation over the API.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from google.cloud.firestore_v1.types import query as query_types
 from google.cloud.firestore_v1.types import write as write_types
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from shared.batcher import in_requests
 from shared.errors import FirepostError, Unavailable
-from shared.rpcs import Connection, Rpcs
+from shared.firestore import Connection
 from shared.states import DECIDING_FIELDS, DELETE, Changes, Known, State
 from shared.values import decode_fields, decode_time, encode, encode_fields
 
@@ -65,104 +67,82 @@ class Found:
     version: Version
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Changes to one document, made only if it still has this version; without one, only if there is no document."""
+
+    path: str
+    changes: Changes
+    version: Version | None
+
+
 class Database(Protocol):
     """Documents by their path relative to the database (`mail/abc`).
 
-    Every method raises `Unavailable` when Firestore did not do it; a write may have been applied nevertheless, if
-    only the answer was lost. Nothing is repeated here: how often it is worth while, the caller knows.
+    `read` and `write` give each item its own outcome and raise nothing. `Unavailable` means that Firestore did not do
+    it; a write may have been applied nevertheless, if only the answer was lost. Nothing is repeated here: the caller
+    knows how often that is worth while.
     """
 
-    def get(self, path: str) -> Snapshot | None:
-        """The document, or None if there is none."""
+    def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
+        """The documents in the order of their paths, None for one that does not exist; or why one can't be read."""
         ...
 
-    def create(self, path: str, fields: Changes) -> Version:
-        """Write a new document; raises `Stale` if there is one already, `Unwritable` if it can't be stored."""
-        ...
+    def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
+        """The new version of each document, in the order of the writes; no two may be about the same document.
 
-    def update(self, path: str, changes: Changes, version: Version) -> Version:
-        """Write `changes` if the document still has `version`; raises `Stale` if not, `Unwritable` as above."""
+        Otherwise `Stale` if it did not meet the condition, `Unwritable` if Firestore refuses the write, `Unavailable`.
+        """
         ...
 
     def transact(self, path: str, decide: Decide[_T]) -> tuple[_T, Snapshot | None, Version | None]:
         """Read, decide and write as one.
 
         Returns what `decide` returned, the document it was shown, and the version that the write made (if it wrote).
-        `Unavailable` includes losing against another transaction.
+        Raises `Unavailable`, also where another transaction won, and `Unwritable`.
         """
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class PreparedWrite:
-    """A conditional write, encoded and ready to go alone or with others.
-
-    `content` is as the database that prepared it wants it, `size` its share of a request in bytes.
-    """
-
-    path: str
-    content: Any
-    size: int
-
-
-class BulkDatabase(Database, Protocol):
-    """A `Database` that also takes many operations in one request, each of which succeeds or fails for itself.
-
-    Where a request fails as a whole, `get_many` and `write_many` raise: `Unavailable` as above, and `Unwritable` when
-    it was refused because of any of its operations, so that none was carried out.
-    """
-
-    def prepare_create(self, path: str, fields: Changes) -> PreparedWrite:
-        """What `create` would do; raises `Unwritable` if a value has no place in Firestore."""
-        ...
-
-    def prepare_update(self, path: str, changes: Changes, version: Version) -> PreparedWrite:
-        """What `update` would do; raises `Unwritable` as above."""
-        ...
-
-    def write(self, write: PreparedWrite) -> Version:
-        """Carry out one write, with the errors of `create` and `update`."""
-        ...
-
-    def get_many(self, paths: Sequence[str]) -> list[Snapshot | None]:
-        """The documents in the order of their paths, all as of one moment."""
-        ...
-
-    def write_many(self, writes: Sequence[PreparedWrite]) -> list[Version | FirepostError]:
-        """What became of each write, in their order; no two of them may be about the same document."""
-        ...
-
-
-class MailQueries(Protocol):
-    """The queries of the reconciler. Each page is one request; `after` is the last path of the page before."""
-
     def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
-        """Documents in a state, in the order of their ids. Needs only the single-field index on `delivery.state`."""
+        """One page of the documents in a state, by id, after the path `after`. Raises `Unavailable`.
+
+        Needs only the single-field index on `delivery.state`.
+        """
         ...
 
     def due(self, collection: str, now: datetime, limit: int) -> list[Found]:
-        """Documents whose scheduled time has come, the earliest first; the index is on `delivery.nextAttemptTime`."""
+        """Documents whose scheduled time has come, the earliest first. Raises `Unavailable`.
+
+        The index is on `delivery.nextAttemptTime`.
+        """
         ...
 
 
 class FirestoreDatabase:
-    """`BulkDatabase` and `MailQueries` over the Firestore API."""
+    """`Database` over the Firestore API."""
 
     def __init__(self, connection: Connection, project: str, database: str) -> None:
         self._database = f"projects/{project}/databases/{database}"
-        self._rpcs = Rpcs(connection, self._database)
+        self._connection = connection
+        self._api = connection.transport
 
     def get(self, path: str) -> Snapshot | None:
-        """See `Database.get`."""
-        [snapshot] = self.get_many([path])
-        return snapshot
+        """The document, or None if there is none. Raises `Unavailable` and `Unwritable` (no possible path)."""
+        _, found = self._read([path])
+        return found[path] and _snapshot(path, found[path])
 
-    def get_many(self, paths: Sequence[str]) -> list[Snapshot | None]:
-        """See `BulkDatabase.get_many`.
+    def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
+        """See `Database.read`; all as of one moment.
 
-        Each document is a message of its own in the answer, so that the limit on a message's size is none on theirs.
+        Each document is a message of its own in the answer, so the limit on a message's size does not apply to them
+        together. A request that is refused because of one path is taken apart.
         """
-        _, found = self._read(paths)
+        try:
+            _, found = self._read(paths)
+        except FirepostError as error:
+            if isinstance(error, Unwritable) and len(paths) > 1:
+                return [outcome for path in paths for outcome in self.read([path])]
+            return [copy.copy(error) for _ in paths]
         return [found[path] and _snapshot(path, found[path]) for path in paths]
 
     def get_fields(self, paths: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -170,35 +150,39 @@ class FirestoreDatabase:
         _, found = self._read(paths, mask={"field_paths": names})
         return {path: decode_fields(document.fields) for path, document in found.items() if document is not None}
 
-    def create(self, path: str, fields: Changes) -> Version:
-        """See `Database.create`."""
-        return self.write(self.prepare_create(path, fields))
+    def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
+        """See `Database.write`. One write is a `Commit`, several are a `BatchWrite`."""
+        encoded = [self._encoded(write) for write in writes]
+        requests = in_requests((each for each in encoded if not isinstance(each, Unwritable)), _size)
+        outcomes = (outcome for request in requests for outcome in self._outcomes(request))
+        return [each if isinstance(each, Unwritable) else next(outcomes) for each in encoded]
 
-    def update(self, path: str, changes: Changes, version: Version) -> Version:
-        """See `Database.update`."""
-        return self.write(self.prepare_update(path, changes, version))
+    def _encoded(self, write: Write) -> Any:
+        """The raw write, or the `Unwritable` that it is."""
+        try:
+            if write.version is not None:
+                encoded = self._update(write.path, write.changes)
+                encoded.current_document.update_time.CopyFrom(write.version)
+                return encoded
+            with _encoding():
+                update = {"name": self._name(write.path), "fields": encode_fields(write.changes)}
+                return _Write(update=update, current_document={"exists": False})
+        except Unwritable as error:
+            return error
 
-    def prepare_create(self, path: str, fields: Changes) -> PreparedWrite:
-        """See `BulkDatabase.prepare_create`."""
-        with _encoding():
-            update = {"name": self._name(path), "fields": encode_fields(fields)}
-            return _prepared(path, _Write(update=update, current_document={"exists": False}))
+    def _outcomes(self, writes: Sequence[Any]) -> list[Version | FirepostError]:
+        """What became of the writes of one request. One that is refused because of a single write is taken apart."""
+        try:
+            return [self._commit(writes[0])] if len(writes) == 1 else self._batch_write(writes)
+        except FirepostError as error:
+            if isinstance(error, Unwritable) and len(writes) > 1:
+                return [outcome for write in writes for outcome in self._outcomes([write])]
+            return [copy.copy(error) for _ in writes]
 
-    def prepare_update(self, path: str, changes: Changes, version: Version) -> PreparedWrite:
-        """See `BulkDatabase.prepare_update`."""
-        write = self._update(path, changes)
-        write.current_document.update_time.CopyFrom(version)
-        return _prepared(path, write)
-
-    def write(self, write: PreparedWrite) -> Version:
-        """See `BulkDatabase.write`."""
-        return self._commit(write.content)
-
-    def write_many(self, writes: Sequence[PreparedWrite]) -> list[Version | FirepostError]:
-        """See `BulkDatabase.write_many`."""
-        request = api.BatchWriteRequest.pb()(database=self._database, writes=[write.content for write in writes])
+    def _batch_write(self, writes: Sequence[Any]) -> list[Version | FirepostError]:
+        request = api.BatchWriteRequest.pb()(database=self._database, writes=writes)
         with _translated(conditional=True):
-            answer = self._rpcs.batch_write(request)
+            answer = api.BatchWriteResponse.pb(self._call(self._api.batch_write, request))
         if not len(writes) == len(answer.status) == len(answer.write_results):
             raise Unavailable(f"Firestore's answer told of {len(answer.status)} of {len(writes)} writes.")
         return [
@@ -213,12 +197,13 @@ class FirestoreDatabase:
         decision, changes = decide(snapshot)
         if changes is None:
             with _translated():
-                self._rpcs.rollback(api.RollbackRequest.pb()(database=self._database, transaction=transaction))
+                request = api.RollbackRequest.pb()(database=self._database, transaction=transaction)
+                self._call(self._api.rollback, request)
             return decision, snapshot, None
         return decision, snapshot, self._commit(self._update(path, changes), transaction)
 
     def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
-        """See `MailQueries.in_state`."""
+        """See `Database.in_state`."""
         query: dict[str, Any] = {
             "where": _field_filter("delivery.state", _Operator.EQUAL, state),
             "order_by": [{"field": {"field_path": "__name__"}}],
@@ -228,7 +213,7 @@ class FirestoreDatabase:
         return self._found(collection, query, limit)
 
     def due(self, collection: str, now: datetime, limit: int) -> list[Found]:
-        """See `MailQueries.due`."""
+        """See `Database.due`."""
         field = "delivery.nextAttemptTime"
         order_by = [{"field": {"field_path": field}}]
         query = {"where": _field_filter(field, _Operator.LESS_THAN_OR_EQUAL, now), "order_by": order_by}
@@ -257,8 +242,12 @@ class FirestoreDatabase:
             },
         )
         with _translated():
-            documents = [answer.document for answer in self._rpcs.run_query(request)]
+            answers = self._call(self._api.run_query, request, routed_by="parent")
+            documents = [api.RunQueryResponse.pb(answer).document for answer in answers]
         return [document for document in documents if document.name]
+
+    def _call(self, method: Callable[..., Any], request: Any, routed_by: str = "database") -> Any:
+        return self._connection.call(method, request, self._database, routed_by)
 
     def _name(self, path: str) -> str:
         return f"{self._database}/documents/{path}"
@@ -270,7 +259,8 @@ class FirestoreDatabase:
             request = api.BatchGetDocumentsRequest.pb()(database=self._database, documents=names, **options)
         transaction, documents = b"", {}
         with _translated():
-            for answer in self._rpcs.batch_get_documents(request):
+            for wrapped in self._call(self._api.batch_get_documents, request):
+                answer = api.BatchGetDocumentsResponse.pb(wrapped)
                 transaction = answer.transaction or transaction
                 if answer.HasField("found"):
                     documents[_path(answer.found.name)] = answer.found
@@ -283,7 +273,8 @@ class FirestoreDatabase:
     def _commit(self, write: Any, transaction: bytes = b"") -> Version:
         request = api.CommitRequest.pb()(database=self._database, writes=[write], transaction=transaction)
         with _translated(conditional=True):
-            version: Version = self._rpcs.commit(request).write_results[0].update_time
+            answer = api.CommitResponse.pb(self._call(self._api.commit, request))
+        version: Version = answer.write_results[0].update_time
         return version
 
     def _update(self, path: str, changes: Changes) -> Any:
@@ -325,15 +316,16 @@ def _as_found(document: Any) -> Found:
     return Found(_path(document.name), known, decode_time(document.update_time), document.update_time)
 
 
-def _prepared(path: str, write: Any) -> PreparedWrite:
-    return PreparedWrite(path, write, write.ByteSize())
+def _size(write: Any) -> int:
+    size: int = write.ByteSize()
+    return size
 
 
 @contextmanager
 def _encoding() -> Iterator[None]:
     try:
         yield
-    except ValueError as error:  # protobuf: an integer beyond 64 bits, text that is not Unicode
+    except (TypeError, ValueError) as error:  # no type for it; an integer beyond 64 bits; text that is not Unicode
         raise Unwritable("A value can't be stored in Firestore.") from error
 
 

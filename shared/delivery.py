@@ -87,7 +87,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b32encode
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.errors import ErrorCode
@@ -265,7 +265,8 @@ def concluded(result: Result, attempt: int, now: datetime, policy: Policy, jitte
     changes = _ended(result, now)
     if ending(result, attempt, policy) is State.RETRY:
         changes["delivery.state"] = State.RETRY
-        changes["delivery.nextAttemptTime"] = now + policy.back_off.delay(attempt, jitter)
+        wanted = None if result.retry_after is None else timedelta(seconds=result.retry_after)
+        changes["delivery.nextAttemptTime"] = now + (wanted or policy.back_off.delay(attempt, jitter))
         if result.progress is not None:
             changes |= {"delivery.info": dict(result.progress), "delivery.resumes": True}
         del changes["delivery.endTime"]  # the mail goes on, under the same Message-ID

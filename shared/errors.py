@@ -97,10 +97,12 @@ class NotLoaded(NotSendable):
 class NotSent(DeliveryFailed):
     """No recipient's mail was taken over by a server; sending again can't duplicate anything.
 
-    `rejected` are the recipients whom the server has refused for good, if it came to that.
+    `rejected` are the recipients whom the server has refused for good, if it came to that. `retry_after` is in how many
+    seconds the server wants to be asked again, if it says so.
     """
 
     rejected: tuple[str, ...] = ()
+    retry_after: float | None = None
 
 
 class Deferred(FirepostError):

@@ -17,6 +17,7 @@ class Event(StrEnum):
     """What has happened."""
 
     CHANGE = "change"
+    IGNORED = "ignored"
     ATTEMPT = "attempt"
     MESSAGE = "message"
     DEFERRAL = "deferral"
@@ -29,6 +30,7 @@ class Event(StrEnum):
 
 FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
     Event.CHANGE: ("document", "reason", "before", "after", "published", "written", "duration_ms"),
+    Event.IGNORED: ("reason", "count"),
     Event.ATTEMPT: (
         "document",
         "attempt",

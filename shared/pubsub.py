@@ -11,20 +11,23 @@ from google.api_core.gapic_v1 import routing_header
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.types import pubsub as api
 
-from shared.coalescer import REQUEST_SECONDS, Coalescer
+from shared.batcher import REQUEST_SECONDS, Batcher, Batching, in_requests
 from shared.errors import Unavailable
 
 #: For how many seconds a request that failed for a moment is made again; then the caller's own repetition takes over.
 _PATIENCE = 5.0
 
-#: What concurrent messages share a request: so many at most (Pub/Sub takes 1,000), and for so many seconds.
-_MOST_MESSAGES = 100
-_COLLECT_SECONDS = 0.003
+#: What concurrent messages share a request; Pub/Sub takes 1,000.
+_BATCHING = Batching(size=100, wait_seconds=0.003)
 
 _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL})
 
 _Message = api.PubsubMessage.pb()
 _Request = api.PublishRequest.pb()
+
+
+#: A message's data and attributes.
+Message = tuple[bytes, Mapping[str, str]]
 
 
 class Publisher(Protocol):
@@ -38,8 +41,8 @@ class Publisher(Protocol):
 class BulkPublisher(Publisher, Protocol):
     """A topic that also takes many messages in one request."""
 
-    def publish_all(self, messages: Sequence[tuple[bytes, Mapping[str, str]]]) -> Sequence[str | Unavailable]:
-        """Each message's id, or why it is not in the topic; raises `Unavailable` where that is so of all of them."""
+    def publish_all(self, messages: Sequence[Message]) -> Sequence[str | Unavailable]:
+        """Each message's id, or why it is not known to be in the topic."""
         ...
 
 
@@ -64,30 +67,25 @@ class TopicPublisher:
             stop=tenacity.stop_after_delay(_PATIENCE),
             reraise=True,
         )
-        self._together = Coalescer(self._publish_together, lambda: _MOST_MESSAGES, _COLLECT_SECONDS)
+        self._batcher: Batcher[Message, str] = Batcher(self.publish_all, _BATCHING)
 
     def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
         """See `Publisher.publish`."""
-        message = _Message(data=data, attributes=attributes)
-        self._together.submit(message, size=message.ByteSize())
+        self._batcher.submit((data, attributes))
 
-    def publish_all(self, messages: Sequence[tuple[bytes, Mapping[str, str]]]) -> Sequence[str | Unavailable]:
+    def publish_all(self, messages: Sequence[Message]) -> Sequence[str | Unavailable]:
         """See `BulkPublisher.publish_all`."""
-        return self._publish_together([_Message(data=data, attributes=attributes) for data, attributes in messages])
+        encoded = [_Message(data=data, attributes=attributes) for data, attributes in messages]
+        return [answer for request in in_requests(encoded, _size) for answer in self._answers(request)]
 
-    def _publish_together(self, messages: Sequence[Any]) -> Sequence[str | Unavailable]:
+    def _answers(self, messages: Sequence[Any]) -> Sequence[str | Unavailable]:
+        """Those to one request. One that is refused because of a single message is taken apart."""
         try:
             return self._ids(messages)
         except grpc.RpcError as error:
-            if len(messages) == 1 or error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
-                raise _not_taken(error) from error
-        return [self._alone(message) for message in messages]  # so that none fails for another's fault
-
-    def _alone(self, message: Any) -> str | Unavailable:
-        try:
-            return self._ids([message])[0]
-        except grpc.RpcError as error:
-            return _not_taken(error)
+            if len(messages) > 1 and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                return [answer for message in messages for answer in self._answers([message])]
+            return [Unavailable(f"Pub/Sub did not take the message: {error.code().name}") for _ in messages]
 
     def _ids(self, messages: Sequence[Any]) -> Sequence[str]:
         request = _Request(topic=self._topic, messages=messages)
@@ -100,8 +98,9 @@ def _is_passing(error: BaseException) -> bool:
     return isinstance(error, grpc.RpcError) and error.code() in _PASSING
 
 
-def _not_taken(error: grpc.RpcError) -> Unavailable:
-    return Unavailable(f"Pub/Sub did not take the message: {error.code().name}")
+def _size(message: Any) -> int:
+    size: int = message.ByteSize()
+    return size
 
 
 def connect() -> PublisherClient:

@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.auth import TokenVerifier
+from shared.batcher import Batching
 from shared.errors import Misconfigured
 from shared.policy import BackOff, LeaseExpiryPolicy, Policy, Ttl, TtlUnit
 from shared.tracing import Traces
@@ -103,6 +104,10 @@ class ServiceSettings(BaseSettings):
             ),
             stranded_after=timedelta(seconds=self.stranded_after),
         )
+
+    def batching(self) -> Batching:
+        """What concurrent mails share."""
+        return Batching(self.batch_size, self.batch_wait_ms / 1000)
 
     def verifier(self) -> TokenVerifier | None:
         """What checks the callers' tokens; None when it is left to the emulator's being local."""

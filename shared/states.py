@@ -48,6 +48,7 @@ class Reason(StrEnum):
     LATE_RESULT = "late-result"
     OUTDATED = "outdated"
     RELEASED = "released"
+    BUSY = "busy"
     DUE = "due"
     STRANDED = "stranded"
     DEAD_LETTER = "dead-letter"
@@ -168,7 +169,8 @@ class Result:
     """What became of one attempt, ready to be written: SUCCESS with `info`, or ERROR with a text and its code.
 
     `unsettled` says that another attempt may reach someone whom this one did not. `progress` is then the `info` of
-    those who are settled, whom that attempt must leave out; None if there are none. `keeping` are changes to what the
+    those who are settled, whom that attempt must leave out; None if there are none. `retry_after` is in how many
+    seconds the mail server wants to be asked again; None leaves that to the back-off. `keeping` are changes to what the
     document keeps of a mail that has been sent for good.
     """
 
@@ -179,6 +181,7 @@ class Result:
     warnings: tuple[str, ...] = ()
     unsettled: bool = False
     progress: Mapping[str, Any] | None = None
+    retry_after: float | None = None
     keeping: Changes = field(default_factory=dict)
 
 

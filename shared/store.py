@@ -1,28 +1,42 @@
-"""Claim, finish, mark: the state machine's writes, each fenced.
+"""Claim, finish, release, mark: the state machine's writes, each fenced.
 
-The fast way is one write, conditional on what was last known. Where that turns out stale, a transaction reads the
-document again and the decision is taken anew. Decisions are `shared.delivery`'s, requests `shared.database`'s.
+The fast way is plural: one request for many documents, each write conditional on what was last known of its document,
+each with its own outcome, and tried once. Whatever does not go straight there (somebody has touched the document,
+Firestore refuses or does not answer) is a `Conflict`, which its caller resolves alone: a transaction reads the document
+again and the decision is taken anew, patiently. Decisions are `shared.delivery`'s, requests `shared.database`'s.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import tenacity
 
-from shared.database import Database, Snapshot, Stale, Version, nested
+from shared.database import Database, Snapshot, Stale, Unwritable, Version, Write, nested
 from shared.delivery import concluded, ending, message_id_stem, on_message, on_release, on_result, released
-from shared.errors import InvalidMessage, Unavailable
+from shared.errors import FirepostError, InvalidMessage, Unavailable
 from shared.policy import Policy
 from shared.states import Changes, Decision, Known, Lease, Reason, Result, State
 from shared.values import decode_time
 
+_T = TypeVar("_T")
+
 #: Seconds for which a claim or a mark is repeated while Firestore fails; then redelivery is the better repetition.
-CLAIM_PATIENCE = 5.0
+PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """The wish to begin an attempt at `now`. Where `mail` is given, it becomes the document if there is none."""
+
+    path: str
+    now: datetime
+    mail: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,156 +54,248 @@ class Claim:
     version: Version
 
 
-class MailStore:
-    """The mail documents, as far as deliveries change them.
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The fast way did not lead anywhere; `written` is a lease that may stand in the document all the same."""
 
-    Methods raise `Unavailable` when Firestore fails for longer than they are patient, and `Unwritable` when it
-    refuses the document itself.
-    """
+    written: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The result of an attempt that ended at `at`; `jitter`, random from 0 to 1, spreads the next one, if any."""
+
+    claim: Claim
+    result: Result
+    at: datetime
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A claim given back, under which nothing was sent; `next_attempt` is when to try again, if that is known."""
+
+    claim: Claim
+    next_attempt: datetime | None = None
+
+
+#: How a claim ends.
+Ending = Finish | Release
+
+
+class MailStore:
+    """The mail documents, as far as deliveries change them. Plural methods raise nothing."""
 
     def __init__(
         self,
         database: Database,
         policy: Policy,
-        finish_patience: float = CLAIM_PATIENCE,
+        finish_patience: float = PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
+        patience: float = PATIENCE,
     ) -> None:
-        """`finish_patience`: seconds for which writing a result is repeated while Firestore fails."""
+        """`patience`: seconds for which an operation is repeated while Firestore fails; `finish_patience`: a result."""
         self._database = database
         self._policy = policy
-        self._patiently = patience(CLAIM_PATIENCE, sleep)
-        self._most_patiently = patience(finish_patience, sleep)
+        self._finish_patience = finish_patience
+        self._patience = patience
+        self._sleep = sleep
 
-    def claim(
-        self, path: str, now: datetime, mail: Mapping[str, Any] | None = None, written: Lease | None = None
-    ) -> Claim | Decision:
-        """Try to begin an attempt at `now`; a `Decision` comes back when there is none to make.
+    # For many
 
-        Where `mail` is given and there is no document, it is created with it, claimed in the same write. `written` is
-        a lease that this sender may have written already, if there was no answer. Raises `InvalidMessage`
-        (`id-conflict`) when the document there holds another mail.
+    def claim(self, requests: Sequence[ClaimRequest]) -> list[Claim | Decision | Conflict]:
+        """Try to begin attempts at different documents that exist; a `Decision` where there is none to make."""
+        found = self._database.read([request.path for request in requests])
+        outcomes = [self._decided(*pair) for pair in zip(requests, found, strict=True)]
+        writes = {each.path: each for outcome in outcomes if (each := outcome.write) is not None}
+        written = dict(zip(writes, self._database.write([*writes.values()]), strict=True))
+        return [outcome.after(written.get(request.path)) for request, outcome in zip(requests, outcomes, strict=True)]
+
+    def end(self, endings: Sequence[Ending]) -> list[Reason | Conflict]:
+        """Write how claims on different documents end, where nobody has touched these since the claim."""
+        writes = [Write(each.claim.path, self._changes(each), each.claim.version) for each in endings]
+        outcomes = self._database.write(writes)
+        return [
+            Conflict() if isinstance(outcome, FirepostError) else _written(each)
+            for each, outcome in zip(endings, outcomes, strict=True)
+        ]
+
+    def mark(self, writes: Sequence[Write]) -> list[bool | FirepostError]:
+        """Write what was decided from events; False for a document that has changed since, which is no error.
+
+        It is repeated for those documents for which Firestore fails.
+        """
+        outcomes: dict[str, Version | FirepostError] = {write.path: Unavailable() for write in writes}
+
+        def attempt() -> None:
+            left = [write for write in writes if isinstance(outcomes[write.path], Unavailable)]
+            outcomes.update(zip((write.path for write in left), self._database.write(left), strict=True))
+            if failure := next((each for each in outcomes.values() if isinstance(each, Unavailable)), None):
+                raise failure
+
+        with suppress(Unavailable):
+            self._patiently(attempt)
+        return [_mark(outcomes[write.path]) for write in writes]
+
+    # For one; these raise `Unavailable` when Firestore fails for longer than they are patient, and `Unwritable` when it
+    # refuses the document itself.
+
+    def claim_alone(self, request: ClaimRequest, written: Lease | None = None) -> Claim | Decision:
+        """Begin an attempt in a transaction, or with the document's creation; a `Decision` if there is none to make.
+
+        `written` is a lease that this sender may have written already. Raises `InvalidMessage` (`id-conflict`) when the
+        document there holds another mail.
         """
 
         def decide(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
             nonlocal written
-            decision = on_message(known_of(snapshot), now, self._policy, written)
+            if request.mail is not None and snapshot is not None:
+                _refuse_another(request.mail, snapshot)
+            decision = on_message(_known(snapshot), request.now, self._policy, written)
             written = decision.lease or written
             return decision, decision.write
 
         def attempt() -> Claim | Decision:
-            if mail is not None and (created := self._create(path, mail, decide)):
-                return begun(*created)
-            snapshot = self._database.get(path)
-            if mail is not None and snapshot is not None:
-                _refuse_another(mail, snapshot)
-            decision, changes = decide(snapshot)
-            if snapshot is None or changes is None:
-                return begun(decision, snapshot, None)
-            try:
-                version = self._database.update(path, changes, snapshot.version)
-                return begun(decision, snapshot, version)
-            except Stale:
-                return begun(*self._database.transact(path, decide))
+            if request.mail is not None and (created := self._create(request.path, request.mail, decide)):
+                return _begun(*created)
+            return _begun(*self._database.transact(request.path, decide))
 
         return self._patiently(attempt)
 
-    def finish(self, claim: Claim, result: Result, now: datetime, jitter: float) -> Reason:
-        """Write what became of an attempt that ended at `now`, if it is still this claim's to write.
+    def end_alone(self, ending: Ending) -> Reason:
+        """Write how a claim ends as far as it is still this claim's to write, in a transaction.
 
-        `jitter`, random from 0 to 1, spreads the next attempt if there is to be one.
+        A document may be so near to 1 MiB that a result does not fit in; its outcome alone may.
         """
-        changes = concluded(result, claim.lease.attempt, now, self._policy, jitter)
+        try:
+            return self._end_in_transaction(ending)
+        except Unwritable:
+            if isinstance(ending, Release):
+                raise
+            return self._end_in_transaction(replace(ending, result=_bare(ending.result)))
 
-        def attempt() -> Reason:
-            try:
-                self._database.update(claim.path, changes, claim.version)
-                return Reason.FINISHED
-            except Stale:
-                return self._transact(claim.path, lambda known, _: on_result(known, claim.lease, changes, now)).reason
-
-        return self._most_patiently(attempt)
-
-    def ending(self, claim: Claim, result: Result) -> State:
-        """The state that `finish` writes for this result, if the document is still this claim's."""
-        return ending(result, claim.lease.attempt, self._policy)
-
-    def release(self, claim: Claim, next_attempt: datetime | None = None) -> Reason:
-        """Undo a claim under which nothing has been sent; `next_attempt` is when the mail is to be tried again."""
-
-        def attempt() -> Reason:
-            try:
-                self._database.update(claim.path, released(claim.lease, next_attempt), claim.version)
-                return Reason.RELEASED
-            except Stale:
-                return self._transact(claim.path, lambda known, _: on_release(known, claim.lease, next_attempt)).reason
-
-        return self._patiently(attempt)
-
-    def settle(self, path: str, decide: Callable[[Known | None, datetime | None], Decision]) -> Decision:
+    def transact(
+        self,
+        path: str,
+        decide: Callable[[Known | None, datetime | None], Decision],
+        patience: float | None = None,
+    ) -> Decision:
         """Decide about a document as it is, and write what was decided, in one transaction.
 
         `decide` is also told when the document was last written.
         """
 
-        return self._patiently(lambda: self._transact(path, decide))
-
-    def mark(self, path: str, changes: Changes, version: Version) -> bool:
-        """Write what was decided from an event; False if the document has changed since, which is no error."""
-
-        def attempt() -> bool:
-            try:
-                self._database.update(path, changes, version)
-                return True
-            except Stale:
-                return False
-
-        return self._patiently(attempt)
-
-    def _transact(self, path: str, decide: Callable[[Known | None, datetime | None], Decision]) -> Decision:
         def in_transaction(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
-            decision = decide(known_of(snapshot), decode_time(snapshot.version) if snapshot else None)
+            decision = decide(_known(snapshot), decode_time(snapshot.version) if snapshot else None)
             return decision, decision.write
 
-        decision, _, _ = self._database.transact(path, in_transaction)
-        return decision
+        return self._patiently(lambda: self._database.transact(path, in_transaction)[0], patience)
+
+    def state_after(self, finish: Finish) -> State:
+        """The state that this result leads to, if the document is still the claim's."""
+        return ending(finish.result, finish.claim.lease.attempt, self._policy)
+
+    def _decided(self, request: ClaimRequest, found: Snapshot | FirepostError | None) -> _Begin:
+        if isinstance(found, FirepostError):
+            return _Begin(None, None)
+        decision = on_message(_known(found), request.now, self._policy)
+        return _Begin(decision, found)
+
+    def _changes(self, ending: Ending) -> Changes:
+        match ending:
+            case Finish(claim, result, at, jitter):
+                return concluded(result, claim.lease.attempt, at, self._policy, jitter)
+            case Release(claim, next_attempt):
+                return released(claim.lease, next_attempt)
+
+    def _end_in_transaction(self, ending: Ending) -> Reason:
+        lease, changes = ending.claim.lease, self._changes(ending)
+
+        def decide(known: Known | None, _: datetime | None) -> Decision:
+            if isinstance(ending, Finish):
+                return on_result(known, lease, changes, ending.at)
+            return on_release(known, lease, ending.next_attempt)
+
+        patience = self._finish_patience if isinstance(ending, Finish) else None
+        return self.transact(ending.claim.path, decide, patience).reason
 
     def _create(
         self,
         path: str,
         mail: Mapping[str, Any],
-        decide: Callable[[Snapshot], tuple[Decision, Changes | None]],
+        decide: Callable[[Snapshot | None], tuple[Decision, Changes | None]],
     ) -> tuple[Decision, Snapshot, Version] | None:
         decision, changes = decide(Snapshot(path, dict(mail), datetime.min, Version()))
-        try:
-            version = self._database.create(path, {**mail, **nested(changes or {})})
-        except Stale:
+        [outcome] = self._database.write([Write(path, {**mail, **nested(changes or {})}, version=None)])
+        if isinstance(outcome, Stale):
             return None
-        return decision, Snapshot(path, dict(mail), decode_time(version), version), version
+        if isinstance(outcome, FirepostError):
+            raise outcome
+        return decision, Snapshot(path, dict(mail), decode_time(outcome), outcome), outcome
+
+    def _patiently(self, attempt: Callable[[], _T], seconds: float | None = None) -> _T:
+        """Repeat while Firestore is unavailable."""
+        patience = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Unavailable),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
+            stop=tenacity.stop_after_delay(self._patience if seconds is None else seconds),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return patience(attempt)
 
 
-def patience(seconds: float, sleep: Callable[[float], None]) -> tenacity.Retrying:
-    """What calls a function again while Firestore is unavailable; it holds nothing of a single call, so one will do."""
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(Unavailable),
-        wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
-        stop=tenacity.stop_after_delay(seconds),
-        sleep=sleep,
-        reraise=True,
-    )
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """What was decided about a document as it was found; no decision where it could not be read."""
+
+    decision: Decision | None
+    snapshot: Snapshot | None
+
+    @property
+    def write(self) -> Write | None:
+        if self.decision is None or self.snapshot is None or self.decision.write is None:
+            return None
+        return Write(self.snapshot.path, self.decision.write, self.snapshot.version)
+
+    def after(self, outcome: Version | FirepostError | None) -> Claim | Decision | Conflict:
+        """What it has come to, once the write (if there was one) has this outcome."""
+        if self.decision is None:
+            return Conflict()
+        if isinstance(outcome, FirepostError):
+            return Conflict(self.decision.lease)
+        return _begun(self.decision, self.snapshot, outcome)
 
 
-def known_of(snapshot: Snapshot | None) -> Known | None:
-    """What decisions need to know of a document."""
-    return Known.of(snapshot.fields) if snapshot else None
-
-
-def begun(decision: Decision, snapshot: Snapshot | None, version: Version | None) -> Claim | Decision:
+def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | None) -> Claim | Decision:
     """The claim, where the decision is to make an attempt; `version` is that of the write, if there was one."""
     if decision.lease is None or snapshot is None:
         return decision
     known = Known.of(snapshot.fields)
     stem = message_id_stem(snapshot.path, snapshot.created, known.delivery, decision)
     return Claim(snapshot.path, decision.lease, snapshot.fields, known, stem, version or snapshot.version)
+
+
+def _known(snapshot: Snapshot | None) -> Known | None:
+    return Known.of(snapshot.fields) if snapshot else None
+
+
+def _written(ending: Ending) -> Reason:
+    return Reason.FINISHED if isinstance(ending, Finish) else Reason.RELEASED
+
+
+def _mark(outcome: Version | FirepostError) -> bool | FirepostError:
+    match outcome:
+        case Stale():
+            return False
+        case FirepostError():
+            return outcome
+    return True
+
+
+def _bare(result: Result) -> Result:
+    """The result without all that may be long."""
+    return Result(result.state, error=result.error and result.error[:100], error_code=result.error_code)
 
 
 def _refuse_another(mail: Mapping[str, Any], snapshot: Snapshot) -> None:

@@ -42,7 +42,7 @@ Annotate = Callable[[str, str | int], None]
 # Which trace
 
 
-# Not by OpenTelemetry's propagators: docs/decisions/0015.
+# Not by OpenTelemetry's propagators: docs/decisions/0016.
 
 
 def of_request(header: Callable[[str], str | None]) -> Context:

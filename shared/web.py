@@ -51,7 +51,13 @@ class _Worker:
         self._build = build
 
     def __call__(self) -> Flask:
-        """Called by the server in the new process."""
+        """Called by the server in the new process, which has inherited the signal handlers of the one that started it.
+
+        Those would swallow a SIGTERM that comes while the app is being built: the process would begin to serve, and be
+        killed at the end of the grace period. Nothing is under way yet, so it may simply die.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         logs.configure(self._name, self._project)
         service = self._build()
         if service.drain is not None:

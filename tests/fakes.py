@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, TypeVar
 
-from shared.database import Decide, Found, PreparedWrite, Snapshot, Stale, Version
+from sender.transport.envelope import Envelope, Receipt
+from shared.database import Decide, Found, Snapshot, Stale, Version, Write
+from shared.deadline import Deadline
 from shared.errors import FirepostError, Unavailable
+from shared.pubsub import Message
 from shared.states import DELETE, Changes, Known, State
 from shared.values import decode_time
 
@@ -36,16 +38,25 @@ class MemoryPublisher:
         self.broken = False
 
     def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
+        [answer] = self.publish_all([(data, attributes)])
+        if isinstance(answer, Unavailable):
+            raise answer
+
+    def publish_all(self, messages: Sequence[Message]) -> Sequence[str | Unavailable]:
+        return [self._take(*message) for message in messages]
+
+    def _take(self, data: bytes, attributes: Mapping[str, str]) -> str | Unavailable:
         if self.broken:
-            raise Unavailable("the topic is broken")
+            return Unavailable("the topic is broken")
         self.published.append((data, dict(attributes)))
+        return str(len(self.published))
 
 
 class MemoryDatabase:
     """Firestore's conditional writes over a dict.
 
     `meanwhile` runs once, right before the next write: what someone else did in between. `lose_answers` makes that
-    many next writes happen and yet raise `Unavailable`.
+    many next writes happen and yet be `Unavailable`.
     """
 
     def __init__(self) -> None:
@@ -55,30 +66,10 @@ class MemoryDatabase:
         self.on_write: Callable[[str, Snapshot | None, Snapshot | None], object] = lambda path, old, new: None
         self._ticks = 0
 
-    def get(self, path: str) -> Snapshot | None:
-        return self.documents.get(path)
+    def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
+        return [self.documents.get(path) for path in paths]
 
-    def create(self, path: str, fields: Changes) -> Version:
-        return self.write(self.prepare_create(path, fields))
-
-    def update(self, path: str, changes: Changes, version: Version) -> Version:
-        return self.write(self.prepare_update(path, changes, version))
-
-    def prepare_create(self, path: str, fields: Changes) -> PreparedWrite:
-        return PreparedWrite(path, partial(self._create, path, fields), size=100)
-
-    def prepare_update(self, path: str, changes: Changes, version: Version) -> PreparedWrite:
-        return PreparedWrite(path, partial(self._update, path, changes, version), size=100)
-
-    def write(self, write: PreparedWrite) -> Version:
-        self._interleave()
-        version: Version = write.content()
-        return self._answer(version)
-
-    def get_many(self, paths: Sequence[str]) -> list[Snapshot | None]:
-        return [self.get(path) for path in paths]
-
-    def write_many(self, writes: Sequence[PreparedWrite]) -> list[Version | FirepostError]:
+    def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
         return [self._outcome(write) for write in writes]
 
     def transact(self, path: str, decide: Decide[_T]) -> tuple[_T, Snapshot | None, Version | None]:
@@ -87,7 +78,10 @@ class MemoryDatabase:
         if changes is None:
             return decision, document, None
         assert document is not None
-        return decision, document, self._answer(self.put(path, applied(document.fields, changes)))
+        version = self._answer(self.put(path, applied(document.fields, changes)))
+        if isinstance(version, Unavailable):
+            raise version
+        return decision, document, version
 
     def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
         found = [each for each in self._all(collection) if each.known.delivery and each.known.delivery.state is state]
@@ -120,32 +114,23 @@ class MemoryDatabase:
     def edit(self, path: str, changes: Changes) -> Version:
         return self.put(path, applied(self.documents[path].fields, changes))
 
-    def _create(self, path: str, fields: Changes) -> Version:
-        if path in self.documents:
-            raise Stale("exists")
-        return self.put(path, dict(fields))
-
-    def _update(self, path: str, changes: Changes, version: Version) -> Version:
-        document = self.documents.get(path)
-        if document is None or document.version != version:
-            raise Stale("changed")
-        return self.put(path, applied(document.fields, changes))
-
-    def _outcome(self, write: PreparedWrite) -> Version | FirepostError:
-        try:
-            return self.write(write)
-        except FirepostError as error:
-            return error
+    def _outcome(self, write: Write) -> Version | FirepostError:
+        self._interleave()
+        document = self.documents.get(write.path)
+        if write.version != (document.version if document else None):
+            return Stale("changed" if document else "missing")
+        fields = applied(document.fields, write.changes) if document else dict(write.changes)
+        return self._answer(self.put(write.path, fields))
 
     def _interleave(self) -> None:
         action, self.meanwhile = self.meanwhile, None
         if action is not None:
             action()
 
-    def _answer(self, version: Version) -> Version:
+    def _answer(self, version: Version) -> Version | Unavailable:
         if self.lose_answers:
             self.lose_answers -= 1
-            raise Unavailable("the answer was lost")
+            return Unavailable("the answer was lost")
         return version
 
 
@@ -168,6 +153,36 @@ def applied(fields: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     return result
 
 
+class MemoryTransport:
+    """A mail server that takes everything but what it is told to refuse, or fails as it is told to.
+
+    `on_mail` is called with the recipients before the server has the mail.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Envelope, bytes]] = []
+        self.refuse: set[str] = set()
+        self.defer: set[str] = set()
+        self.fail: Exception | None = None
+        self.on_mail: Callable[[tuple[str, ...]], object] = lambda recipients: None
+
+    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+        self.on_mail(envelope.recipients)
+        if self.fail:
+            raise self.fail
+        self.sent.append((envelope, data))
+        accepted = tuple(a for a in envelope.recipients if a not in self.refuse | self.defer)
+        rejected = tuple(a for a in envelope.recipients if a in self.refuse)
+        pending = tuple(a for a in envelope.recipients if a in self.defer)
+        return Receipt(accepted, rejected, pending, "250 2.0.0 Ok: queued as 1")
+
+    def sent_to(self, recipient: str) -> int:
+        return sum(recipient in envelope.recipients for envelope, _ in self.sent)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class TemplateDatabase(MemoryDatabase):
     """Documents with the one query that templates need; it notes what it is asked."""
 
@@ -180,7 +195,7 @@ class TemplateDatabase(MemoryDatabase):
 
     def get(self, path: str) -> Snapshot | None:
         self._note(path)
-        return super().get(path)
+        return self.documents.get(path)
 
     def find(self, collection: str, field: str, value: Any, limit: int) -> list[Snapshot]:
         self._note(f"{collection} where {field} == {value!r}")

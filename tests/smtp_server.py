@@ -23,6 +23,7 @@ import functools
 import re
 import socket
 import ssl
+import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -63,12 +64,27 @@ class Mail:
     reply: str | None = None
 
 
+@dataclass(frozen=True)
+class Idle:
+    """What a server says to a client that has been silent for so many seconds between commands, and how it goes on.
+
+    It hangs up, orderly or with a RST, unless it `stays`.
+    """
+
+    seconds: float
+    farewell: str = ""
+    stays: bool = False
+    resets: bool = False
+
+
 class ScriptedServer:
     """Listens on 127.0.0.1, on a free port, while it is open.
 
     With `tls`, it speaks TLS from the start if `implicit`, and offers STARTTLS otherwise. With `users` (passwords or
     access tokens by name), it offers AUTH with the `mechanisms` and takes mail only after a login. With
-    `replies_together`, it answers commands that came together in one write, as Postfix does, and else one by one. All
+    `replies_together`, it answers commands that came together in one write, as Postfix does, and else one by one.
+
+    `idle` is what it does when a client that has said something before has been silent for so long: see `Idle`. All
     attributes may be changed while it runs.
     """
 
@@ -88,6 +104,7 @@ class ScriptedServer:
         self.mechanisms = tuple(mechanisms)
         self.extensions = tuple(extensions)
         self.replies_together = replies_together
+        self.idle: Idle | None = None
         self.sessions: list[Session] = []
         self.mails: list[Mail] = []
         self._rules: list[Rule] = []
@@ -227,6 +244,7 @@ class Session:
         self.user: str | None = None
         self.encrypted = False
         self.ended = False
+        self.farewell_said = False
         self.round_trips = 0
         self.counts: Counter[str] = Counter()
         self._unread = bytearray()
@@ -290,7 +308,7 @@ class Session:
             self._encrypt(self.server.tls)
         self._at("CONNECT", "", functools.partial(self.reply, "220 scripted.test ESMTP"))
         while not self._hangs_up:
-            line = self._read_line()
+            line = self._read_line() if self.server.idle is None else self._read_or_leave(self.server.idle)
             self.commands.append(line)
             verb = line.split(" ", 1)[0].upper()
             usual = getattr(self, f"_usual_{verb.lower()}", self._usual_unknown)
@@ -411,6 +429,24 @@ class Session:
         self._socket = context.wrap_socket(self._socket, server_side=True)
         self._socket.settimeout(None)
         self.encrypted = True
+
+    def _read_or_leave(self, idle: Idle) -> str:
+        self._socket.settimeout(idle.seconds)
+        try:
+            return self._read_line()
+        except TimeoutError:
+            pass
+        finally:
+            self._socket.settimeout(None)
+        if idle.farewell:
+            self._socket.sendall(f"{idle.farewell}\r\n".encode())
+        if not idle.stays:
+            if idle.resets:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise Hangup
+        self.farewell_said = True
+        self.server.notify()
+        return self._read_line()
 
     def _read_line(self) -> str:
         return self._read_to(b"\r\n").decode()

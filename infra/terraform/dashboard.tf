@@ -141,7 +141,7 @@ locals {
         ]
       },
       {
-        title = "Document events by decision"
+        title = "Document events that led to something, by decision"
         unit  = "per second"
         lines = [
           { look = "rate", filter = local.metric_filters.changes, by = "metric.label.reason" },

@@ -1,4 +1,4 @@
-"""One HTTPS request over a connection of its own, by httpcore over a socket of ours: docs/decisions/0016.
+"""One HTTPS request over a connection of its own, by httpcore over a socket of ours: docs/decisions/0017.
 
 The socket bounds the exchange as a whole: in time, whatever a server does between two bytes, and in bytes that are not
 content. It also knows whether the server has the request. A connection is not used again: if the server closes it

@@ -8,15 +8,19 @@ import math
 from collections.abc import Callable
 
 from sender.transport.classify import LOGIN_ADVICE, Reply, Step, lacking
-from sender.transport.dialogue import Dialogue
+from sender.transport.dialogue import Dialogue, before_the_content
 from sender.transport.envelope import Envelope, Receipt
+from sender.transport.secrecy import mask
 from sender.transport.server import Encryption, SmtpServer
 from sender.transport.transaction import Transaction
 from shared.deadline import Deadline
-from shared.errors import ErrorCode
+from shared.errors import ErrorCode, NotSent
 
 #: QUIT is a courtesy: it is written if that works at once.
 GOODBYE_SECONDS = 0.5
+
+#: How many characters of a server's list of logins are shown.
+MAX_OFFERED = 200
 
 OAUTH_ADVICE = (
     "USER must be the mailbox that the access token is for. Gmail wants the scope https://mail.google.com/; Microsoft "
@@ -52,10 +56,11 @@ class SmtpConnection:
         self.mails = 0
         self.password_was_visible = False
         self._mail: Transaction | None = None
-        self._dialogue = Dialogue(server, deadline, OAUTH_ADVICE if token else LOGIN_ADVICE)
+        self._dialogue = Dialogue(server, deadline, OAUTH_ADVICE if token else LOGIN_ADVICE, self._mask())
         self._wire = self._dialogue.wire
         try:
-            self._establish()
+            with before_the_content(self._dialogue.name):
+                self._establish()
         except BaseException:
             self._wire.close()
             raise
@@ -66,18 +71,29 @@ class SmtpConnection:
         return self._dialogue.in_step and (self._mail is None or self._mail.is_over)
 
     @property
+    def is_silent(self) -> bool:
+        """Whether it is usable still: the server has neither said anything since the last reply nor hung up."""
+        try:
+            self._wire.expect_silence()
+        except OSError:
+            self.close()
+            return False
+        return self.usable
+
+    @property
     def _pipelining(self) -> bool:
         return self.server.pipelining and self._wire.has_extn("pipelining")
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline, data_margin: float) -> Receipt:
         """Hand over one mail; its content is begun only while at least `data_margin` seconds are left until `deadline`.
 
-        `data` is a whole message with CRLF line ends. Raises `ConnectionLost` if the server was gone before it was
-        given any of it, another `NotSent` if the server (or the margin) said no, `OutcomeUnknown` if the connection
-        broke between the first byte of `data` and the reply to the last.
+        `data` is a whole message with CRLF line ends. Raises `ConnectionSpent` if another connection may take the mail,
+        of which the server was given nothing; another `NotSent` if the server (or the margin) said no; `OutcomeUnknown`
+        if the connection broke between the first byte of `data` and the reply to the last.
         """
+        was_used = self.mails > 0
         self.mails += 1
-        self._mail = Transaction(self._dialogue, self._pipelining, self.server.timeouts.data)
+        self._mail = Transaction(self._dialogue, self._pipelining, self.server.timeouts.data, was_used)
         return self._mail.send(envelope, data, deadline, data_margin)
 
     def quit(self) -> None:
@@ -100,7 +116,7 @@ class SmtpConnection:
         self._progress(Step.CONNECT, dialogue.name)
         if server.encryption is Encryption.IMPLICIT:
             self._encrypt(Step.CONNECT)
-        greeting = Reply.decode(*dialogue.timed(Step.CONNECT, limits.greeting, self._wire.getreply))
+        greeting = Reply.decode(*dialogue.timed(Step.GREETING, limits.greeting, self._wire.getreply))
         if not greeting.accepted:
             raise dialogue.refused(Step.CONNECT, greeting)
         self._introduce()
@@ -111,12 +127,17 @@ class SmtpConnection:
 
     def _introduce(self) -> None:
         dialogue = self._dialogue
-        reply = Reply.decode(*dialogue.timed(Step.HELLO, self.server.timeouts.command, self._wire.ehlo))
+
+        def introduce() -> tuple[int, bytes]:
+            self._wire.expect_silence()
+            return self._wire.ehlo()
+
+        reply = Reply.decode(*dialogue.timed(Step.HELLO, self.server.timeouts.command, introduce))
         if not reply.accepted and reply.code != 421:
             reply = dialogue.say(Step.HELLO, f"HELO {self.server.client_name}")
         if not reply.accepted:
             raise dialogue.refused(Step.HELLO, reply)
-        self._progress(Step.HELLO, reply.lines[0])
+        self._progress(Step.HELLO, dialogue.shown(reply).lines[0])
 
     def _start_tls(self) -> None:
         if not self._wire.has_extn("starttls"):
@@ -128,6 +149,8 @@ class SmtpConnection:
         reply = self._dialogue.say(Step.STARTTLS, "STARTTLS")
         if not reply.accepted:
             raise self._dialogue.refused(Step.STARTTLS, reply)
+        complaint = "there is plaintext after the reply to STARTTLS"
+        self._dialogue.timed(Step.STARTTLS, math.inf, lambda: self._wire.expect_silence(complaint))
         self._encrypt(Step.STARTTLS)
         self._introduce()
 
@@ -144,8 +167,7 @@ class SmtpConnection:
             known = {"XOAUTH2": self._auth_xoauth2}
         mechanisms = [known[name] for name in known if name in offered]
         if not mechanisms:
-            but = f"but only {' '.join(offered)}" if offered else "but a user is configured"
-            raise lacking(self._dialogue.name, f"AUTH {' or '.join(known)}", but, ErrorCode.AUTH)
+            raise self._no_login(" or ".join(known), " ".join(offered))
         self.password_was_visible = self._dialogue.timed(
             Step.AUTH, self.server.timeouts.command, lambda: self._wire.exposed
         )
@@ -156,14 +178,34 @@ class SmtpConnection:
             raise self._dialogue.refused(Step.AUTH, reply)
         self._progress(Step.AUTH, str(self.server.user))
 
+    def _no_login(self, known: str, offered: str) -> NotSent:
+        """We don't send without the login that is configured: the mail might leave as somebody else's, or as spam."""
+        if offered:
+            remark = f"but only {self._dialogue.shown(Reply(250, (offered[:MAX_OFFERED],))).text}"
+            way_out = "Another port of the server may; 587 and 465 are the usual ones for logging in"
+        else:
+            remark = "but a user is configured"
+            way_out = (
+                "If the server knows you by your IP address, take the user out of SMTP_CONNECTION_URI (and unset "
+                "SMTP_PASSWORD); if it takes logins only over TLS, use smtps://, or the port where it offers STARTTLS"
+            )
+        if self._token:
+            way_out = "Check HOST and OAUTH_PORT"
+        return lacking(self._dialogue.name, f"AUTH {known}", f"{remark}. {way_out}", ErrorCode.AUTH)
+
+    def _mask(self) -> Callable[[str], str]:
+        user, password, token = self.server.user, self.server.password, self._token
+        secrets = [secret for secret in (password, token) if secret]
+        return mask(secrets, [_plain(user, password or ""), _bearer(user, token or "")])
+
     def _auth_xoauth2(self) -> Reply:
         """A token that is refused is told so in JSON first, and the refusal comes after our empty answer to that."""
-        proof = _base64(f"user={self.server.user}\1auth=Bearer {self._token}\1\1")
+        proof = _base64(_bearer(self.server.user, self._token))
         reply = self._dialogue.say(Step.AUTH, f"AUTH XOAUTH2 {proof}")
         return self._dialogue.say(Step.AUTH, "") if reply.code == 334 else reply
 
     def _auth_plain(self) -> Reply:
-        proof = _base64(f"\0{self.server.user}\0{self.server.password}")
+        proof = _base64(_plain(self.server.user, self.server.password))
         reply = self._dialogue.say(Step.AUTH, f"AUTH PLAIN {proof}")
         return self._dialogue.say(Step.AUTH, proof) if reply.code == 334 else reply
 
@@ -174,6 +216,14 @@ class SmtpConnection:
                 break
             reply = self._dialogue.say(Step.AUTH, _base64(str(answer)))
         return reply
+
+
+def _plain(user: str | None, password: str | None) -> str:
+    return f"\0{user}\0{password}"
+
+
+def _bearer(user: str | None, token: str | None) -> str:
+    return f"user={user}\1auth=Bearer {token}\1\1"
 
 
 def _base64(text: str) -> str:

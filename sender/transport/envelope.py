@@ -37,7 +37,8 @@ class Receipt:
 
     2xx replies to RCPT are in `accepted`, 4xx in `pending`, 5xx in `rejected`, each in the envelope's order;
     `response` is the reply to the mail itself ("250 2.0.0 Ok: queued as 4F2"), `queue_id` what SendGrid calls the mail.
-    `warnings` name what was asked for and the server can't do.
+    `warnings` name what was asked for and the server can't do. `retry_after` is in how many seconds the server wants to
+    be asked again for those in `pending`, if it says so.
     """
 
     accepted: tuple[str, ...]
@@ -46,6 +47,7 @@ class Receipt:
     response: str
     queue_id: str | None = None
     warnings: tuple[str, ...] = ()
+    retry_after: float | None = None
 
 
 class Transport(Protocol):

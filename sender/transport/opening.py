@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sender.transport.classify import Reply, Step, lacking
+from sender.transport.classify import FOR_NOW, Reply, Step, classify, lacking, wait_after
 from sender.transport.envelope import Envelope, Receipt
 from shared.errors import ErrorCode, NotSent
 
@@ -18,6 +18,9 @@ GROUP_BYTES = 8 * 1024
 
 # A regular expression finds these in half the time that `bytes.replace` takes.
 _LEADING_DOT = re.compile(rb"\n\.")
+
+#: RFC 1870 section 4: what has more digits limits nothing.
+_SIZE = re.compile(r"[0-9]{1,20}")
 
 _NO_DSN = "Field 'message.dsn': the mail server does not offer DSN (RFC 3461), so no notification was asked for."
 
@@ -42,7 +45,7 @@ def _mail_parameters(server: str, offers: Mapping[str, str], envelope: Envelope,
     """
     if "size" in offers:
         limit = offers["size"]
-        if limit.isdecimal() and 0 < int(limit) < len(data):
+        if _SIZE.fullmatch(limit) and 0 < int(limit) < len(data):
             text = f"The mail has {len(data)} bytes; the mail server {server} takes at most {limit}."
             raise NotSent(ErrorCode.REJECTED, text)
         yield f"SIZE={len(data)}"
@@ -79,7 +82,17 @@ def is_expected(step: Step, reply: Reply) -> bool:
 
 def decisive(refusals: Iterable[Reply]) -> Reply:
     """Of the refusals of all recipients, the one that stands for them: one that may pass, if there is any."""
-    return min(refusals, key=lambda reply: reply.code)
+    return min(refusals, key=lambda reply: (not _may_pass(reply), reply.code))
+
+
+def longest_wait(replies: Iterable[Reply]) -> float | None:
+    """In how many seconds all recipients that are refused for now may be tried again, if the server says so."""
+    waits = [wait for reply in replies if reply.refused and (wait := wait_after(Step.RCPT, reply)) is not None]
+    return max(waits, default=None)
+
+
+def _may_pass(refusal: Reply) -> bool:
+    return classify(Step.RCPT, refusal) in FOR_NOW
 
 
 def way_out(commands: Sequence[Command], replies: Sequence[Reply]) -> str | None:
@@ -115,13 +128,14 @@ def receipt(envelope: Envelope, replies: Sequence[Reply], response: Reply, offer
     return Receipt(
         accepted=tuple([who for who, reply in pairs if reply.accepted]),
         rejected=refused_for_good(envelope, replies),
-        pending=tuple([who for who, reply in pairs if reply.is_temporary]),
+        pending=tuple([who for who, reply in pairs if not reply.accepted and _may_pass(reply)]),
         response=str(response),
         warnings=(_NO_DSN,) if envelope.dsn is not None and "dsn" not in offers else (),
+        retry_after=longest_wait(replies),
     )
 
 
 def refused_for_good(envelope: Envelope, replies: Sequence[Reply]) -> tuple[str, ...]:
     """The recipients whom no later attempt would reach."""
     pairs = zip(envelope.recipients, replies, strict=True)
-    return tuple([who for who, reply in pairs if not reply.accepted and not reply.is_temporary])
+    return tuple([who for who, reply in pairs if not reply.accepted and not _may_pass(reply)])

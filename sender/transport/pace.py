@@ -47,8 +47,8 @@ class Breaker:
             self._open_until = now + self._pause()
             return 0.0
 
-    def record(self, throttled: bool, now: float) -> None:
-        """Note the outcome of a mail that was admitted.
+    def record(self, throttled: bool, now: float, wanted: float = 0.0) -> None:
+        """Note the outcome of a mail that was admitted, and for how many seconds the server wants to be left alone.
 
         Mails that were under way already when the breaker opened say nothing new: each pause is lengthened once.
         """
@@ -61,7 +61,7 @@ class Breaker:
             if goes_on:
                 self._probing = False
                 self._pauses += 1
-                self._open_until = now + self._pause()
+                self._open_until = now + max(self._pause(), wanted)
 
     def _pause(self) -> float:
         return min(self._rules.first_pause * float(2 ** (self._pauses - 1)), self._rules.longest_pause)

@@ -12,12 +12,12 @@ from sender.transport.connection import SmtpConnection
 class KeepOpen:
     """How long a connection is used: seconds since it was opened, seconds without a mail, number of mails.
 
-    Servers close idle sessions after some minutes and sessions with many mails at will; leaving first spares the
-    round trip in which that would be found out.
+    Servers close sessions with many mails at will, and idle ones after minutes, or as Amazon SES after ten seconds.
+    Leaving first spares the reconnection in the middle of a mail.
     """
 
     max_age: float = 600.0
-    max_idle: float = 60.0
+    max_idle: float = 8.0
     max_mails: int = 250
 
 
@@ -34,7 +34,16 @@ class IdleConnections:
         self._closed = False
 
     def take(self, now: float) -> SmtpConnection | None:
-        """A connection to use, if there is one that is still good at `now` (monotonic seconds)."""
+        """A connection to use, if there is one that is still good at `now` (monotonic seconds).
+
+        One on which the server has said anything since, goodbye perhaps, or which it has closed, is closed unread.
+        """
+        while (connection := self._take_fresh(now)) is not None:
+            if connection.is_silent:
+                return connection
+        return None
+
+    def _take_fresh(self, now: float) -> SmtpConnection | None:
         with self._lock:
             good = [(connection, since) for connection, since in self._idle if self._is_good(connection, since, now)]
             retired = [entry for entry in self._idle if entry not in good]

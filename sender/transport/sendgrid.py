@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 
 from sender.net.http import Answer, HttpsEndpoint, NoResponse, RequestNotSent, why
 from sender.transport.envelope import Envelope, Receipt
+from sender.transport.secrecy import mask
 from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeUnknown
 
@@ -56,6 +57,10 @@ class SendGridAccount:
         if body is not None:
             headers["Content-Type"] = "application/json"
         return self.endpoint.ask(method, path, headers, body, start_by=start_by, end_by=end_by)
+
+    def refusal(self, answer: Answer) -> DeliveryFailed:
+        """The error for any answer that is not an acceptance; the key is not in it, even if SendGrid quotes it."""
+        return refusal(answer, mask([self.key]))
 
 
 class SendGridTransport:
@@ -89,7 +94,7 @@ class SendGridTransport:
         if seconds := pause(answer, self._wall_clock()):
             self._paused_until = deadline.clock() + seconds
             raise Deferred(seconds, "SendGrid's rate limit is used up.")
-        raise refusal(answer)
+        raise self._account.refusal(answer)
 
     def close(self) -> None:
         """Begin nothing new; no connection is kept open."""
@@ -116,12 +121,12 @@ def pause(answer: Answer, now: float) -> float:
     return min(max(int(reset) - now, 1.0), LONGEST_PAUSE)
 
 
-def refusal(answer: Answer) -> DeliveryFailed:
-    """The error for any answer that is not an acceptance."""
-    said = f"SendGrid answered {answer.status}{_reason(answer.body)}"
+def refusal(answer: Answer, masked: Callable[[str], str] = str) -> DeliveryFailed:
+    """The error for any answer that is not an acceptance; `masked` takes our secrets out of a text."""
+    said = f"SendGrid answered {answer.status}{_reason(answer.body, masked)}"
     match answer.status:
         case 401 | 403:
-            return NotSent(ErrorCode.AUTH, f"{said}\n{_ADVICE[answer.status]}")
+            return NotSent(ErrorCode.AUTH, f"{said} {_ADVICE[answer.status]}")
         case 429:
             return NotSent(ErrorCode.THROTTLED, said)
         case 502 | 504:
@@ -139,9 +144,9 @@ def _receipt(envelope: Envelope, answer: Answer) -> Receipt:
     return Receipt(envelope.recipients, (), (), f"status={answer.status}", queue_id)
 
 
-def _reason(body: bytes) -> str:
+def _reason(body: bytes, masked: Callable[[str], str]) -> str:
     """The messages in an error's body, with the fields they are about, but without addresses that they quote."""
-    messages = "; ".join(_messages(body))
+    messages = masked("; ".join(_messages(body)))
     legible = re.sub(r"[^\s\"'<>\[\]]+", _without_address, messages)
     printable = "".join(character for character in legible if character.isprintable())
     return f": {printable[:_MAX_REASON].rstrip('.')}." if printable else "."

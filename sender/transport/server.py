@@ -52,16 +52,15 @@ class Encryption(Enum):
 class Timeouts:
     """The longest that one step may take, in seconds, each further bounded by the attempt's deadline.
 
-    RFC 5321 section 4.5.3.2 wants minutes (greeting 5, commands 5, end of data 10) from a queue that has hours. An
-    attempt here has less than a minute, in which a dead kept-open connection must be found out and replaced. Only
-    the end of data keeps the RFC's ten minutes: giving up there leaves the outcome unknown, so that the deadline alone
-    decides.
+    These are the minutes of RFC 5321 section 4.5.3.2, so that the deadline alone decides unless the URI says otherwise:
+    servers pause for half a minute before they greet, and check recipients for as long. Only the connection is given
+    up earlier, because a host may have other addresses.
     """
 
     connect: float = 10.0
     """Per address, and again for the TLS handshake."""
-    greeting: float = 15.0
-    command: float = 20.0
+    greeting: float = 300.0
+    command: float = 300.0
     data: float = 600.0
 
 

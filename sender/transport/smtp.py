@@ -6,7 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass, field, replace
 
-from sender.transport.classify import ConnectionLost, LoginRefused
+from sender.transport.classify import ConnectionSpent, LoginRefused
 from sender.transport.connection import Progress, SmtpConnection, untold
 from sender.transport.envelope import Envelope, Receipt
 from sender.transport.oauth import AccessTokens
@@ -29,10 +29,12 @@ class SmtpLimits:
     """How the connections to the server are used.
 
     `data_margin` is the time in seconds that must be left of an attempt for DATA to start: a server that has the
-    whole mail is given at least that long to answer, before the outcome counts as unknown.
+    whole mail is given at least that long to answer, before the outcome counts as unknown. `turn_seconds` is how long
+    a mail, its document claimed, waits for a free connection before it is put off.
     """
 
     max_connections: int = 10
+    turn_seconds: float = 6.0
     mails_per_second: float | None = None
     data_margin: float = 10.0
     keep_open: KeepOpen = field(default_factory=KeepOpen)
@@ -69,6 +71,7 @@ class SmtpTransport:
         self._server = server
         self._tokens = tokens
         self._data_margin = limits.data_margin
+        self._turn_seconds = limits.turn_seconds
         self._idle = IdleConnections(keep_open)
         self._breaker = Breaker(limits.breaker)
         self._rate = Rate(limits.mails_per_second) if limits.mails_per_second else None
@@ -80,7 +83,8 @@ class SmtpTransport:
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
         """Hand over one mail, as `Transport` says.
 
-        A kept-open connection that turns out to be dead before the mail was given to it is replaced once.
+        A kept-open connection that turns out to be dead, or to take no more mails, is replaced once before the content
+        was given to it.
         """
         self._keep_pace(deadline)
         self._take_turn(deadline)
@@ -88,7 +92,8 @@ class SmtpTransport:
             receipt = self._send_in_turn(envelope, data, deadline)
         except DeliveryFailed as failure:
             if failure.code is not ErrorCode.CONNECTION:  # no answer says nothing about throttling
-                self._breaker.record(failure.code is ErrorCode.THROTTLED, deadline.clock())
+                wait = failure.retry_after if isinstance(failure, NotSent) else None
+                self._breaker.record(failure.code is ErrorCode.THROTTLED, deadline.clock(), wait or 0.0)
             raise
         finally:
             self._give_turn_back()
@@ -125,13 +130,13 @@ class SmtpTransport:
         """Wait until one of the connections is free."""
         with self._turns:
             if self._free == 0:
-                patience = max(0.0, deadline.brought_forward(self._data_margin).remaining())
+                left = max(0.0, deadline.brought_forward(self._data_margin).remaining())
+                patience = min(self._turn_seconds, left)
                 self._turns.wait_for(lambda: self._free > 0 or self._closing.is_set(), patience)
             if self._closing.is_set():
                 raise self._shut()
             if self._free == 0:
-                text = f"All connections to the mail server {self._server} were busy until the attempt's time ran out."
-                raise NotSent(ErrorCode.TEMPORARY, text)
+                raise Deferred(self._turn_seconds, f"All connections to the mail server {self._server} are busy.")
             self._free -= 1
 
     def _give_turn_back(self) -> None:
@@ -144,7 +149,7 @@ class SmtpTransport:
         if kept is not None:
             try:
                 return self._send_over(kept, envelope, data, deadline)
-            except ConnectionLost:
+            except ConnectionSpent:
                 if deadline.brought_forward(self._data_margin).remaining() <= 0:
                     raise  # it was not dead but slow, and has used up the time
         fresh = self._connect(deadline, replaced=kept is not None)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import math
 
 from sender.transport import opening
-from sender.transport.classify import Reply, Step, describe_loss
-from sender.transport.dialogue import Dialogue
+from sender.transport.classify import FOR_NOW, ConnectionSpent, Reply, Step, describe_loss, sentence
+from sender.transport.dialogue import Dialogue, before_the_content
 from sender.transport.envelope import Envelope, Receipt
 from shared.deadline import Deadline
 from shared.errors import NotSent, OutcomeUnknown
+
+#: Seconds for which a server that does not answer DATA with 354, as RFC 5321 section 4.3.2 wants it, is listened to,
+#: whether that was all: it may be odd, or have no more mails for us, or have answered an earlier command twice.
+SECOND_THOUGHTS = 0.2
+
+
+#: Seconds in which the server must have forgotten a mail that is not sent; else, the connection is not used again.
+TIDY_SECONDS = 5.0
 
 
 class Transaction:
@@ -17,14 +26,18 @@ class Transaction:
 
     With `pipelining`, MAIL, RCPT and DATA are said in one go, two round trips for the whole mail; without, one by one.
     All else is the same: each reply is judged when its turn comes, as if nothing had been said since.
+
+    A connection that `was_used` before may be one that the server is about to leave. So half of the time must do for a
+    sign of life, and a mail that is refused as a whole has met the end of the session, for all we know.
     """
 
-    def __init__(self, dialogue: Dialogue, pipelining: bool, data_seconds: float) -> None:
+    def __init__(self, dialogue: Dialogue, pipelining: bool, data_seconds: float, was_used: bool) -> None:
         #: Whether the server is done with the mail, so that another may follow.
         self.is_over = False
         self._dialogue = dialogue
         self._pipelining = pipelining
         self._data_seconds = data_seconds
+        self._was_used = was_used
         self._commands: list[opening.Command] = []
         self._replies: list[Reply] = []
 
@@ -32,21 +45,22 @@ class Transaction:
         """As `SmtpConnection.send` says."""
         dialogue = self._dialogue
         offers = dialogue.wire.esmtp_features
-        dialogue.deadline = deadline.brought_forward(data_margin)
         try:
-            self._commands = opening.opening(dialogue.name, offers, envelope, data)
-            self._open(envelope)
+            with before_the_content(dialogue.name):
+                self._commands = opening.opening(dialogue.name, offers, envelope, data)
+                self._open(envelope, deadline.brought_forward(data_margin))
             dialogue.deadline = deadline
             response = self._hand_over(data)
         except NotSent:
-            dialogue.deadline = deadline
+            dialogue.deadline = deadline.within(TIDY_SECONDS)
             self._abandon()
             raise
-        return opening.receipt(envelope, self._replies[1:-1], response, offers)
+        return opening.receipt(envelope, self._replies[1:], dialogue.shown(response), offers)
 
-    def _open(self, envelope: Envelope) -> None:
+    def _open(self, envelope: Envelope, deadline: Deadline) -> None:
         """Say MAIL, RCPT for each recipient and DATA, until the server waits for the content."""
         dialogue = self._dialogue
+        dialogue.deadline = deadline.within(deadline.remaining() / 2) if self._was_used else deadline
         for index, (step, _) in enumerate(self._commands):
             if step is Step.DATA and not any(reply.accepted for reply in self._replies[1:]):
                 raise self._refused_to_all(envelope)
@@ -54,15 +68,42 @@ class Transaction:
                 rest = self._commands[index:] if self._pipelining else self._commands[index : index + 1]
                 dialogue.tell(step, opening.group(rest))
             reply = dialogue.hear(step)
-            self._replies.append(reply)
-            if not opening.is_expected(step, reply):
-                raise dialogue.refused(step, reply)
+            dialogue.deadline = deadline
+            if step is Step.DATA:
+                self._expect_go_ahead(reply)
+            else:
+                self._replies.append(reply)
+                if not opening.is_expected(step, reply):
+                    raise self._refused(step, reply)
+
+    def _expect_go_ahead(self, reply: Reply) -> None:
+        """Return if the server waits for the content, and has said nothing else."""
+        dialogue = self._dialogue
+        if not opening.is_expected(Step.DATA, reply):
+            listen = self._pipelining or reply.accepted
+            patience = max(0.0, min(SECOND_THOUGHTS, dialogue.deadline.remaining()))
+            more = dialogue.timed(Step.DATA, math.inf, lambda: dialogue.wire.more(patience)) if listen else None
+            if not more and not reply.accepted:
+                self._replies.append(reply)
+                raise self._refused(Step.DATA, reply)
+        dialogue.timed(Step.DATA, math.inf, dialogue.wire.expect_silence)
+
+    def _refused(self, step: Step, reply: Reply) -> NotSent:
+        return self._spent(self._dialogue.refused(step, reply))
 
     def _refused_to_all(self, envelope: Envelope) -> NotSent:
         replies = self._replies[1:]
         failure = self._dialogue.refused(Step.RCPT, opening.decisive(replies))
         failure.rejected = opening.refused_for_good(envelope, replies)
-        return failure
+        failure.retry_after = opening.longest_wait(replies)
+        return self._spent(failure) if failure.code in FOR_NOW else failure
+
+    def _spent(self, failure: NotSent) -> NotSent:
+        """The failure as one of the connection, if it may be; it is closed then."""
+        if not self._was_used or isinstance(failure, ConnectionSpent):
+            return failure
+        self._dialogue.wire.close()
+        return ConnectionSpent.by(failure)
 
     def _hand_over(self, data: bytes) -> Reply:
         """The content itself. From its first byte on, only a complete reply tells what became of it."""
@@ -79,7 +120,8 @@ class Transaction:
             raise self._dialogue.refused(Step.BODY, reply)
         if not reply.accepted:
             wire.close()
-            raise _unknown(f"The mail server {name} answered {Step.BODY.value} with {reply}.")
+            said = sentence(str(self._dialogue.shown(reply)))
+            raise _unknown(f"The mail server {name} answered {Step.BODY.value} with {said}")
         return reply
 
     def _abandon(self) -> None:

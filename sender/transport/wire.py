@@ -52,8 +52,6 @@ class Wire(smtplib.SMTP):
 
     def encrypt(self, context: ssl.SSLContext, servername: str) -> None:
         """Start TLS on the connection, and forget what was said before it (RFC 3207 section 4.2)."""
-        if self._unread:
-            raise GarbledReply("there is plaintext after the reply to STARTTLS")
         # The handshake as a whole is bounded by the socket's time limit.
         self.sock = context.wrap_socket(self._ready(), server_hostname=servername)
         self.ehlo_resp = self.helo_resp = None
@@ -69,6 +67,32 @@ class Wire(smtplib.SMTP):
     def in_step(self) -> bool:
         """Whether the connection is open and every reply so far has been asked for."""
         return self.is_open and not self._unread
+
+    def more(self, seconds: float = 0.0) -> bytes | None:
+        """What the server goes on to say within so many seconds; None if nothing, b"" if it closes the connection."""
+        if not self._unread:
+            if self.sock is None:
+                return b""
+            self.sock.settimeout(seconds)
+            try:
+                chunk = self.sock.recv(8192)
+            except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):  # TLS may have had something to read
+                return None
+            except ConnectionError:
+                return b""
+            self._unread += chunk
+        return bytes(self._unread)
+
+    def expect_silence(self, complaint: str = "it spoke before it was asked") -> None:
+        """Make sure that there is nothing to read: what is there before a command can't be the answer to it.
+
+        Raises `SMTPServerDisconnected` if the server has closed the connection, else `GarbledReply` with the complaint.
+        """
+        more = self.more()
+        if more == b"":
+            raise smtplib.SMTPServerDisconnected("the server closed it")
+        if more:
+            raise GarbledReply(complaint)
 
     @property
     def tls_version(self) -> str:
@@ -106,6 +130,7 @@ class Wire(smtplib.SMTP):
     def getreply(self) -> tuple[int, bytes]:
         """Read one reply: its code and the texts of its lines, joined by line feeds."""
         texts: list[bytes] = []
+        first = b""
         size = 0
         while True:
             line = self._read_line()
@@ -116,6 +141,8 @@ class Wire(smtplib.SMTP):
             if size > MAX_REPLY_BYTES:
                 raise GarbledReply("the server's answer has no end")
             code, separator, text = match.groups(b"")
+            if code != (first := first or code):  # RFC 5321 section 4.2.1
+                raise GarbledReply("the lines of the server's answer have different codes")
             texts.append(text.strip())
             if separator != b"-":
                 return int(code), b"\n".join(texts)

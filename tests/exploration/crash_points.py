@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from typing import Any, Final, TypeVar
 
-from dispatcher.dead_letters import DeadLetters
-from dispatcher.effects import Effects
 from dispatcher.events import DocumentChange
-from dispatcher.handler import Dispatcher
-from dispatcher.reconciler import Reconciler
-from sender.attempt import Attempts
-from sender.compose import Defaults, compose
-from sender.downloads.downloader import Downloads
+from sender.compose import Mail
 from sender.handler import Sender
 from sender.transport.envelope import Envelope, Receipt
-from shared.addresses import Address
-from shared.database import Decide, Snapshot, Version
+from shared.database import Decide, Snapshot, Version, Write
 from shared.deadline import Deadline
+from shared.errors import FirepostError, Unavailable
 from shared.policy import Policy
+from shared.pubsub import Message
 from shared.push import Delivered
-from shared.states import FINAL, Changes, Known
-from shared.store import MailStore
-from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
+from shared.states import FINAL, Known
+from tests.assembly import LEASE, DispatcherParts, SenderParts, composing
+from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
 
-LEASE: Final = timedelta(seconds=60)
 PATH: Final = "mail/a"
 
 _T = TypeVar("_T")
@@ -72,9 +64,9 @@ class MortalDatabase(MemoryDatabase):
         super().__init__()
         self._trap = trap
 
-    def update(self, path: str, changes: Changes, version: Version) -> Version:
+    def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
         self._trap.at(Moment.WRITE)
-        written = super().update(path, changes, version)
+        written = super().write(writes)
         self._trap.at(Moment.WRITTEN)
         return written
 
@@ -90,27 +82,23 @@ class MortalPublisher(MemoryPublisher):
         super().__init__()
         self._trap = trap
 
-    def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
+    def publish_all(self, messages: Sequence[Message]) -> Sequence[str | Unavailable]:
         self._trap.at(Moment.PUBLISH)
-        super().publish(data, attributes)
+        answers = super().publish_all(messages)
         self._trap.at(Moment.PUBLISHED)
+        return answers
 
 
-class MortalTransport:
-    """A mail server that takes everything."""
-
+class MortalTransport(MemoryTransport):
     def __init__(self, trap: Trap) -> None:
-        self.mails: list[bytes] = []
+        super().__init__()
         self._trap = trap
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
         self._trap.at(Moment.CONNECT)
-        self.mails.append(data)
+        receipt = super().send(envelope, data, deadline)
         self._trap.at(Moment.TAKEN)
-        return Receipt(envelope.recipients, (), (), "250 Ok")
-
-    def close(self) -> None:
-        """Nothing is open."""
+        return receipt
 
 
 class Place:
@@ -121,29 +109,20 @@ class Place:
         self.database, self.topic, self.transport = MortalDatabase(trap), MortalPublisher(trap), MortalTransport(trap)
         self.events: list[DocumentChange] = []
         self.database.on_write = self._observe
-        self.store = MailStore(self.database, policy, sleep=lambda seconds: None)
-        self.dispatcher = Dispatcher(Effects(self.topic, self.store).carry_out, policy, self.clock)
-        self.reconciler = Reconciler(self.store, self.database, self.topic, policy, "mail", self.clock)
-        self.dead_letters = DeadLetters(self.store, policy, "mail", self.clock)
+        parts = DispatcherParts(policy, self.database, self.topic, clock=self.clock)
+        self.dispatcher, self.reconciler, self.dead_letters = (
+            parts.dispatcher(),
+            parts.reconciler(),
+            parts.dead_letters(),
+        )
+        self._sender_parts = SenderParts(
+            policy, self.database, self.transport, clock=self.clock, compose=self._compose, jitter=0.0
+        )
+        self.shuts_down = False
         self.sender = self.new_sender()
 
     def new_sender(self) -> Sender:
-        attempts = Attempts(
-            self.store,
-            self.transport,
-            compose=partial(compose, defaults=Defaults(Address("Shop", "shop@example.com"), ())),
-            downloads=Downloads(),
-            clock=self._sender_clock,
-            jitter=lambda: 0.0,
-        )
-        return Sender(
-            self.store,
-            attempts,
-            MemoryPublisher(),
-            collection="mail",
-            attempt_seconds=50,
-            clock=self._sender_clock,
-        )
+        return self._sender_parts.sender()
 
     def write(self, **fields: Any) -> None:
         """What an application does."""
@@ -176,7 +155,7 @@ class Place:
 
     def end(self) -> str:
         """Let time pass until all has ended; what then stands in the document, and how many mails were sent."""
-        self.sender = self.new_sender()
+        self.shuts_down, self.sender = False, self.new_sender()
         for _ in range(10):
             self.work()
             self.reconcile()
@@ -186,13 +165,14 @@ class Place:
         delivery = self.database.documents[PATH].fields["delivery"]
         assert delivery["state"] in FINAL
         code = f" ({delivery['errorCode']})" if "errorCode" in delivery else ""
-        count = len(self.transport.mails)
+        count = len(self.transport.sent)
         return f"{delivery['state']}{code}, {count} mail{'' if count == 1 else 's'}"
 
-    def _sender_clock(self) -> datetime:
-        """Read when a claim is made, and again when the mail is composed."""
+    def _compose(self, *args: Any, **kwargs: Any) -> Mail:
         self.trap.at(Moment.COMPOSE)
-        return self.clock()
+        if self.shuts_down:
+            self.sender.drain()
+        return composing(*args, **kwargs)
 
     def _observe(self, path: str, old: Snapshot | None, new: Snapshot | None) -> None:
         before, after = (Known.of(snapshot.fields) if snapshot else None for snapshot in (old, new))
@@ -215,7 +195,7 @@ def later(place: Place) -> None:
 
 def shutting_down(place: Place) -> None:
     """The sender gets SIGTERM while it composes the mail."""
-    place.sender.drain()
+    place.shuts_down = True
     plainly(place)
 
 
@@ -250,7 +230,7 @@ CRASH_POINTS: Final[Mapping[str, CrashPoint]] = {
     "dispatcher, before it writes a schedule": CrashPoint(later, Moment.WRITE, 1),
     "sender, before the claim is written": CrashPoint(plainly, Moment.WRITE, 2),
     "sender, after the claim is written": CrashPoint(plainly, Moment.WRITTEN, 2),
-    "sender, while it composes the mail": CrashPoint(plainly, Moment.COMPOSE, 2),
+    "sender, while it composes the mail": CrashPoint(plainly, Moment.COMPOSE, 1),
     "sender, before the mail server has the mail": CrashPoint(plainly, Moment.CONNECT, 1),
     "sender, when the mail server has the mail": CrashPoint(plainly, Moment.TAKEN, 1),
     "sender, before the result is written": CrashPoint(plainly, Moment.WRITE, 3),

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from shared.policy import LeaseExpiryPolicy, Policy
-from tests.exploration.crash_points import CRASH_POINTS, LEASE, Moment, Place, Trap, plainly
+from tests.assembly import LEASE
+from tests.exploration.crash_points import CRASH_POINTS, Moment, Place, Trap, plainly
 from tests.exploration.mutations import MUTATIONS
 from tests.exploration.scenarios import LARGE, SMALL
 
@@ -51,7 +52,7 @@ def test_the_copy_that_a_crash_makes_carries_the_same_message_id(moment: Moment)
     place = Place(policy(LeaseExpiryPolicy.RETRY, 3), Trap(moment, 1 if moment is Moment.TAKEN else 3))
     plainly(place)
     assert place.end() == "SUCCESS, 2 mails"
-    first, second = (message_from_bytes(mail)["Message-ID"] for mail in place.transport.mails)
+    first, second = (message_from_bytes(mail)["Message-ID"] for _, mail in place.transport.sent)
     assert first == second
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from sender import stopwatch
 from sender.__main__ import cli
 from tests.https_server import HttpsServer
 from tests.sendgrid_schema import complaints
@@ -87,7 +89,7 @@ def test_what_is_not_needed_is_skipped(check: Check) -> None:
             "AUTH",
             "535 5.7.8 Wrong",
             "log in",
-            "535 5.7.8 Wrong Check the user in SMTP_CONNECTION_URI and SMTP_PASSWORD.",
+            "535 5.7.8 Wrong. Check the user in SMTP_CONNECTION_URI and SMTP_PASSWORD.",
         ),
     ],
 )
@@ -122,6 +124,36 @@ def test_server_that_is_not_there_fails_the_connection(check: Check) -> None:
     assert "nothing listens there" in result.stdout
 
 
+def test_each_step_says_how_long_it_took(check: Check, smtp: ScriptedServer) -> None:
+    result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
+    assert all(re.search(r" \(\d+\.\d s\)$", line) for line in result.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("event", "step", "words"),
+    [
+        ("CONNECT", "greet", "to greet; a port that expects TLS from the first byte (465) is silent, too"),
+        ("AUTH", "log in", "to answer the login"),
+        ("BODY", "send", "for the test mail to be taken over"),
+    ],
+)
+def test_what_it_waits_for_is_told_meanwhile(
+    check: Check, smtp: ScriptedServer, monkeypatch: pytest.MonkeyPatch, event: str, step: str, words: str
+) -> None:
+    monkeypatch.setattr(stopwatch, "PATIENCE", 0.05)
+    smtp.when(event, nth=1).pause(0.3)
+    result = check("--send-to", ADA, SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
+    waiting = [line for line in result.stdout.splitlines() if line.startswith(f"waiting {step} ")]
+    assert len(waiting) >= 2
+    assert all(words in line for line in waiting)
+    assert steps(result)[-1] == ("send", "ok")
+    assert result.exit_code == 0
+
+
+def test_a_silent_port_is_told_of_within_five_seconds() -> None:
+    assert stopwatch.PATIENCE * 1.5 < 5
+
+
 def test_test_mail_is_sent_as_any_other(check: Check, smtp: ScriptedServer) -> None:
     result = check("--send-to", "Bob <bob@example.com>", SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
     assert steps(result)[-1] == ("send", "ok")
@@ -143,7 +175,8 @@ def test_json_says_the_same_line_by_line(check: Check, smtp: ScriptedServer) -> 
     result = check("--json", SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(line["step"], line["status"]) for line in lines][-1] == ("log in", "failed")
-    assert set(lines[0]) == {"step", "status", "detail"}
+    assert set(lines[0]) == {"step", "status", "detail", "seconds"}
+    assert all(0 <= line["seconds"] < 10 for line in lines)
 
 
 def test_servers_words_do_not_steer_the_terminal(check: Check) -> None:

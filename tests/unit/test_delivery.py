@@ -350,6 +350,10 @@ class TestConcluded:
         assert changes["delivery.nextAttemptTime"] == NOW + timedelta(seconds=30)
         assert (changes["delivery.info"], changes["delivery.resumes"]) == (info, True)
 
+    def test_a_wait_that_the_server_wants_replaces_the_back_off(self) -> None:
+        changes = concluded(replace(FAILED, retry_after=300), 2, NOW, PATIENT, jitter=0.5)
+        assert changes["delivery.nextAttemptTime"] == NOW + timedelta(seconds=300)
+
 
 class TestOnRelease:
     MINE = Lease(1, SOON)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -13,19 +14,16 @@ from flask.testing import FlaskClient
 from google.events.cloud.firestore_v1 import DocumentEventData
 from werkzeug.test import TestResponse
 
-from dispatcher.app import Handlers, create_app
-from dispatcher.dead_letters import DeadLetters
-from dispatcher.effects import Effects
+from dispatcher import events
+from dispatcher.app import create_app
 from dispatcher.events import EVENT_TYPE
 from dispatcher.handler import Dispatcher
-from dispatcher.lifecycle import Lifecycle
-from dispatcher.reconciler import Reconciler
+from dispatcher.ignored import PERIOD
 from shared.database import Snapshot, Unwritable
-from shared.policy import Policy
-from shared.store import MailStore
+from shared.pubsub import Message
 from shared.values import decode_time
-from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
-from tests.unit.test_delivery import LEASE
+from tests.assembly import DispatcherParts
+from tests.fakes import MemoryDatabase, MemoryPublisher
 from tests.unit.test_events import ROOT, body
 
 MAIL = {"to": "a@b.c"}
@@ -48,16 +46,8 @@ def lifecycle_topic() -> MemoryPublisher:
 
 @pytest.fixture
 def client(database: MemoryDatabase, topic: MemoryPublisher, lifecycle_topic: MemoryPublisher) -> FlaskClient:
-    policy = Policy(LEASE)
-    store = MailStore(database, policy, sleep=lambda seconds: None)
-    clock = Clock()
-    handlers = Handlers(
-        Dispatcher(Effects(topic, store).carry_out, policy, clock),
-        Reconciler(store, database, topic, policy, "mail", clock),
-        DeadLetters(store, policy, "mail", clock),
-        Lifecycle(lifecycle_topic),
-    )
-    return create_app(handlers, "mail", verifier=None).test_client()
+    parts = DispatcherParts(database=database, topic=topic, lifecycle=lifecycle_topic)
+    return create_app(parts.handlers(), "mail", verifier=None).test_client()
 
 
 def post(client: FlaskClient, data: bytes, event_type: str = EVENT_TYPE) -> TestResponse:
@@ -92,11 +82,11 @@ def test_a_document_that_has_changed_since_is_left_alone(
 
 
 def test_nothing_is_read(client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(path: str) -> Snapshot | None:
-        pytest.fail(f"{path} was read")
+    def read(paths: Sequence[str]) -> list[Snapshot | None]:
+        pytest.fail(f"{paths} were read")
 
     just_written(database)
-    monkeypatch.setattr(database, "get", read)
+    monkeypatch.setattr(database, "read", read)
     assert post(client, body(None, MAIL)).status_code == 200
 
 
@@ -176,10 +166,10 @@ def test_it_says_that_it_is_healthy(client: FlaskClient) -> None:
 def test_a_bug_is_a_500_so_that_the_event_comes_again(
     client: FlaskClient, topic: MemoryPublisher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(data: bytes, attributes: dict[str, str]) -> None:
+    def broken(messages: Sequence[Message]) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(topic, "publish", broken)
+    monkeypatch.setattr(topic, "publish_all", broken)
     response = post(client, body(None, MAIL))
     assert (response.status_code, response.text) == (500, "Internal error.\n")
     assert caplog.records[-1].message == "unforeseen error"
@@ -187,6 +177,56 @@ def test_a_bug_is_a_500_so_that_the_event_comes_again(
 
 def test_reconcile_answers_with_a_summary(client: FlaskClient) -> None:
     assert client.post("/reconcile").json == {"complete": True}
+
+
+class TestIgnoredEvents:
+    """They are counted, and the log says how many there were."""
+
+    @pytest.fixture
+    def seconds(self) -> list[float]:
+        """What the dispatcher's clock says: the last of them."""
+        return [100.0]
+
+    @pytest.fixture
+    def dispatcher(self, seconds: list[float], caplog: pytest.LogCaptureFixture) -> Dispatcher:
+        caplog.set_level(logging.INFO)
+        return DispatcherParts(monotonic=lambda: seconds[-1]).dispatcher()
+
+    def happen(self, dispatcher: Dispatcher, *deliveries: dict[str, str] | None) -> None:
+        for delivery in deliveries:
+            change = events.parse(EVENT_TYPE, body(MAIL, delivery and {**MAIL, "delivery": delivery}), "mail")
+            dispatcher.handle(change)
+
+    def counts(self, caplog: pytest.LogCaptureFixture) -> list[tuple[str, int]]:
+        entries = (vars(record)["fields"] for record in caplog.records)
+        found = [(entry["reason"], entry["count"]) for entry in entries if entry["event"] == "ignored"]
+        caplog.clear()
+        return found
+
+    def test_once_a_period(
+        self, dispatcher: Dispatcher, seconds: list[float], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        pending, ended = {"state": "PENDING"}, {"state": "SUCCESS"}
+        self.happen(dispatcher, pending, ended, ended)
+        assert self.counts(caplog) == []
+        seconds.append(seconds[-1] + PERIOD)
+        self.happen(dispatcher, None)
+        assert self.counts(caplog) == [("own-write", 1), ("final-state", 2), ("deleted", 1)]
+        self.happen(dispatcher, ended)
+        assert self.counts(caplog) == []
+
+    def test_and_at_the_end(self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
+        self.happen(dispatcher, None)
+        dispatcher.close()
+        assert self.counts(caplog) == [("deleted", 1)]
+
+    def test_a_state_that_nobody_knows_is_a_warning_of_its_own(
+        self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.happen(dispatcher, {"state": "ODD"})
+        assert [(record.levelname, vars(record)["fields"]["reason"]) for record in caplog.records] == [
+            ("WARNING", "unknown-state")
+        ]
 
 
 class TestDeadLetters:

@@ -5,42 +5,28 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from tenacity import stop_after_attempt
 
-from dispatcher.app import Handlers
 from dispatcher.app import create_app as dispatcher_app
-from dispatcher.dead_letters import DeadLetters
-from dispatcher.effects import Effects
 from dispatcher.events import EVENT_TYPE
-from dispatcher.handler import Dispatcher
-from dispatcher.reconciler import Reconciler
 from sender.app import create_app as sender_app
-from sender.attempt import Attempts
-from sender.compose import Defaults, compose
-from sender.downloads.downloader import Downloads
-from sender.handler import Sender
 from sender.transport.server import parse_server
 from sender.transport.smtp import SmtpLimits, SmtpTransport
 from shared import tracing
-from shared.addresses import Address
-from shared.database import Version
-from shared.errors import Unavailable
+from shared.database import Version, Write
+from shared.errors import FirepostError, Unavailable
 from shared.journal import FIELDS, Event
 from shared.policy import Policy
-from shared.states import Changes
-from shared.store import MailStore
+from tests.assembly import LEASE, LIMITS, DispatcherParts, SenderParts, composing
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 from tests.smtp_server import ScriptedServer
 from tests.unit.test_events import body
 
-LEASE = timedelta(seconds=60)
 HOUR = timedelta(hours=1)
 #: What must not be logged: each is in every mail that is sent here.
 PRIVATE = ("ada@example.com", "shop@example.com", "hunter2", "Confidential")
@@ -57,31 +43,20 @@ class World:
         self.smtp, self.clock = smtp, Clock()
         self.database, self.topic, self.refused = MemoryDatabase(), MemoryPublisher(), MemoryPublisher()
         policy = Policy(LEASE, max_attempts=2, stranded_after=timedelta(days=20_000))
-        self.store = store = MailStore(self.database, policy, sleep=lambda seconds: None)
-        # Each reading of the clocks is a millisecond, or a second, after the one before.
+        # Each reading of the clocks is a millisecond after the one before.
         ticks = iter(range(10**9))
-        handlers = Handlers(
-            Dispatcher(Effects(self.topic, store).carry_out, policy, self.clock, lambda: next(ticks) / 1000),
-            Reconciler(store, self.database, self.topic, policy, "mail", self.clock),
-            DeadLetters(store, policy, "mail", self.clock),
-        )
+
+        def monotonic() -> float:
+            return next(ticks) / 1000
+
+        self.handlers = handlers = DispatcherParts(
+            policy, self.database, self.topic, clock=self.clock, monotonic=monotonic, patience=0
+        ).handlers()
         self.transport = SmtpTransport(parse_server(smtp.uri(), None, None), SmtpLimits(data_margin=0.0))
-        attempts = Attempts(
-            store,
-            self.transport,
-            compose=partial(compose, defaults=Defaults(Address("Shop", "shop@example.com"), ())),
-            downloads=Downloads(),
-            clock=self.clock,
+        self.parts = SenderParts(
+            policy, self.database, self.transport, self.refused, self.clock, limits=LIMITS, monotonic=monotonic
         )
-        self.sender = Sender(
-            store,
-            attempts,
-            self.refused,
-            collection="mail",
-            attempt_seconds=50,
-            clock=self.clock,
-            monotonic=lambda: next(ticks) / 1000,
-        )
+        self.sender = self.parts.sender()
         self._dispatcher: FlaskClient = dispatcher_app(handlers, "mail", verifier=None).test_client()
         self._push: FlaskClient = sender_app(self.sender, verifier=None).test_client()
 
@@ -121,8 +96,9 @@ def a_new_document(world: World) -> None:
     world.event(None, MAIL)
 
 
-def an_edit_by_someone_else(world: World) -> None:
+def an_event_that_is_ignored(world: World) -> None:
     world.event({**MAIL, "delivery": {"state": "PENDING"}}, {**MAIL, "delivery": {"state": "SUCCESS"}})
+    world.handlers.dispatcher.close()
 
 
 def a_mail(world: World) -> None:
@@ -161,7 +137,11 @@ def a_message_that_is_none(world: World) -> None:
 
 
 def the_end_of_a_sender(world: World) -> None:
-    world.sender.drain()
+    def compose(*args: Any, **kwargs: Any) -> Any:
+        world.sender.drain()
+        return composing(*args, **kwargs)
+
+    world.parts.compose = compose
     world.push({"mail": MAIL, "id": "released"})
 
 
@@ -188,7 +168,7 @@ def a_run_of_the_reconciler(world: World) -> None:
 
 WORK = (
     a_new_document,
-    an_edit_by_someone_else,
+    an_event_that_is_ignored,
     a_mail,
     a_mail_after_the_server_hung_up,
     a_mail_that_is_refused,
@@ -249,6 +229,7 @@ def test_no_word_and_no_field_of_the_vocabulary_is_idle(world: World, caplog: py
             },
             id="change",
         ),
+        pytest.param(an_event_that_is_ignored, {"event": "ignored", "reason": "final-state", "count": 1}, id="ignored"),
         pytest.param(
             a_mail,
             {
@@ -327,11 +308,10 @@ def test_entry(world: World, caplog: pytest.LogCaptureFixture, work: Any, expect
 def test_a_run_is_counted_also_when_firestore_fails(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unavailable(path: str, changes: Changes, version: Version) -> Version:
-        raise Unavailable("Firestore is away")
+    def unavailable(writes: Sequence[Write]) -> list[Version | FirepostError]:
+        return [Unavailable("Firestore is away") for _ in writes]
 
-    monkeypatch.setattr(world.database, "update", unavailable)
-    monkeypatch.setattr(world.store._patiently, "stop", stop_after_attempt(2))
+    monkeypatch.setattr(world.database, "write", unavailable)
     a_run_of_the_reconciler(world)
     last = entries(caplog)[-1]
     assert (last["event"], last["complete"], last["examined"]) == ("reconciler-run", False, 1)

@@ -57,8 +57,18 @@ class TestSent:
         assert result.info is not None
         assert (lists(result.info), result.info["response"]) == (([A, C], [B], []), "250 second")
 
+    def test_the_servers_wait_for_the_pending_goes_along(self) -> None:
+        receipt = Receipt((A,), (), (B,), "250 Ok", retry_after=300)
+        assert outcome.sent(mail(A, B), receipt, None).retry_after == 300
+
 
 class TestFailed:
+    @pytest.mark.parametrize("earlier", [None, Earlier((A,), (), (B,), "250 Ok")])
+    def test_the_servers_wait_goes_along(self, earlier: Earlier | None) -> None:
+        failure = refused()
+        failure.retry_after = 300
+        assert outcome.failed(failure, mail(B), earlier).retry_after == 300
+
     @pytest.mark.parametrize(
         ("failure", "unsettled"),
         [

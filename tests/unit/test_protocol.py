@@ -1,7 +1,7 @@
 """The whole protocol under random interleavings: user edits, repeated and reordered events and messages, several
 senders, crashes at any point, lost answers and a jumping clock.
 
-The real state machine, store and dispatcher run here; only Firestore, Pub/Sub and the mail server are modelled.
+The real state machine, store, claims and dispatcher run here; only Firestore, Pub/Sub and the mail server are modelled.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from dispatcher.effects import Effects
 from dispatcher.events import DocumentChange
-from dispatcher.handler import Dispatcher
+from sender.claims import Claims
 from shared import message
-from shared.batching import BatchingDatabase
-from shared.database import Database, Snapshot, Version
+from shared.database import Snapshot, Version
 from shared.errors import ErrorCode
-from shared.policy import Policy
 from shared.states import FINAL, Known, Lease, Reason, Result, State
-from shared.store import Claim, MailStore
+from shared.store import Claim, ClaimRequest, Finish
+from tests import assembly
+from tests.assembly import LEASE, DispatcherParts
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 
-LEASE = timedelta(seconds=60)
 PATH = "mail/a"
 
 #: What a write may turn a state into; from a final one only a user leads out, or the truth about an expired lease.
@@ -52,9 +50,7 @@ class Protocol(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock, self.database, self.topic = Clock(), MemoryDatabase(), MemoryPublisher()
-        policy = Policy(LEASE)
-        self.store = MailStore(self.used(), policy, sleep=lambda seconds: None)
-        self.dispatcher = Dispatcher(Effects(self.topic, self.store).carry_out, policy, self.clock)
+        self.dispatcher = DispatcherParts(database=self.database, topic=self.topic, clock=self.clock).dispatcher()
         self.events: list[DocumentChange] = []
         self.attempts: list[Attempt] = []
         self.accepted = False
@@ -64,12 +60,12 @@ class Protocol(RuleBasedStateMachine):
 
     # What the outside does.
 
-    @precondition(lambda self: self.database.get(PATH) is None)
+    @precondition(lambda self: self.database.documents.get(PATH) is None)
     @rule()
     def application_writes(self) -> None:
         self.database.put(PATH, {"to": "a@b.c"})
 
-    @precondition(lambda self: self.database.get(PATH) is not None)
+    @precondition(lambda self: self.database.documents.get(PATH) is not None)
     @rule(state=st.sampled_from([State.RETRY, State.PENDING]))
     def user_requeues(self, state: State) -> None:
         self.database.edit(PATH, {"delivery.state": state})
@@ -88,16 +84,13 @@ class Protocol(RuleBasedStateMachine):
 
     def interfere(self, what: str) -> None:
         """Between a reader's read and its write."""
-        if self.database.get(PATH) is None:
+        if self.database.documents.get(PATH) is None:
             return
         if what == "claim":
             self.topic.publish(*message.encode(PATH, "duplicate"))
             self.start(len(self.topic.published) - 1)
         else:
             self.database.edit(PATH, {"note": "x"} if what == "edit" else {"delivery.state": State.RETRY})
-
-    def used(self) -> Database:
-        return self.database
 
     # What the dispatcher does.
 
@@ -172,15 +165,19 @@ class Protocol(RuleBasedStateMachine):
         elif delivery.lease_expire_time is None and self.newest_claim:
             self.concluded.add(self.newest_claim)
 
+    def a_sender(self) -> Claims:
+        """Each of them is another process."""
+        return assembly.claims(self.database)
+
     def state(self) -> State | None:
-        document = self.database.get(PATH)
+        document = self.database.documents.get(PATH)
         delivery = Known.of(document.fields).delivery if document else None
         return delivery.state if delivery else None
 
     def deliver(self, index: int, repeat: bool = False) -> Claim | None:
         data, attributes = self.topic.published[index]
         asked = message.decode(data, attributes, "1", "mail")
-        claim = self.store.claim(asked.path, self.clock.now)
+        claim = self.a_sender().begin(ClaimRequest(asked.path, self.clock.now))
         if not repeat and (isinstance(claim, Claim) or claim.acknowledge):
             self.topic.published.pop(index)
         return claim if isinstance(claim, Claim) else None
@@ -189,7 +186,7 @@ class Protocol(RuleBasedStateMachine):
         sent = bool(attempt.accepted)
         result = Result(State.SUCCESS, info={}) if sent else Result(State.ERROR, None, "No.", ErrorCode.REJECTED)
         newest = self.newest_claim
-        reason = self.store.finish(attempt.claim, result, self.clock.now, 0.5)
+        reason = self.a_sender().end(Finish(attempt.claim, result, self.clock.now, 0.5))
         if reason in (Reason.FINISHED, Reason.LATE_RESULT):
             assert attempt.claim.lease == newest, "a result landed on another attempt"
 
@@ -206,12 +203,7 @@ class Protocol(RuleBasedStateMachine):
                     self.finish(Attempt(claim))
             if not self.events and not self.topic.published:
                 break
-        assert self.database.get(PATH) is None or self.state() in FINAL
-
-
-class BatchedProtocol(Protocol):
-    def used(self) -> Database:
-        return BatchingDatabase(self.database, size=100, wait_seconds=0)
+        assert self.database.documents.get(PATH) is None or self.state() in FINAL
 
 
 class Died(Exception):
@@ -224,5 +216,3 @@ def _die() -> None:
 
 TestProtocol = Protocol.TestCase
 TestProtocol.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
-TestBatchedProtocol = BatchedProtocol.TestCase
-TestBatchedProtocol.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)

@@ -8,26 +8,22 @@ from typing import Any
 
 import pytest
 
-from dispatcher.reconciler import Reconciler
 from shared.errors import Unavailable
 from shared.policy import LeaseExpiryPolicy, Policy
-from shared.store import MailStore
+from tests.assembly import LEASE, DispatcherParts
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 
-LEASE = timedelta(seconds=60)
 MINUTE = timedelta(minutes=1)
 
 
 class World:
     def __init__(self, policy: Policy) -> None:
-        self.clock, self.database, self.topic = Clock(), MemoryDatabase(), MemoryPublisher()
         # What is in the database counts as written at its ticks, which lie long before the clock's time.
-        self.store = MailStore(self.database, policy, sleep=lambda seconds: None)
-        self.policy = policy
+        self.clock, self.database, self.topic = Clock(), MemoryDatabase(), MemoryPublisher()
+        self._parts = DispatcherParts(policy, self.database, self.topic, clock=self.clock)
 
     def run(self, seconds: float = 40.0) -> dict[str, int | bool]:
-        reconciler = Reconciler(self.store, self.database, self.topic, self.policy, "mail", self.clock, seconds)
-        return reconciler.run()
+        return self._parts.reconciler(seconds).run()
 
     def add(self, path: str, **delivery: Any) -> None:
         self.database.put(path, {"to": "a@b.c", "delivery": {"attempts": 1, **delivery}})

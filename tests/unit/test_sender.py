@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,45 +13,14 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from sender.app import create_app
-from sender.attempt import Attempts
-from sender.compose import Defaults, compose
-from sender.downloads.downloader import Downloads
-from sender.handler import Sender
-from sender.transport.envelope import Envelope, Receipt
-from shared.addresses import Address
-from shared.database import Unwritable, Version
-from shared.deadline import Deadline
-from shared.errors import Deferred, ErrorCode, NotSent, OutcomeUnknown
+from sender.compose import Compose
+from shared.database import Unwritable, Version, Write
+from shared.errors import Deferred, ErrorCode, FirepostError, NotSent, OutcomeUnknown
 from shared.policy import Policy
-from shared.states import Changes
-from shared.store import MailStore
-from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
+from tests.assembly import LEASE, POLICY, SenderParts, composing, unclaimed
+from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
 
-LEASE = timedelta(seconds=60)
-POLICY = Policy(LEASE)
 MAIL = {"to": ["a@b.c", "d@e.f"], "message": {"subject": "Hello", "text": "there"}}
-
-
-class MemoryTransport:
-    """A mail server that takes everything but what it is told to refuse, or fails as it is told to."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[Envelope, bytes]] = []
-        self.refuse: set[str] = set()
-        self.defer: set[str] = set()
-        self.fail: Exception | None = None
-
-    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
-        if self.fail:
-            raise self.fail
-        self.sent.append((envelope, data))
-        accepted = tuple(a for a in envelope.recipients if a not in self.refuse | self.defer)
-        rejected = tuple(a for a in envelope.recipients if a in self.refuse)
-        pending = tuple(a for a in envelope.recipients if a in self.defer)
-        return Receipt(accepted, rejected, pending, "250 2.0.0 Ok: queued as 1")
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class World:
@@ -60,18 +29,8 @@ class World:
     def __init__(self, policy: Policy = POLICY) -> None:
         self.clock, self.database = Clock(), MemoryDatabase()
         self.transport, self.dead_letters = MemoryTransport(), MemoryPublisher()
-        store = MailStore(self.database, policy, sleep=lambda seconds: None)
-        self.attempts = Attempts(
-            store,
-            self.transport,
-            compose=partial(compose, defaults=Defaults(Address("Shop", "shop@example.com"), ())),
-            downloads=Downloads(),
-            clock=self.clock,
-            jitter=lambda: 0.5,
-        )
-        self.sender = Sender(
-            store, self.attempts, self.dead_letters, collection="mail", attempt_seconds=50, clock=self.clock
-        )
+        self.parts = SenderParts(policy, self.database, self.transport, self.dead_letters, self.clock)
+        self.sender = self.parts.sender()
         self.client: FlaskClient = create_app(self.sender, verifier=None).test_client()
 
     def push(self, data: Any, **attributes: str) -> TestResponse:
@@ -152,11 +111,11 @@ def test_a_bug_in_sending_leaves_the_outcome_unknown_not_the_document_stuck(worl
     assert "secret" not in world.delivery()["error"]
 
 
-def test_a_bug_in_composing_says_that_nothing_was_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*args: object, **kwargs: object) -> None:
+def test_a_bug_in_composing_says_that_nothing_was_sent(world: World) -> None:
+    def broken(*args: object, **kwargs: object) -> Any:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(world.attempts, "_compose", broken)
+    world.parts.compose = broken
     world.push(BY_REFERENCE)
     assert world.delivery()["error"] == "The mail could not be composed (ZeroDivisionError) and was not sent."
 
@@ -178,7 +137,7 @@ def test_a_message_whose_mail_another_sender_holds_is_not_acknowledged(world: Wo
     ],
 )
 def test_a_message_that_can_never_work_is_dead_lettered_as_it_came(world: World, data: Any, reason: str) -> None:
-    world.database.create = _refusing(world.database.create)  # type: ignore[method-assign]
+    world.database.write = refusing(world.database.write, "n")  # type: ignore[method-assign]
     assert world.push(data, origin="shop").status_code == 200
     ((dead, attributes),) = world.dead_letters.published
     assert dead == (data if isinstance(data, bytes) else json.dumps(data).encode())
@@ -220,19 +179,6 @@ class TestInline:
     def test_an_invalid_mail_is_recorded_on_its_document(self, world: World) -> None:
         world.push({"mail": {}, "id": "empty"})
         assert world.delivery("mail/empty")["errorCode"] == "validation"
-
-
-def test_a_result_too_long_for_the_document_is_written_without_its_details(world: World) -> None:
-    write = world.database.update
-
-    def nearly_full(path: str, changes: Changes, version: Version) -> Version:
-        if "delivery.info" in changes:
-            raise Unwritable("too large")
-        return write(path, changes, version)
-
-    world.database.update = nearly_full  # type: ignore[method-assign]
-    assert world.push(BY_REFERENCE).status_code == 200
-    assert world.delivery()["state"] == "SUCCESS"
 
 
 class TestRetries:
@@ -295,11 +241,27 @@ class TestPlannedWaiting:
         assert delivery["nextAttemptTime"] == world.clock.now + timedelta(seconds=20)
 
     def test_a_sender_that_shuts_down_gives_back_what_has_not_reached_the_server(self, world: World) -> None:
-        world.sender.drain()
+        world.parts.compose = draining(world)
         response = world.push(BY_REFERENCE)
         assert (response.status_code, response.text) == (409, "released\n")
         assert (world.delivery()["state"], world.delivery()["attempts"]) == ("PENDING", 0)
         assert not world.transport.sent
+
+    def test_and_claims_nothing_any_more(self, world: World) -> None:
+        world.sender.drain()
+        response = world.push(BY_REFERENCE)
+        assert (response.status_code, response.text) == (409, "released\n")
+        assert unclaimed(world.database, "mail/a")
+
+
+def draining(world: World) -> Compose:
+    """SIGTERM comes while the mail is being composed."""
+
+    def compose(*args: Any, **kwargs: Any) -> Any:
+        world.sender.drain()
+        return composing(*args, **kwargs)
+
+    return compose
 
 
 def message_id(data: bytes) -> bytes:
@@ -321,11 +283,13 @@ def test_a_request_that_pubsub_never_makes_is_the_callers_fault(world: World, bo
     assert not world.dead_letters.published
 
 
-def _refusing(create: Any) -> Any:
-    def guarded(path: str, fields: Changes) -> Version:
-        if fields.get("n") == 2**63:
-            raise Unwritable("A value can't be stored in Firestore.")
-        version: Version = create(path, fields)
-        return version
+def refusing(write: Any, name: str) -> Any:
+    """Firestore, which refuses documents with a field of that name."""
+
+    def guarded(writes: Sequence[Write]) -> list[Version | FirepostError]:
+        if any(name in each.changes for each in writes):
+            return [Unwritable("A value can't be stored in Firestore.") for _ in writes]
+        outcomes: list[Version | FirepostError] = write(writes)
+        return outcomes
 
     return guarded

@@ -11,18 +11,12 @@ from typing import Any
 
 import pytest
 
-from sender.attempt import Attempts
-from sender.compose import Defaults, compose
-from sender.downloads.downloader import Downloads
-from sender.handler import Sender
 from sender.net.http import HttpsEndpoint
 from sender.sendgrid_request import write_request
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport
-from shared.addresses import Address
-from shared.policy import Policy
 from shared.push import Delivered
-from shared.store import MailStore
-from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
+from tests.assembly import SenderParts, composing
+from tests.fakes import Clock, MemoryDatabase
 from tests.https_server import HttpsServer
 from tests.sendgrid_schema import complaints
 from tests.unit.transport.builders import AUTHORITY, trusting
@@ -49,15 +43,12 @@ def sendgrid() -> Iterator[HttpsServer]:
 def delivery_after(mail: dict[str, Any], sendgrid: HttpsServer) -> dict[str, Any]:
     clock, database = Clock(), MemoryDatabase()
     account = SendGridAccount(HttpsEndpoint.parse("SENDGRID_API_URL", sendgrid.url, trusting()), "SG.key")
-    store = MailStore(database, Policy(timedelta(seconds=60)), sleep=lambda seconds: None)
-    attempts = Attempts(
-        store,
-        SendGridTransport(account, 1.0, wall_clock=lambda: clock.now.timestamp()),
-        compose=partial(compose, defaults=Defaults(Address("Shop", "shop@example.com")), write=write_request),
-        downloads=Downloads(),
+    sender = SenderParts(
+        database=database,
+        transport=SendGridTransport(account, 1.0, wall_clock=lambda: clock.now.timestamp()),
         clock=clock,
-    )
-    sender = Sender(store, attempts, MemoryPublisher(), collection="mail", attempt_seconds=50, clock=clock)
+        compose=partial(composing, write=write_request),
+    ).sender()
     database.put("mail/a", mail)
     sender.handle(Delivered(b'{"document": "mail/a"}', {}, "77"))
     delivery: dict[str, Any] = database.documents["mail/a"].fields["delivery"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sender import outlets
+from sender import bootstrap, outlets
 from sender.settings import PullSettings, SenderSettings
 from sender.transport.smtp import SmtpTransport
 from shared.errors import Misconfigured
@@ -27,6 +27,30 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.database, settings.mail_collection, settings.mail_topic) == ("(default)", "mail", "mail")
     assert settings.attempt < settings.lease_seconds < settings.ack_deadline_seconds
     assert settings.verifier() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "claimed"),
+    [
+        pytest.param({}, 20, id="one-server"),
+        pytest.param({"SMTP_MAX_CONNECTIONS": "40"}, 80, id="more-connections"),
+        pytest.param({"SMTP_CONNECTION_URI": "smtp://mail.example.com?maxConnections=3"}, 6, id="as-its-uri-says"),
+        pytest.param(
+            {"TRANSPORTS": "billing", "BILLING_SMTP_CONNECTION_URI": "smtp://b.example.com"}, 40, id="two-servers"
+        ),
+        pytest.param({"TRANSPORT": "sendgrid", "SENDGRID_API_KEY": "SG.x", "THREADS": "8"}, 16, id="sendgrid"),
+    ],
+)
+def test_as_many_mails_are_claimed_as_are_being_sent_and_as_many_again(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], claimed: int
+) -> None:
+    assert bootstrap.limits(sender(monkeypatch, **changes)).claimed == claimed
+
+
+def test_a_claimed_mail_waits_for_a_connection_no_longer_than_a_tenth_of_its_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert sender(monkeypatch, LEASE_SECONDS="40").turn_seconds == 4
 
 
 @pytest.mark.parametrize(
@@ -173,7 +197,7 @@ def test_a_transport_that_cannot_work_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], line: str
 ) -> None:
     with pytest.raises(Misconfigured) as stopped:
-        outlets.outlet(sender(monkeypatch, **changes), data_margin=5)
+        outlets.outlet(sender(monkeypatch, **changes), data_margin=5, turn_seconds=6)
     assert line in str(stopped.value)
     assert "hunt" not in str(stopped.value)
     assert "\n" not in str(stopped.value)
@@ -181,7 +205,7 @@ def test_a_transport_that_cannot_work_stops_the_start(
 
 def test_sendgrids_host_alone_does_not_change_the_transport(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = sender(monkeypatch, SMTP_CONNECTION_URI="smtps://apikey:SG.x@smtp.sendgrid.net:465")
-    assert isinstance(outlets.outlet(settings, data_margin=5).transport, SmtpTransport)
+    assert isinstance(outlets.outlet(settings, data_margin=5, turn_seconds=6).transport, SmtpTransport)
 
 
 def test_several_callers_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

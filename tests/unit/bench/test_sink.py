@@ -6,6 +6,7 @@ import asyncio
 import smtplib
 import socket
 import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -22,8 +23,9 @@ MAIL = b"Subject: x\r\n\r\nLine.\r\n..\r\n"
 class Running:
     """A sink in a thread, with a clock that says how many mails it has dated."""
 
-    def __init__(self, extensions: Collection[str]) -> None:
+    def __init__(self, extensions: Collection[str], delay_seconds: float) -> None:
         self.report = Report()
+        self._delay_seconds = delay_seconds
         self._extensions = extensions
         self._ready = threading.Event()
         self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),))
@@ -39,7 +41,9 @@ class Running:
     async def _serve(self) -> None:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         server = await self._loop.create_server(
-            lambda: Session(self.report, lambda: float(len(self.report.taken)), self._extensions), LOOPBACK, 0
+            lambda: Session(self.report, lambda: float(len(self.report.taken)), self._extensions, self._delay_seconds),
+            LOOPBACK,
+            0,
         )
         control = await ledger.serve(self.report, 0)
         self.port, control_port = (each.sockets[0].getsockname()[1] for each in (server, control))
@@ -50,8 +54,8 @@ class Running:
 
 
 @contextmanager
-def running(extensions: Collection[str] = EXTENSIONS) -> Iterator[Running]:
-    sink = Running(extensions)
+def running(extensions: Collection[str] = EXTENSIONS, delay_seconds: float = 0.0) -> Iterator[Running]:
+    sink = Running(extensions, delay_seconds)
     sink.start()
     try:
         yield sink
@@ -133,3 +137,11 @@ def test_extensions_can_be_left_out() -> None:
         client.ehlo()
         assert not client.has_extn("pipelining")
         assert client.has_extn("8bitmime")
+
+
+def test_from_afar_every_round_trip_takes_its_time() -> None:
+    with running(delay_seconds=0.05) as sink, smtplib.SMTP(LOOPBACK, sink.port, timeout=10) as client:
+        began = time.monotonic()
+        client.sendmail("a@b.c", ["far@b.c"], MAIL)
+        assert time.monotonic() - began >= 5 * 0.05, "EHLO, MAIL, RCPT, DATA, and the mail itself"
+        assert [name for name, _ in sink.report.taken] == ["far"]

@@ -14,11 +14,10 @@ from annotated_types import Le
 
 from chaos.__main__ import main as chaos
 from sender.attachments import MAX_COUNT, MAX_TOTAL_BYTES
-from sender.bootstrap import _LONE_WAIT_MS
-from sender.handful import LARGEST
 from sender.handlebars.parser import MAX_NESTING
 from sender.handlebars.runtime import Limits
 from sender.keeping import MAX_RENDERED_BYTES
+from sender.leases import _COLLECT_SECONDS
 from sender.pull import PAUSE_SECONDS
 from sender.settings import SenderSettings
 from sender.template_source import FRESH_SECONDS, MAX_PARTIALS
@@ -58,7 +57,7 @@ def most(setting: str) -> object:
         ),
         ("docs/transports.md", f"Envelopes beyond {GROUP_BYTES // 1024} kB are said in several groups"),
         ("docs/transports.md", f"keeps it until {IN_WORDS[int(_EARLY_SECONDS)]} before it expires"),
-        ("docs/front-doors.md", f"Acknowledgements travel together, within {_LONE_WAIT_MS} ms"),
+        ("docs/front-doors.md", f"Acknowledgements travel together, within {_COLLECT_SECONDS * 1000:g} ms"),
         ("docs/front-doors.md", f"is left alone for {PAUSE_SECONDS} seconds and then comes again"),
         ("docs/front-doors.md", f"ends within {GRACE_SECONDS} seconds with exit code 0"),
         (
@@ -75,20 +74,17 @@ def most(setting: str) -> object:
         ("docs/settings.md", f"ends the start with exit code {EXIT_MISCONFIGURED}"),
         (
             "docs/settings.md",
-            f"to Firestore or Pub/Sub (at most {most('batch_size')}; 1: each goes alone)",
+            f"to Firestore or Pub/Sub (at most {most('batch_size')}; 1: each has its own)",
         ),
-        ("docs/settings.md", f"works off together (at most {LARGEST})"),
         (
             "docs/settings.md",
             f"a sent mail's texts in `delivery.rendered`, up to {MAX_RENDERED_BYTES // 1024} KiB",
         ),
-        ("docs/reliability.md", f"{LARGEST} mails at most"),
         (
             "docs/reliability.md",
             f"a sixth of `LEASE_SECONDS`: {IN_WORDS[LEASE // 6]} seconds by default",
         ),
         ("docs/reliability.md", f"`make chaos` sends {CHAOS['mails']:,} mails"),
-        ("docs/decisions/0014-mails-are-worked-off-a-handful-at-a-time.md", f"{LARGEST} at most"),
         (
             "docs/migrating-from-trigger-email.md",
             f"at most {MAX_COUNT}, and {MAX_TOTAL_BYTES // 1024**2} MB in all",

@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from sender.transport.classify import ConnectionLost, Reply, Step, classify, describe_loss, loss, refusal
+from sender.transport.classify import ConnectionSpent, Reply, Step, classify, describe_loss, loss, refusal
 from shared.errors import ErrorCode, NotSent
 
 
@@ -56,7 +56,7 @@ def test_reply_reads_as_nodemailers_response(code: int, message: bytes, text: st
 
 @pytest.mark.parametrize(
     ("step", "kind"),
-    [(Step.MAIL, ConnectionLost), (Step.DATA, ConnectionLost), (Step.BODY, NotSent)],
+    [(Step.MAIL, ConnectionSpent), (Step.DATA, ConnectionSpent), (Step.BODY, NotSent)],
 )
 def test_421_asks_for_a_fresh_connection_until_the_server_has_the_mail(step: Step, kind: type[NotSent]) -> None:
     assert type(refusal("mx.test:25", step, Reply(421, ("Bye",)))) is kind

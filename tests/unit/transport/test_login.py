@@ -8,7 +8,7 @@ import ssl
 import pytest
 import trustme
 
-from sender.transport.classify import ConnectionLost
+from sender.transport.classify import ConnectionSpent
 from sender.transport.connection import SmtpConnection
 from shared.errors import ErrorCode, NotSent
 from tests.smtp_server import ScriptedServer
@@ -68,7 +68,7 @@ def test_server_that_can_not_be_trusted_gets_nothing(
 ) -> None:
     smtp = start_server(tls=server_tls, implicit=implicit, users=USERS)
     authority = pem(AUTHORITY if trusted else trustme.CA())
-    with pytest.raises(ConnectionLost, match=complaint) as caught:
+    with pytest.raises(ConnectionSpent, match=complaint) as caught:
         connect(server_at(smtp, host=host, login=LOGIN, ca=authority))
     assert caught.value.code is ErrorCode.CONNECTION
     assert "TLS_OPTIONS" in str(caught.value)
@@ -126,13 +126,13 @@ def test_failed_starttls_is_never_followed_by_plaintext(
 def test_plaintext_smuggled_in_before_tls_is_refused(start_server: StartServer, server_tls: ssl.SSLContext) -> None:
     smtp = start_server(tls=server_tls)
     smtp.when("STARTTLS").reply("220 Go ahead", "250 AUTH PLAIN")
-    with pytest.raises(ConnectionLost, match="plaintext after the reply to STARTTLS"):
+    with pytest.raises(ConnectionSpent, match="plaintext after the reply to STARTTLS"):
         connect(server_at(smtp, host="localhost"))
 
 
 def test_smtps_to_a_plaintext_port_says_which_ports_are_usual(smtp: ScriptedServer) -> None:
     smtp.implicit = True  # the URI says smtps, but the server has no certificate and speaks plaintext
-    with pytest.raises(ConnectionLost, match=r"could not agree on TLS.* port 465"):
+    with pytest.raises(ConnectionSpent, match=r"could not agree on TLS.* port 465"):
         connect(server_at(smtp))
 
 

@@ -235,7 +235,7 @@ def test_second_refusal_is_final_and_says_what_to_check(
 ) -> None:
     give(https, "bad")
     give(https, "worse")
-    with pytest.raises(NotSent, match=r"535 5\.7\.8 .*\nUSER must be the mailbox") as caught:
+    with pytest.raises(NotSent, match=r"535 5\.7\.8 .*\. USER must be the mailbox") as caught:
         send()
     assert caught.value.code is ErrorCode.AUTH
     assert len(logins(mailbox)) == len(https.requests) == 2

@@ -51,6 +51,12 @@ class TestBreaker:
             pauses.append(breaker.wait(now))
         assert pauses == [20, 30, 30, 30]
 
+    def test_a_server_that_says_how_long_is_left_alone_for_that_long(self) -> None:
+        breaker = Breaker(RULES)
+        for wanted in (0, 0, 3600):
+            breaker.record(throttled=True, now=100, wanted=wanted)
+        assert breaker.wait(101) == 3599
+
     def test_mails_under_way_when_it_opens_do_not_lengthen_the_pause(self) -> None:
         """With 16 at once the 13 others would double a pause of five seconds into five minutes."""
         breaker = opened(at=0)

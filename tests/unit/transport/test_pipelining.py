@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sender.transport.classify import ConnectionLost
+from sender.transport.classify import ConnectionSpent
 from sender.transport.connection import SmtpConnection
 from sender.transport.envelope import Receipt
 from sender.transport.opening import GROUP_BYTES
@@ -285,5 +285,5 @@ def test_outcome_is_the_same_with_pipelining_and_without(either: ScriptedServer,
         connection.close()
     assert outcomes[0] == outcomes[1]
     assert mails[0] == mails[1]
-    if isinstance(outcomes[0], tuple) and issubclass(outcomes[0][0], ConnectionLost):
+    if isinstance(outcomes[0], tuple) and issubclass(outcomes[0][0], ConnectionSpent):
         assert mails[0] == []

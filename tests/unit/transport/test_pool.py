@@ -13,10 +13,11 @@ RULES = KeepOpen(max_age=100, max_idle=10, max_mails=3)
 class FakeConnection:
     """What the pool sees of a connection."""
 
-    def __init__(self, opened_at: float = 0.0, mails: int = 0, usable: bool = True) -> None:
+    def __init__(self, opened_at: float = 0.0, mails: int = 0, usable: bool = True, is_silent: bool = True) -> None:
         self.opened_at = opened_at
         self.mails = mails
         self.usable = usable
+        self.is_silent = is_silent
         self.farewell = ""
 
     def quit(self) -> None:
@@ -70,6 +71,16 @@ def test_fresh_connection_is_used_although_an_older_one_has_expired() -> None:
     put(pool, fresh, 8)
     assert take(pool, 12) is fresh
     assert old.farewell == "quit"
+
+
+def test_connections_on_which_the_server_has_spoken_are_passed_over() -> None:
+    good = FakeConnection()
+    assert take(pool_of(good, FakeConnection(is_silent=False), FakeConnection(is_silent=False))) is good
+    assert take(pool_of(FakeConnection(is_silent=False))) is None
+
+
+def test_connections_are_kept_for_less_than_the_ten_seconds_of_amazon_ses() -> None:
+    assert KeepOpen().max_idle < 10
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@ def errors(*messages: str, field: str | None = "from") -> bytes:
     return json.dumps({"errors": [{"message": each, "field": field, "help": None} for each in messages]}).encode()
 
 
+def test_key_that_sendgrid_quotes_is_not_told(https: HttpsServer, transport: SendGridTransport) -> None:
+    https.answer(401, {}, json.loads(errors("The key SG.key is not valid")))
+    assert "The key *** is not valid. Check SENDGRID_API_KEY" in str(failure(transport))
+
+
 def test_mail_is_accepted_for_all_and_known_by_its_queue_id(https: HttpsServer, transport: SendGridTransport) -> None:
     https.answer(202, {"X-Message-Id": "14c5d75ce93"})
     assert send(transport) == Receipt((ANA, BOB), (), (), "status=202", "14c5d75ce93")

@@ -133,3 +133,9 @@ def test_server_shows_itself_without_its_password() -> None:
     server = parse_server("smtp://ana:s3cret@[::1]:25")
     assert "s3cret" not in repr(server)
     assert str(server) == "[::1]:25"
+
+
+def test_without_options_servers_have_the_minutes_of_the_rfc() -> None:
+    """A greeting after half a minute, or a reply after a whole one, is no fault; the attempt's deadline cuts them."""
+    timeouts = parse_server("smtp://mx.test").timeouts
+    assert (timeouts.greeting, timeouts.command, timeouts.data) == (300, 300, 600)

@@ -14,7 +14,7 @@ from sender.transport.envelope import Receipt, Transport
 from sender.transport.pool import KeepOpen
 from sender.transport.smtp import SmtpLimits, SmtpTransport
 from sender.transport.wire import Wire
-from shared.errors import ErrorCode, NotSent, OutcomeUnknown
+from shared.errors import Deferred, ErrorCode, NotSent, OutcomeUnknown
 from tests.smtp_server import ScriptedServer
 from tests.unit.transport.builders import ANA, BOB, DATA, envelope, server_at, soon
 from tests.unit.transport.conftest import EITHER_WAY, StartServer
@@ -143,17 +143,24 @@ def test_uri_may_allow_fewer_connections_and_mails(smtp: ScriptedServer) -> None
     transport.close()
 
 
-def test_waiting_for_a_connection_ends_before_the_attempt_does(smtp: ScriptedServer) -> None:
-    transport = SmtpTransport(server_at(smtp), SmtpLimits(max_connections=1, data_margin=0.05))
+@pytest.mark.parametrize(
+    ("turn_seconds", "attempt_seconds"),
+    [pytest.param(0.1, 60.0, id="after-its-time"), pytest.param(60.0, 0.2, id="before-the-attempt-does")],
+)
+def test_waiting_for_a_connection_ends_and_the_mail_is_put_off(
+    smtp: ScriptedServer, turn_seconds: float, attempt_seconds: float
+) -> None:
+    limits = SmtpLimits(max_connections=1, data_margin=0.05, turn_seconds=turn_seconds)
+    transport = SmtpTransport(server_at(smtp), limits)
     stall = smtp.when("BODY").stall()
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(send, transport)
         assert stall.reached.wait(5)
         start = time.monotonic()
-        with pytest.raises(NotSent, match="were busy") as caught:
-            send(transport, seconds=0.2)
+        with pytest.raises(Deferred, match="are busy") as caught:
+            send(transport, seconds=attempt_seconds)
         assert time.monotonic() - start < 2
-        assert caught.value.code is ErrorCode.TEMPORARY
+        assert caught.value.seconds == turn_seconds
         stall.release()
         assert first.result(5).accepted == (ANA,)
     transport.close()
@@ -211,5 +218,5 @@ def test_nothing_private_is_logged(
         smtp.sessions[0].hang_up()
         smtp.wait_until(lambda: smtp.sessions[0].ended)
         send(transport)
-    assert caplog.messages == ["connected", "replaced a dead connection"]
+    assert caplog.messages == ["connected", "connected"]
     assert not any(ANA in str(vars(record)) for record in caplog.records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,13 +13,13 @@ import grpc
 import pytest
 import trustme
 from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
-from google.cloud.firestore_v1.types import firestore as api
+from google.cloud.firestore_v1.types import RollbackRequest
 from google.oauth2.credentials import Credentials
 
-from shared import rpcs
-from shared.database import FirestoreDatabase
+from shared import firestore
+from shared.database import FirestoreDatabase, Write
 from shared.errors import Unavailable
-from shared.rpcs import Connection, Rpcs
+from shared.firestore import Connection
 
 DATABASE = "projects/p/databases/customers"
 
@@ -51,12 +51,15 @@ def server(listening: Listening) -> Iterator[grpc.Server]:
 
 
 def ask_everything(connection: Connection) -> None:
-    methods = Rpcs(connection, DATABASE)
-    list(methods.batch_get_documents(api.BatchGetDocumentsRequest.pb()(database=DATABASE)))
-    methods.batch_write(api.BatchWriteRequest.pb()(database=DATABASE))
-    methods.commit(api.CommitRequest.pb()(database=DATABASE))
-    methods.rollback(api.RollbackRequest.pb()(database=DATABASE))
-    list(methods.run_query(api.RunQueryRequest.pb()(parent=f"{DATABASE}/documents/a/b")))
+    """The server says nothing to it, which is an error; what it was asked is what matters."""
+    database = FirestoreDatabase(connection, "p", "customers")
+    database.read(["mail/a"])
+    database.write([Write(f"mail/{name}", {}, None) for name in "ab"])
+    with suppress(IndexError):
+        database.write([Write("mail/a", {}, None)])
+    api = connection.transport
+    connection.call(api.rollback, RollbackRequest.pb()(database=DATABASE), DATABASE)
+    database.find("a/b/c", "n", 1, limit=1)
 
 
 def test_an_emulator_is_told_the_route_and_that_an_administrator_asks(
@@ -64,7 +67,7 @@ def test_an_emulator_is_told_the_route_and_that_an_administrator_asks(
 ) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with closing(rpcs.connect(f"127.0.0.1:{port}")) as connection:
+    with closing(firestore.connect(f"127.0.0.1:{port}")) as connection:
         ask_everything(connection)
     assert [
         (method.removeprefix("/google.firestore.v1.Firestore/"), headers["x-goog-request-params"])
@@ -103,7 +106,7 @@ def test_google_is_asked_over_tls_with_the_services_own_credentials(
     ours = Credentials(token="token-of-the-service", expiry=datetime.max - timedelta(days=1))
     monkeypatch.setattr(google.auth, "default", lambda *_, **__: (ours, "p"))
     monkeypatch.setattr(FirestoreGrpcTransport, "create_channel", to_our_server)
-    with closing(rpcs.connect(None)) as connection:
+    with closing(firestore.connect(None)) as connection:
         ask_everything(connection)
     assert len(listening.calls) == 5
     assert {headers["authorization"] for _, headers in listening.calls} == {"Bearer token-of-the-service"}
@@ -113,9 +116,9 @@ def test_an_answer_that_says_nothing_is_not_taken_for_one(listening: Listening, 
     """Least of all for a document that is not there: its message would be acknowledged."""
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with closing(rpcs.connect(f"127.0.0.1:{port}")) as connection:
+    with closing(firestore.connect(f"127.0.0.1:{port}")) as connection:
         database = FirestoreDatabase(connection, "p", "customers")
         with pytest.raises(Unavailable, match="told of 0 of 1 documents"):
             database.get("mail/a")
-        with pytest.raises(Unavailable, match="told of 0 of 2 writes"):
-            database.write_many([database.prepare_create(f"mail/{name}", {}) for name in "ab"])
+        outcomes = database.write([Write(f"mail/{name}", {}, None) for name in "ab"])
+        assert [str(outcome) for outcome in outcomes] == ["Firestore's answer told of 0 of 2 writes."] * 2

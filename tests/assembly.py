@@ -1,0 +1,141 @@
+"""The services' parts, put together as production does, with defaults for all that a test does not care about.
+
+A constructor that changes is changed here, and nowhere else in the tests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from dispatcher.app import Handlers
+from dispatcher.dead_letters import DeadLetters
+from dispatcher.handler import Dispatcher
+from dispatcher.lifecycle import Lifecycle
+from dispatcher.outbox import Outbox
+from dispatcher.reconciler import Reconciler
+from local.waiting import wait_until
+from sender.attempt import Attempts
+from sender.claims import Claims
+from sender.compose import Compose, Defaults, compose
+from sender.downloads.downloader import Downloads
+from sender.handler import Limits, Sender
+from sender.transport.envelope import Transport
+from shared.addresses import Address
+from shared.batcher import Batcher, Batching
+from shared.database import Database
+from shared.policy import Policy
+from shared.pubsub import BulkPublisher, Publisher
+from shared.store import MailStore
+from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
+
+LEASE: Final = timedelta(seconds=60)
+POLICY: Final = Policy(LEASE)
+COLLECTION: Final = "mail"
+#: Seconds that no test waits unless it hangs.
+PATIENCE: Final = 10.0
+#: Whoever waits for others waits until they have come.
+TOGETHER: Final = Batching(wait_seconds=PATIENCE)
+
+LIMITS: Final = Limits(claimed=64, queue_seconds=PATIENCE, attempt_seconds=50, batching=TOGETHER)
+
+composing: Final = partial(compose, defaults=Defaults(Address("Shop", "shop@example.com")))
+
+
+def no_sleep(seconds: float) -> None:
+    """For stores: failures are repeated at once."""
+
+
+def store(database: Database, policy: Policy = POLICY, *, patience: float = 5.0) -> MailStore:
+    return MailStore(database, policy, patience, no_sleep, patience)
+
+
+def claims(database: Database, policy: Policy = POLICY, *, patience: float = 5.0) -> Claims:
+    return Claims(store(database, policy, patience=patience), TOGETHER)
+
+
+def unclaimed(database: MemoryDatabase, path: str) -> bool:
+    return "delivery" not in database.documents[path].fields
+
+
+@dataclass
+class SenderParts:
+    """What a sender is made of and talks to; `sender` is a new process over the same outside."""
+
+    policy: Policy = POLICY
+    database: MemoryDatabase = field(default_factory=MemoryDatabase)
+    transport: Transport = field(default_factory=MemoryTransport)
+    dead_letters: Publisher = field(default_factory=MemoryPublisher)
+    clock: Callable[[], datetime] = field(default_factory=Clock)
+    compose: Compose = composing
+    limits: Limits = LIMITS
+    monotonic: Callable[[], float] = time.monotonic
+    jitter: float = 0.5
+
+    def sender(self) -> Sender:
+        attempts = Attempts(
+            self.transport,
+            compose=lambda *args, **kwargs: self.compose(*args, **kwargs),
+            downloads=Downloads(),
+            clock=self.clock,
+            jitter=lambda: self.jitter,
+        )
+        return Sender(
+            store(self.database, self.policy),
+            attempts,
+            self.dead_letters,
+            self.limits,
+            collection=COLLECTION,
+            clock=self.clock,
+            monotonic=self.monotonic,
+        )
+
+
+@dataclass
+class DispatcherParts:
+    """What a dispatcher is made of and talks to."""
+
+    policy: Policy = POLICY
+    database: MemoryDatabase = field(default_factory=MemoryDatabase)
+    topic: BulkPublisher = field(default_factory=MemoryPublisher)
+    lifecycle: Publisher | None = None
+    clock: Callable[[], datetime] = field(default_factory=Clock)
+    batching: Batching = TOGETHER
+    monotonic: Callable[[], float] = time.monotonic
+    patience: float = 5.0
+
+    def outbox(self) -> Outbox:
+        return Outbox(self.topic, store(self.database, self.policy, patience=self.patience), self.batching)
+
+    def dispatcher(self) -> Dispatcher:
+        return Dispatcher(self.outbox(), self.policy, self.clock, self.monotonic)
+
+    def reconciler(self, seconds: float = 40.0) -> Reconciler:
+        return Reconciler(self.database, self.outbox(), self.policy, COLLECTION, self.clock, seconds)
+
+    def dead_letters(self) -> DeadLetters:
+        return DeadLetters(store(self.database, self.policy), self.policy, COLLECTION, self.clock)
+
+    def handlers(self) -> Handlers:
+        lifecycle = Lifecycle(self.lifecycle) if self.lifecycle is not None else None
+        return Handlers(self.dispatcher(), self.reconciler(), self.dead_letters(), lifecycle)
+
+
+def limits(**changes: object) -> Limits:
+    """The usual ones but for these."""
+    return replace(LIMITS, **changes)  # type: ignore[arg-type]
+
+
+def collected(batcher: Batcher[Any, Any], count: int) -> None:
+    """Return when so many items wait for a batch that has not left."""
+    assert wait_until(lambda: len(waiting(batcher)) == count, PATIENCE, pause=0.001), waiting(batcher)
+
+
+def waiting(batcher: Batcher[Any, Any]) -> Sequence[object]:
+    """The items of the batch that has not left."""
+    batch = batcher._open
+    return [] if batch is None else list(batch.items)

@@ -1,0 +1,89 @@
+"""A process that dies with a batch: wherever that happens, every mail ends as a lone one would."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sender.transport.envelope import Envelope, Receipt
+from shared.database import Version, Write
+from shared.deadline import Deadline
+from shared.errors import FirepostError
+from shared.policy import LeaseExpiryPolicy, Policy
+from tests.assembly import LEASE, PATIENCE
+from tests.together import Together
+
+#: Claims and results are written in one request each, before and after which a process may die; and three mails are
+#: sent, before and after each of which it may.
+PLACES = 2 + 6 + 2
+
+
+class Death:
+    """Ends the process at the n-th time that it turns to the outside, right before or right after that.
+
+    Nothing that another of its threads would do later happens, either. The first mail, which the others came behind,
+    is of no interest.
+    """
+
+    def __init__(self, world: Together, nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._left, self._lock = nth, threading.Lock()
+        write, send = world.database.write, world.transport.send
+
+        def mortal_write(writes: Sequence[Write]) -> list[Version | FirepostError]:
+            who = [write.path for write in writes]
+            self._strike(who, counts=len(writes) == 3)
+            written = write(writes)
+            self._strike(who, counts=len(writes) == 3)
+            return written
+
+        def mortal_send(envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+            self._strike(envelope.recipients, counts=True)
+            receipt = send(envelope, data, deadline)
+            self._strike(envelope.recipients, counts=True)
+            return receipt
+
+        monkeypatch.setattr(world.database, "write", mortal_write)
+        monkeypatch.setattr(world.transport, "send", mortal_send)
+        monkeypatch.setattr(world.database, "transact", self._no_transaction)
+
+    def _strike(self, who: Sequence[str], counts: bool) -> None:
+        if any("first" in each for each in who):
+            return
+        with self._lock:
+            self._left -= counts
+            if self._left <= 0:
+                raise SystemExit
+
+    def _no_transaction(self, path: str, decide: object) -> None:
+        raise SystemExit
+
+
+@pytest.mark.parametrize("policy", LeaseExpiryPolicy)
+@pytest.mark.parametrize("nth", range(1, PLACES + 1))
+def test_wherever_a_process_dies_every_mail_ends_as_the_policy_wants(
+    nth: int, policy: LeaseExpiryPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as mortal, ThreadPoolExecutor(8) as threads:
+        world = Together(threads, Policy(LEASE, 3, policy))
+        world.write(*"abc")
+        Death(world, nth, mortal)
+        all_are_sent = nth > PLACES - 2
+        futures = world.together("abc", results=3 if all_are_sent else 0)
+        assert any(isinstance(future.exception(PATIENCE), SystemExit) for future in futures)
+    died_with = [name for name in "abc" if world.delivery(name).get("state") == "PROCESSING"]
+    assert bool(died_with) == (nth not in (1, PLACES))
+    sent_before = world.sent()
+    world.clock.advance(LEASE)
+    world.sender = world.parts.sender()
+    assert all(world.handle(name).acknowledge for name in "abc")
+    for name in "abc":
+        before, count, delivery = sent_before.count(name), world.sent().count(name), world.delivery(name)
+        if policy is LeaseExpiryPolicy.RETRY or name not in died_with:
+            assert delivery["state"] == "SUCCESS"
+            assert count == before + 1 if name in died_with else count == 1
+        else:
+            assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "lease-expired")
+            assert count == before

@@ -1,0 +1,132 @@
+"""Messages that come to one sender while another one's mail is being claimed: so their claims travel together."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from sender.attempt import Verdict
+from shared.database import Snapshot, Version, Write
+from shared.errors import FirepostError
+from shared.policy import Policy
+from shared.push import Delivered
+from tests.assembly import LIMITS, PATIENCE, POLICY, SenderParts, collected
+from tests.fakes import Clock, MemoryDatabase, MemoryTransport
+
+FIRST = "mail/first"
+
+
+class WatchedDatabase(MemoryDatabase):
+    """Remembers how many documents its requests were about; `before` is told of each, and may hold it or fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: list[int] = []
+        self.writes: list[int] = []
+        self.before: Callable[[str, Sequence[str]], object] = lambda method, paths: None
+        self._lock = threading.RLock()
+
+    def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
+        self.before("read", paths)
+        self.reads.append(len(paths))
+        with self._lock:
+            return super().read(paths)
+
+    def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
+        self.before("write", [write.path for write in writes])
+        self.writes.append(len(writes))
+        with self._lock:
+            return super().write(writes)
+
+    def transact(self, path: str, decide: Any) -> Any:
+        self.before("transact", [path])
+        with self._lock:
+            return super().transact(path, decide)
+
+
+class Hold:
+    """A point that one thread reaches, where it waits for a test."""
+
+    def __init__(self) -> None:
+        self._reached, self._released = threading.Event(), threading.Event()
+
+    def wait(self) -> None:
+        self._reached.set()
+        assert self._released.wait(PATIENCE)
+
+    def reached(self) -> None:
+        assert self._reached.wait(PATIENCE)
+
+    def release(self) -> None:
+        self._released.set()
+
+
+class Together:
+    """A sender, and threads that hand it messages."""
+
+    def __init__(self, threads: ThreadPoolExecutor, policy: Policy = POLICY) -> None:
+        self.clock, self.database, self.transport = Clock(), WatchedDatabase(), MemoryTransport()
+        self.parts = SenderParts(policy, self.database, self.transport, clock=self.clock, limits=LIMITS)
+        self.attributes: dict[str, dict[str, str]] = {}
+        self._threads = threads
+        self.sender = self.parts.sender()
+
+    def write(self, *names: str) -> None:
+        for name in names:
+            self.database.put(f"mail/{name}", {"to": f"{name}@b.c", "message": {"subject": "s", "text": "t"}})
+
+    def handle(self, name: str) -> Verdict:
+        data = json.dumps({"document": f"mail/{name}"}).encode()
+        return self.sender.handle(Delivered(data, self.attributes.get(name, {}), "77"))
+
+    def submit(self, name: str) -> Future[Verdict]:
+        return self._threads.submit(self.handle, name)
+
+    def together(self, names: Sequence[str], *, results: int = 0) -> list[Future[Verdict]]:
+        """The messages of these documents, whose claims travel together; and so many of their results."""
+        self.write("first")
+        claiming, finishing, before = Hold(), Hold(), self.database.before
+        holds: dict[str, list[Hold | None]] = {"read": [claiming], "write": [None, finishing if results else None]}
+
+        def watch(method: str, paths: Sequence[str]) -> None:
+            if list(paths) != [FIRST]:
+                before(method, paths)
+            elif hold := holds[method].pop(0):
+                hold.wait()
+
+        self.database.before = watch
+        first = self.submit("first")
+        claiming.reached()
+        futures = [self.submit(name) for name in names]
+        collected(self.sender._claims._begins, len(set(names)))
+        claiming.release()
+        if results:
+            finishing.reached()
+            collected(self.sender._claims._ends, results)
+            finishing.release()
+        assert first.result(PATIENCE).reason == "sent"
+        return futures
+
+    def delivery(self, name: str) -> dict[str, Any]:
+        delivery: dict[str, Any] = self.database.documents[f"mail/{name}"].fields.get("delivery", {})
+        return delivery
+
+    def sent(self) -> list[str]:
+        """The recipients' local parts, sorted, without the first one's."""
+        recipients = (envelope.recipients[0].partition("@")[0] for envelope, _ in self.transport.sent)
+        return sorted(name for name in recipients if name != "first")
+
+
+def outcomes(futures: Sequence[Future[Verdict]]) -> list[str]:
+    """The reasons of the verdicts, in brackets where the message comes again; or the errors."""
+    found = []
+    for future in futures:
+        try:
+            verdict = future.result(PATIENCE)
+            found.append(verdict.reason if verdict.acknowledge else f"({verdict.reason})")
+        except FirepostError as error:
+            found.append(str(error))
+    return found
