@@ -18,11 +18,10 @@ from dispatcher.dead_letters import DeadLetters
 from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
 from dispatcher.reconciler import Reconciler
-from shared import front_door, journal
 from shared.auth import TokenVerifier
 from shared.errors import InvalidEvent
-from shared.front_door import Header
-from shared.journal import Event
+from shared.front_door import Header, base_app
+from shared.journal import Event, log_event
 from shared.push import unwrap
 
 _log = logging.getLogger("firepost.dispatcher")
@@ -55,14 +54,14 @@ def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | No
             change = events.parse(attribute("ce-type"), data, collection)
         except InvalidEvent as error:  # acknowledged: Eventarc repeats every answer but 2xx for a day
             fields = {"reason": _INVALID_EVENT}
-            journal.note(_log, Event.CHANGE, f"not an event of ours: {error}", fields, logging.WARNING)
+            log_event(_log, Event.CHANGE, f"not an event of ours: {error}", fields, logging.WARNING)
             return f"{_INVALID_EVENT}: {error}\n", 200
         reason = handlers.dispatcher.handle(change)
         if handlers.lifecycle is not None:
             handlers.lifecycle.announce(change, attribute)
         return f"{reason}\n", 200
 
-    app = front_door.create_app(__name__, verifier, _MAX_BODY_BYTES, receive)
+    app = base_app(__name__, verifier, _MAX_BODY_BYTES, receive)
 
     @app.post("/reconcile")
     def reconcile() -> ResponseReturnValue:

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared import journal, message
+from shared import message
 from shared.database import Unwritable
 from shared.delivery import on_dead_letter
 from shared.errors import InvalidMessage
-from shared.journal import Event
+from shared.journal import Event, log_event
 from shared.policy import Policy
-from shared.push import Delivered
-from shared.states import Decision, Known
+from shared.push import ReceivedMessage
+from shared.states import Decision, DocumentState
 from shared.store import MailStore
 
 _log = logging.getLogger("firepost.dead-letters")
@@ -45,15 +45,15 @@ class DeadLetters:
         self._collection = collection
         self._clock = clock
 
-    def handle(self, dead: Delivered) -> str:
+    def handle(self, dead: ReceivedMessage) -> str:
         """Do what the dead letter calls for, and say why in a word. Raises `Unavailable`."""
         path = self._path(dead)
         reason = _REFUSED if path is None else self._conclude(path, dead)
         fields = {"message_id": dead.message_id, "reason": reason} | ({} if path is None else {"document": path})
-        journal.note(_log, Event.DEAD_LETTER, f"dead letter {reason}", fields, logging.ERROR)
+        log_event(_log, Event.DEAD_LETTER, f"dead letter {reason}", fields, logging.ERROR)
         return reason
 
-    def _path(self, dead: Delivered) -> str | None:
+    def _path(self, dead: ReceivedMessage) -> str | None:
         """The document that waited for the message; None if there is none of ours."""
         try:
             asked = message.decode(dead.data, dead.attributes, dead.message_id, self._collection)
@@ -61,12 +61,12 @@ class DeadLetters:
             return None
         return asked.path if _DELIVERIES in dead.attributes or asked.mail is None else None
 
-    def _conclude(self, path: str, dead: Delivered) -> str:
+    def _conclude(self, path: str, dead: ReceivedMessage) -> str:
         now, given_up, error = self._clock(), dead.published, _error(dead)
         if given_up is not None and _DELIVERIES not in dead.attributes:
             given_up += _NOTED_WITHIN
 
-        def decide(known: Known | None, written: datetime | None) -> Decision:
+        def decide(known: DocumentState | None, written: datetime | None) -> Decision:
             changed = written is not None and given_up is not None and written > given_up
             return on_dead_letter(known, changed, now, error, self._policy)
 
@@ -76,7 +76,7 @@ class DeadLetters:
             return _UNWRITABLE
 
 
-def _error(dead: Delivered) -> str:
+def _error(dead: ReceivedMessage) -> str:
     """What the document is told, in at most some hundred characters."""
     deliveries = dead.attributes.get(_DELIVERIES)
     if deliveries is not None:

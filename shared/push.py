@@ -17,7 +17,7 @@ from shared.times import point_in_time
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class ReceivedMessage:
     """A delivered message, by push or pull; `published` (UTC) is None where it was not said."""
 
     data: bytes
@@ -26,7 +26,7 @@ class Delivered:
     published: datetime | None = None
 
 
-def unwrap(body: bytes) -> Delivered:
+def unwrap(body: bytes) -> ReceivedMessage:
     """The message in a push request's body.
 
     Raises `BadRequest` for what Pub/Sub never sends: then a caller, not a message, is at fault, and there is nothing
@@ -35,7 +35,7 @@ def unwrap(body: bytes) -> Delivered:
     try:
         match json.loads(body):
             case {"message": {"messageId": str(message_id), **fields}}:
-                return Delivered(
+                return ReceivedMessage(
                     base64.b64decode(_text(fields.get("data") or ""), validate=True),
                     _attributes(fields.get("attributes") or {}),
                     _text(message_id),

@@ -22,9 +22,10 @@ from cryptography.x509.oid import NameOID
 from google.auth import crypt, jwt
 from google.auth.exceptions import TransportError
 
-from shared import auth, front_door
+from shared import auth
 from shared.auth import TokenVerifier, Unauthorized
 from shared.errors import Unavailable
+from shared.front_door import base_app
 
 AUDIENCE = "https://sender.example.com"
 CALLER = "pusher@p.iam.gserviceaccount.com"
@@ -166,8 +167,8 @@ def test_without_certificates_it_is_us_who_are_not_available(certificates: Certi
         verifier.verify(f"Bearer {certificates.token()}")
 
 
-def test_the_front_doors_let_only_bearers_post(verifier: TokenVerifier, certificates: Certificates) -> None:
-    client = front_door.create_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
+def test_the_endpoints_let_only_bearers_post(verifier: TokenVerifier, certificates: Certificates) -> None:
+    client = base_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
     bearer = {"Authorization": f"Bearer {certificates.token()}"}
     for length in (None, "1"):  # Flask's way and the short one
         options: dict[str, Any] = {"input_stream": BytesIO(b"x"), "content_length": length}
@@ -180,7 +181,7 @@ def test_the_front_doors_let_only_bearers_post(verifier: TokenVerifier, certific
 
 def test_the_body_of_a_stranger_is_not_read(verifier: TokenVerifier) -> None:
     body = BytesIO(b"x")
-    client = front_door.create_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
+    client = base_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
     assert client.post("/", input_stream=body, content_length="1").status_code == 401
     assert body.tell() == 0
 
@@ -245,7 +246,7 @@ def test_whatever_a_token_holds_it_is_not_let_in(
     certificates: Certificates, payload: str, behind_cloud_run: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     verifier = verifier_behind(certificates, behind_cloud_run=behind_cloud_run)
-    client = front_door.create_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
+    client = base_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
     header = part('{"alg": "RS256", "kid": "k1"}')
     for token in (
         f"{header}.{part(payload)}.{part('x')}",

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import BadRequest
 
-from shared.push import Delivered, unwrap
+from shared.push import ReceivedMessage, unwrap
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -22,21 +22,21 @@ JSON = st.recursive(
 )
 
 
-def push(**fields: Any) -> Delivered:
+def push(**fields: Any) -> ReceivedMessage:
     return unwrap(json.dumps({"message": {"messageId": "1", **fields}}).encode())
 
 
 def test_a_message_is_read() -> None:
     data = base64.b64encode(b"hello").decode()
     read = push(data=data, attributes={"a": "b"}, publishTime="2026-11-24T12:00:00.123Z")
-    assert read == Delivered(b"hello", {"a": "b"}, "1", datetime(2026, 11, 24, 12, 0, 0, 123_000, tzinfo=UTC))
+    assert read == ReceivedMessage(b"hello", {"a": "b"}, "1", datetime(2026, 11, 24, 12, 0, 0, 123_000, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
     "fields", [{}, {"data": None}, {"attributes": None}, {"attributes": {}}, {"publishTime": None}]
 )
 def test_what_is_empty_may_be_missing(fields: dict[str, Any]) -> None:
-    assert push(**fields) == Delivered(b"", {}, "1")
+    assert push(**fields) == ReceivedMessage(b"", {}, "1")
 
 
 @pytest.mark.parametrize(

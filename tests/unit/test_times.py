@@ -13,7 +13,7 @@ from shared.delivery import on_event, on_message
 from shared.document import parse_document
 from shared.errors import ErrorCode, NotSendable
 from shared.policy import Policy
-from shared.states import Known, Reason
+from shared.states import DocumentState, Reason
 from shared.times import point_in_time
 
 NOON = datetime(2099, 1, 1, 12, tzinfo=UTC)
@@ -45,7 +45,7 @@ MAIL = {"to": "a@b.c", "message": {"subject": "s", "text": "t"}}
 )
 def test_a_time_is_waited_for(value: Any) -> None:
     assert point_in_time(value) == NOON
-    known = Known.of({**MAIL, "sendAt": value})
+    known = DocumentState.of({**MAIL, "sendAt": value})
     assert known.send_at == NOON
     assert on_event(None, known, NOW, POLICY).reason is Reason.SCHEDULED
     assert on_message(known, NOW, POLICY).reason is Reason.NOT_DUE
@@ -77,7 +77,7 @@ def test_anything_else_is_an_error_and_no_mail(value: Any) -> None:
 
 @pytest.mark.parametrize("value", NO_TIMES, ids=repr)
 def test_the_error_does_not_wait(value: Any) -> None:
-    known = Known.of({**MAIL, "sendAt": value})
+    known = DocumentState.of({**MAIL, "sendAt": value})
     assert on_event(None, known, NOW, POLICY).reason is Reason.NEW
     assert on_message(known, NOW, POLICY).reason is Reason.CLAIMED
 
