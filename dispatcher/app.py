@@ -18,11 +18,11 @@ from dispatcher.dead_letters import DeadLetters
 from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
 from dispatcher.reconciler import Reconciler
-from shared.auth import TokenVerifier
 from shared.errors import InvalidEvent
-from shared.front_door import Header, base_app
-from shared.journal import Event, log_event
-from shared.push import unwrap
+from shared.http.app import Header, base_app
+from shared.http.auth import TokenVerifier
+from shared.observability.events import Event, log_event
+from shared.pubsub.push import unwrap
 
 _log = logging.getLogger("firepost.dispatcher")
 

@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable
 
 from dispatcher.events import DocumentChange
-from shared.message import MAX_ATTRIBUTE_BYTES
-from shared.pubsub import Publisher
-from shared.states import FINAL, DocumentState, State, state_of
+from shared.delivery.model import FINAL, DocumentState, State, state_of
+from shared.pubsub.message import MAX_ATTRIBUTE_BYTES
+from shared.pubsub.publisher import Publisher
 
 PREFIX = "firebase.extensions.firestore-send-email.v1"
 

@@ -1,0 +1,121 @@
+"""The Pub/Sub message that asks a sender for an attempt: its format, version 1.
+
+`shared/message.schema.json` describes the same for people and other languages; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.delivery.times import point_in_time
+from shared.errors import InvalidMessage
+from shared.firestore.document_ids import MAX_ID_BYTES, is_document_id
+
+#: The value of the attribute `version`; a message without it counts as this one.
+VERSION: Final = "1"
+
+#: The longest value that Pub/Sub takes of an attribute: https://cloud.google.com/pubsub/quotas#resource_limits
+MAX_ATTRIBUTE_BYTES: Final = 1024
+
+#: How deep Firestore lets maps and arrays be nested.
+_MAX_DEPTH = 20
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An attempt at the document `path`; `mail` is what it holds if it does not exist yet."""
+
+    path: str
+    mail: Mapping[str, Any] | None = None
+
+
+def encode(path: str, reason: str) -> tuple[bytes, dict[str, str]]:
+    """Data and attributes of a message by reference; `path` is relative to the database.
+
+    The attribute `document` is left out where the path is longer than Pub/Sub takes: the data has it anyway.
+    """
+    data = json.dumps({"document": path}, ensure_ascii=False).encode()
+    attributes = {"document": path} if len(path.encode()) <= MAX_ATTRIBUTE_BYTES else {}
+    return data, {**attributes, "reason": reason, "version": VERSION}
+
+
+def decode(data: bytes, attributes: Mapping[str, str], message_id: str, collection: str) -> Message:
+    """Read a message that anyone may have published.
+
+    `message_id` is Pub/Sub's, the default for an inline mail's id; `collection` is the only one whose documents are
+    accepted. Raises `InvalidMessage` (`unknown-version`, `not-json`, `wrong-shape`, `foreign-path`, `unwritable`).
+    """
+    if attributes.get("version", VERSION) != VERSION:
+        raise InvalidMessage("unknown-version", f"Attribute 'version': this sender reads version {VERSION}.")
+    body = _parse(data)
+    match body:
+        case {"document": str(path), **rest} if not rest:
+            return Message(_own(path, collection))
+        case {"mail": dict(mail), "id": str(identifier), **rest} if not rest:
+            return Message(f"{collection}/{_checked_id(identifier)}", _mail(mail))
+        case {"mail": dict(mail), **rest} if not rest:
+            return Message(f"{collection}/{_checked_id(message_id)}", _mail(mail))
+    raise InvalidMessage(
+        "wrong-shape",
+        'The data must be {"document": "<collection>/<id>"} or {"mail": {…}, "id": "<id>"} (id is optional).',
+    )
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidMessage("not-json", "The data is not JSON in UTF-8.") from error
+
+
+def _own(path: str, collection: str) -> str:
+    parent, _, identifier = path.rpartition("/")
+    if parent != collection or not is_document_id(identifier):
+        raise InvalidMessage("foreign-path", f"The document must lie in the collection '{collection}'.")
+    return path
+
+
+def _checked_id(identifier: str) -> str:
+    if not is_document_id(identifier):
+        raise InvalidMessage(
+            "wrong-shape", f"'id' must be a Firestore document id: 1 to {MAX_ID_BYTES:,} bytes without '/'."
+        )
+    return identifier
+
+
+def _mail(mail: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The mail as a document's fields: JSON has no timestamps, so `sendAt` comes in another form.
+
+    One that can't be read stays as it is: the document will say what is wrong with it.
+    """
+    if "delivery" in mail:
+        raise InvalidMessage("wrong-shape", "'mail.delivery' is Firepost's to write; leave it out.")
+    _check_storable(mail, depth=1)
+    send_at = point_in_time(mail.get("sendAt"))
+    return mail if send_at is None else {**mail, "sendAt": send_at}
+
+
+def _check_storable(value: object, depth: int) -> None:
+    """Refuse what can't even be put into a request to Firestore; the rest is Firestore's to judge.
+
+    `depth` is that of what `value` holds: https://firebase.google.com/docs/firestore/quotas
+    """
+    match value:
+        case str() if not value.isascii() and _SURROGATE.search(value):
+            raise InvalidMessage("unwritable", "'mail' holds half of a surrogate pair, which is no character.")
+        case int() if not -(2**63) <= value < 2**63:
+            raise InvalidMessage("unwritable", "'mail' holds an integer beyond 64 bits.")
+        case dict() | list() if value and depth > _MAX_DEPTH:
+            raise InvalidMessage("unwritable", f"'mail' is nested more than {_MAX_DEPTH} levels deep.")
+        case dict():
+            for name, item in value.items():
+                _check_storable(name, depth)
+                _check_storable(item, depth + 1)
+        case list():
+            for item in value:
+                _check_storable(item, depth + 1)

@@ -1,0 +1,342 @@
+"""The dispatcher over HTTP, with Firestore and Pub/Sub in memory."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+from flask.testing import FlaskClient
+from google.events.cloud.firestore_v1 import DocumentEventData
+from werkzeug.test import TestResponse
+
+from dispatcher import events
+from dispatcher.app import create_app
+from dispatcher.events import EVENT_TYPE
+from dispatcher.handler import Dispatcher
+from dispatcher.ignored import PERIOD
+from shared.firestore.database import Snapshot, Unwritable
+from shared.firestore.values import decode_time
+from shared.pubsub.publisher import Message
+from tests.assembly import DispatcherParts
+from tests.fakes import MemoryDatabase, MemoryPublisher
+from tests.unit.dispatcher.test_events import ROOT, body
+
+MAIL = {"to": "a@b.c"}
+
+
+@pytest.fixture
+def database() -> MemoryDatabase:
+    return MemoryDatabase()
+
+
+@pytest.fixture
+def topic() -> MemoryPublisher:
+    return MemoryPublisher()
+
+
+@pytest.fixture
+def lifecycle_topic() -> MemoryPublisher:
+    return MemoryPublisher()
+
+
+@pytest.fixture
+def client(database: MemoryDatabase, topic: MemoryPublisher, lifecycle_topic: MemoryPublisher) -> FlaskClient:
+    parts = DispatcherParts(database=database, topic=topic, lifecycle=lifecycle_topic)
+    return create_app(parts.handlers(), "mail", verifier=None).test_client()
+
+
+def post(client: FlaskClient, data: bytes, event_type: str = EVENT_TYPE) -> TestResponse:
+    return client.post("/", data=data, headers={"ce-type": event_type, "Content-Type": "application/protobuf"})
+
+
+def just_written(database: MemoryDatabase) -> None:
+    """The document as the event of `body(None, MAIL)` says it is."""
+    database.put("mail/a", MAIL)
+    version = database.documents["mail/a"].version
+    version.seconds = 1_800_000_000
+
+
+def test_a_new_document_is_published_then_marked_pending(
+    client: FlaskClient, database: MemoryDatabase, topic: MemoryPublisher
+) -> None:
+    just_written(database)
+    database.on_write = lambda path, old, new: topic.published or pytest.fail("written before it was published")
+    response = post(client, body(None, MAIL))
+    assert (response.status_code, response.text) == (200, "new\n")
+    assert topic.published[0][1] == {"document": "mail/a", "reason": "new", "version": "1"}
+    assert database.documents["mail/a"].fields["delivery"]["state"] == "PENDING"
+
+
+def test_a_document_that_has_changed_since_is_left_alone(
+    client: FlaskClient, database: MemoryDatabase, topic: MemoryPublisher
+) -> None:
+    database.put("mail/a", MAIL)
+    assert post(client, body(None, MAIL)).status_code == 200
+    assert "delivery" not in database.documents["mail/a"].fields
+    assert len(topic.published) == 1
+
+
+def test_nothing_is_read(client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(paths: Sequence[str]) -> list[Snapshot | None]:
+        pytest.fail(f"{paths} were read")
+
+    just_written(database)
+    monkeypatch.setattr(database, "read", read)
+    assert post(client, body(None, MAIL)).status_code == 200
+
+
+def test_while_the_topic_is_broken_eventarc_shall_repeat(
+    client: FlaskClient, database: MemoryDatabase, topic: MemoryPublisher
+) -> None:
+    just_written(database)
+    topic.broken = True
+    assert post(client, body(None, MAIL)).status_code == 503
+    assert "delivery" not in database.documents["mail/a"].fields
+    topic.broken = False
+    assert post(client, body(None, MAIL)).status_code == 200
+
+
+@pytest.mark.parametrize("data", [b"hello!", b"{", b'{"message": {}}', b"\x0a\xff", b"{" * 5000, body(None, {}, "a/b")])
+def test_an_event_that_can_never_be_read_is_acknowledged_with_one_log_line_that_counts(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, data: bytes
+) -> None:
+    """Eventarc repeats every other answer for a day."""
+    with caplog.at_level(logging.INFO):
+        response = post(client, data)
+    assert response.status_code == 200
+    assert response.text.startswith("invalid-event: ")
+    [record] = caplog.records
+    assert record.__dict__["fields"] == {"event": "change", "reason": "invalid-event"}
+
+
+@pytest.mark.parametrize("place", ["sendAt", "delivery"])
+@pytest.mark.parametrize("seconds", [-(2**63), -62_135_596_801, 253_402_300_800, 2**63 - 1])
+def test_a_time_beyond_the_calendar_does_not_loop(client: FlaskClient, place: str, seconds: int) -> None:
+    event = DocumentEventData.pb()()
+    event.value.name = f"{ROOT}/mail/a"
+    time = event.value.fields[place]
+    if place == "delivery":
+        time.map_value.fields["state"].string_value = "PROCESSING"
+        time = time.map_value.fields["leaseExpireTime"]
+    time.timestamp_value.seconds = seconds
+    assert post(client, event.SerializeToString()).status_code == 200
+
+
+class TestRawEnvelope:
+    """What Eventarc sends where an attribute can't be an HTTP header."""
+
+    def envelope(self, attributes: Any, data: bytes) -> dict[str, Any]:
+        message = {"attributes": attributes, "data": base64.b64encode(data).decode(), "messageId": "1"}
+        return {"message": message, "subscription": "projects/p/subscriptions/eventarc-1"}
+
+    def test_it_is_read_like_the_other_form(
+        self, client: FlaskClient, topic: MemoryPublisher, lifecycle_topic: MemoryPublisher
+    ) -> None:
+        attributes = {"ce-type": EVENT_TYPE, "ce-id": "e1", "ce-source": "//firestore", "ce-document": "mail/a "}
+        response = client.post("/", json=self.envelope(attributes, body(None, MAIL, "mail/a ")))
+        assert (response.status_code, response.text) == (200, "new\n")
+        assert json.loads(topic.published[0][0]) == {"document": "mail/a "}
+        assert lifecycle_topic.published[0][1]["ce-id"] == "e1/onStart"
+
+    def test_the_headers_do_not_matter(self, client: FlaskClient) -> None:
+        pushed = self.envelope({"ce-type": EVENT_TYPE}, body(None, MAIL))
+        headers = {"ce-type": "google.cloud.pubsub.topic.v1.messagePublished"}
+        assert client.post("/", json=pushed, headers=headers).text == "new\n"
+
+    @pytest.mark.parametrize("attributes", [None, [], {}, {"ce-type": 1}, {"ce-type": "another"}])
+    def test_one_that_is_no_event_is_acknowledged(self, client: FlaskClient, attributes: Any) -> None:
+        response = client.post("/", json=self.envelope(attributes, body(None, MAIL)))
+        assert response.status_code == 200
+        assert response.text.startswith("invalid-event: ")
+
+
+def test_a_body_beyond_any_event_is_refused(client: FlaskClient) -> None:
+    assert post(client, b"x" * 20_000_000).status_code == 413
+
+
+def test_it_says_that_it_is_healthy(client: FlaskClient) -> None:
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_bug_is_a_500_so_that_the_event_comes_again(
+    client: FlaskClient, topic: MemoryPublisher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(messages: Sequence[Message]) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(topic, "publish_all", broken)
+    response = post(client, body(None, MAIL))
+    assert (response.status_code, response.text) == (500, "Internal error.\n")
+    assert caplog.records[-1].message == "unforeseen error"
+
+
+def test_reconcile_answers_with_a_summary(client: FlaskClient) -> None:
+    assert client.post("/reconcile").json == {"complete": True}
+
+
+class TestIgnoredEvents:
+    """They are counted, and the log says how many there were."""
+
+    @pytest.fixture
+    def seconds(self) -> list[float]:
+        """What the dispatcher's clock says: the last of them."""
+        return [100.0]
+
+    @pytest.fixture
+    def dispatcher(self, seconds: list[float], caplog: pytest.LogCaptureFixture) -> Dispatcher:
+        caplog.set_level(logging.INFO)
+        return DispatcherParts(monotonic=lambda: seconds[-1]).dispatcher()
+
+    def happen(self, dispatcher: Dispatcher, *deliveries: dict[str, str] | None) -> None:
+        for delivery in deliveries:
+            change = events.parse(EVENT_TYPE, body(MAIL, delivery and {**MAIL, "delivery": delivery}), "mail")
+            dispatcher.handle(change)
+
+    def counts(self, caplog: pytest.LogCaptureFixture) -> list[tuple[str, int]]:
+        entries = (vars(record)["fields"] for record in caplog.records)
+        found = [(entry["reason"], entry["count"]) for entry in entries if entry["event"] == "ignored"]
+        caplog.clear()
+        return found
+
+    def test_once_a_period(
+        self, dispatcher: Dispatcher, seconds: list[float], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        pending, ended = {"state": "PENDING"}, {"state": "SUCCESS"}
+        self.happen(dispatcher, pending, ended, ended)
+        assert self.counts(caplog) == []
+        seconds.append(seconds[-1] + PERIOD)
+        self.happen(dispatcher, None)
+        assert self.counts(caplog) == [("own-write", 1), ("final-state", 2), ("deleted", 1)]
+        self.happen(dispatcher, ended)
+        assert self.counts(caplog) == []
+
+    def test_and_at_the_end(self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
+        self.happen(dispatcher, None)
+        dispatcher.close()
+        assert self.counts(caplog) == [("deleted", 1)]
+
+    def test_a_state_that_nobody_knows_is_a_warning_of_its_own(
+        self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.happen(dispatcher, {"state": "ODD"})
+        assert [(record.levelname, vars(record)["fields"]["reason"]) for record in caplog.records] == [
+            ("WARNING", "unknown-state")
+        ]
+
+
+class TestDeadLetters:
+    GIVEN_UP: ClassVar = {"CloudPubSubDeadLetterSourceDeliveryCount": "5"}
+
+    def push(
+        self, client: FlaskClient, data: Any, attributes: dict[str, str], published: str = "2026-11-24T12:00:00Z"
+    ) -> str:
+        encoded = base64.b64encode(json.dumps(data).encode()).decode()
+        pushed = {"message": {"data": encoded, "attributes": attributes, "messageId": "7", "publishTime": published}}
+        return client.post("/dead-letters", json=pushed).text
+
+    def test_a_message_given_up_by_pubsub_is_an_error_on_its_document(
+        self, client: FlaskClient, database: MemoryDatabase
+    ) -> None:
+        database.put("mail/a", MAIL)
+        assert self.push(client, {"document": "mail/a"}, self.GIVEN_UP) == "dead-letter\n"
+        delivery = database.documents["mail/a"].fields["delivery"]
+        assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
+        assert delivery["error"] == "Pub/Sub gave the message up after 5 deliveries."
+
+    def test_one_of_the_dispatcher_s_that_the_sender_refused_is_an_error_on_its_document(
+        self, client: FlaskClient, database: MemoryDatabase
+    ) -> None:
+        """Or the reconciler would publish the same for ever."""
+        database.put("mail/a", MAIL | {"delivery": {"state": "PENDING"}})
+        refused = {"version": "1", "reason": "unwritable", "error": "…"}
+        assert self.push(client, {"document": "mail/a"}, refused) == "dead-letter\n"
+        delivery = database.documents["mail/a"].fields["delivery"]
+        assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
+        assert delivery["error"] == "The sender refused the message (unwritable)."
+
+    @pytest.mark.parametrize(
+        ("seconds", "state"),
+        [
+            pytest.param(15, "ERROR", id="the-dispatcher-s-own-note"),
+            pytest.param(16, "RETRY", id="a-user-s-wish"),
+        ],
+    )
+    def test_what_was_written_since_the_refusal(
+        self, client: FlaskClient, database: MemoryDatabase, seconds: int, state: str
+    ) -> None:
+        written = decode_time(database.put("mail/a", MAIL | {"delivery": {"state": "RETRY"}}))
+        refused = (written - timedelta(seconds=seconds)).isoformat()
+        self.push(client, {"document": "mail/a"}, {"reason": "unwritable"}, refused)
+        assert database.documents["mail/a"].fields["delivery"]["state"] == state
+
+    def test_a_document_that_can_t_even_say_so_is_let_go(
+        self, client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(path: str, decide: object) -> None:
+            raise Unwritable("too large")
+
+        database.put("mail/a", MAIL)
+        monkeypatch.setattr(database, "transact", refuse)
+        assert self.push(client, {"document": "mail/a"}, {"reason": "unwritable"}) == "unwritable\n"
+
+    def test_an_inline_one_that_the_sender_refused_touches_no_document(
+        self, client: FlaskClient, database: MemoryDatabase
+    ) -> None:
+        """Of an `id-conflict`, the document belongs to another mail."""
+        database.put("mail/a", MAIL)
+        assert self.push(client, {"mail": {}, "id": "a"}, {"reason": "id-conflict"}) == "refused\n"
+        assert "delivery" not in database.documents["mail/a"].fields
+
+    def test_one_that_names_no_document_of_ours_is_let_go(self, client: FlaskClient) -> None:
+        assert self.push(client, {"document": "users/a"}, self.GIVEN_UP) == "refused\n"
+
+
+class TestLifecycle:
+    @pytest.mark.parametrize(
+        ("old", "new", "expected"),
+        [
+            pytest.param(None, {}, ["onStart"], id="written"),
+            pytest.param({}, {"state": "PENDING"}, ["onPending"], id="queued"),
+            pytest.param({"state": "PENDING"}, {"state": "PROCESSING"}, ["onProcessing"], id="claimed"),
+            pytest.param(None, {"state": "PROCESSING"}, ["onStart", "onProcessing"], id="published-inline"),
+            pytest.param({"state": "PROCESSING"}, {"state": "SUCCESS"}, ["onSuccess", "onComplete"], id="sent"),
+            pytest.param({"state": "PROCESSING"}, {"state": "ERROR"}, ["onError", "onComplete"], id="failed"),
+            pytest.param({"state": "ERROR"}, {"state": "RETRY"}, ["onRetry"], id="retried"),
+            pytest.param({"state": "SUCCESS"}, {"state": "SUCCESS"}, [], id="edited"),
+            pytest.param({"state": "SUCCESS"}, None, [], id="deleted"),
+        ],
+    )
+    def test_row(
+        self,
+        client: FlaskClient,
+        lifecycle_topic: MemoryPublisher,
+        old: dict[str, str] | None,
+        new: dict[str, str] | None,
+        expected: list[str],
+    ) -> None:
+        before, after = ({**MAIL, **({"delivery": d} if d else {})} if d is not None else None for d in (old, new))
+        client.post("/", data=body(before, after), headers={"ce-type": EVENT_TYPE, "ce-id": "e1"})
+        types = [attributes["ce-type"].rpartition(".")[2] for _, attributes in lifecycle_topic.published]
+        assert types == expected
+
+    def test_a_repeated_event_announces_the_same_ids(
+        self, client: FlaskClient, lifecycle_topic: MemoryPublisher
+    ) -> None:
+        for _ in range(2):
+            client.post("/", data=body(None, MAIL), headers={"ce-type": EVENT_TYPE, "ce-id": "e1"})
+        assert [attributes["ce-id"] for _, attributes in lifecycle_topic.published] == ["e1/onStart"] * 2
+        assert all(b"a@b.c" not in data for data, _ in lifecycle_topic.published)
+
+    def test_a_path_too_long_for_an_attribute_is_in_the_data_alone(
+        self, client: FlaskClient, lifecycle_topic: MemoryPublisher
+    ) -> None:
+        path = "mail/" + "a" * 1020
+        client.post("/", data=body(None, {}, path=path), headers={"ce-type": EVENT_TYPE, "ce-id": "e1"})
+        [(data, attributes)] = lifecycle_topic.published
+        assert "ce-subject" not in attributes
+        assert json.loads(data)["document"] == path
