@@ -1,4 +1,4 @@
-# The front door. Every target sets up what it needs in .venv.
+# Every target sets up what it needs in .venv.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin

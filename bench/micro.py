@@ -19,12 +19,12 @@ from bench.plan import SINGLE
 from dispatcher import events
 from sender.compose import Defaults, compose
 from shared.addresses import Address
-from shared.front_door import create_app
+from shared.front_door import base_app
 from shared.values import encode_fields
 
 STANDARD_MIME, OUR_MIME = "MIME by EmailMessage", "validation and MIME by sender/compose.py"
 STANDARD_EVENT, OUR_EVENT = "event by proto-plus, all of it", "event by dispatcher/events.py, what decides"
-FLASKS_REQUEST, OUR_REQUEST = "POST / through Flask", "POST / by the short way of shared/front_door.py"
+FLASKS_REQUEST, OUR_REQUEST = "POST / through Flask", "POST / by the fast path of shared/front_door.py"
 _ROUNDS, _REPEATS = 500, 5
 
 
@@ -33,7 +33,7 @@ def measure() -> list[Reference]:
     now, fields = datetime.now(UTC), mail("micro-1", "micro", SINGLE.size)
     defaults = Defaults(Address("Firepost", "firepost@example.com"))
     event = _event(fields)
-    app = create_app("micro", None, len(event), lambda header, body: ("done\n", 200)).wsgi_app
+    app = base_app("micro", None, len(event), lambda header, body: ("done\n", 200)).wsgi_app
     steps: dict[str, Callable[[], object]] = {
         STANDARD_MIME: lambda: naive.written(fields).as_bytes(),
         OUR_MIME: lambda: compose(fields, defaults, stem="micro", now=now),
@@ -68,7 +68,7 @@ def _event(fields: dict[str, object]) -> bytes:
 
 
 def _request(body: bytes, **variables: str) -> dict[str, Any]:
-    """A WSGI environment; without its length, the front door leaves the request to Flask."""
+    """A WSGI environment; without its length, the fast path leaves the request to Flask."""
     fixed = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "SERVER_NAME": "bench", "SERVER_PORT": "80"}
     stream = {"wsgi.input": BytesIO(body), "wsgi.input_terminated": True, "wsgi.url_scheme": "http"}
     return {**fixed, **stream, **variables}

@@ -12,7 +12,7 @@ import click
 from chaos.report import conclude, new_console, progress_on
 from chaos.run import Chosen, run
 from local.errors import CannotStart, PartFailed
-from local.services import FRONT_DOORS
+from local.services import SUBSCRIPTION_TYPES
 from shared.policy import LeaseExpiryPolicy
 
 EXIT_BOOKS_DIFFER, EXIT_CANNOT_RUN = 1, 3
@@ -27,7 +27,9 @@ EXIT_BOOKS_DIFFER, EXIT_CANNOT_RUN = 1, 3
     help="LEASE_EXPIRY_POLICY; by default `retry`, or `error` with one attempt.",
 )
 @click.option("--attempts", type=click.IntRange(1, 100), default=4, show_default=True, help="MAX_ATTEMPTS.")
-@click.option("--sender", type=click.Choice(FRONT_DOORS), default="push", show_default=True, help="The front door.")
+@click.option(
+    "--sender", type=click.Choice(SUBSCRIPTION_TYPES), default="push", show_default=True, help="The subscription type."
+)
 def main(mails: int, seed: int, policy: str | None, attempts: int, sender: str) -> None:
     """Send mails through the whole system while everything that can fail does; then compare the books.
 

@@ -30,7 +30,7 @@ PATIENCE = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What is to be run: mails, seed, the services' policy for attempts, and the senders' front door."""
+    """What is to be run: mails, seed, the services' policy for attempts, and the senders' subscription type."""
 
     mails: int
     seed: int

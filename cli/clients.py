@@ -16,8 +16,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from cli.exits import reaching
 from cli.mailbox import Mailbox
 from cli.subscription import Subscription
-from shared import pubsub
-from shared.pubsub import Publisher, TopicPublisher
+from shared.pubsub import Publisher, TopicPublisher, connect_publisher
 
 EMULATORS = ("FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST")
 
@@ -74,7 +73,7 @@ def open_topic(target: Target) -> Iterator[Publisher]:
     target.check(os.environ)
     name = f"the Pub/Sub topic {target.topic} (project {target.project})"
     with reaching(name):
-        client = pubsub.connect()
+        client = connect_publisher()
     try:
         yield _Topic(TopicPublisher(client, target.project, target.topic), name)
     finally:

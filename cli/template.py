@@ -15,11 +15,11 @@ from cli.exits import EXIT_CODES, Failed, reaching
 from cli.output import Output, json_option
 from sender.template_source import FirestoreTemplates
 from sender.templates import render
-from shared import firestore
 from shared.database import FirestoreDatabase
 from shared.deadline import Deadline
 from shared.document import Message, parse_document
 from shared.errors import DeliveryFailed
+from shared.firestore import connect_firestore
 
 _PREVIEW_SECONDS = 30.0
 _PARTS = ("subject", "text", "html", "amp")
@@ -91,7 +91,7 @@ def _rendered(target: Target, collection: str, name: str, data: Mapping[str, Any
     target.check(os.environ)
     where = f"Firestore (project {target.project}, database {target.database})"
     with reaching(where):
-        connection = firestore.connect(os.environ.get("FIRESTORE_EMULATOR_HOST"))
+        connection = connect_firestore(os.environ.get("FIRESTORE_EMULATOR_HOST"))
         templates = FirestoreTemplates(FirestoreDatabase(connection, target.project, target.database), collection)
         try:
             document = parse_document({"to": "preview@example.com", "template": {"name": name, "data": dict(data)}})

@@ -1,4 +1,4 @@
-"""The dispatcher's front doors.
+"""The dispatcher's HTTP endpoints.
 
 POST /              one CloudEvent from Eventarc
 POST /reconcile     from Cloud Scheduler, every minute
@@ -17,9 +17,8 @@ from dispatcher.dead_letters import DeadLetters
 from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
 from dispatcher.reconciler import Reconciler
-from shared import front_door
 from shared.auth import TokenVerifier
-from shared.front_door import Header
+from shared.front_door import Header, base_app
 from shared.push import unwrap
 
 #: Two documents of Firestore's 1 MiB, as base64, with room for names; or a dead letter of Pub/Sub's 10 MB.
@@ -46,7 +45,7 @@ def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | No
             handlers.lifecycle.announce(change, header)
         return f"{reason}\n", 200
 
-    app = front_door.create_app(__name__, verifier, _MAX_BODY_BYTES, receive)
+    app = base_app(__name__, verifier, _MAX_BODY_BYTES, receive)
 
     @app.post("/reconcile")
     def reconcile() -> ResponseReturnValue:

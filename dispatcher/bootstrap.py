@@ -11,9 +11,10 @@ from dispatcher.lifecycle import Lifecycle
 from dispatcher.outbox import Outbox
 from dispatcher.reconciler import Reconciler
 from dispatcher.settings import DispatcherSettings
-from shared import firestore, pubsub, tracing
+from shared import tracing
 from shared.database import FirestoreDatabase
-from shared.pubsub import TopicPublisher
+from shared.firestore import connect_firestore
+from shared.pubsub import TopicPublisher, connect_publisher
 from shared.store import MailStore
 from shared.web import Service
 
@@ -21,8 +22,8 @@ from shared.web import Service
 def build(settings: DispatcherSettings) -> Service:
     """The app as production runs it. Clients are made here, and connect with their first request."""
     project, policy, collection = settings.google_cloud_project, settings.policy(), settings.mail_collection
-    database = FirestoreDatabase(firestore.connect(settings.firestore_emulator_host), project, settings.database)
-    store, client = MailStore(database, policy), pubsub.connect()
+    database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
+    store, client = MailStore(database, policy), connect_publisher()
     outbox = Outbox(TopicPublisher(client, project, settings.mail_topic), store, settings.batching())
     tracer = tracing.connect("dispatcher", settings.traces)
     handlers = Handlers(

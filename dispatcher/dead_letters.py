@@ -10,13 +10,13 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from shared import journal, message
+from shared import message
 from shared.delivery import on_dead_letter
 from shared.errors import InvalidMessage
-from shared.journal import Event
+from shared.journal import Event, log_event
 from shared.policy import Policy
-from shared.push import Delivered
-from shared.states import Decision, Known, Reason
+from shared.push import ReceivedMessage
+from shared.states import Decision, DocumentState, Reason
 from shared.store import MailStore
 
 _log = logging.getLogger("firepost.dead-letters")
@@ -37,15 +37,15 @@ class DeadLetters:
         self._collection = collection
         self._clock = clock
 
-    def handle(self, dead: Delivered) -> str:
+    def handle(self, dead: ReceivedMessage) -> str:
         """Do what the dead letter calls for, and say why in a word. Raises `Unavailable`."""
         path = self._path(dead)
         reason = _REFUSED if path is None else self._conclude(path, dead)
         fields = {"message_id": dead.message_id, "reason": reason} | ({} if path is None else {"document": path})
-        journal.note(_log, Event.DEAD_LETTER, f"dead letter {reason}", fields, logging.ERROR)
+        log_event(_log, Event.DEAD_LETTER, f"dead letter {reason}", fields, logging.ERROR)
         return reason
 
-    def _path(self, dead: Delivered) -> str | None:
+    def _path(self, dead: ReceivedMessage) -> str | None:
         """The document that waited for a message that Pub/Sub gave up; None if there is none of ours."""
         if _DELIVERIES not in dead.attributes:
             return None
@@ -54,11 +54,11 @@ class DeadLetters:
         except InvalidMessage:
             return None
 
-    def _conclude(self, path: str, dead: Delivered) -> Reason:
+    def _conclude(self, path: str, dead: ReceivedMessage) -> Reason:
         now, given_up = self._clock(), dead.published
         error = f"Pub/Sub gave the message up after {dead.attributes[_DELIVERIES]} deliveries."
 
-        def decide(known: Known | None, written: datetime | None) -> Decision:
+        def decide(known: DocumentState | None, written: datetime | None) -> Decision:
             changed = written is not None and given_up is not None and written > given_up
             return on_dead_letter(known, changed, now, error, self._policy)
 

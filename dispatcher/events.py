@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from shared.database import Version
 from shared.errors import InvalidEvent
-from shared.states import DECIDING_DELIVERY_FIELDS, Known
+from shared.states import DECIDING_DELIVERY_FIELDS, DocumentState
 from shared.values import decode
 
 EVENT_TYPE = "google.cloud.firestore.document.v1.written"
@@ -32,8 +32,8 @@ class DocumentChange:
     """
 
     path: str
-    old: Known | None
-    new: Known | None
+    old: DocumentState | None
+    new: DocumentState | None
     version: Version
 
 
@@ -73,12 +73,12 @@ def _relative(name: str, collection: str) -> str:
     return path
 
 
-def _known(document: Any) -> Known:
+def _known(document: Any) -> DocumentState:
     fields = document.fields
     decoded = {"sendAt": decode(fields["sendAt"])} if "sendAt" in fields else {}
     if "delivery" in fields:
         decoded["delivery"] = _delivery(fields["delivery"])
-    return Known.of(decoded)
+    return DocumentState.of(decoded)
 
 
 def _delivery(value: Any) -> Any:

@@ -10,10 +10,9 @@ from datetime import datetime
 from dispatcher.events import DocumentChange
 from dispatcher.ignored import IgnoredEvents
 from dispatcher.outbox import Effect, Outbox
-from shared import journal
 from shared.database import Unwritable
 from shared.delivery import on_event
-from shared.journal import Event
+from shared.journal import Event, log_event, millis
 from shared.policy import Policy
 from shared.states import Decision, Reason, state_of
 from shared.tracing import NO_TRACER, Tracer
@@ -76,6 +75,6 @@ class Dispatcher:
         }
         if decision.publish or written is not None:
             fields |= {"published": decision.publish, "written": written}
-        fields["duration_ms"] = journal.millis(seconds)
+        fields["duration_ms"] = millis(seconds)
         level = logging.WARNING if decision.reason is Reason.UNKNOWN_STATE else logging.INFO
-        journal.note(_log, Event.CHANGE, f"event {decision.reason}", fields, level)
+        log_event(_log, Event.CHANGE, f"event {decision.reason}", fields, level)

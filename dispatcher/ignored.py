@@ -7,8 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from shared import journal
-from shared.journal import Event
+from shared.journal import Event, log_event
 from shared.states import Reason
 
 _log = logging.getLogger("firepost.dispatcher")
@@ -45,4 +44,4 @@ class IgnoredEvents:
             self._since = self._monotonic()
         for reason, count in counts.items():
             fields = {"reason": reason, "count": count}
-            journal.note(_log, Event.IGNORED, f"{count} events ignored: {reason}", fields)
+            log_event(_log, Event.IGNORED, f"{count} events ignored: {reason}", fields)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from dispatcher.events import DocumentChange
 from shared.pubsub import Publisher
-from shared.states import FINAL, Known, State, state_of
+from shared.states import FINAL, DocumentState, State, state_of
 
 PREFIX = "firebase.extensions.firestore-send-email.v1"
 
@@ -25,7 +25,7 @@ _NAMES = {
 }
 
 
-def names(old: Known | None, new: Known | None) -> list[str]:
+def names(old: DocumentState | None, new: DocumentState | None) -> list[str]:
     """The names of what has happened, in order: none for an edit that left the state as it was."""
     before, after = state_of(old), state_of(new)
     if new is None or before is after:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from dispatcher.outbox import Effect, Outbox
-from shared import journal
 from shared.database import Database, Found, Unwritable
 from shared.delivery import on_reconcile
-from shared.journal import Event
+from shared.journal import Event, log_event, millis
 from shared.policy import Policy
 from shared.states import QUEUED, Decision, State, state_of
 from shared.tracing import NO_TRACER, Tracer
@@ -59,8 +58,8 @@ class Reconciler:
         try:
             complete = self._examine(began + self._seconds, counts)
         finally:
-            fields = {**counts, "complete": complete, "duration_ms": journal.millis(self._monotonic() - began)}
-            journal.note(_log, Event.RECONCILER_RUN, "reconciler run", fields)
+            fields = {**counts, "complete": complete, "duration_ms": millis(self._monotonic() - began)}
+            log_event(_log, Event.RECONCILER_RUN, "reconciler run", fields)
         return {**counts, "complete": complete}
 
     def _examine(self, end: float, counts: Counter[str]) -> bool:
@@ -94,4 +93,4 @@ class Reconciler:
         except Unwritable as error:
             _log.error("the document can't be written to: %s", error, extra={"fields": {"document": found.path}})
         fields = {"document": found.path, "reason": decision.reason, "before": before, "after": after}
-        journal.note(_log, Event.RECONCILIATION, f"reconciled {decision.reason}", fields)
+        log_event(_log, Event.RECONCILIATION, f"reconciled {decision.reason}", fields)

@@ -20,7 +20,7 @@ from local.demo.scenario import STORIES
 from local.errors import CannotStart, PartFailed
 from local.logview import LogFollower, compact
 from local.options import StackOptions, parse_setting
-from local.services import FRONT_DOORS, SERVICES
+from local.services import SERVICES, SUBSCRIPTION_TYPES
 from local.stack import BACKENDS, Stack, write_ready_file
 
 EXIT_DIFFERENT, EXIT_CANNOT_START, EXIT_PART_FAILED = 1, 3, 4
@@ -102,7 +102,7 @@ def cli() -> None:
 )
 @click.option(
     "--sender",
-    type=click.Choice(FRONT_DOORS),
+    type=click.Choice(SUBSCRIPTION_TYPES),
     default=_DEFAULTS.sender,
     show_default=True,
     help="How the sender gets its messages.",
@@ -161,7 +161,7 @@ def up(
 @cli.command(epilog=_EXIT_CODES)
 @_backend
 @_set
-@click.option("--keep", is_flag=True, help="Keep everything running afterwards, until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Retain everything running afterwards, until Ctrl-C.")
 def demo(backend: str, settings: dict[str, str], keep: bool) -> None:
     """Send six mails through the whole system and watch them: sent, refused, corrected, held up."""
     board = Board(STORIES, new_console())

@@ -40,7 +40,7 @@ class StackOptions:
     `delivery_attempts` is how often Pub/Sub delivers a message before it is a dead letter: at most 100, as in
     production, so that only what infrastructure keeps failing for a long time becomes one. `faults` are what is to go
     wrong, by chances drawn from `seed`. With `verify_tokens`, the services accept only calls that bear a token.
-    `sender` is its front door: `push` or `pull`.
+    `sender` is its subscription type: `push` or `pull`.
     """
 
     backend: str = "embedded"

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("dispatcher", "sender")
 #: The ways in which a sender may get its messages: the commands of `python -m sender` for it.
-FRONT_DOORS = ("push", "pull")
+SUBSCRIPTION_TYPES = ("push", "pull")
 
 START_SECONDS = 60.0
 #: Deaths within this many seconds that make a crash loop.
@@ -48,9 +48,9 @@ def environment(options: StackOptions, *, firestore: str, pubsub: str, smtp_uri:
     }
 
 
-def service_command(name: str, front_door: str, log: Path, variables: Mapping[str, str]) -> Command:
-    """How the service `name` (of `SERVICES`) is started; `front_door` is the sender's (of `FRONT_DOORS`)."""
-    module = ("sender", front_door) if name == "sender" else (name,)
+def service_command(name: str, subscription_type: str, log: Path, variables: Mapping[str, str]) -> Command:
+    """How the service `name` (of `SERVICES`) is started; `subscription_type` is one of `SUBSCRIPTION_TYPES`."""
+    module = ("sender", subscription_type) if name == "sender" else (name,)
     inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
     return Command(
         name=name,

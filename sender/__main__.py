@@ -31,7 +31,7 @@ def cli() -> None:
 def push() -> None:
     """Serve the endpoint of a push subscription on PORT."""
     chosen = settings.load(SenderSettings)
-    bootstrap.rehearse(chosen)
+    bootstrap.validate(chosen)
     tracing.check(chosen.traces)
     web.serve("sender", partial(bootstrap.build, chosen.of_one_worker()), chosen)
 

@@ -1,13 +1,12 @@
-"""The sender's push front door: `POST /` takes one Pub/Sub push. 2xx acknowledges; anything else is a redelivery."""
+"""The push entry point: `POST /` takes one Pub/Sub push. 2xx acknowledges; anything else is a redelivery."""
 
 from __future__ import annotations
 
 from flask import Flask
 
 from sender.handler import Handler
-from shared import front_door
 from shared.auth import TokenVerifier
-from shared.front_door import Header
+from shared.front_door import Header, base_app
 from shared.push import unwrap
 
 #: Pub/Sub's 10 MB as base64, with room for the envelope.
@@ -21,7 +20,7 @@ def create_app(sender: Handler, verifier: TokenVerifier | None) -> Flask:
     """The WSGI app."""
 
     def receive(header: Header, body: bytes) -> tuple[str, int]:
-        verdict = sender.handle(unwrap(body))
-        return f"{verdict.reason}\n", 200 if verdict.acknowledge else _NOT_ACKNOWLEDGED
+        handled = sender.handle(unwrap(body))
+        return f"{handled.reason}\n", 200 if handled.acknowledge else _NOT_ACKNOWLEDGED
 
-    return front_door.create_app(__name__, verifier, _MAX_BODY_BYTES, receive)
+    return base_app(__name__, verifier, _MAX_BODY_BYTES, receive)

@@ -17,12 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sender import outcome
 from sender.compose import Compose, Mail
-from sender.course import Course
+from sender.course import Timings
 from sender.downloads.downloader import Downloads
-from sender.keeping import Keep, keep_as_is
-from sender.outcome import Earlier
+from sender.keeping import Retain, retain_all
+from sender.outcome import Earlier, result_of_failure, result_of_receipt
 from sender.transport.envelope import Receipt, Transport
 from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSendable, OutcomeUnknown, Unavailable
@@ -33,7 +32,7 @@ _log = logging.getLogger("firepost.sender")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HandlerResult:
     """Whether Pub/Sub may forget the message, and the one word that says why."""
 
     acknowledge: bool
@@ -46,7 +45,7 @@ class Start:
 
     at: datetime
     deadline: Deadline
-    course: Course
+    timings: Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class Attempts:
         compose: Compose,
         downloads: Downloads,
         clock: Callable[[], datetime],
-        keep: Keep = keep_as_is,
+        retain: Retain = retain_all,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`clock` tells the time in UTC; `jitter`, from 0 to 1, spreads next attempts."""
@@ -93,7 +92,7 @@ class Attempts:
         self._compose = compose
         self._downloads = downloads
         self._clock = clock
-        self._keep = keep
+        self._retain = retain
         self._jitter = jitter
         self._draining = threading.Event()
 
@@ -113,19 +112,19 @@ class Attempts:
 
     def _result(self, attempt: Attempt) -> tuple[Result, datetime | None]:
         """The attempt's result, and when the server took the mail over, if it did."""
-        claim, course, deadline = attempt.claim, attempt.start.course, attempt.start.deadline
+        claim, timings, deadline = attempt.claim, attempt.start.timings, attempt.start.deadline
         mail, earlier = None, Earlier.of(claim.fields)
         try:
             self._refuse_if_draining()
-            with course.step("compose"):
+            with timings.step("compose"):
                 mail = self._composed(claim, earlier.pending if earlier else (), deadline)
             self._refuse_if_draining()
-            with course.step("send"):
+            with timings.step("send"):
                 receipt = _sent(self._transport, mail, deadline)
         except DeliveryFailed as failure:
-            return outcome.failed(failure, mail, earlier), None
-        accepted, result = self._clock(), outcome.sent(mail, receipt, earlier)
-        return replace(result, keeping=self._keep(claim.fields, mail)), accepted
+            return result_of_failure(failure, mail, earlier), None
+        accepted, result = self._clock(), result_of_receipt(mail, receipt, earlier)
+        return replace(result, retained=self._retain(claim.fields, mail)), accepted
 
     def _refuse_if_draining(self) -> None:
         if self._draining.is_set():
@@ -136,7 +135,7 @@ class Attempts:
         try:
             return self._compose(
                 claim.fields,
-                stem=claim.message_id_stem,
+                stem=claim.message_id_local_part,
                 now=self._clock(),
                 deadline=deadline,
                 fetch=fetch,

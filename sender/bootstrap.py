@@ -1,4 +1,4 @@
-"""Where the sender is put together: settings → clients → handler → front door."""
+"""Where the sender is put together: settings → clients → handler → entry point."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from sender.attempt import Attempts
 from sender.compose import Compose, compose
 from sender.downloads.downloader import Downloads
 from sender.handler import Handler, Limits, Sender
-from sender.keeping import Keep, keep_as_is, keep_nothing_private, keep_rendered
-from sender.letter import Writer
-from sender.polish import polish
+from sender.keeping import Retain, retain_all, retain_nothing_private, retain_rendered
+from sender.letter import Encoder
+from sender.polish import html_postprocessor
 from sender.pull import Flow, Puller
 from sender.recipients import FirestoreUsers
 from sender.settings import PullSettings, SenderSettings
 from sender.template_source import FirestoreTemplates
-from shared import firestore, pubsub, tracing
+from shared import tracing
 from shared.database import FirestoreDatabase
-from shared.pubsub import TopicPublisher
+from shared.firestore import connect_firestore
+from shared.pubsub import TopicPublisher, connect_publisher, connect_subscriber
 from shared.store import MailStore
 from shared.tracing import Tracer
 from shared.web import Service
@@ -37,25 +38,28 @@ def build_puller(settings: PullSettings, tracer: Tracer) -> Puller:
     """The same for pull. No more messages at a time than threads: what waits here, another could work on."""
     flow = Flow(settings.pull_max_messages or settings.threads, settings.pull_max_bytes, settings.ack_deadline_seconds)
     sender = build_sender(settings, tracer)
-    return Puller(pubsub.connect_subscriber(), settings.subscription, flow, sender, settings.threads)
+    return Puller(connect_subscriber(), settings.subscription, flow, sender, settings.threads)
 
 
 def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
-    """What both front doors hand their messages to. Clients are made here, and connect with their first request."""
+    """What both entry points hand their messages to. Clients are made here, and connect with their first request."""
     project = settings.google_cloud_project
-    database = FirestoreDatabase(firestore.connect(settings.firestore_emulator_host), project, settings.database)
-    outlet, clock = outlets.outlet(settings, settings.data_margin, settings.turn_seconds), lambda: datetime.now(UTC)
+    database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
+    channel, clock = (
+        outlets.build_channel(settings, settings.data_margin, settings.turn_seconds),
+        lambda: datetime.now(UTC),
+    )
     attempts = Attempts(
-        outlet.transport,
-        compose=composer(settings, database, outlet.write),
+        channel.transport,
+        compose=composer(settings, database, channel.write),
         downloads=downloads(settings),
         clock=clock,
-        keep=_keep(settings),
+        retain=_retention(settings),
     )
     return Sender(
-        MailStore(database, settings.policy(), settings.finish_patience),
+        MailStore(database, settings.policy(), settings.finish_retry_seconds),
         attempts,
-        TopicPublisher(pubsub.connect(), project, settings.dead_letter_topic),
+        TopicPublisher(connect_publisher(), project, settings.dead_letter_topic),
         limits(settings),
         collection=settings.mail_collection,
         clock=clock,
@@ -73,7 +77,7 @@ def limits(settings: SenderSettings) -> Limits:
     )
 
 
-def composer(settings: SenderSettings, database: FirestoreDatabase, write: Writer) -> Compose:
+def composer(settings: SenderSettings, database: FirestoreDatabase, write: Encoder) -> Compose:
     """What composes mails as the settings say; raises `Misconfigured`."""
     users, templates = settings.users_collection, settings.templates_collection
     return partial(
@@ -82,7 +86,7 @@ def composer(settings: SenderSettings, database: FirestoreDatabase, write: Write
         write=write,
         users=FirestoreUsers(database, users) if users else None,
         templates=FirestoreTemplates(database, templates) if templates else None,
-        polish=polish(inline_css=settings.inline_css, text_from_html=settings.text_from_html),
+        postprocess=html_postprocessor(inline_css=settings.inline_css, text_from_html=settings.text_from_html),
     )
 
 
@@ -91,15 +95,15 @@ def downloads(settings: SenderSettings) -> Downloads:
     return Downloads.configured(settings.attachment_hosts, settings.attachment_buckets)
 
 
-def _keep(settings: SenderSettings) -> Keep:
+def _retention(settings: SenderSettings) -> Retain:
     if settings.redact_after_success:
-        return keep_nothing_private
-    return keep_rendered if settings.store_rendered else keep_as_is
+        return retain_nothing_private
+    return retain_rendered if settings.store_rendered else retain_all
 
 
-def rehearse(settings: SenderSettings) -> None:
+def validate(settings: SenderSettings) -> None:
     """Find out what is wrong with the settings before a process is forked; raises `Misconfigured`."""
-    outlets.outlet(settings, settings.data_margin, settings.turn_seconds)
+    outlets.build_channel(settings, settings.data_margin, settings.turn_seconds)
     outlets.defaults(settings)
     downloads(settings)
-    polish(inline_css=settings.inline_css, text_from_html=settings.text_from_html)
+    html_postprocessor(inline_css=settings.inline_css, text_from_html=settings.text_from_html)

@@ -52,7 +52,7 @@ def run(send_to: str | None, report: Report) -> int:
     """
     try:
         settings = load(MailSettings)
-        outlets.outlet(settings, data_margin=0, turn_seconds=SECONDS)
+        outlets.build_channel(settings, data_margin=0, turn_seconds=SECONDS)
         outlets.defaults(settings)
     except Misconfigured as error:
         report(Finding("settings", Status.FAILED, " ".join(str(error).split())))
@@ -189,7 +189,7 @@ def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch
             "text": f"Firepost can send mail with these settings ({now:%Y-%m-%d %H:%M} UTC).\n",
         },
     }
-    outlet = outlets.outlet(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
+    outlet = outlets.build_channel(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
     stem, defaults = f"check-{secrets.token_hex(8)}", outlets.defaults(settings)
     try:
         mail = compose(fields, defaults, stem=stem, now=now, write=outlet.write)

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from sender.attachments import Loader, Part
 from sender.downloads.source import Fetch, fetch_nothing
-from sender.letter import Letter, Writer, Written
+from sender.letter import EncodedMail, Encoder, MailDraft
 from sender.mime import headers, parts
-from sender.polish import Polish, leave_alone
+from sender.polish import HtmlPostprocess, unchanged
 from sender.recipients import Users, with_users
 from sender.templates import Templates, render
 from sender.transport.envelope import Envelope
@@ -68,14 +68,14 @@ class Compose(Protocol):
         ...
 
 
-def write_mime(letter: Letter, loader: Loader) -> Written:
-    """The letter as a whole RFC 5322 message with CRLF line ends, which is what SMTP takes."""
-    message = letter.message
+def encode_mime(draft: MailDraft, loader: Loader) -> EncodedMail:
+    """The draft as a whole RFC 5322 message with CRLF line ends, which is what SMTP takes."""
+    message = draft.message
     if message is None:
         text = "Field 'sendGrid': it can't be sent over SMTP without a 'message' map beside it; TRANSPORT=sendgrid can."
         raise NotSendable(ErrorCode.VALIDATION, text)
-    body = _body(message, letter.stem, loader)
-    return Written(parts.message(_header_fields(letter, message), body), tuple(_warnings(letter.document)))
+    body = _body(message, draft.stem, loader)
+    return EncodedMail(parts.message(_header_fields(draft, message), body), tuple(_warnings(draft.document)))
 
 
 def compose(
@@ -86,10 +86,10 @@ def compose(
     now: datetime,
     deadline: Deadline = NEVER,
     fetch: Fetch = fetch_nothing,
-    write: Writer = write_mime,
+    write: Encoder = encode_mime,
     users: Users | None = None,
     templates: Templates | None = None,
-    polish: Polish = leave_alone,
+    postprocess: HtmlPostprocess = unchanged,
     only: tuple[str, ...] = (),
 ) -> Mail:
     """The mail that a decoded Firestore document describes, written for a transport.
@@ -104,11 +104,11 @@ def compose(
     document, missing_uids = with_users(parse_document(fields), users)
     document = _rendered(document, templates, deadline)
     if document.message:
-        message, warnings = polish(document.message)
+        message, warnings = postprocess(document.message)
         document = replace(document, message=message, warnings=(*document.warnings, *warnings))
     defaults = defaults.of(document.transport)
     author = document.author or (defaults.sender,)
-    letter = Letter(
+    draft = MailDraft(
         document=document,
         message=document.message,
         author=author,
@@ -118,13 +118,13 @@ def compose(
         stem=stem,
         now=now,
     )
-    written = write(letter, Loader(fetch))
+    written = write(draft, Loader(fetch))
     return Mail(
-        envelope=Envelope(author[0].email, letter.recipients, document.dsn, written.transport),
+        envelope=Envelope(author[0].email, draft.recipients, document.dsn, written.transport),
         data=written.data,
-        message_id=letter.message_id,
+        message_id=draft.message_id,
         warnings=(*document.warnings, *written.warnings),
-        message=letter.message,
+        message=draft.message,
         missing_uids=missing_uids,
     )
 
@@ -151,9 +151,9 @@ def _warnings(document: MailDocument) -> Iterable[str]:
         yield "Field 'sendGrid' is not supported over SMTP and was not sent."
 
 
-def _header_fields(letter: Letter, message: Message) -> list[str]:
+def _header_fields(draft: MailDraft, message: Message) -> list[str]:
     """The message's own header fields. Bcc is not among them: it would be readable by all."""
-    document, author = letter.document, letter.author
+    document, author = draft.document, draft.author
     # Several authors need one named sender (RFC 5322 section 3.6.2).
     sender = document.sender or (author[:1] if len(author) > 1 else ())
     lists = {
@@ -161,13 +161,13 @@ def _header_fields(letter: Letter, message: Message) -> list[str]:
         "Sender": sender,
         "To": document.to,
         "Cc": document.cc,
-        "Reply-To": letter.reply_to,
+        "Reply-To": draft.reply_to,
     }
     fields = [headers.address_list(name, entries) for name, entries in lists.items() if entries]
     if message.subject:
         fields.append(headers.unstructured("Subject", message.subject))
-    fields.append(headers.raw("Message-ID", letter.message_id))
-    fields.append(headers.user_defined("Date", document.date or format_datetime(letter.now)))
+    fields.append(headers.raw("Message-ID", draft.message_id))
+    fields.append(headers.user_defined("Date", document.date or format_datetime(draft.now)))
     return fields + [headers.user_defined(header.name, header.value) for header in document.headers]
 
 

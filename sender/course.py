@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from shared import journal
-from shared.states import Known
+from shared.journal import millis
+from shared.states import DocumentState
 from shared.tracing import Tracer
 
 
-class Course:
+class Timings:
     """Times the steps of an attempt, and the attempt from its beginning on; each step is a span, too."""
 
     def __init__(self, monotonic: Callable[[], float], tracer: Tracer) -> None:
@@ -33,11 +33,11 @@ class Course:
 
     def millis(self) -> dict[str, float]:
         """The time that each step has taken, and the attempt until now, as log fields."""
-        steps = {f"{name}_ms": journal.millis(seconds) for name, seconds in self._seconds.items()}
-        return {"duration_ms": journal.millis(self._monotonic() - self._began), **steps}
+        steps = {f"{name}_ms": millis(seconds) for name, seconds in self._seconds.items()}
+        return {"duration_ms": millis(self._monotonic() - self._began), **steps}
 
 
-def waited(known: Known, claimed: datetime, accepted: datetime) -> timedelta | None:
+def waited(known: DocumentState, claimed: datetime, accepted: datetime) -> timedelta | None:
     """How long a mail that a server took over at `accepted` has waited for that.
 
     From when it was queued, or else claimed (`claimed`), on, and not before `sendAt`. `known` is of the document as

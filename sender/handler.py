@@ -17,19 +17,19 @@ from itertools import islice
 from typing import Protocol
 
 from sender import reports
-from sender.attempt import Attempt, Attempts, Ended, PutOff, Start, Verdict
+from sender.attempt import Attempt, Attempts, Ended, HandlerResult, PutOff, Start
 from sender.claims import Claims
-from sender.course import Course
-from sender.places import Places
-from shared import journal, message, tracing
+from sender.course import Timings
+from sender.places import ClaimSlots
+from shared import message, tracing
 from shared.batcher import Batching
 from shared.database import Unwritable
 from shared.deadline import Deadline
 from shared.errors import InvalidMessage, Unavailable
-from shared.journal import Event
+from shared.journal import Event, log_event
 from shared.message import Message
 from shared.pubsub import Publisher
-from shared.push import Delivered
+from shared.push import ReceivedMessage
 from shared.states import Decision
 from shared.store import ClaimRequest, MailStore
 from shared.tracing import NO_TRACER, Annotate, Tracer
@@ -41,9 +41,9 @@ _KEPT_ATTRIBUTES = 90
 
 
 class Handler(Protocol):
-    """What both front doors hand their messages to."""
+    """What both entry points hand their messages to."""
 
-    def handle(self, delivered: Delivered) -> Verdict:
+    def handle(self, received: ReceivedMessage) -> HandlerResult:
         """Do what the message asks for.
 
         Raises `Unavailable` when Firestore or Pub/Sub failed, so that the message must not be acknowledged.
@@ -92,43 +92,43 @@ class Sender:
         self._clock = clock
         self._monotonic = monotonic
         self._tracer = tracer
-        self._places = Places(limits.claimed, limits.queue_seconds)
+        self._slots = ClaimSlots(limits.claimed, limits.queue_seconds)
         self._claims = Claims(store, limits.batching)
 
     def drain(self) -> None:
         """See `Handler.drain`."""
-        self._places.close()
+        self._slots.close()
         self._attempts.drain()
 
-    def handle(self, delivered: Delivered) -> Verdict:
+    def handle(self, received: ReceivedMessage) -> HandlerResult:
         """See `Handler.handle`. A message that no repetition can make work is dead-lettered."""
-        with self._working_on(delivered) as annotate:
+        with self._working_on(received) as annotate:
             try:
-                verdict = self._attempt(
-                    message.decode(delivered.data, delivered.attributes, delivered.message_id, self._collection)
+                handled = self._attempt(
+                    message.decode(received.data, received.attributes, received.message_id, self._collection)
                 )
             except InvalidMessage as error:
-                verdict = self._dead_letter(delivered, error)
+                handled = self._dead_letter(received, error)
             except Unwritable as error:
                 refused = InvalidMessage("unwritable", f"Firestore refuses to write the document: {error}")
-                verdict = self._dead_letter(delivered, refused)
-            annotate("reason", verdict.reason)
-            return verdict
+                handled = self._dead_letter(received, refused)
+            annotate("reason", handled.reason)
+            return handled
 
     @contextmanager
-    def _working_on(self, delivered: Delivered) -> Iterator[Annotate]:
+    def _working_on(self, received: ReceivedMessage) -> Iterator[Annotate]:
         """Within the block, logs and spans belong to the trace in which the message was published."""
-        published_in = tracing.of_message(delivered.attributes)
-        with tracing.within(published_in), self._tracer.span("message", message_id=delivered.message_id) as annotate:
+        published_in = tracing.of_message(received.attributes)
+        with tracing.within(published_in), self._tracer.span("message", message_id=received.message_id) as annotate:
             yield annotate
 
-    def _attempt(self, asked: Message) -> Verdict:
-        if reason := self._places.take():
+    def _attempt(self, asked: Message) -> HandlerResult:
+        if reason := self._slots.acquire():
             return reports.declined(Decision(reason, acknowledge=False), asked.path)
         try:
             made = self._made(asked)
         finally:
-            self._places.give_back()
+            self._slots.release()
         match made:
             case Decision():
                 return reports.declined(made, asked.path)
@@ -139,26 +139,26 @@ class Sender:
 
     def _made(self, asked: Message) -> Decision | PutOff | Ended:
         """Claim and make the attempt. Its deadline is counted from before the claim, as the lease is."""
-        course = Course(self._monotonic, self._tracer)
-        start = Start(self._clock(), Deadline.after(self._attempt_seconds), course)
-        with course.step("claim"):
+        timings = Timings(self._monotonic, self._tracer)
+        start = Start(self._clock(), Deadline.after(self._attempt_seconds), timings)
+        with timings.step("claim"):
             claim = self._claims.begin(ClaimRequest(asked.path, start.at, asked.mail))
         return claim if isinstance(claim, Decision) else self._attempts.make(Attempt(claim, start))
 
-    def _finish(self, ended: Ended) -> Verdict:
+    def _finish(self, ended: Ended) -> HandlerResult:
         state = self._store.state_after(ended.finish)
         try:
-            with ended.attempt.start.course.step("finish"):
+            with ended.attempt.start.timings.step("finish"):
                 written = self._claims.end(ended.finish)
         except Unavailable:
             reports.unwritten(ended, state)
             raise
         return reports.finished(ended, state, written)
 
-    def _dead_letter(self, delivered: Delivered, error: InvalidMessage) -> Verdict:
+    def _dead_letter(self, received: ReceivedMessage, error: InvalidMessage) -> HandlerResult:
         """Put the message, as it came, where an operator finds it, with the reason beside it."""
-        kept = islice(delivered.attributes.items(), _KEPT_ATTRIBUTES)
-        self._dead_letters.publish(delivered.data, {**dict(kept), "reason": error.reason, "error": str(error)[:500]})
-        fields = {"message_id": delivered.message_id, "reason": error.reason}
-        journal.note(_log, Event.REFUSAL, f"message dead-lettered: {error}", fields, logging.ERROR)
-        return Verdict(True, error.reason)
+        kept = islice(received.attributes.items(), _KEPT_ATTRIBUTES)
+        self._dead_letters.publish(received.data, {**dict(kept), "reason": error.reason, "error": str(error)[:500]})
+        fields = {"message_id": received.message_id, "reason": error.reason}
+        log_event(_log, Event.REFUSAL, f"message dead-lettered: {error}", fields, logging.ERROR)
+        return HandlerResult(True, error.reason)

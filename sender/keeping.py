@@ -25,20 +25,20 @@ _PRIVATE: Mapping[str, tuple[str, ...]] = {
 
 
 #: What is kept of a mail that has been sent for good: from the document's fields and the mail, the changes to make.
-Keep = Callable[[Mapping[str, Any], Mail], Changes]
+Retain = Callable[[Mapping[str, Any], Mail], Changes]
 
 
-def keep_as_is(fields: Mapping[str, Any], mail: Mail) -> Changes:
+def retain_all(fields: Mapping[str, Any], mail: Mail) -> Changes:
     """Neither: the application's fields are left alone."""
     return {}
 
 
-def keep_rendered(fields: Mapping[str, Any], mail: Mail) -> Changes:
+def retain_rendered(fields: Mapping[str, Any], mail: Mail) -> Changes:
     """STORE_RENDERED."""
     return rendered(mail.message) if mail.message else {}
 
 
-def keep_nothing_private(fields: Mapping[str, Any], mail: Mail) -> Changes:
+def retain_nothing_private(fields: Mapping[str, Any], mail: Mail) -> Changes:
     """REDACT_AFTER_SUCCESS."""
     return redacted(fields)
 

@@ -38,7 +38,7 @@ class _Answer:
     pause: int | None
 
 
-class Leases:
+class AckDeadlines:
     """All that this process holds of one subscription; every method may be called from any thread."""
 
     def __init__(self, client: SubscriberClient, subscription: str, seconds: int) -> None:

@@ -13,7 +13,7 @@ from shared.document import Entries, MailDocument, Message
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class MailDraft:
     """What every transport's writer needs to know of a mail.
 
     `message` is what the document's own message or its template came to, None where it has neither. `author` has at
@@ -32,7 +32,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class EncodedMail:
     """A mail as bytes that the transport of that name takes.
 
     `warnings` is a sentence about each thing that could not be put into it.
@@ -44,4 +44,4 @@ class Written:
 
 
 #: Writes a mail for one kind of transport, loading its files. Raises `NotSendable`.
-Writer = Callable[[Letter, Loader], Written]
+Encoder = Callable[[MailDraft, Loader], EncodedMail]

@@ -50,7 +50,7 @@ class Earlier:
         return None
 
 
-def sent(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> Result:
+def result_of_receipt(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> Result:
     """The result of an attempt in which the server took the mail for someone."""
     before = earlier or Earlier()
     info = _info(
@@ -72,7 +72,7 @@ def sent(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> Result:
     )
 
 
-def failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
+def result_of_failure(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
     """The result of an attempt in which nobody got the mail, or (unknown) nobody can say.
 
     `mail` is None where it could not even be composed. If an earlier attempt reached someone, the whole is a success.

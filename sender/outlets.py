@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from sender import host_patterns
-from sender.compose import Defaults, write_mime
-from sender.letter import Writer
+from sender.compose import Defaults, encode_mime
+from sender.letter import Encoder
 from sender.net.http import HttpsEndpoint
-from sender.routing import RoutedTransport, Routes, routed_writer
-from sender.sendgrid_request import write_request
+from sender.routing import RoutedTransport, Routes, routed_encoder
+from sender.sendgrid_request import encode_sendgrid_request
 from sender.settings import MailSettings, OAuthSettings, TransportSettings, naming
 from sender.transport.envelope import DEFAULT_TRANSPORT, Transport
 from sender.transport.oauth import AccessTokens, OAuthClient
@@ -26,29 +26,29 @@ from shared.errors import Misconfigured
 
 
 @dataclass(frozen=True, slots=True)
-class Outlet:
+class Channel:
     """What writes a mail, and what sends it then."""
 
-    write: Writer
+    write: Encoder
     transport: Transport
 
 
-def outlet(settings: MailSettings, data_margin: float, turn_seconds: float) -> Outlet:
+def build_channel(settings: MailSettings, data_margin: float, turn_seconds: float) -> Channel:
     """All that the settings describe as one; it connects with the first mail. Raises `Misconfigured`.
 
     `data_margin`: the seconds of an attempt that must be left for the mail itself to be begun. `turn_seconds`: how long
     a mail waits for a free connection.
     """
-    only = Outlet(_writer(settings), transport(settings, data_margin, turn_seconds))
+    only = Channel(_encoder(settings), transport(settings, data_margin, turn_seconds))
     if not settings.transports:
         return only
-    writers, transports = {DEFAULT_TRANSPORT: only.write}, {DEFAULT_TRANSPORT: only.transport}
+    encoders, transports = {DEFAULT_TRANSPORT: only.write}, {DEFAULT_TRANSPORT: only.transport}
     domains = {}
     for name, its in settings.transports.items():
         with naming(name):
-            writers[name], transports[name] = _writer(its), transport(its, data_margin, turn_seconds)
+            encoders[name], transports[name] = _encoder(its), transport(its, data_margin, turn_seconds)
             domains[name] = host_patterns.parse("FROM_DOMAINS", its.from_domains)
-    return Outlet(routed_writer(Routes.of(domains), writers), RoutedTransport(transports))
+    return Channel(routed_encoder(Routes.of(domains), encoders), RoutedTransport(transports))
 
 
 def mails_at_once(settings: MailSettings, threads: int) -> int:
@@ -76,8 +76,8 @@ def transport(settings: TransportSettings, data_margin: float, turn_seconds: flo
     return SmtpTransport(smtp_server(settings), limits, access_tokens(settings))
 
 
-def _writer(settings: TransportSettings) -> Writer:
-    return write_request if settings.transport == "sendgrid" else write_mime
+def _encoder(settings: TransportSettings) -> Encoder:
+    return encode_sendgrid_request if settings.transport == "sendgrid" else encode_mime
 
 
 def smtp_server(settings: TransportSettings) -> SmtpServer:

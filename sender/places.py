@@ -10,7 +10,7 @@ import threading
 from shared.states import Reason
 
 
-class Places:
+class ClaimSlots:
     """So many mails may be claimed and not yet sent. Safe to use from several threads."""
 
     def __init__(self, count: int, wait_seconds: float) -> None:
@@ -20,7 +20,7 @@ class Places:
         self._closed = False
         self._changed = threading.Condition()
 
-    def take(self) -> Reason | None:
+    def acquire(self) -> Reason | None:
         """Wait for a place and take it; None if that worked, otherwise the reason why there is none."""
         with self._changed:
             if not self._free and not self._closed:
@@ -32,7 +32,7 @@ class Places:
             self._free -= 1
             return None
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """The mail has been sent, or will not be."""
         with self._changed:
             self._free += 1

@@ -30,7 +30,7 @@ _ENDED_BY_THE_NEXT = frozenset(
 _STYLE = re.compile(r"<style[\s>]", re.IGNORECASE)
 
 
-class Polished(NamedTuple):
+class PostprocessedMessage(NamedTuple):
     """The message, and a sentence about each thing that could not be done to it."""
 
     message: Message
@@ -38,15 +38,15 @@ class Polished(NamedTuple):
 
 
 #: A message made better, before it is written.
-Polish = Callable[[Message], Polished]
+HtmlPostprocess = Callable[[Message], PostprocessedMessage]
 
 
-def leave_alone(message: Message) -> Polished:
+def unchanged(message: Message) -> PostprocessedMessage:
     """The message as it is."""
-    return Polished(message)
+    return PostprocessedMessage(message)
 
 
-def polish(*, inline_css: bool, text_from_html: bool) -> Polish:
+def html_postprocessor(*, inline_css: bool, text_from_html: bool) -> HtmlPostprocess:
     """What does what the settings of those names ask for. Raises `Misconfigured` where the extra is not installed."""
     steps: list[Callable[[Message], Message]] = []
     try:
@@ -57,17 +57,17 @@ def polish(*, inline_css: bool, text_from_html: bool) -> Polish:
     except ImportError as error:
         text = f"INLINE_CSS and TEXT_FROM_HTML need the package '{error.name}', which the extra 'html' installs"
         raise Misconfigured(text) from error
-    return _in_turn(steps) if steps else leave_alone
+    return _in_turn(steps) if steps else unchanged
 
 
-def _in_turn(steps: Sequence[Callable[[Message], Message]]) -> Polish:
-    def take(message: Message) -> Polished:
+def _in_turn(steps: Sequence[Callable[[Message], Message]]) -> HtmlPostprocess:
+    def take(message: Message) -> PostprocessedMessage:
         if message.html and _depth(message.html) > _DEEPEST:
             text = f"Field 'html' has more than {_DEEPEST} elements inside one another and was sent as it is."
-            return Polished(message, (text,))
+            return PostprocessedMessage(message, (text,))
         for step in steps:
             message = step(message)
-        return Polished(message)
+        return PostprocessedMessage(message)
 
     return take
 

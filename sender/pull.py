@@ -1,4 +1,4 @@
-"""The sender's pull front door: messages come over a stream, as many at a time as there are workers for.
+"""The sender's entry point for pull: messages come over a stream, as many at a time as there are workers for.
 
 The stream is opened by the API's own calls instead of `SubscriberClient.subscribe`: docs/decisions/0012-…
 https://cloud.google.com/pubsub/docs/pull#streamingpull_api
@@ -23,12 +23,12 @@ from google.api_core import exceptions as google_errors
 from google.cloud.pubsub_v1 import SubscriberClient
 from google.pubsub_v1.types import StreamingPullRequest, StreamingPullResponse
 
-from sender.attempt import Verdict
+from sender.attempt import HandlerResult
 from sender.handler import Handler
 from sender.health import health_endpoint
-from sender.leases import Leases
+from sender.leases import AckDeadlines
 from shared.errors import PullFailed, Unavailable
-from shared.push import Delivered
+from shared.push import ReceivedMessage
 
 _log = logging.getLogger("firepost.pull")
 
@@ -76,7 +76,7 @@ class Puller:
         self._subscription = subscription
         self._flow = flow
         self._sender = sender
-        self._leases = Leases(client, subscription, flow.lease_seconds)
+        self._ack_deadlines = AckDeadlines(client, subscription, flow.lease_seconds)
         self._waiting: SimpleQueue[Any] = SimpleQueue()
         self._over = threading.Event()
         self._failure: Exception | None = None
@@ -90,14 +90,14 @@ class Puller:
     @property
     def is_well(self) -> bool:
         """Whether a stream is open, or will be as soon as Pub/Sub can be reached, and answers are sent."""
-        return self._listener.is_alive() and self._leases.is_alive and not self._over.is_set()
+        return self._listener.is_alive() and self._ack_deadlines.is_alive and not self._over.is_set()
 
     def run(self, grace_seconds: float) -> None:
         """Work until `stop`, then end within `grace_seconds`: see `_end`.
 
         Raises `PullFailed` when the subscription can't be pulled from.
         """
-        self._leases.start()
+        self._ack_deadlines.start()
         for thread in (self._listener, *self._workers):
             thread.start()
         self._over.wait()
@@ -120,7 +120,7 @@ class Puller:
             worker.join(max(0.0, deadline - _ANSWER_SECONDS - time.monotonic()))
         if late := sum(worker.is_alive() for worker in self._workers):
             _log.error("%d attempts have not ended in time; their leases will run out", late)
-        self._leases.close(max(0.0, deadline - time.monotonic()))
+        self._ack_deadlines.close(max(0.0, deadline - time.monotonic()))
 
     def _close_stream(self) -> None:
         """Say that no more is wanted, and hear Pub/Sub out: what it has sent already would else be nobody's.
@@ -136,12 +136,12 @@ class Puller:
     def _give_back_waiting(self) -> None:
         try:
             while True:
-                self._leases.give_back(self._waiting.get_nowait().ack_id, 0)
+                self._ack_deadlines.give_back(self._waiting.get_nowait().ack_id, 0)
         except Empty:
             return
 
     def _listen(self) -> None:
-        """Keep a stream open, however often it breaks off: Pub/Sub closes each of them sooner or later."""
+        """Retain a stream open, however often it breaks off: Pub/Sub closes each of them sooner or later."""
         failures = 0
         try:
             while not self._over.is_set():
@@ -181,16 +181,16 @@ class Puller:
             yield StreamingPullRequest()
 
     def _take(self, messages: Any) -> None:
-        self._leases.hold([message.ack_id for message in messages])
+        self._ack_deadlines.hold([message.ack_id for message in messages])
         for message in messages:
             self._waiting.put(message)
 
     def _work(self) -> None:
         while (message := self._waiting.get()) is not None:
             if work_off(self._sender.handle, message):
-                self._leases.acknowledge(message.ack_id)
+                self._ack_deadlines.acknowledge(message.ack_id)
             else:
-                self._leases.give_back(message.ack_id, 0 if self._over.is_set() else PAUSE_SECONDS)
+                self._ack_deadlines.give_back(message.ack_id, 0 if self._over.is_set() else PAUSE_SECONDS)
 
 
 def serve(puller: Puller, *, port: int, grace_seconds: float) -> None:
@@ -205,15 +205,15 @@ def serve(puller: Puller, *, port: int, grace_seconds: float) -> None:
         puller.run(grace_seconds)
 
 
-def work_off(handle: Callable[[Delivered], Verdict], message: Any) -> bool:
+def work_off(handle: Callable[[ReceivedMessage], HandlerResult], message: Any) -> bool:
     """Whether Pub/Sub may forget the message (a raw `ReceivedMessage`); `handle` is `Handler.handle`."""
     content = message.message
-    delivered = Delivered(
+    received = ReceivedMessage(
         content.data, dict(content.attributes), content.message_id, content.publish_time.ToDatetime(UTC)
     )
     fields = {"message_id": content.message_id, "delivery_attempt": message.delivery_attempt}
     try:
-        return handle(delivered).acknowledge
+        return handle(received).acknowledge
     except Unavailable as error:
         _log.error("unavailable: %s", error, extra={"fields": fields})
     except Exception:

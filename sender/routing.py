@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from sender import host_patterns
 from sender.attachments import Loader
-from sender.letter import Letter, Writer, Written
+from sender.letter import EncodedMail, Encoder, MailDraft
 from sender.transport.envelope import DEFAULT_TRANSPORT, Envelope, Receipt, Transport
 from shared.deadline import Deadline
 from shared.errors import ErrorCode, Misconfigured, NotSendable
@@ -49,12 +49,12 @@ class Routes:
         raise NotSendable(ErrorCode.VALIDATION, text)
 
 
-def routed_writer(routes: Routes, writers: Mapping[str, Writer]) -> Writer:
+def routed_encoder(routes: Routes, encoders: Mapping[str, Encoder]) -> Encoder:
     """What writes each mail as its own transport takes it."""
 
-    def write(letter: Letter, loader: Loader) -> Written:
-        name = routes.choose(letter.document.transport, letter.author[0].domain)
-        return replace(writers[name](letter, loader), transport=name)
+    def write(draft: MailDraft, loader: Loader) -> EncodedMail:
+        name = routes.choose(draft.document.transport, draft.author[0].domain)
+        return replace(encoders[name](draft, loader), transport=name)
 
     return write
 

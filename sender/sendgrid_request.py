@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sender.attachments import Loader, Part
-from sender.letter import Letter, Written
+from sender.letter import EncodedMail, MailDraft
 from sender.mime import headers
 from sender.mime.parts import File
 from shared.addresses import Address, mailboxes
@@ -32,9 +32,9 @@ _OPTIONS = ("templateId", "dynamicTemplateData", "mailSettings", "customArgs", "
 _RESERVED = frozenset(("x-sg-id", "x-sg-eid", "received", "dkim-signature"))
 
 
-def write_request(letter: Letter, loader: Loader) -> Written:
-    """The letter as the body of a request. Raises `NotSendable`."""
-    document, message = letter.document, letter.message
+def encode_sendgrid_request(draft: MailDraft, loader: Loader) -> EncodedMail:
+    """The draft as the body of a request. Raises `NotSendable`."""
+    document, message = draft.document, draft.message
     fields = Fields(document.send_grid or {}, "sendGrid")
     options = _options(fields)
     fields.raise_faults()
@@ -42,13 +42,13 @@ def write_request(letter: Letter, loader: Loader) -> Written:
     shared = {"dynamic_template_data": data} if data else {}
     files = loader.attachments(message.attachments) if message else ()
     body = {
-        "personalizations": [envelope | shared for envelope in _personalizations(document, set(letter.recipients))],
-        "from": _mailbox(letter.author[0]),
-        "reply_to_list": [_mailbox(address) for address in _unique(mailboxes(letter.reply_to), set())],
+        "personalizations": [envelope | shared for envelope in _personalizations(document, set(draft.recipients))],
+        "from": _mailbox(draft.author[0]),
+        "reply_to_list": [_mailbox(address) for address in _unique(mailboxes(draft.reply_to), set())],
         "subject": message and message.subject,
         "content": _content(message),
         "attachments": [_attachment(file) for file in files],
-        "headers": _headers(letter),
+        "headers": _headers(draft),
         "categories": list(dict.fromkeys(document.categories)),
         **options,
     }
@@ -56,7 +56,7 @@ def write_request(letter: Letter, loader: Loader) -> Written:
         _check_complete(body)
     # SendGrid refuses what is empty, and takes it for what it is when it is missing.
     text = json.dumps({name: value for name, value in body.items() if value}, ensure_ascii=False)
-    return Written(text.encode("utf-8", "replace"), tuple(_warnings(letter, files)))
+    return EncodedMail(text.encode("utf-8", "replace"), tuple(_warnings(draft, files)))
 
 
 def _options(fields: Fields) -> Json:
@@ -152,16 +152,16 @@ def _attachment(file: File | Part) -> Json:
     return attachment | {"disposition": "inline", "content_id": file.content_id}
 
 
-def _headers(letter: Letter) -> dict[str, str]:
+def _headers(draft: MailDraft) -> dict[str, str]:
     """The application's headers, a repeated one with its last value, and the Message-ID."""
-    document = letter.document
+    document = draft.document
     given = {header.key: header for header in document.headers if header.key not in _RESERVED}
     fields = [headers.user_defined(header.name, header.value) for header in given.values()]
     if document.sender:
         fields.append(headers.address_list("Sender", document.sender))
     if document.date:
         fields.append(headers.user_defined("Date", document.date))
-    return dict(map(_unfolded, [*fields, headers.raw("Message-ID", letter.message_id)]))
+    return dict(map(_unfolded, [*fields, headers.raw("Message-ID", draft.message_id)]))
 
 
 def _unfolded(field: str) -> tuple[str, str]:
@@ -170,12 +170,12 @@ def _unfolded(field: str) -> tuple[str, str]:
     return name, value.replace("\r\n", "").strip()
 
 
-def _warnings(letter: Letter, files: Sequence[File | Part]) -> Iterator[str]:
-    document, message = letter.document, letter.message
+def _warnings(draft: MailDraft, files: Sequence[File | Part]) -> Iterator[str]:
+    document, message = draft.document, draft.message
     for name, value in (document.send_grid or {}).items():
         if name not in _OPTIONS and value is not None:
             yield f"Field 'sendGrid.{_shown(name)}' is not supported and was not sent."
-    if len(letter.author) > 1:
+    if len(draft.author) > 1:
         yield "Field 'from': SendGrid takes one address; only the first was sent."
     keys = [header.key for header in document.headers]
     for header in {header.key: header for header in document.headers}.values():

@@ -204,7 +204,7 @@ class SenderSettings(MailSettings, ServiceSettings):
         return float(self.ack_deadline_seconds - self.lease_seconds)
 
     @property
-    def finish_patience(self) -> float:
+    def finish_retry_seconds(self) -> float:
         """Seconds for which writing a result can still help: until the message comes again."""
         return self.ack_deadline_seconds - self.attempt
 

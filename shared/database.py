@@ -22,7 +22,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shared.batcher import in_requests
 from shared.errors import FirepostError, Unavailable
 from shared.firestore import Connection
-from shared.states import DECIDING_FIELDS, DELETE, Changes, Known, State
+from shared.states import DECIDING_FIELDS, DELETE, Changes, DocumentState, State
 from shared.values import decode_fields, decode_time, encode, encode_fields
 
 #: A document's update time as the server said it: what a conditional write is conditional on.
@@ -71,7 +71,7 @@ class Found:
     """A document that a query found: its path, what decides about it, and the version that this was true of."""
 
     path: str
-    known: Known
+    known: DocumentState
     updated: datetime
     version: Version
 
@@ -321,7 +321,7 @@ def _snapshot(path: str, document: Any) -> Snapshot:
 
 
 def _as_found(document: Any) -> Found:
-    known = Known.of(decode_fields(document.fields))
+    known = DocumentState.of(decode_fields(document.fields))
     return Found(_path(document.name), known, decode_time(document.update_time), document.update_time)
 
 

@@ -92,10 +92,10 @@ from typing import Any
 
 from shared.errors import ErrorCode
 from shared.policy import Policy, Ttl
-from shared.states import DELETE, QUEUED, Changes, Decision, Delivery, Known, Lease, Reason, Result, State
+from shared.states import DELETE, QUEUED, Changes, Decision, Delivery, DocumentState, Lease, Reason, Result, State
 
 
-def on_event(old: Known | None, new: Known | None, now: datetime, policy: Policy) -> Decision:
+def on_event(old: DocumentState | None, new: DocumentState | None, now: datetime, policy: Policy) -> Decision:
     """The dispatcher's decision about one document event; see the table above."""
     if new is None:
         return Decision(Reason.DELETED)
@@ -124,7 +124,7 @@ def _on_expired_lease(delivery: Delivery, now: datetime, policy: Policy) -> Deci
     return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
 
 
-def _on_queued_event(old: Known | None, new: Known, delivery: Delivery, now: datetime) -> Decision:
+def _on_queued_event(old: DocumentState | None, new: DocumentState, delivery: Delivery, now: datetime) -> Decision:
     if old is not None and old.delivery is None and delivery.state is State.PENDING:
         return Decision(Reason.OWN_WRITE)
     if old is not None and old.delivery is not None and old.delivery.state is delivery.state:
@@ -139,7 +139,7 @@ def _on_queued_event(old: Known | None, new: Known, delivery: Delivery, now: dat
     )
 
 
-def on_message(known: Known | None, now: datetime, policy: Policy, written: Lease | None = None) -> Decision:
+def on_message(known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None = None) -> Decision:
     """A sender's decision about a message for this document; see the table above.
 
     `written` is the lease this very sender has tried to write without getting an answer.
@@ -182,7 +182,7 @@ def _claim(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
     return Decision(Reason.CLAIMED, write=write, lease=lease)
 
 
-def on_result(known: Known | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
+def on_result(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
     """What the holder of `lease` may still write of `changes`, its attempt's result at `now`; see the table above."""
     if known is None:
         return Decision(Reason.DELETED)
@@ -201,7 +201,7 @@ def on_result(known: Known | None, lease: Lease, changes: Changes, now: datetime
     return Decision(Reason.OUTDATED)
 
 
-def on_release(known: Known | None, lease: Lease, next_attempt: datetime | None = None) -> Decision:
+def on_release(known: DocumentState | None, lease: Lease, next_attempt: datetime | None = None) -> Decision:
     """What the holder of `lease` may write that has not begun to send, and does not want to (before `next_attempt`)."""
     delivery = known.delivery if known else None
     if delivery is None or not delivery.holds(lease):
@@ -215,7 +215,7 @@ def on_release(known: Known | None, lease: Lease, next_attempt: datetime | None 
     return Decision(Reason.OUTDATED)
 
 
-def on_reconcile(known: Known, updated: datetime, now: datetime, policy: Policy) -> Decision:
+def on_reconcile(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
     """What is done about a document that was last written at `updated`; see the table above."""
     delivery = known.delivery
     if delivery is None or delivery.state not in (*QUEUED, State.PROCESSING):
@@ -233,7 +233,7 @@ def on_reconcile(known: Known, updated: datetime, now: datetime, policy: Policy)
     return Decision(Reason.STILL_QUEUED)
 
 
-def on_dead_letter(known: Known | None, changed: bool, now: datetime, error: str, policy: Policy) -> Decision:
+def on_dead_letter(known: DocumentState | None, changed: bool, now: datetime, error: str, policy: Policy) -> Decision:
     """What is done about a document whose message Pub/Sub has given up; see the table above.
 
     `changed` says that the document was written after that.
@@ -271,7 +271,7 @@ def concluded(result: Result, attempt: int, now: datetime, policy: Policy, jitte
             changes |= {"delivery.info": dict(result.progress), "delivery.resumes": True}
         del changes["delivery.endTime"]  # the mail goes on, under the same Message-ID
     elif result.state is State.SUCCESS:
-        changes |= result.keeping
+        changes |= result.retained
     return changes
 
 
@@ -309,7 +309,7 @@ def _ended(result: Result, now: datetime) -> dict[str, Any]:
     return changes
 
 
-def message_id_stem(path: str, created: datetime, delivery: Delivery | None, claim: Decision) -> str:
+def message_id_local_part(path: str, created: datetime, delivery: Delivery | None, claim: Decision) -> str:
     """The part of a Message-ID before the `@`; `delivery` is what `claim` was decided from.
 
     It is the same for every run of the attempts that follow one concluded attempt, so that a receiver can drop the

@@ -47,7 +47,7 @@ class Connection:
         self.transport.close()
 
 
-def connect(emulator: str | None) -> Connection:
+def connect_firestore(emulator: str | None) -> Connection:
     """Google's Firestore, or the emulator at `host:port`; it connects with the first request.
 
     Raises `google.auth.exceptions.DefaultCredentialsError` when there are no credentials.

@@ -1,4 +1,4 @@
-"""What both services' HTTP front doors share: who may call, what is answered, and a short way for what is asked most.
+"""What the HTTP endpoints of both services share: authentication, answers, and a fast path for `POST /`.
 
 A mail makes five requests `POST /`: four events of its document and one push. Flask's routing, contexts and response
 objects cost several times what the server itself does (docs/decisions/0013), so those are answered before Flask. All
@@ -35,7 +35,7 @@ Receive = Callable[[Header, bytes], tuple[str, int]]
 Admit = Callable[[Header, str], None]
 
 
-def create_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, receive: Receive) -> Flask:
+def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, receive: Receive) -> Flask:
     """An app that answers `POST /` by `receive` and `GET /healthz`, and lets only verified callers POST.
 
     What is raised becomes the answer that `answer_to` gives it.
@@ -62,7 +62,7 @@ def create_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, r
     def failed(error: Exception) -> ResponseReturnValue:
         return error if isinstance(error, HTTPException) else (*answer_to(error), _TEXT)
 
-    app.wsgi_app = _ShortWay(app.wsgi_app, admit, receive, max_body_bytes)  # type: ignore[method-assign]
+    app.wsgi_app = _FastPath(app.wsgi_app, admit, receive, max_body_bytes)  # type: ignore[method-assign]
     return app
 
 
@@ -88,7 +88,7 @@ def answer_to(error: Exception) -> tuple[str, int]:
     return "Internal error.\n", 500
 
 
-class _ShortWay:
+class _FastPath:
     """WSGI (PEP 3333) around an app, which answers `POST /` itself."""
 
     def __init__(self, app: WSGIApplication, admit: Admit, receive: Receive, max_body_bytes: int) -> None:

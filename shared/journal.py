@@ -55,7 +55,9 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
 }
 
 
-def note(log: logging.Logger, event: Event, text: str, fields: Mapping[str, object], level: int = logging.INFO) -> None:
+def log_event(
+    log: logging.Logger, event: Event, text: str, fields: Mapping[str, object], level: int = logging.INFO
+) -> None:
     """Log that `event` has happened. `text` is for people, and holds as little of a mail as the fields do."""
     log.log(level, "%s", text, extra={"fields": {"event": event, **fields}})
 

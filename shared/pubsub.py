@@ -103,7 +103,7 @@ def _size(message: Any) -> int:
     return size
 
 
-def connect() -> PublisherClient:
+def connect_publisher() -> PublisherClient:
     """A client of Google's Pub/Sub, or of the emulator that `PUBSUB_EMULATOR_HOST` names."""
     return PublisherClient()
 

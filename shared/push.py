@@ -15,7 +15,7 @@ from werkzeug.exceptions import BadRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class ReceivedMessage:
     """A delivered message, by push or pull; `published` (UTC) is None where it was not said."""
 
     data: bytes
@@ -24,7 +24,7 @@ class Delivered:
     published: datetime | None = None
 
 
-def unwrap(body: bytes) -> Delivered:
+def unwrap(body: bytes) -> ReceivedMessage:
     """The message in a push request's body.
 
     Raises `BadRequest` for what Pub/Sub never sends: then a caller, not a message, is at fault, and there is nothing
@@ -36,7 +36,7 @@ def unwrap(body: bytes) -> Delivered:
                 data = base64.b64decode(str(fields.get("data") or ""), validate=True)
                 attributes = fields.get("attributes")
                 published = fields.get("publishTime")
-                return Delivered(
+                return ReceivedMessage(
                     data,
                     attributes if isinstance(attributes, dict) else {},
                     message_id,

@@ -129,14 +129,14 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class DocumentState:
     """All that decisions need to know of a document that exists; one that does not is None."""
 
     delivery: Delivery | None = None
     send_at: datetime | None = None
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Known:
+    def of(cls, fields: Mapping[str, Any]) -> DocumentState:
         """Read a decoded document; only `delivery` and `sendAt` are looked at.
 
         What JavaScript takes for false is no delivery, as in Trigger Email.
@@ -157,7 +157,7 @@ class Known:
         return due is not None and due > now
 
 
-def state_of(known: Known | None) -> State | None:
+def state_of(known: DocumentState | None) -> State | None:
     """The state in which a document is; None where it does not exist, or has none that this version knows."""
     return known.delivery.state if known and known.delivery else None
 
@@ -180,7 +180,7 @@ class Result:
     unsettled: bool = False
     progress: Mapping[str, Any] | None = None
     retry_after: float | None = None
-    keeping: Changes = field(default_factory=dict)
+    retained: Changes = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

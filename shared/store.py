@@ -18,16 +18,16 @@ from typing import Any, TypeVar
 import tenacity
 
 from shared.database import Database, Snapshot, Stale, Unwritable, Version, Write, nested
-from shared.delivery import concluded, ending, message_id_stem, on_message, on_release, on_result, released
+from shared.delivery import concluded, ending, message_id_local_part, on_message, on_release, on_result, released
 from shared.errors import FirepostError, InvalidMessage, Unavailable
 from shared.policy import Policy
-from shared.states import Changes, Decision, Known, Lease, Reason, Result, State
+from shared.states import Changes, Decision, DocumentState, Lease, Reason, Result, State
 from shared.values import decode_time
 
 _T = TypeVar("_T")
 
 #: Seconds for which a claim or a mark is repeated while Firestore fails; then redelivery is the better repetition.
-PATIENCE = 5.0
+RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Claim:
     path: str
     lease: Lease
     fields: Mapping[str, Any]
-    known: Known
-    message_id_stem: str
+    known: DocumentState
+    message_id_local_part: str
     version: Version
 
 
@@ -90,15 +90,15 @@ class MailStore:
         self,
         database: Database,
         policy: Policy,
-        finish_patience: float = PATIENCE,
+        finish_retry_seconds: float = RETRY_SECONDS,
         sleep: Callable[[float], None] = time.sleep,
-        patience: float = PATIENCE,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        """`patience`: seconds for which an operation is repeated while Firestore fails; `finish_patience`: a result."""
+        """For how many seconds operations are retried while Firestore fails, and those that write a result."""
         self._database = database
         self._policy = policy
-        self._finish_patience = finish_patience
-        self._patience = patience
+        self._finish_retry_seconds = finish_retry_seconds
+        self._retry_seconds = retry_seconds
         self._sleep = sleep
 
     # For many
@@ -134,7 +134,7 @@ class MailStore:
                 raise failure
 
         with suppress(Unavailable):
-            self._patiently(attempt)
+            self._retry(attempt)
         return [_mark(outcomes[write.path]) for write in writes]
 
     # For one; these raise `Unavailable` when Firestore fails for longer than they are patient, and `Unwritable` when it
@@ -160,7 +160,7 @@ class MailStore:
                 return _begun(*created)
             return _begun(*self._database.transact(request.path, decide))
 
-        return self._patiently(attempt)
+        return self._retry(attempt)
 
     def end_alone(self, ending: Ending) -> Reason:
         """Write how a claim ends as far as it is still this claim's to write, in a transaction.
@@ -177,8 +177,8 @@ class MailStore:
     def transact(
         self,
         path: str,
-        decide: Callable[[Known | None, datetime | None], Decision],
-        patience: float | None = None,
+        decide: Callable[[DocumentState | None, datetime | None], Decision],
+        retry_seconds: float | None = None,
     ) -> Decision:
         """Decide about a document as it is, and write what was decided, in one transaction.
 
@@ -189,7 +189,7 @@ class MailStore:
             decision = decide(_known(snapshot), decode_time(snapshot.version) if snapshot else None)
             return decision, decision.write
 
-        return self._patiently(lambda: self._database.transact(path, in_transaction)[0], patience)
+        return self._retry(lambda: self._database.transact(path, in_transaction)[0], retry_seconds)
 
     def state_after(self, finish: Finish) -> State:
         """The state that this result leads to, if the document is still the claim's."""
@@ -211,13 +211,13 @@ class MailStore:
     def _end_in_transaction(self, ending: Ending) -> Reason:
         lease, changes = ending.claim.lease, self._changes(ending)
 
-        def decide(known: Known | None, _: datetime | None) -> Decision:
+        def decide(known: DocumentState | None, _: datetime | None) -> Decision:
             if isinstance(ending, Finish):
                 return on_result(known, lease, changes, ending.at)
             return on_release(known, lease, ending.next_attempt)
 
-        patience = self._finish_patience if isinstance(ending, Finish) else None
-        return self.transact(ending.claim.path, decide, patience).reason
+        seconds = self._finish_retry_seconds if isinstance(ending, Finish) else None
+        return self.transact(ending.claim.path, decide, seconds).reason
 
     def _create(
         self,
@@ -233,16 +233,16 @@ class MailStore:
             raise outcome
         return decision, Snapshot(path, dict(mail), decode_time(outcome), outcome), outcome
 
-    def _patiently(self, attempt: Callable[[], _T], seconds: float | None = None) -> _T:
+    def _retry(self, attempt: Callable[[], _T], seconds: float | None = None) -> _T:
         """Repeat while Firestore is unavailable."""
-        patience = tenacity.Retrying(
+        retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Unavailable),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
-            stop=tenacity.stop_after_delay(self._patience if seconds is None else seconds),
+            stop=tenacity.stop_after_delay(self._retry_seconds if seconds is None else seconds),
             sleep=self._sleep,
             reraise=True,
         )
-        return patience(attempt)
+        return retrying(attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,13 +271,13 @@ def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | Non
     """The claim, where the decision is to make an attempt; `version` is that of the write, if there was one."""
     if decision.lease is None or snapshot is None:
         return decision
-    known = Known.of(snapshot.fields)
-    stem = message_id_stem(snapshot.path, snapshot.created, known.delivery, decision)
+    known = DocumentState.of(snapshot.fields)
+    stem = message_id_local_part(snapshot.path, snapshot.created, known.delivery, decision)
     return Claim(snapshot.path, decision.lease, snapshot.fields, known, stem, version or snapshot.version)
 
 
-def _known(snapshot: Snapshot | None) -> Known | None:
-    return Known.of(snapshot.fields) if snapshot else None
+def _known(snapshot: Snapshot | None) -> DocumentState | None:
+    return DocumentState.of(snapshot.fields) if snapshot else None
 
 
 def _written(ending: Ending) -> Reason:

@@ -115,7 +115,7 @@ class Build:
 
     def __init__(self, places: Mapping[str, Path]) -> None:
         """`places` maps a path of the image (`/app`) to a folder; other paths mean this machine's."""
-        self._places = places
+        self._slots = places
         self._files = context()
         # What the base image calls python is the one that runs the tests.
         self._environment = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
@@ -163,5 +163,5 @@ class Build:
                 shutil.copyfile(ROOT / file, to)
 
     def _placed(self, text: str) -> str:
-        names = "|".join(map(re.escape, self._places))
-        return re.sub(rf"(?<![\w/.])({names})(?![\w-])", lambda found: str(self._places[found[1]]), text)
+        names = "|".join(map(re.escape, self._slots))
+        return re.sub(rf"(?<![\w/.])({names})(?![\w-])", lambda found: str(self._slots[found[1]]), text)

@@ -11,7 +11,7 @@ from shared.database import Decide, Found, Snapshot, Stale, Version, Write
 from shared.deadline import Deadline
 from shared.errors import FirepostError, Unavailable
 from shared.pubsub import Message
-from shared.states import DELETE, Changes, Known, State
+from shared.states import DELETE, Changes, DocumentState, State
 from shared.values import decode_time
 
 _T = TypeVar("_T")
@@ -94,7 +94,7 @@ class MemoryDatabase:
 
     def _all(self, collection: str) -> list[Found]:
         return [
-            Found(path, Known.of(document.fields), decode_time(document.version), document.version)
+            Found(path, DocumentState.of(document.fields), decode_time(document.version), document.version)
             for path, document in sorted(self.documents.items())
             if path.rpartition("/")[0] == collection
         ]

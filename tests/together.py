@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from sender.attempt import Verdict
+from sender.attempt import HandlerResult
 from shared.database import Snapshot, Version, Write
 from shared.errors import FirepostError
 from shared.policy import Policy
-from shared.push import Delivered
+from shared.push import ReceivedMessage
 from tests.assembly import LIMITS, PATIENCE, POLICY, SenderParts, collected
 from tests.fakes import Clock, MemoryDatabase, MemoryTransport
 
@@ -78,14 +78,14 @@ class Together:
         for name in names:
             self.database.put(f"mail/{name}", {"to": f"{name}@b.c", "message": {"subject": "s", "text": "t"}})
 
-    def handle(self, name: str) -> Verdict:
+    def handle(self, name: str) -> HandlerResult:
         data = json.dumps({"document": f"mail/{name}"}).encode()
-        return self.sender.handle(Delivered(data, self.attributes.get(name, {}), "77"))
+        return self.sender.handle(ReceivedMessage(data, self.attributes.get(name, {}), "77"))
 
-    def submit(self, name: str) -> Future[Verdict]:
+    def submit(self, name: str) -> Future[HandlerResult]:
         return self._threads.submit(self.handle, name)
 
-    def together(self, names: Sequence[str], *, results: int = 0) -> list[Future[Verdict]]:
+    def together(self, names: Sequence[str], *, results: int = 0) -> list[Future[HandlerResult]]:
         """The messages of these documents, whose claims travel together; and so many of their results."""
         self.write("first")
         claiming, finishing, before = Hold(), Hold(), self.database.before
@@ -120,13 +120,13 @@ class Together:
         return sorted(name for name in recipients if name != "first")
 
 
-def outcomes(futures: Sequence[Future[Verdict]]) -> list[str]:
+def outcomes(futures: Sequence[Future[HandlerResult]]) -> list[str]:
     """The reasons of the verdicts, in brackets where the message comes again; or the errors."""
     found = []
     for future in futures:
         try:
-            verdict = future.result(PATIENCE)
-            found.append(verdict.reason if verdict.acknowledge else f"({verdict.reason})")
+            handled = future.result(PATIENCE)
+            found.append(handled.reason if handled.acknowledge else f"({handled.reason})")
         except FirepostError as error:
             found.append(str(error))
     return found

@@ -7,5 +7,5 @@ locals {
   region        = coalesce(var.region, lookup(local.multi_regions, var.database.location, var.database.location))
 
   labels = merge({ app = var.name }, var.labels)
-  pulls  = var.front_door == "pull"
+  pulls  = var.subscription_type == "pull"
 }

@@ -14,7 +14,7 @@ output "dispatcher_url" {
 }
 
 output "sender_url" {
-  description = "Address of the sender's service. Null with front_door = \"pull\"."
+  description = "Address of the sender's service. Null with subscription_type = \"pull\"."
   value       = one(google_cloud_run_v2_service.sender[*].uri)
 }
 

@@ -1,4 +1,4 @@
-# The sender's service, which Pub/Sub pushes mail to. With front_door = "pull" there is none: see worker_pool.tf.
+# The sender's service, which Pub/Sub pushes mail to. With subscription_type = "pull" there is none: see worker_pool.tf.
 
 resource "google_cloud_run_v2_service" "sender" {
   count = local.pulls ? 0 : 1

@@ -1,14 +1,14 @@
 # How the services run and mail. The meaning of each setting is in docs/settings.md.
 
-variable "front_door" {
+variable "subscription_type" {
   description = "How mail reaches the sender: push (a service that scales to zero), or pull (a worker pool of fixed size, for high and steady throughput)."
   type        = string
   default     = "push"
   nullable    = false
 
   validation {
-    condition     = contains(["push", "pull"], var.front_door)
-    error_message = "front_door must be push or pull."
+    condition     = contains(["push", "pull"], var.subscription_type)
+    error_message = "subscription_type must be push or pull."
   }
 }
 
@@ -61,7 +61,7 @@ variable "sender" {
     transports, TRANSPORTS, have limits of their own.) For some seconds after a deployment, instances of the revision
     before may end their work beside the new ones.
     `concurrency` is messages at a time per instance, and its threads; those beyond the connections wait.
-    With front_door = "pull", exactly `max_instances` run, all the time; each is one process, so give it one CPU and take
+    With subscription_type = "pull", exactly `max_instances` run, all the time; each is one process, so give it one CPU and take
     more instances instead.
   EOT
   type = object({

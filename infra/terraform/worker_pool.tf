@@ -1,4 +1,4 @@
-# The sender as a worker pool, which pulls its work: for front_door = "pull".
+# The sender as a worker pool, which pulls its work: for subscription_type = "pull".
 
 resource "google_cloud_run_v2_worker_pool" "sender" {
   count = local.pulls ? 1 : 0

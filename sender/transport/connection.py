@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 from sender.transport.classify import LOGIN_ADVICE, Reply, Step, lacking
-from sender.transport.dialogue import Dialogue, before_the_content
+from sender.transport.dialogue import Session, before_the_content
 from sender.transport.envelope import Envelope, Receipt
 from sender.transport.secrecy import mask
 from sender.transport.server import Encryption, SmtpServer
@@ -56,25 +56,25 @@ class SmtpConnection:
         self.mails = 0
         self.password_was_visible = False
         self._mail: Transaction | None = None
-        self._dialogue = Dialogue(server, deadline, OAUTH_ADVICE if token else LOGIN_ADVICE, self._mask())
-        self._wire = self._dialogue.wire
+        self._session = Session(server, deadline, OAUTH_ADVICE if token else LOGIN_ADVICE, self._mask())
+        self._socket = self._session.socket
         try:
-            with before_the_content(self._dialogue.name):
+            with before_the_content(self._session.name):
                 self._establish()
         except BaseException:
-            self._wire.close()
+            self._socket.close()
             raise
 
     @property
     def usable(self) -> bool:
         """Whether another mail may be sent: the connection is open, and both sides agree that no mail is under way."""
-        return self._dialogue.in_step and (self._mail is None or self._mail.is_over)
+        return self._session.in_step and (self._mail is None or self._mail.is_over)
 
     @property
     def is_silent(self) -> bool:
         """Whether it is usable still: the server has neither said anything since the last reply nor hung up."""
         try:
-            self._wire.expect_silence()
+            self._socket.expect_silence()
         except OSError:
             self.close()
             return False
@@ -82,7 +82,7 @@ class SmtpConnection:
 
     @property
     def _pipelining(self) -> bool:
-        return self.server.pipelining and self._wire.has_extn("pipelining")
+        return self.server.pipelining and self._socket.has_extn("pipelining")
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline, data_margin: float) -> Receipt:
         """Hand over one mail; its content is begun only while at least `data_margin` seconds are left until `deadline`.
@@ -93,32 +93,32 @@ class SmtpConnection:
         """
         was_used = self.mails > 0
         self.mails += 1
-        self._mail = Transaction(self._dialogue, self._pipelining, self.server.timeouts.data, was_used)
+        self._mail = Transaction(self._session, self._pipelining, self.server.timeouts.data, was_used)
         return self._mail.send(envelope, data, deadline, data_margin)
 
     def quit(self) -> None:
         """Say QUIT, without waiting for an answer that nobody needs, and close."""
-        self._wire.until = Deadline.after(GOODBYE_SECONDS, self._dialogue.deadline.clock)
+        self._socket.until = Deadline.after(GOODBYE_SECONDS, self._session.deadline.clock)
         with contextlib.suppress(OSError):
-            self._wire.putcmd("QUIT")
+            self._socket.putcmd("QUIT")
         self.close()
 
     def close(self) -> None:
         """Close without a word."""
-        self._wire.close()
+        self._socket.close()
 
     # The session
 
     def _establish(self) -> None:
-        server, dialogue = self.server, self._dialogue
+        server, session = self.server, self._session
         limits = server.timeouts
-        dialogue.timed(Step.CONNECT, math.inf, lambda: self._wire.dial(server.host, server.port, limits.connect))
-        self._progress(Step.CONNECT, dialogue.name)
+        session.timed(Step.CONNECT, math.inf, lambda: self._socket.dial(server.host, server.port, limits.connect))
+        self._progress(Step.CONNECT, session.name)
         if server.encryption is Encryption.IMPLICIT:
             self._encrypt(Step.CONNECT)
-        greeting = Reply.decode(*dialogue.timed(Step.GREETING, limits.greeting, self._wire.getreply))
+        greeting = Reply.decode(*session.timed(Step.GREETING, limits.greeting, self._socket.getreply))
         if not greeting.accepted:
-            raise dialogue.refused(Step.CONNECT, greeting)
+            raise session.refused(Step.CONNECT, greeting)
         self._introduce()
         if server.encryption in (Encryption.OFFERED, Encryption.REQUIRED):
             self._start_tls()
@@ -126,72 +126,72 @@ class SmtpConnection:
             self._log_in()
 
     def _introduce(self) -> None:
-        dialogue = self._dialogue
+        session = self._session
 
         def introduce() -> tuple[int, bytes]:
-            self._wire.expect_silence()
-            return self._wire.ehlo()
+            self._socket.expect_silence()
+            return self._socket.ehlo()
 
-        reply = Reply.decode(*dialogue.timed(Step.HELLO, self.server.timeouts.command, introduce))
+        reply = Reply.decode(*session.timed(Step.HELLO, self.server.timeouts.command, introduce))
         if not reply.accepted and reply.code != 421:
-            reply = dialogue.say(Step.HELLO, f"HELO {self.server.client_name}")
+            reply = session.command(Step.HELLO, f"HELO {self.server.client_name}")
         if not reply.accepted:
-            raise dialogue.refused(Step.HELLO, reply)
-        self._progress(Step.HELLO, dialogue.shown(reply).lines[0])
+            raise session.refused(Step.HELLO, reply)
+        self._progress(Step.HELLO, session.shown(reply).lines[0])
 
     def _start_tls(self) -> None:
-        if not self._wire.has_extn("starttls"):
+        if not self._socket.has_extn("starttls"):
             if self.server.encryption is Encryption.REQUIRED:
                 insistence = "AUTH_TYPE=OAuth2" if self._token else "requireTLS"
-                raise lacking(self._dialogue.name, "STARTTLS", f"which {insistence} asks for", ErrorCode.CONNECTION)
+                raise lacking(self._session.name, "STARTTLS", f"which {insistence} asks for", ErrorCode.CONNECTION)
             self._progress(Step.STARTTLS, NOT_OFFERED)
             return
-        reply = self._dialogue.say(Step.STARTTLS, "STARTTLS")
+        reply = self._session.command(Step.STARTTLS, "STARTTLS")
         if not reply.accepted:
-            raise self._dialogue.refused(Step.STARTTLS, reply)
+            raise self._session.refused(Step.STARTTLS, reply)
         complaint = "there is plaintext after the reply to STARTTLS"
-        self._dialogue.timed(Step.STARTTLS, math.inf, lambda: self._wire.expect_silence(complaint))
+        self._session.timed(Step.STARTTLS, math.inf, lambda: self._socket.expect_silence(complaint))
         self._encrypt(Step.STARTTLS)
         self._introduce()
 
     def _encrypt(self, step: Step) -> None:
         tls, name = self.server.tls, self.server.servername
-        self._dialogue.timed(step, self.server.timeouts.connect, lambda: self._wire.encrypt(tls, name))
-        self._progress(Step.STARTTLS, self._wire.tls_version)
+        self._session.timed(step, self.server.timeouts.connect, lambda: self._socket.encrypt(tls, name))
+        self._progress(Step.STARTTLS, self._socket.tls_version)
 
     def _log_in(self) -> None:
         """AUTH XOAUTH2 with a token; with a password PLAIN, or LOGIN where there is no PLAIN (RFC 4954, RFC 4616)."""
-        offered = self._wire.esmtp_features.get("auth", "").upper().split()
+        offered = self._socket.esmtp_features.get("auth", "").upper().split()
         known = {"PLAIN": self._auth_plain, "LOGIN": self._auth_login}
         if self._token:
             known = {"XOAUTH2": self._auth_xoauth2}
         mechanisms = [known[name] for name in known if name in offered]
         if not mechanisms:
             raise self._no_login(" or ".join(known), " ".join(offered))
-        self.password_was_visible = self._dialogue.timed(
-            Step.AUTH, self.server.timeouts.command, lambda: self._wire.exposed
+        self.password_was_visible = self._session.timed(
+            Step.AUTH, self.server.timeouts.command, lambda: self._socket.exposed
         )
         reply = mechanisms[0]()
         if reply.code == 504 and len(mechanisms) > 1:
             reply = mechanisms[1]()  # it offered PLAIN without knowing it; a wrong password is never tried twice
         if not reply.accepted:
-            raise self._dialogue.refused(Step.AUTH, reply)
+            raise self._session.refused(Step.AUTH, reply)
         self._progress(Step.AUTH, str(self.server.user))
 
     def _no_login(self, known: str, offered: str) -> NotSent:
         """We don't send without the login that is configured: the mail might leave as somebody else's, or as spam."""
         if offered:
-            remark = f"but only {self._dialogue.shown(Reply(250, (offered[:MAX_OFFERED],))).text}"
-            way_out = "Another port of the server may; 587 and 465 are the usual ones for logging in"
+            remark = f"but only {self._session.shown(Reply(250, (offered[:MAX_OFFERED],))).text}"
+            abort_command = "Another port of the server may; 587 and 465 are the usual ones for logging in"
         else:
             remark = "but a user is configured"
-            way_out = (
+            abort_command = (
                 "If the server knows you by your IP address, take the user out of SMTP_CONNECTION_URI (and unset "
                 "SMTP_PASSWORD); if it takes logins only over TLS, use smtps://, or the port where it offers STARTTLS"
             )
         if self._token:
-            way_out = "Check HOST and OAUTH_PORT"
-        return lacking(self._dialogue.name, f"AUTH {known}", f"{remark}. {way_out}", ErrorCode.AUTH)
+            abort_command = "Check HOST and OAUTH_PORT"
+        return lacking(self._session.name, f"AUTH {known}", f"{remark}. {abort_command}", ErrorCode.AUTH)
 
     def _mask(self) -> Callable[[str], str]:
         user, password, token = self.server.user, self.server.password, self._token
@@ -201,20 +201,20 @@ class SmtpConnection:
     def _auth_xoauth2(self) -> Reply:
         """A token that is refused is told so in JSON first, and the refusal comes after our empty answer to that."""
         proof = _base64(_bearer(self.server.user, self._token))
-        reply = self._dialogue.say(Step.AUTH, f"AUTH XOAUTH2 {proof}")
-        return self._dialogue.say(Step.AUTH, "") if reply.code == 334 else reply
+        reply = self._session.command(Step.AUTH, f"AUTH XOAUTH2 {proof}")
+        return self._session.command(Step.AUTH, "") if reply.code == 334 else reply
 
     def _auth_plain(self) -> Reply:
         proof = _base64(_plain(self.server.user, self.server.password))
-        reply = self._dialogue.say(Step.AUTH, f"AUTH PLAIN {proof}")
-        return self._dialogue.say(Step.AUTH, proof) if reply.code == 334 else reply
+        reply = self._session.command(Step.AUTH, f"AUTH PLAIN {proof}")
+        return self._session.command(Step.AUTH, proof) if reply.code == 334 else reply
 
     def _auth_login(self) -> Reply:
-        reply = self._dialogue.say(Step.AUTH, "AUTH LOGIN")
+        reply = self._session.command(Step.AUTH, "AUTH LOGIN")
         for answer in (self.server.user, self.server.password):
             if reply.code != 334:
                 break
-            reply = self._dialogue.say(Step.AUTH, _base64(str(answer)))
+            reply = self._session.command(Step.AUTH, _base64(str(answer)))
         return reply
 
 

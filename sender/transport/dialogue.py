@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sender.transport.classify import Reply, Step, loss, refusal
 from sender.transport.server import SmtpServer
-from sender.transport.wire import Wire
+from sender.transport.wire import SmtpSocket
 from shared.deadline import Deadline
 from shared.errors import DeliveryFailed, ErrorCode, NotSent
 
@@ -31,7 +31,7 @@ def before_the_content(server: str) -> Iterator[None]:
         raise NotSent(ErrorCode.TEMPORARY, text) from error
 
 
-class Dialogue:
+class Session:
     """What a session is made of. Used by one thread at a time.
 
     Nothing begins, or goes on, past `deadline`, which its user sets as the conversation proceeds. `advice` is what may
@@ -41,7 +41,7 @@ class Dialogue:
     def __init__(self, server: SmtpServer, deadline: Deadline, advice: str, mask: Callable[[str], str]) -> None:
         self.deadline = deadline
         self.name = str(server)
-        self.wire = Wire(server.client_name, deadline)
+        self.socket = SmtpSocket(server.client_name, deadline)
         #: How many replies are still to come for what has been said.
         self.due = 0
         self._advice = advice
@@ -51,29 +51,29 @@ class Dialogue:
     @property
     def in_step(self) -> bool:
         """Whether the connection is open, and every command has its reply and every reply its command."""
-        return self.wire.in_step and not self.due
+        return self.socket.in_step and not self.due
 
-    def say(self, step: Step, command: str) -> Reply:
+    def command(self, step: Step, command: str) -> Reply:
         """Say a command and return its reply. Raises as `hear` does."""
-        self.tell(step, [command])
-        return self.hear(step)
+        self.send(step, [command])
+        return self.receive(step)
 
-    def tell(self, step: Step, commands: Sequence[str]) -> None:
+    def send(self, step: Step, commands: Sequence[str]) -> None:
         """Say commands in one write; `hear` then gives their replies in order (RFC 2920). `step` is the first one's.
 
         Raises `ConnectionSpent`, also if the server has spoken before; another `NotSent` when the time has run out.
         """
 
         def ask() -> None:
-            self.wire.expect_silence()
-            self.wire.put_commands(commands)
+            self.socket.expect_silence()
+            self.socket.put_commands(commands)
 
         self.timed(step, self._seconds, ask)
         self.due += len(commands)
 
-    def hear(self, step: Step) -> Reply:
+    def receive(self, step: Step) -> Reply:
         """The next reply that is due. Raises `ConnectionSpent` if none comes, or if it is 421."""
-        reply = Reply.decode(*self.timed(step, self._seconds, self.wire.getreply))
+        reply = Reply.decode(*self.timed(step, self._seconds, self.socket.getreply))
         self.due -= 1
         if reply.code == 421:
             raise self.refused(step, reply)
@@ -87,14 +87,14 @@ class Dialogue:
         """
         if self.deadline.remaining() <= 0:
             if self.due:
-                self.wire.close()
+                self.socket.close()
             text = f"The attempt's time ran out before {step.value} at the mail server {self.name}."
             raise NotSent(ErrorCode.TEMPORARY, text)
-        self.wire.until = self.deadline.within(seconds)
+        self.socket.until = self.deadline.within(seconds)
         try:
             return talk()
         except OSError as error:
-            self.wire.close()
+            self.socket.close()
             raise loss(self.name, step, error) from error
 
     def shown(self, reply: Reply) -> Reply:
@@ -104,5 +104,5 @@ class Dialogue:
     def refused(self, step: Step, reply: Reply) -> NotSent:
         """The error for a reply that is not the hoped-for one; closes where the two sides can't go on."""
         if reply.code == 421 or not reply.refused:  # it hangs up, or is at another point of the dialogue than we are
-            self.wire.close()
+            self.socket.close()
         return refusal(self.name, step, self.shown(reply), self._advice)

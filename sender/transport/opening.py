@@ -73,14 +73,14 @@ def group(commands: Iterable[Command]) -> list[str]:
     return texts
 
 
-def is_expected(step: Step, reply: Reply) -> bool:
+def is_success(step: Step, reply: Reply) -> bool:
     """Whether the opening goes on after this reply. A recipient may be refused as long as others are not."""
     if step is Step.RCPT:
         return reply.accepted or reply.refused
     return reply.code == 354 if step is Step.DATA else reply.accepted
 
 
-def decisive(refusals: Iterable[Reply]) -> Reply:
+def most_temporary(refusals: Iterable[Reply]) -> Reply:
     """Of the refusals of all recipients, the one that stands for them: one that may pass, if there is any."""
     return min(refusals, key=lambda reply: (not _may_pass(reply), reply.code))
 
@@ -95,7 +95,7 @@ def _may_pass(refusal: Reply) -> bool:
     return classify(Step.RCPT, refusal) in FOR_NOW
 
 
-def way_out(commands: Sequence[Command], replies: Sequence[Reply]) -> str | None:
+def abort_command(commands: Sequence[Command], replies: Sequence[Reply]) -> str | None:
     """What to say so that the server forgets a mail whose content it was not given.
 
     "" if there is nothing to forget, None if there is no way. `replies` are those to the first of the `commands`. A
@@ -103,7 +103,7 @@ def way_out(commands: Sequence[Command], replies: Sequence[Reply]) -> str | None
     3.1); with a recipient, the dot would send an empty mail.
     """
     answered = list(zip([step for step, _ in commands], replies, strict=False))
-    if not all(is_expected(step, reply) or reply.refused for step, reply in answered):
+    if not all(is_success(step, reply) or reply.refused for step, reply in answered):
         return None
     accepted = {step for step, reply in answered if not reply.refused}
     if Step.DATA in accepted:

@@ -54,7 +54,7 @@ class IdleConnections:
         return taken
 
     def put(self, connection: SmtpConnection, now: float) -> None:
-        """Keep a connection for later if it is worth keeping; close it otherwise."""
+        """Retain a connection for later if it is worth keeping; close it otherwise."""
         with self._lock:
             if keep := not self._closed and connection.usable and self._is_good(connection, now, now):
                 self._idle.append((connection, now))

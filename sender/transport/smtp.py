@@ -13,10 +13,9 @@ from sender.transport.oauth import AccessTokens
 from sender.transport.pace import Breaker, BreakerRules, Rate
 from sender.transport.pool import IdleConnections, KeepOpen
 from sender.transport.server import SmtpServer
-from shared import journal
 from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent
-from shared.journal import Event
+from shared.journal import Event, log_event, millis
 
 _log = logging.getLogger(__name__)
 
@@ -163,11 +162,11 @@ class SmtpTransport:
         connection = open_connection(self._server, self._tokens, deadline.brought_forward(self._data_margin))
         fields = {
             "server": str(self._server),
-            "duration_ms": journal.millis(deadline.clock() - began),
+            "duration_ms": millis(deadline.clock() - began),
             "replaced": replaced,
         }
         text = "replaced a dead connection" if replaced else "connected"
-        journal.note(_log, Event.CONNECTION, text, fields)
+        log_event(_log, Event.CONNECTION, text, fields)
         if connection.password_was_visible and not self._has_warned:
             self._has_warned = True
             _log.warning("the password was sent without TLS", extra={"fields": {"server": str(self._server)}})

@@ -30,7 +30,7 @@ class GarbledReply(smtplib.SMTPException):
     """The server says something that is not SMTP (RFC 5321 section 4.2)."""
 
 
-class Wire(smtplib.SMTP):
+class SmtpSocket(smtplib.SMTP):
     """smtplib with its input and output replaced: `until` bounds whatever is called next, down to the byte.
 
     smtplib gives every `recv` its own time limit, so that a server which sends a byte now and then can go on for ever,

@@ -7,7 +7,7 @@ from typing import Final
 
 from shared.errors import ErrorCode
 from shared.policy import LeaseExpiryPolicy, Policy
-from shared.states import FINAL, QUEUED, Known, Lease, State
+from shared.states import FINAL, QUEUED, DocumentState, Lease, State
 from tests.exploration.world import Claimed, World, state_of
 
 
@@ -46,7 +46,7 @@ ALLOWED: Final[dict[Author, set[tuple[State | None, State | None]]]] = {
 }
 
 
-def check_write(world: World, author: Author, new: Known) -> None:
+def check_write(world: World, author: Author, new: DocumentState) -> None:
     """Any write but a user's, into the document as it stands in `world`."""
     transition = state_of(world.document), state_of(new)
     if transition not in ALLOWED[author]:

@@ -18,8 +18,8 @@ from shared.deadline import Deadline
 from shared.errors import FirepostError, Unavailable
 from shared.policy import Policy
 from shared.pubsub import Message
-from shared.push import Delivered
-from shared.states import FINAL, Known
+from shared.push import ReceivedMessage
+from shared.states import FINAL, DocumentState
 from tests.assembly import LEASE, DispatcherParts, SenderParts, composing
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
 
@@ -136,7 +136,7 @@ class Place:
                 self.events.pop(0)
         for delivered in list(self.topic.published):
             with suppress(Died):
-                if self.sender.handle(Delivered(*delivered, "1")).acknowledge:
+                if self.sender.handle(ReceivedMessage(*delivered, "1")).acknowledge:
                     self.topic.published.remove(delivered)
 
     def reconcile(self) -> None:
@@ -150,7 +150,7 @@ class Place:
             data, attributes = self.topic.published[0]
             counted = {**attributes, "CloudPubSubDeadLetterSourceDeliveryCount": "100"}
             with suppress(Died):
-                self.dead_letters.handle(Delivered(data, counted, "1"))
+                self.dead_letters.handle(ReceivedMessage(data, counted, "1"))
                 self.topic.published.pop(0)
 
     def end(self) -> str:
@@ -175,7 +175,7 @@ class Place:
         return composing(*args, **kwargs)
 
     def _observe(self, path: str, old: Snapshot | None, new: Snapshot | None) -> None:
-        before, after = (Known.of(snapshot.fields) if snapshot else None for snapshot in (old, new))
+        before, after = (DocumentState.of(snapshot.fields) if snapshot else None for snapshot in (old, new))
         self.events.append(DocumentChange(path, before, after, new.version if new else Version()))
 
 

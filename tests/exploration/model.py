@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 
 from shared.delivery import released
-from shared.states import Changes, Decision, Known, State
+from shared.states import Changes, Decision, DocumentState, State
 from tests.exploration.checks import (
     Author,
     check_acceptance,
@@ -228,7 +228,7 @@ class Model:
                 decision = self.rules.on_reconcile(seen, at, at, self.policy)
                 yield "reconciler's second half", self._second_half(idle, Author.RECONCILER, decision, fresh)
 
-    def _has_work(self, known: Known, world: World) -> bool:
+    def _has_work(self, known: DocumentState, world: World) -> bool:
         decision = self.rules.on_reconcile(known, world.now, world.now, self.policy)
         return decision.publish or decision.write is not None
 
@@ -278,7 +278,7 @@ class Model:
         check_write(world, author, new)
         return self._put(world, new)
 
-    def _put(self, world: World, new: Known | None) -> World:
+    def _put(self, world: World, new: DocumentState | None) -> World:
         """The document's new version: everybody's knowledge is outdated, and an event is on its way."""
         events = (*map(outdated, world.events), Event.of(world.document, new))
         written = replace(

@@ -10,34 +10,38 @@ from typing import Final
 from shared import delivery
 from shared.errors import ErrorCode
 from shared.policy import LeaseExpiryPolicy, Policy
-from shared.states import QUEUED, Changes, Decision, Known, Lease, Reason, Result, State
+from shared.states import QUEUED, Changes, Decision, DocumentState, Lease, Reason, Result, State
 from tests.exploration.rules import Rules
 
 Mutation = Callable[[Rules], Rules]
 
 
-def _without_fencing(known: Known | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
+def _without_fencing(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
     return Decision(Reason.FINISHED, write=changes) if known else Decision(Reason.DELETED)
 
 
-def _over_a_users_wish(known: Known | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
+def _over_a_users_wish(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
     if known and known.delivery and known.delivery.holds(lease):
         return Decision(Reason.FINISHED, write=changes)
     return delivery.on_result(known, lease, changes, now)
 
 
-def _without_ending_the_lease(known: Known | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
+def _without_ending_the_lease(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
     decision = delivery.on_result(known, lease, changes, now)
     if decision.reason is not Reason.REQUEUED or decision.write is None:
         return decision
     return replace(decision, write={"delivery.state": State.SUCCESS})
 
 
-def _claims_over_a_live_lease(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+def _claims_over_a_live_lease(
+    known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
+) -> Decision:
     return delivery.on_message(known, now + timedelta(days=1), policy, written)
 
 
-def _claims_final_documents(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+def _claims_final_documents(
+    known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
+) -> Decision:
     decision = delivery.on_message(known, now, policy, written)
     if decision.reason is Reason.FINAL_STATE and known and known.delivery:
         queued = replace(known, delivery=replace(known.delivery, state=State.PENDING))
@@ -45,21 +49,25 @@ def _claims_final_documents(known: Known | None, now: datetime, policy: Policy, 
     return decision
 
 
-def _leaves_expired_leases(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+def _leaves_expired_leases(
+    known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
+) -> Decision:
     decision = delivery.on_message(known, now, policy, written)
     return Decision(Reason.LEASE_HELD) if decision.reason is Reason.LEASE_EXPIRED else decision
 
 
-def _drops_what_is_held(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+def _drops_what_is_held(known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
     return replace(delivery.on_message(known, now, policy, written), acknowledge=True)
 
 
-def _retries_the_unknown(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+def _retries_the_unknown(known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
     daring = replace(policy, lease_expiry=LeaseExpiryPolicy.RETRY, max_attempts=9)
     return delivery.on_message(known, now, daring, written)
 
 
-def _takes_anothers_lease(known: Known | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+def _takes_anothers_lease(
+    known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
+) -> Decision:
     """Takes a lease for its own because the number is."""
     found = known.delivery if known else None
     if written and found and found.state is State.PROCESSING and found.attempts == written.attempt:
@@ -81,26 +89,28 @@ def _gives_up_at_once(result: Result, attempt: int, now: datetime, policy: Polic
     return delivery.concluded(replace(result, unsettled=False), attempt, now, policy, jitter)
 
 
-def _releases_anything(known: Known | None, lease: Lease, later: datetime | None) -> Decision:
+def _releases_anything(known: DocumentState | None, lease: Lease, later: datetime | None) -> Decision:
     return Decision(Reason.RELEASED, write=delivery.released(lease, later)) if known else Decision(Reason.OUTDATED)
 
 
-def _ignores_requests(old: Known | None, new: Known | None, now: datetime, policy: Policy) -> Decision:
+def _ignores_requests(old: DocumentState | None, new: DocumentState | None, now: datetime, policy: Policy) -> Decision:
     decision = delivery.on_event(old, new, now, policy)
     return replace(decision, publish=False) if decision.reason is Reason.REQUEUED else decision
 
 
-def _finds_nothing_expired(known: Known, updated: datetime, now: datetime, policy: Policy) -> Decision:
+def _finds_nothing_expired(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
     decision = delivery.on_reconcile(known, updated, now, policy)
     return Decision(Reason.PROCESSING) if decision.reason is Reason.LEASE_EXPIRED else decision
 
 
-def _leaves_what_is_due(known: Known, updated: datetime, now: datetime, policy: Policy) -> Decision:
+def _leaves_what_is_due(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
     decision = delivery.on_reconcile(known, updated, now, policy)
     return Decision(Reason.NOT_DUE) if decision.reason is Reason.DUE else decision
 
 
-def _buries_the_living(known: Known | None, changed: bool, now: datetime, error: str, policy: Policy) -> Decision:
+def _buries_the_living(
+    known: DocumentState | None, changed: bool, now: datetime, error: str, policy: Policy
+) -> Decision:
     if known and known.delivery and known.delivery.state is State.PROCESSING:
         queued = replace(known, delivery=replace(known.delivery, state=QUEUED[0]))
         return delivery.on_dead_letter(queued, changed, now, error, policy)

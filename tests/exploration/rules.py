@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared import delivery
 from shared.policy import Policy
-from shared.states import Changes, Decision, Known, Lease, Result
+from shared.states import Changes, Decision, DocumentState, Lease, Result
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Rules:
     """
 
     policy: Policy
-    on_event: Callable[[Known | None, Known | None, datetime, Policy], Decision] = delivery.on_event
-    on_message: Callable[[Known | None, datetime, Policy, Lease | None], Decision] = delivery.on_message
-    on_result: Callable[[Known | None, Lease, Changes, datetime], Decision] = delivery.on_result
-    on_release: Callable[[Known | None, Lease, datetime | None], Decision] = delivery.on_release
-    on_reconcile: Callable[[Known, datetime, datetime, Policy], Decision] = delivery.on_reconcile
-    on_dead_letter: Callable[[Known | None, bool, datetime, str, Policy], Decision] = delivery.on_dead_letter
+    on_event: Callable[[DocumentState | None, DocumentState | None, datetime, Policy], Decision] = delivery.on_event
+    on_message: Callable[[DocumentState | None, datetime, Policy, Lease | None], Decision] = delivery.on_message
+    on_result: Callable[[DocumentState | None, Lease, Changes, datetime], Decision] = delivery.on_result
+    on_release: Callable[[DocumentState | None, Lease, datetime | None], Decision] = delivery.on_release
+    on_reconcile: Callable[[DocumentState, datetime, datetime, Policy], Decision] = delivery.on_reconcile
+    on_dead_letter: Callable[[DocumentState | None, bool, datetime, str, Policy], Decision] = delivery.on_dead_letter
     concluded: Callable[[Result, int, datetime, Policy, float], Changes] = delivery.concluded
     publishes_first: bool = True
     conditional: bool = True

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from shared.policy import BackOff, LeaseExpiryPolicy, Policy
-from shared.states import Known
+from shared.states import DocumentState
 from tests.exploration.explorer import Explored, Explorer
 from tests.exploration.model import Model
 from tests.exploration.rules import Rules
@@ -42,7 +42,7 @@ class Scenario:
 
     def explore(self, rules: Rules | None = None) -> Explored:
         """Raises `Counterexample`."""
-        document = Known(send_at=START + TICK if self.scheduled else None)
+        document = DocumentState(send_at=START + TICK if self.scheduled else None)
         return Explorer(Model(rules or self.rules()), World(document, self.bounds)).run()
 
 

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Final, TypeVar
 
 from shared.errors import ErrorCode
-from shared.states import Changes, Delivery, Known, Lease, Result, State
+from shared.states import Changes, Delivery, DocumentState, Lease, Result, State
 from tests.fakes import applied
 
 START: Final = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -52,12 +52,12 @@ class Answer(Enum):
 class Event:
     """A document event that has not been acknowledged; `fresh` while no newer version exists."""
 
-    old: Known | None
-    new: Known | None
+    old: DocumentState | None
+    new: DocumentState | None
     fresh: bool = True
 
     @classmethod
-    def of(cls, old: Known | None, new: Known | None) -> Event:
+    def of(cls, old: DocumentState | None, new: DocumentState | None) -> Event:
         """The event of a write, without what no decision about events looks at."""
         return cls(_outline(old), _deciding(new))
 
@@ -75,7 +75,7 @@ class Read:
     """A sender that is about to write what it has decided about the document as it saw it."""
 
     now: datetime
-    seen: Known | None
+    seen: DocumentState | None
     written: Lease | None
     fresh: bool = True
 
@@ -120,7 +120,7 @@ class Handling:
 class Found:
     """The reconciler with what its query found."""
 
-    seen: Known
+    seen: DocumentState
     fresh: bool = True
 
 
@@ -128,7 +128,7 @@ class Found:
 class Noting:
     """The reconciler between the two halves of what it decided at `at`."""
 
-    seen: Known
+    seen: DocumentState
     at: datetime
     fresh: bool
 
@@ -158,7 +158,7 @@ class World:
     attempt.
     """
 
-    document: Known | None
+    document: DocumentState | None
     left: Bounds
     now: datetime = START
     events: frozenset[Event] = frozenset()
@@ -183,7 +183,7 @@ class World:
             return self
         return replace(self, senders=ordered, document=document)
 
-    def _without_old_times(self) -> Known | None:
+    def _without_old_times(self) -> DocumentState | None:
         """The document, its `endTime` a constant unless a sender may still ask whether it is its own."""
         delivery = self.document.delivery if self.document else None
         if self.document is None or delivery is None or delivery.end_time in (None, START):
@@ -229,16 +229,16 @@ def outdated(actor: _Actor) -> _Actor:
     return replace(actor, fresh=False) if getattr(actor, "fresh", False) else actor  # type: ignore[type-var]
 
 
-def after(known: Known | None, changes: Changes) -> Known:
+def after(known: DocumentState | None, changes: Changes) -> DocumentState:
     """What is known of the document once `changes` are written. When it was first tried is of no consequence."""
     fields = applied(_fields(known) if known else {}, changes)
-    result = Known.of(fields)
+    result = DocumentState.of(fields)
     if result.delivery is None or result.delivery.start_time is None:
         return result
     return replace(result, delivery=replace(result.delivery, start_time=START))
 
 
-def _fields(known: Known) -> Mapping[str, Any]:
+def _fields(known: DocumentState) -> Mapping[str, Any]:
     fields: dict[str, Any] = {"sendAt": known.send_at}
     if known.delivery is not None:
         fields["delivery"] = _delivery_fields(known.delivery)
@@ -258,18 +258,18 @@ def _delivery_fields(delivery: Delivery) -> Mapping[str, Any]:
     }
 
 
-def _outline(known: Known | None) -> Known | None:
+def _outline(known: DocumentState | None) -> DocumentState | None:
     if known is None or known.delivery is None:
         return known
-    return Known(Delivery(known.delivery.state))
+    return DocumentState(Delivery(known.delivery.state))
 
 
-def _deciding(known: Known | None) -> Known | None:
+def _deciding(known: DocumentState | None) -> DocumentState | None:
     if known is None or known.delivery is None:
         return known
     return replace(known, delivery=replace(known.delivery, end_time=None, error_code=None, republish_time=None))
 
 
-def state_of(known: Known | None) -> State | None:
+def state_of(known: DocumentState | None) -> State | None:
     """What `delivery.state` says, if there is one."""
     return known.delivery.state if known and known.delivery else None

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from google.auth import crypt, jwt
 
-from shared import front_door
 from shared.auth import TokenVerifier, Unauthorized
 from shared.errors import Unavailable
+from shared.front_door import base_app
 
 AUDIENCE = "https://sender.example.com"
 CALLER = "pusher@p.iam.gserviceaccount.com"
@@ -152,8 +152,8 @@ def test_without_certificates_it_is_us_who_are_not_available(certificates: Certi
         verifier.verify(f"Bearer {certificates.token()}")
 
 
-def test_the_front_doors_let_only_bearers_post(verifier: TokenVerifier, certificates: Certificates) -> None:
-    client = front_door.create_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
+def test_the_endpoints_let_only_bearers_post(verifier: TokenVerifier, certificates: Certificates) -> None:
+    client = base_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
     bearer = {"Authorization": f"Bearer {certificates.token()}"}
     for length in (None, "1"):  # Flask's way and the short one
         options: dict[str, Any] = {"input_stream": BytesIO(b"x"), "content_length": length}
@@ -166,7 +166,7 @@ def test_the_front_doors_let_only_bearers_post(verifier: TokenVerifier, certific
 
 def test_the_body_of_a_stranger_is_not_read(verifier: TokenVerifier) -> None:
     body = BytesIO(b"x")
-    client = front_door.create_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
+    client = base_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
     assert client.post("/", input_stream=body, content_length="1").status_code == 401
     assert body.tell() == 0
 

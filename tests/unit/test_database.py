@@ -10,9 +10,9 @@ import pytest
 
 from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend
-from shared import firestore
 from shared.database import FirestoreDatabase, Snapshot, Stale, Unwritable, Version, Write
 from shared.errors import FirepostError, Unavailable
+from shared.firestore import connect_firestore
 from shared.states import DELETE, Changes
 
 PROJECT = "demo-database"
@@ -32,7 +32,7 @@ def backend() -> Iterator[EmbeddedBackend]:
 @pytest.fixture
 def database(backend: EmbeddedBackend) -> Iterator[FirestoreDatabase]:
     backend.faults.clear()
-    with closing(firestore.connect(backend.firestore)) as connection:
+    with closing(connect_firestore(backend.firestore)) as connection:
         yield FirestoreDatabase(connection, PROJECT, "(default)")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from shared.delivery import (
     concluded,
-    message_id_stem,
+    message_id_local_part,
     on_dead_letter,
     on_event,
     on_message,
@@ -21,7 +21,7 @@ from shared.delivery import (
 )
 from shared.errors import ErrorCode
 from shared.policy import LeaseExpiryPolicy, Policy, Ttl, TtlUnit
-from shared.states import DELETE, Decision, Delivery, Known, Lease, Reason, Result, State
+from shared.states import DELETE, Decision, Delivery, DocumentState, Lease, Reason, Result, State
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=30)
@@ -30,12 +30,12 @@ LEASE = timedelta(seconds=60)
 POLICY = Policy(LEASE)
 RETRYING = Policy(LEASE, max_attempts=2, lease_expiry=LeaseExpiryPolicy.RETRY)
 
-NEW = Known()
-UNKNOWN_STATE = Known(Delivery(None))
+NEW = DocumentState()
+UNKNOWN_STATE = DocumentState(Delivery(None))
 
 
-def known(state: State, **delivery: Any) -> Known:
-    return Known(Delivery(state, **delivery))
+def known(state: State, **delivery: Any) -> DocumentState:
+    return DocumentState(Delivery(state, **delivery))
 
 
 PENDING = known(State.PENDING)
@@ -81,8 +81,10 @@ class TestOnEvent:
             pytest.param(None, NEW, Reason.NEW, True, State.PENDING, id="just-created"),
             pytest.param(NEW, NEW, Reason.NEW, True, State.PENDING, id="edited-before-it-was-queued"),
             pytest.param(SUCCESS, NEW, Reason.NEW, True, State.PENDING, id="delivery-removed"),
-            pytest.param(None, Known(send_at=SOON), Reason.SCHEDULED, False, State.PENDING, id="sendAt-in-future"),
-            pytest.param(None, Known(send_at=PAST), Reason.NEW, True, State.PENDING, id="sendAt-in-past"),
+            pytest.param(
+                None, DocumentState(send_at=SOON), Reason.SCHEDULED, False, State.PENDING, id="sendAt-in-future"
+            ),
+            pytest.param(None, DocumentState(send_at=PAST), Reason.NEW, True, State.PENDING, id="sendAt-in-past"),
             pytest.param(None, UNKNOWN_STATE, Reason.UNKNOWN_STATE, False, None, id="unknown-state"),
             pytest.param(HELD, EXPIRED, Reason.LEASE_EXPIRED, False, State.ERROR, id="touched-after-lease-expiry"),
             pytest.param(PENDING, UNLEASED, Reason.LEASE_EXPIRED, False, State.ERROR, id="processing-without-lease"),
@@ -108,7 +110,12 @@ class TestOnEvent:
         ],
     )
     def test_row(
-        self, old: Known | None, new: Known | None, reason: Reason, publishes: bool, writes: State | None
+        self,
+        old: DocumentState | None,
+        new: DocumentState | None,
+        reason: Reason,
+        publishes: bool,
+        writes: State | None,
     ) -> None:
         decision = on_event(old, new, NOW, POLICY)
         assert (decision.reason, decision.publish, written_state(decision)) == (reason, publishes, writes)
@@ -123,7 +130,7 @@ class TestOnEvent:
         assert decision.write["delivery"]["expireAt"] == NOW + timedelta(weeks=2)
 
     def test_a_document_due_later_says_when(self) -> None:
-        decision = on_event(None, Known(send_at=SOON), NOW, POLICY)
+        decision = on_event(None, DocumentState(send_at=SOON), NOW, POLICY)
         assert decision.write is not None
         assert decision.write["delivery"]["nextAttemptTime"] == SOON
 
@@ -133,7 +140,7 @@ class TestOnEvent:
 
     def test_scheduling_once_is_enough(self) -> None:
         """The event of our own scheduling write must not cause another write."""
-        scheduled = Known(Delivery(State.PENDING, attempts=1, next_attempt_time=SOON), send_at=SOON)
+        scheduled = DocumentState(Delivery(State.PENDING, attempts=1, next_attempt_time=SOON), send_at=SOON)
         assert on_event(RETRY, scheduled, NOW, POLICY) == Decision(Reason.NOT_DUE)
 
     def test_under_the_retry_policy_an_expired_lease_is_published_again(self) -> None:
@@ -153,7 +160,7 @@ class TestOnMessage:
             pytest.param(EXPIRED, POLICY, Reason.LEASE_EXPIRED, True, State.ERROR, id="lease-expired"),
             pytest.param(UNLEASED, POLICY, Reason.LEASE_EXPIRED, True, State.ERROR, id="left-behind-without-lease"),
             pytest.param(EXPIRED, RETRYING, Reason.CLAIMED, True, State.PROCESSING, id="lease-expired-policy-retry"),
-            pytest.param(Known(send_at=SOON), POLICY, Reason.NOT_DUE, True, None, id="sendAt-in-future"),
+            pytest.param(DocumentState(send_at=SOON), POLICY, Reason.NOT_DUE, True, None, id="sendAt-in-future"),
             pytest.param(SCHEDULED, POLICY, Reason.NOT_DUE, True, None, id="scheduled"),
             pytest.param(
                 known(State.RETRY, attempts=1, lease_expire_time=SOON),
@@ -169,7 +176,7 @@ class TestOnMessage:
         ],
     )
     def test_row(
-        self, document: Known | None, policy: Policy, reason: Reason, acknowledges: bool, writes: State | None
+        self, document: DocumentState | None, policy: Policy, reason: Reason, acknowledges: bool, writes: State | None
     ) -> None:
         decision = on_message(document, NOW, policy)
         assert (decision.reason, decision.acknowledge, written_state(decision)) == (reason, acknowledges, writes)
@@ -263,7 +270,7 @@ class TestOnResult:
             ),
         ],
     )
-    def test_row(self, document: Known | None, reason: Reason, writes: State | None) -> None:
+    def test_row(self, document: DocumentState | None, reason: Reason, writes: State | None) -> None:
         decision = on_result(document, self.MINE, self.SENT, NOW)
         assert (decision.reason, written_state(decision)) == (reason, writes)
 
@@ -340,7 +347,7 @@ class TestConcluded:
 
     def test_what_is_kept_of_a_mail_changes_only_once_it_is_sent_for_good(self) -> None:
         kept = {"message.html": DELETE}
-        sent = Result(State.SUCCESS, info={}, unsettled=True, progress={}, keeping=kept)
+        sent = Result(State.SUCCESS, info={}, unsettled=True, progress={}, retained=kept)
         assert "message.html" not in concluded(sent, 1, NOW, PATIENT, jitter=0.5)
         assert concluded(sent, 3, NOW, PATIENT, jitter=0.5)["message.html"] is DELETE
 
@@ -388,7 +395,7 @@ class TestOnRelease:
             pytest.param(known(State.ERROR, attempts=1, lease_expire_time=SOON), id="ended-by-hand"),
         ],
     )
-    def test_what_is_not_ours_is_left_alone(self, document: Known | None) -> None:
+    def test_what_is_not_ours_is_left_alone(self, document: DocumentState | None) -> None:
         assert on_release(document, self.MINE) == Decision(Reason.OUTDATED)
 
 
@@ -434,14 +441,14 @@ class TestOnReconcile:
         ],
     )
     def test_row(
-        self, document: Known, updated: datetime, policy: Policy, reason: Reason, publishes: bool, writes: bool
+        self, document: DocumentState, updated: datetime, policy: Policy, reason: Reason, publishes: bool, writes: bool
     ) -> None:
         decision = on_reconcile(document, updated, NOW, policy)
         assert (decision.reason, decision.publish, decision.write is not None) == (reason, publishes, writes)
 
     @pytest.mark.parametrize(("document", "updated"), [(OVERDUE, PAST), (PENDING, LONG_AGO)], ids=["due", "stranded"])
     def test_a_publication_is_noted_so_that_the_next_round_does_not_repeat_it(
-        self, document: Known, updated: datetime
+        self, document: DocumentState, updated: datetime
     ) -> None:
         assert on_reconcile(document, updated, NOW, POLICY).write == {"delivery.republishTime": NOW}
 
@@ -461,7 +468,7 @@ class TestOnDeadLetter:
             pytest.param(UNKNOWN_STATE, Reason.FINAL_STATE, None, id="unknown-state"),
         ],
     )
-    def test_row(self, document: Known | None, reason: Reason, writes: State | None) -> None:
+    def test_row(self, document: DocumentState | None, reason: Reason, writes: State | None) -> None:
         decision = on_dead_letter(document, False, NOW, "Given up.", POLICY)
         assert (decision.reason, written_state(decision)) == (reason, writes)
 
@@ -481,13 +488,15 @@ class TestOnDeadLetter:
 
 
 class TestMessageId:
-    CLAIM = on_message(Known(), NOW, POLICY)
+    CLAIM = on_message(DocumentState(), NOW, POLICY)
 
     @pytest.mark.parametrize("first", [None, Delivery(State.PENDING), Delivery(State.PENDING, start_time=NOW)])
     def test_a_rerun_of_the_same_attempt_has_the_same_id(self, first: Delivery | None) -> None:
         crashed = Delivery(State.PROCESSING, attempts=1, start_time=NOW, lease_expire_time=PAST)
-        again = on_message(Known(crashed), SOON, POLICY)
-        assert message_id_stem("mail/a", NOW, first, self.CLAIM) == message_id_stem("mail/a", NOW, crashed, again)
+        again = on_message(DocumentState(crashed), SOON, POLICY)
+        assert message_id_local_part("mail/a", NOW, first, self.CLAIM) == message_id_local_part(
+            "mail/a", NOW, crashed, again
+        )
 
     @pytest.mark.parametrize(
         ("path", "created", "delivery"),
@@ -501,7 +510,9 @@ class TestMessageId:
         ],
     )
     def test_anything_else_has_another(self, path: str, created: datetime, delivery: Delivery | None) -> None:
-        assert message_id_stem(path, created, delivery, self.CLAIM) != message_id_stem("mail/a", NOW, None, self.CLAIM)
+        assert message_id_local_part(path, created, delivery, self.CLAIM) != message_id_local_part(
+            "mail/a", NOW, None, self.CLAIM
+        )
 
     @pytest.mark.parametrize(
         ("delivery", "stem"),
@@ -516,7 +527,7 @@ class TestMessageId:
     )
     def test_another_version_gives_the_same_id(self, delivery: Delivery | None, stem: str) -> None:
         """A mail that one version has begun to send may be sent again by the next one."""
-        assert message_id_stem("mail/a", PAST, delivery, self.CLAIM) == stem
+        assert message_id_local_part("mail/a", PAST, delivery, self.CLAIM) == stem
 
 
 class TestReading:
@@ -531,7 +542,7 @@ class TestReading:
             }
         }
         expected = Delivery(State.PROCESSING, attempts=2, start_time=PAST, lease_expire_time=SOON)
-        assert Known.of(fields) == Known(expected)
+        assert DocumentState.of(fields) == DocumentState(expected)
 
     @pytest.mark.parametrize(
         ("delivery", "expected"),
@@ -550,7 +561,7 @@ class TestReading:
         ],
     )
     def test_what_others_may_write(self, delivery: Any, expected: Delivery | None) -> None:
-        assert Known.of({"delivery": delivery}).delivery == expected
+        assert DocumentState.of({"delivery": delivery}).delivery == expected
 
 
 def written_state(decision: Decision) -> State | None:

@@ -13,7 +13,7 @@ from google.events.cloud.firestore_v1 import DocumentEventData
 from dispatcher.events import EVENT_TYPE, parse
 from shared.database import Version
 from shared.errors import InvalidEvent
-from shared.states import DECIDING_DELIVERY_FIELDS, Delivery, Known, State
+from shared.states import DECIDING_DELIVERY_FIELDS, Delivery, DocumentState, State
 from shared.values import encode_fields
 
 ROOT = "projects/p/databases/(default)/documents"
@@ -35,14 +35,23 @@ def body(old: dict[str, Any] | None, new: dict[str, Any] | None, path: str = "ma
 @pytest.mark.parametrize(
     ("old", "new", "known_old", "known_new"),
     [
-        pytest.param(None, {"to": "a@b.c"}, None, Known(), id="created"),
-        pytest.param({}, {"delivery": {"state": "PENDING"}}, Known(), Known(Delivery(State.PENDING)), id="updated"),
-        pytest.param({"delivery": {}}, None, Known(Delivery(None)), None, id="deleted"),
-        pytest.param(None, {"sendAt": SEND_AT}, None, Known(send_at=SEND_AT), id="scheduled"),
+        pytest.param(None, {"to": "a@b.c"}, None, DocumentState(), id="created"),
+        pytest.param(
+            {},
+            {"delivery": {"state": "PENDING"}},
+            DocumentState(),
+            DocumentState(Delivery(State.PENDING)),
+            id="updated",
+        ),
+        pytest.param({"delivery": {}}, None, DocumentState(Delivery(None)), None, id="deleted"),
+        pytest.param(None, {"sendAt": SEND_AT}, None, DocumentState(send_at=SEND_AT), id="scheduled"),
     ],
 )
 def test_a_change_is_read(
-    old: dict[str, Any] | None, new: dict[str, Any] | None, known_old: Known | None, known_new: Known | None
+    old: dict[str, Any] | None,
+    new: dict[str, Any] | None,
+    known_old: DocumentState | None,
+    known_new: DocumentState | None,
 ) -> None:
     change = parse(EVENT_TYPE, body(old, new), "mail")
     assert (change.path, change.old, change.new) == ("mail/a", known_old, known_new)

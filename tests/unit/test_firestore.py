@@ -16,10 +16,9 @@ from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrp
 from google.cloud.firestore_v1.types import RollbackRequest
 from google.oauth2.credentials import Credentials
 
-from shared import firestore
 from shared.database import FirestoreDatabase, Write
 from shared.errors import Unavailable
-from shared.firestore import Connection
+from shared.firestore import Connection, connect_firestore
 
 DATABASE = "projects/p/databases/customers"
 
@@ -67,7 +66,7 @@ def test_an_emulator_is_told_the_route_and_that_an_administrator_asks(
 ) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with closing(firestore.connect(f"127.0.0.1:{port}")) as connection:
+    with closing(connect_firestore(f"127.0.0.1:{port}")) as connection:
         ask_everything(connection)
     assert [
         (method.removeprefix("/google.firestore.v1.Firestore/"), headers["x-goog-request-params"])
@@ -106,7 +105,7 @@ def test_google_is_asked_over_tls_with_the_services_own_credentials(
     ours = Credentials(token="token-of-the-service", expiry=datetime.max - timedelta(days=1))
     monkeypatch.setattr(google.auth, "default", lambda *_, **__: (ours, "p"))
     monkeypatch.setattr(FirestoreGrpcTransport, "create_channel", to_our_server)
-    with closing(firestore.connect(None)) as connection:
+    with closing(connect_firestore(None)) as connection:
         ask_everything(connection)
     assert len(listening.calls) == 5
     assert {headers["authorization"] for _, headers in listening.calls} == {"Bearer token-of-the-service"}
@@ -116,7 +115,7 @@ def test_an_answer_that_says_nothing_is_not_taken_for_one(listening: Listening, 
     """Least of all for a document that is not there: its message would be acknowledged."""
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with closing(firestore.connect(f"127.0.0.1:{port}")) as connection:
+    with closing(connect_firestore(f"127.0.0.1:{port}")) as connection:
         database = FirestoreDatabase(connection, "p", "customers")
         with pytest.raises(Unavailable, match="told of 0 of 1 documents"):
             database.get("mail/a")

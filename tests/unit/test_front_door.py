@@ -10,7 +10,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from shared.auth import Unauthorized
 from shared.errors import InvalidEvent, Unavailable
-from shared.front_door import Header, create_app
+from shared.front_door import Header, base_app
 
 LIMIT = 100
 
@@ -25,7 +25,7 @@ def ask(
             raise error
         return f"{header('X-Who')} sent {received.decode()}", 200
 
-    app = create_app("test", None, LIMIT, receive)
+    app = base_app("test", None, LIMIT, receive)
     environ = EnvironBuilder(path, method="POST", headers=[("X-Who", "Ada")]).get_environ()
     environ["wsgi.input"] = BytesIO(body)
     environ["wsgi.input_terminated"] = True
@@ -71,7 +71,7 @@ def test_what_a_caller_has_sent_comes_back_as_plain_text_only(told_length: str |
     def receive(header: Header, body: bytes) -> tuple[str, int]:
         raise InvalidEvent(f"found {body.decode()}")
 
-    client = create_app("test", None, LIMIT, receive).test_client()
+    client = base_app("test", None, LIMIT, receive).test_client()
     answer = client.post("/", input_stream=BytesIO(b"<"), content_length=told_length)
     assert (answer.status_code, answer.mimetype) == (400, "text/plain")
 

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sender import outcome
 from sender.compose import Mail
-from sender.outcome import Earlier
+from sender.outcome import Earlier, result_of_failure, result_of_receipt
 from sender.transport.envelope import Envelope, Receipt
 from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSendable, NotSent, OutcomeUnknown
 from shared.states import State
@@ -33,33 +32,33 @@ def lists(info: Any) -> tuple[list[str], list[str], list[str]]:
 
 class TestSent:
     def test_to_all_is_settled(self) -> None:
-        result = outcome.sent(mail(A), Receipt((A,), (), (), "250 Ok"), None)
+        result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok"), None)
         assert (result.state, result.unsettled) == (State.SUCCESS, False)
         assert result.info is not None
         assert list(result.info) == ["messageId", "sendgridQueueId", "accepted", "rejected", "pending", "response"]
 
     def test_says_what_the_server_calls_it(self) -> None:
-        result = outcome.sent(mail(A), Receipt((A,), (), (), "250 Ok", queue_id="4F2"), None)
+        result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok", queue_id="4F2"), None)
         assert result.info is not None
         assert result.info["sendgridQueueId"] == "4F2"
 
     def test_warnings_are_of_the_mail_and_of_its_transport(self) -> None:
-        result = outcome.sent(mail(A), Receipt((A,), (), (), "250 Ok", warnings=("sent",)), None)
+        result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok", warnings=("sent",)), None)
         assert result.warnings == ("composed", "sent")
 
     def test_to_some_leaves_the_pending(self) -> None:
-        result = outcome.sent(mail(), Receipt((A,), (B,), (C,), "250 Ok"), None)
+        result = result_of_receipt(mail(), Receipt((A,), (B,), (C,), "250 Ok"), None)
         assert (result.unsettled, lists(result.progress)) == (True, ([A], [B], [C]))
 
     def test_a_later_attempt_adds_to_what_is_settled(self) -> None:
         earlier = Earlier((A,), (B,), (C,), "250 first")
-        result = outcome.sent(mail(C), Receipt((C,), (), (), "250 second"), earlier)
+        result = result_of_receipt(mail(C), Receipt((C,), (), (), "250 second"), earlier)
         assert result.info is not None
         assert (lists(result.info), result.info["response"]) == (([A, C], [B], []), "250 second")
 
     def test_the_servers_wait_for_the_pending_goes_along(self) -> None:
         receipt = Receipt((A,), (), (B,), "250 Ok", retry_after=300)
-        assert outcome.sent(mail(A, B), receipt, None).retry_after == 300
+        assert result_of_receipt(mail(A, B), receipt, None).retry_after == 300
 
 
 class TestFailed:
@@ -67,7 +66,7 @@ class TestFailed:
     def test_the_servers_wait_goes_along(self, earlier: Earlier | None) -> None:
         failure = refused()
         failure.retry_after = 300
-        assert outcome.failed(failure, mail(B), earlier).retry_after == 300
+        assert result_of_failure(failure, mail(B), earlier).retry_after == 300
 
     @pytest.mark.parametrize(
         ("failure", "unsettled"),
@@ -83,21 +82,21 @@ class TestFailed:
         ],
     )
     def test_time_mends_some_failures(self, failure: DeliveryFailed, unsettled: bool) -> None:
-        result = outcome.failed(failure, mail(), None)
+        result = result_of_failure(failure, mail(), None)
         assert (result.state, result.unsettled, result.info) == (State.ERROR, unsettled, None)
         assert (result.error, result.error_code) == (str(failure), failure.code)
         assert (result.progress, result.warnings) == (None, ("composed",))
 
     def test_a_mail_that_could_not_be_composed_has_no_warnings(self) -> None:
-        assert outcome.failed(NotSendable(ErrorCode.VALIDATION, "No."), None, None).warnings == ()
+        assert result_of_failure(NotSendable(ErrorCode.VALIDATION, "No."), None, None).warnings == ()
 
     def test_recipients_refused_for_good_are_left_out_next_time(self) -> None:
-        result = outcome.failed(refused(B), mail(), None)
+        result = result_of_failure(refused(B), mail(), None)
         assert (result.info, lists(result.progress)) == (None, ([], [B], [A, C]))
         assert (result.unsettled, result.warnings) == (True, ("composed",))
 
     def test_after_someone_was_reached_the_whole_is_a_success(self) -> None:
-        result = outcome.failed(NotSent(ErrorCode.CONNECTION, "No."), mail(C), Earlier((A,), (B,), (C,), "250 Ok"))
+        result = result_of_failure(NotSent(ErrorCode.CONNECTION, "No."), mail(C), Earlier((A,), (B,), (C,), "250 Ok"))
         assert (result.state, result.unsettled, result.error) == (State.SUCCESS, True, None)
         assert lists(result.info) == ([A], [B], [C])
         assert result.info is not None
@@ -105,13 +104,13 @@ class TestFailed:
         assert result.progress == result.info
 
     def test_what_time_does_not_mend_is_not_tried_again_for_those_who_are_left(self) -> None:
-        result = outcome.failed(NotSent(ErrorCode.AUTH, "535 No"), mail(C), Earlier((A,), (), (C,), "250 Ok"))
+        result = result_of_failure(NotSent(ErrorCode.AUTH, "535 No"), mail(C), Earlier((A,), (), (C,), "250 Ok"))
         assert (result.state, result.unsettled, lists(result.info)) == (State.SUCCESS, False, ([A], [], [C]))
 
     def test_once_the_last_is_refused_for_good_nothing_is_left_to_try(self) -> None:
         failure = NotSent(ErrorCode.REJECTED, "550 No")
         failure.rejected = (C,)
-        result = outcome.failed(failure, mail(C), Earlier((A,), (), (C,), "250 Ok"))
+        result = result_of_failure(failure, mail(C), Earlier((A,), (), (C,), "250 Ok"))
         assert (result.unsettled, lists(result.info)) == (False, ([A], [C], []))
 
 
@@ -121,20 +120,22 @@ class TestNotEvenComposed:
     INFO: ClassVar[dict[str, Any]] = {"accepted": [A], "rejected": [], "pending": [B], "response": "250 Ok"}
 
     def test_after_someone_was_reached_the_whole_is_a_success_and_the_rest_is_not_forgotten(self) -> None:
-        result = outcome.failed(NotLoaded(ErrorCode.ATTACHMENT, "503"), None, Earlier((A,), (), (B,), None, self.INFO))
+        result = result_of_failure(
+            NotLoaded(ErrorCode.ATTACHMENT, "503"), None, Earlier((A,), (), (B,), None, self.INFO)
+        )
         assert (result.state, result.info, result.unsettled) == (State.SUCCESS, None, True)
         assert result.progress == self.INFO
 
     def test_before_it_is_an_error(self) -> None:
         earlier = Earlier((), (A,), (B,), None, {"rejected": [A], "pending": [B]})
-        result = outcome.failed(NotSendable(ErrorCode.ATTACHMENT, "404"), None, earlier)
+        result = result_of_failure(NotSendable(ErrorCode.ATTACHMENT, "404"), None, earlier)
         assert (result.state, result.unsettled, result.progress) == (State.ERROR, False, earlier.info)
 
 
 class TestMissingUids:
     def test_are_reported_where_there_are_any(self) -> None:
         receipt = Receipt((A,), (), (), "250 Ok")
-        result = outcome.sent(replace(mail(A), missing_uids=("ghost",)), receipt, None)
+        result = result_of_receipt(replace(mail(A), missing_uids=("ghost",)), receipt, None)
         assert result.info is not None
         assert result.info["missingUids"] == ["ghost"]
 

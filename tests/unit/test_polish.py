@@ -9,7 +9,7 @@ from email import message_from_bytes, policy
 import pytest
 
 from sender.compose import Defaults, compose
-from sender.polish import leave_alone, polish
+from sender.polish import html_postprocessor, unchanged
 from shared.addresses import Address
 from shared.document import Message
 from shared.errors import Misconfigured
@@ -30,29 +30,32 @@ def page(html: str | None, text: str | None = None) -> Message:
     ],
 )
 def test_a_page_without_a_text_gets_one(html: str, text: str | None) -> None:
-    assert polish(inline_css=False, text_from_html=True)(page(html)).message.text == text
+    assert html_postprocessor(inline_css=False, text_from_html=True)(page(html)).message.text == text
 
 
 def test_the_authors_own_text_stays() -> None:
     message = page("<p>Hi", text="Hello")
-    assert polish(inline_css=False, text_from_html=True)(message).message is message
+    assert html_postprocessor(inline_css=False, text_from_html=True)(message).message is message
 
 
 def test_styles_are_moved_into_elements_and_media_queries_stay() -> None:
     styles = "<style>p{color:red} @media (max-width:9em){p{color:blue}}</style>"
-    html = polish(inline_css=True, text_from_html=False)(page(f"{styles}<p>Hi</p>")).message.html or ""
+    html = html_postprocessor(inline_css=True, text_from_html=False)(page(f"{styles}<p>Hi</p>")).message.html or ""
     assert '<p style="color: red;">Hi</p>' in html
     assert "@media (max-width:9em)" in html
 
 
 def test_a_page_without_styles_keeps_every_byte() -> None:
     message = page("<P>Hi<BR>you")
-    assert polish(inline_css=True, text_from_html=False)(message).message is message
+    assert html_postprocessor(inline_css=True, text_from_html=False)(message).message is message
 
 
 def test_style_sheets_elsewhere_are_not_fetched() -> None:
     link = '<link rel="stylesheet" href="file:///etc/passwd">'
-    html = polish(inline_css=True, text_from_html=False)(page(f"<style>p{{}}</style>{link}<p>Hi")).message.html or ""
+    html = (
+        html_postprocessor(inline_css=True, text_from_html=False)(page(f"<style>p{{}}</style>{link}<p>Hi")).message.html
+        or ""
+    )
     assert link in html
     assert "root:" not in html
 
@@ -67,27 +70,27 @@ def test_style_sheets_elsewhere_are_not_fetched() -> None:
 )
 def test_a_page_nested_beyond_all_sense_is_left_alone(html: str) -> None:
     message = page("<style>p{color:red}</style>" + html)
-    polished = polish(inline_css=True, text_from_html=True)(message)
+    polished = html_postprocessor(inline_css=True, text_from_html=True)(message)
     assert polished.message is message
     assert polished.warnings == ("Field 'html' has more than 200 elements inside one another and was sent as it is.",)
 
 
 @pytest.mark.parametrize("unclosed", ["p", "li", "td", "br", "img"])
 def test_elements_that_need_no_end_tag_do_not_count_as_nested(unclosed: str) -> None:
-    polished = polish(inline_css=True, text_from_html=True)(page(f"<{unclosed}>x" * 1000))
+    polished = html_postprocessor(inline_css=True, text_from_html=True)(page(f"<{unclosed}>x" * 1000))
     assert polished.warnings == ()
     assert "x" in (polished.message.text or "")
 
 
 def test_by_default_nothing_is_done() -> None:
-    assert polish(inline_css=False, text_from_html=False) is leave_alone
+    assert html_postprocessor(inline_css=False, text_from_html=False) is unchanged
 
 
 @pytest.mark.parametrize("package", ["css_inline", "inscriptis"])
 def test_without_the_extra_the_start_is_stopped(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(Misconfigured, match=f"need the package '{package}', which the extra 'html' installs"):
-        polish(inline_css=True, text_from_html=True)
+        html_postprocessor(inline_css=True, text_from_html=True)
 
 
 def test_the_mail_holds_what_was_made_of_the_page() -> None:
@@ -96,7 +99,7 @@ def test_the_mail_holds_what_was_made_of_the_page() -> None:
         Defaults(Address("", "shop@example.com")),
         stem="s",
         now=datetime(2026, 11, 24, tzinfo=UTC),
-        polish=polish(inline_css=True, text_from_html=True),
+        postprocess=html_postprocessor(inline_css=True, text_from_html=True),
     )
     parsed = message_from_bytes(mail.data, policy=policy.default)
     [text, html] = parsed.iter_parts()

@@ -19,7 +19,7 @@ from sender.claims import Claims
 from shared import message
 from shared.database import Snapshot, Version
 from shared.errors import ErrorCode
-from shared.states import FINAL, Known, Lease, Reason, Result, State
+from shared.states import FINAL, DocumentState, Lease, Reason, Result, State
 from shared.store import Claim, ClaimRequest, Finish
 from tests import assembly
 from tests.assembly import LEASE, DispatcherParts
@@ -151,7 +151,7 @@ class Protocol(RuleBasedStateMachine):
 
     def observe(self, path: str, old: Snapshot | None, new: Snapshot | None) -> None:
         """Firestore's own eyes: every write makes an event, follows the table, and no claim overlaps another."""
-        before, after = (Known.of(snapshot.fields) if snapshot else None for snapshot in (old, new))
+        before, after = (DocumentState.of(snapshot.fields) if snapshot else None for snapshot in (old, new))
         self.events.append(DocumentChange(path, before, after, new.version if new else Version()))
         earlier, delivery = (known.delivery if known else None for known in (before, after))
         assert (delivery.state if delivery else None) in FOLLOWERS[earlier.state if earlier else None]
@@ -171,7 +171,7 @@ class Protocol(RuleBasedStateMachine):
 
     def state(self) -> State | None:
         document = self.database.documents.get(PATH)
-        delivery = Known.of(document.fields).delivery if document else None
+        delivery = DocumentState.of(document.fields).delivery if document else None
         return delivery.state if delivery else None
 
     def deliver(self, index: int, repeat: bool = False) -> Claim | None:

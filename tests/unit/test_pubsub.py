@@ -12,9 +12,8 @@ import pytest
 import tenacity
 from google.pubsub_v1.types import pubsub as api
 
-from shared import pubsub
 from shared.errors import Unavailable
-from shared.pubsub import TopicPublisher
+from shared.pubsub import TopicPublisher, connect_publisher
 
 WORKERS = 8
 _Request, _Response = api.PublishRequest.pb(), api.PublishResponse.pb()
@@ -60,7 +59,7 @@ def publisher(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> Iterator[TopicPu
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{port}")
-        client = pubsub.connect()
+        client = connect_publisher()
         yield TopicPublisher(client, "p", "mail")
         client.transport.close()
         server.stop(None).wait()

@@ -1,4 +1,4 @@
-"""The pull front door: against the embedded Pub/Sub over gRPC, and where time matters against a fake of its client."""
+"""The pull entry point: against the embedded Pub/Sub over gRPC, and where time matters against a fake client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from google.api_core.exceptions import ServiceUnavailable
 from google.cloud.pubsub_v1 import SubscriberClient
 from google.cloud.pubsub_v1.subscriber.scheduler import ThreadScheduler
 from google.cloud.pubsub_v1.types import FlowControl
-from google.pubsub_v1.types import ReceivedMessage
+from google.pubsub_v1.types import ReceivedMessage as PubsubMessage
 from grpc import StatusCode
 
 from local.backends import BackendOptions
@@ -23,18 +23,18 @@ from local.backends.embedded import EmbeddedBackend
 from local.clients import publisher_client, subscriber_client
 from local.waiting import wait_until
 from sender import leases, pull
-from sender.attempt import Verdict
+from sender.attempt import HandlerResult
 from sender.health import health_endpoint
-from sender.leases import LONGEST_HOLD, Leases
+from sender.leases import LONGEST_HOLD, AckDeadlines
 from sender.pull import PAUSE_SECONDS, Flow, Puller, work_off
 from shared.errors import Misconfigured, PullFailed, Unavailable
-from shared.push import Delivered
+from shared.push import ReceivedMessage
 
 SUBSCRIPTION = "projects/p/subscriptions/mail-sender"
 TOPIC = "projects/p/topics/mail"
-SENT, HELD = Verdict(True, "sent"), Verdict(False, "lease-held")
+SENT, HELD = HandlerResult(True, "sent"), HandlerResult(False, "lease-held")
 
-Handle = Callable[[Delivered], Verdict]
+Handle = Callable[[ReceivedMessage], HandlerResult]
 
 
 # What becomes of a message
@@ -43,11 +43,11 @@ Handle = Callable[[Delivered], Verdict]
 def received(data: bytes = b"hello", **attributes: str) -> Any:
     published = datetime(2026, 11, 24, 12, tzinfo=UTC)
     message = {"data": data, "attributes": attributes, "message_id": "7", "publish_time": published}
-    return ReceivedMessage.pb(ReceivedMessage(ack_id="a", message=message))
+    return PubsubMessage.pb(PubsubMessage(ack_id="a", message=message))
 
 
 def raises(error: Exception) -> Handle:
-    def handle(delivered: Delivered) -> Verdict:
+    def handle(received: ReceivedMessage) -> HandlerResult:
         raise error
 
     return handle
@@ -57,7 +57,7 @@ def raises(error: Exception) -> Handle:
     ("handle", "done", "logged"),
     [
         pytest.param(lambda _: SENT, True, "", id="sent"),
-        pytest.param(lambda _: Verdict(True, "final-state"), True, "", id="nothing to do"),
+        pytest.param(lambda _: HandlerResult(True, "final-state"), True, "", id="nothing to do"),
         pytest.param(lambda _: HELD, False, "", id="another sender is at it"),
         pytest.param(raises(Unavailable("no Firestore")), False, "unavailable: no Firestore", id="no Firestore"),
         pytest.param(raises(ZeroDivisionError()), False, "unforeseen error", id="a bug"),
@@ -71,14 +71,14 @@ def test_a_message_is_forgotten_only_when_its_work_is_done(
 
 
 def test_the_sender_gets_what_was_published() -> None:
-    seen: list[Delivered] = []
+    seen: list[ReceivedMessage] = []
 
-    def handle(delivered: Delivered) -> Verdict:
-        seen.append(delivered)
+    def handle(received: ReceivedMessage) -> HandlerResult:
+        seen.append(received)
         return SENT
 
     work_off(handle, received(b"data", version="1"))
-    assert seen == [Delivered(b"data", {"version": "1"}, "7", datetime(2026, 11, 24, 12, tzinfo=UTC))]
+    assert seen == [ReceivedMessage(b"data", {"version": "1"}, "7", datetime(2026, 11, 24, 12, tzinfo=UTC))]
 
 
 # Over the stream
@@ -95,13 +95,13 @@ class Sender:
         self._handle = handle
         self._lock = threading.Lock()
 
-    def handle(self, delivered: Delivered) -> Verdict:
+    def handle(self, received: ReceivedMessage) -> HandlerResult:
         with self._lock:
-            self.handled.append(delivered.data.decode())
+            self.handled.append(received.data.decode())
             self._at_a_time += 1
             self.most_at_a_time = max(self.most_at_a_time, self._at_a_time)
         try:
-            return self._handle(delivered)
+            return self._handle(received)
         finally:
             with self._lock:
                 self._at_a_time -= 1
@@ -220,7 +220,7 @@ def test_what_is_refused_waits_before_it_comes_again(world: World, monkeypatch: 
     world.subscribe()
     times: list[float] = []
 
-    def handle(_: Delivered) -> Verdict:
+    def handle(_: ReceivedMessage) -> HandlerResult:
         times.append(time.monotonic())
         return SENT if len(times) > 1 else HELD
 
@@ -246,7 +246,7 @@ def test_at_the_end_nothing_is_begun_what_is_begun_ends_and_the_rest_is_for_othe
 def test_what_is_released_at_the_end_comes_again_at_once(world: World) -> None:
     world.subscribe()
     sender = Sender()
-    sender._handle = lambda _: (sender.drained.wait(10), Verdict(False, "released"))[1]
+    sender._handle = lambda _: (sender.drained.wait(10), HandlerResult(False, "released"))[1]
     world.publish("released")
     world.pull(sender)
     assert soon(lambda: bool(sender.handled))
@@ -315,8 +315,8 @@ class TenAtATime:
         self._gates = {str(number): threading.Event() for number in range(11)}
         self.texts = list(self._gates)
 
-    def handle(self, delivered: Delivered) -> Verdict:
-        self._gates[delivered.data.decode()].wait(10)
+    def handle(self, received: ReceivedMessage) -> HandlerResult:
+        self._gates[received.data.decode()].wait(10)
         return SENT
 
     def finish(self, *texts: str) -> None:
@@ -335,7 +335,7 @@ def test_the_library_would_leave_a_thread_idle_and_a_message_to_nobody(world: Wo
 
     def work_on(message: Any) -> None:
         begun.append(message.data.decode())
-        work.handle(Delivered(message.data, {}, ""))
+        work.handle(ReceivedMessage(message.data, {}, ""))
         message.ack()
 
     world.publish(*work.texts)
@@ -357,7 +357,7 @@ def test_the_library_would_leave_a_thread_idle_and_a_message_to_nobody(world: Wo
     assert world.left() == []
 
 
-# Leases
+# AckDeadlines
 
 
 class Client:
@@ -384,8 +384,8 @@ def client() -> Client:
     return Client()
 
 
-def start(client: Any, seconds: Any) -> Leases:
-    held = Leases(client, SUBSCRIPTION, seconds)
+def start(client: Any, seconds: Any) -> AckDeadlines:
+    held = AckDeadlines(client, SUBSCRIPTION, seconds)
     held.start()
     return held
 

@@ -79,7 +79,7 @@ def written(settings: MailSettings, **fields: Any) -> Mail:
         outlets.defaults(settings),
         stem="s",
         now=datetime(2026, 11, 24, tzinfo=UTC),
-        write=outlets.outlet(settings, data_margin=0, turn_seconds=1).write,
+        write=outlets.build_channel(settings, data_margin=0, turn_seconds=1).write,
     )
 
 
@@ -92,7 +92,7 @@ def test_each_mail_goes_to_the_server_of_its_transport(settings: Any) -> None:
             NEWS_FROM_DOMAINS="news.example.com",
             SPARE_ONE_SMTP_CONNECTION_URI=news.uri(),
         )
-        outlet = outlets.outlet(ours, data_margin=0, turn_seconds=1)
+        outlet = outlets.build_channel(ours, data_margin=0, turn_seconds=1)
         for mail in (
             written(ours),
             written(ours, **{"from": "Weekly <weekly@news.example.com>"}),
@@ -173,7 +173,7 @@ def test_a_named_transport_that_cannot_work_stops_the_start(
 ) -> None:
     with pytest.raises(Misconfigured) as stopped:
         outlets.defaults(ours := settings(**variables))
-        outlets.outlet(ours, data_margin=0, turn_seconds=1)
+        outlets.build_channel(ours, data_margin=0, turn_seconds=1)
     assert line in str(stopped.value)
     assert "hunter2" not in str(stopped.value)
     assert "\n" not in str(stopped.value)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local.waiting import wait_until
-from sender.places import Places
+from sender.places import ClaimSlots
 from shared import tracing
 from shared.database import Snapshot, Unwritable, Version, Write
 from shared.errors import ErrorCode, FirepostError, NotSent, Unavailable
@@ -141,7 +141,7 @@ class TestFirestoreFails:
     def test_for_long_before_the_claim_and_nothing_is_sent(
         self, world: Together, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(world.sender._store, "_patience", 0)
+        monkeypatch.setattr(world.sender._store, "_retry_seconds", 0)
         world.write(*"abc")
         world.database.before = _down
         assert outcomes(world.together("abc")) == ["down"] * 3
@@ -150,7 +150,7 @@ class TestFirestoreFails:
     def test_for_long_after_sending_and_an_operator_reads_which_results_are_lost(
         self, world: Together, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(world.sender._store, "_finish_patience", 0)
+        monkeypatch.setattr(world.sender._store, "_finish_retry_seconds", 0)
         world.write(*"abc")
         is_sent = threading.Event()
 
@@ -313,14 +313,14 @@ class TestPlaces:
         world.write("ok")
         assert world.handle("ok").reason == "sent"
 
-    def test_places_are_for_those_who_took_them(self) -> None:
-        places = Places(2, wait_seconds=0)
-        assert [places.take() for _ in range(3)] == [None, None, Reason.BUSY]
-        places.give_back()
-        assert places.take() is None
-        places.close()
-        places.give_back()
-        assert places.take() is Reason.RELEASED
+    def test_slots_are_for_those_who_took_them(self) -> None:
+        slots = ClaimSlots(2, wait_seconds=0)
+        assert [slots.acquire() for _ in range(3)] == [None, None, Reason.BUSY]
+        slots.release()
+        assert slots.acquire() is None
+        slots.close()
+        slots.release()
+        assert slots.acquire() is Reason.RELEASED
 
 
 def test_a_sender_that_shuts_down_gives_back_what_has_not_reached_the_server(world: Together) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from sender.net.http import HttpsEndpoint
-from sender.sendgrid_request import write_request
+from sender.sendgrid_request import encode_sendgrid_request
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport
-from shared.push import Delivered
+from shared.push import ReceivedMessage
 from tests.assembly import SenderParts, composing
 from tests.fakes import Clock, MemoryDatabase
 from tests.https_server import HttpsServer
@@ -47,10 +47,10 @@ def delivery_after(mail: dict[str, Any], sendgrid: HttpsServer) -> dict[str, Any
         database=database,
         transport=SendGridTransport(account, 1.0, wall_clock=lambda: clock.now.timestamp()),
         clock=clock,
-        compose=partial(composing, write=write_request),
+        compose=partial(composing, write=encode_sendgrid_request),
     ).sender()
     database.put("mail/a", mail)
-    sender.handle(Delivered(b'{"document": "mail/a"}', {}, "77"))
+    sender.handle(ReceivedMessage(b'{"document": "mail/a"}', {}, "77"))
     delivery: dict[str, Any] = database.documents["mail/a"].fields["delivery"]
     return delivery
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sender.compose import Defaults, Mail, compose
-from sender.sendgrid_request import write_request
+from sender.sendgrid_request import encode_sendgrid_request
 from shared.addresses import Address
 from shared.errors import ErrorCode, NotSendable
 from tests.sendgrid_schema import complaints
@@ -22,7 +22,7 @@ HELLO = {"subject": "Hello", "text": "there"}
 
 def composed(only: tuple[str, ...] = (), **fields: Any) -> Mail:
     document = {"to": "ana@example.com", "message": HELLO, **fields}
-    return compose(document, DEFAULTS, stem="s1", now=NOW, write=write_request, only=only)
+    return compose(document, DEFAULTS, stem="s1", now=NOW, write=encode_sendgrid_request, only=only)
 
 
 def body(**fields: Any) -> dict[str, Any]:

@@ -197,7 +197,7 @@ def test_a_transport_that_cannot_work_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], line: str
 ) -> None:
     with pytest.raises(Misconfigured) as stopped:
-        outlets.outlet(sender(monkeypatch, **changes), data_margin=5, turn_seconds=6)
+        outlets.build_channel(sender(monkeypatch, **changes), data_margin=5, turn_seconds=6)
     assert line in str(stopped.value)
     assert "hunt" not in str(stopped.value)
     assert "\n" not in str(stopped.value)
@@ -205,7 +205,7 @@ def test_a_transport_that_cannot_work_stops_the_start(
 
 def test_sendgrids_host_alone_does_not_change_the_transport(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = sender(monkeypatch, SMTP_CONNECTION_URI="smtps://apikey:SG.x@smtp.sendgrid.net:465")
-    assert isinstance(outlets.outlet(settings, data_margin=5, turn_seconds=6).transport, SmtpTransport)
+    assert isinstance(outlets.build_channel(settings, data_margin=5, turn_seconds=6).transport, SmtpTransport)
 
 
 def test_several_callers_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,11 @@ from functools import partial
 
 import pytest
 
-from sender.compose import write_mime
-from sender.routing import RoutedTransport, Routes, routed_writer
+from sender.compose import encode_mime
+from sender.routing import RoutedTransport, Routes, routed_encoder
 from sender.transport.envelope import DEFAULT_TRANSPORT
 from sender.transport.smtp import SmtpLimits, SmtpTransport
-from shared.push import Delivered
+from shared.push import ReceivedMessage
 from tests.assembly import PATIENCE, SenderParts, composing, limits
 from tests.fakes import MemoryDatabase
 from tests.smtp_server import ScriptedServer
@@ -34,7 +34,7 @@ def test_mails_for_a_server_that_hangs_are_put_off_and_others_sent(servers: dict
     stall = servers["slow"].when("BODY").stall()
     transports = {name: SmtpTransport(server_at(server), LIMITS) for name, server in servers.items()}
     database = MemoryDatabase()
-    write = routed_writer(Routes.of({"slow": frozenset()}), dict.fromkeys(servers, write_mime))
+    write = routed_encoder(Routes.of({"slow": frozenset()}), dict.fromkeys(servers, encode_mime))
     parts = SenderParts(
         database=database,
         transport=RoutedTransport(transports),
@@ -47,7 +47,7 @@ def test_mails_for_a_server_that_hangs_are_put_off_and_others_sent(servers: dict
         def handle(name: str) -> str:
             transport = {"transport": "slow"} if "slow" in name else {}
             database.put(f"mail/{name}", {"to": "a@b.c", "message": {"subject": "s", "text": "t"}, **transport})
-            return sender.handle(Delivered(json.dumps({"document": f"mail/{name}"}).encode(), {}, "77")).reason
+            return sender.handle(ReceivedMessage(json.dumps({"document": f"mail/{name}"}).encode(), {}, "77")).reason
 
         hanging = threads.submit(handle, "slow-0")
         assert stall.reached.wait(PATIENCE)

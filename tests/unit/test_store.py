@@ -108,7 +108,7 @@ def test_a_retry_that_a_user_sets_while_sending_is_honoured(
     assert finish(store, held, SENT, clock) is Reason.REQUEUED
     again = claim(store, clock)
     assert again.lease.attempt == 2
-    assert again.message_id_stem != held.message_id_stem
+    assert again.message_id_local_part != held.message_id_local_part
 
 
 def test_a_late_result_replaces_the_guess(store: Claims, database: MemoryDatabase, clock: Clock) -> None:
@@ -289,7 +289,7 @@ class TestInline:
         held = store.begin(ClaimRequest("mail/new", clock.now, MAIL))
         assert isinstance(held, Claim)
         kept = {"message.text": DELETE, "delivery.redacted": True}
-        finish(store, held, Result(State.SUCCESS, info={}, keeping=kept), clock)
+        finish(store, held, Result(State.SUCCESS, info={}, retained=kept), clock)
         if refused:
             with pytest.raises(InvalidMessage):
                 store.begin(ClaimRequest("mail/new", clock.now, {**MAIL, "to": to}))

@@ -1,4 +1,4 @@
-"""The HTTP front doors' server."""
+"""The server of the HTTP endpoints."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ variables {
 
 run "pull_makes_a_worker_pool_and_no_push" {
   variables {
-    front_door = "pull"
+    subscription_type = "pull"
     sender     = { max_instances = 2 }
   }
 
   assert {
     condition     = length(google_cloud_run_v2_service.sender) == 0 && length(google_pubsub_subscription.mail.push_config) == 0
-    error_message = "With front_door = \"pull\" nothing may be pushed."
+    error_message = "With subscription_type = \"pull\" nothing may be pushed."
   }
 
   assert {
@@ -50,7 +50,7 @@ run "pull_makes_a_worker_pool_and_no_push" {
 
 run "charts_of_a_worker_pool_show_what_is_measured_there" {
   variables {
-    front_door = "pull"
+    subscription_type = "pull"
   }
 
   assert {
@@ -66,7 +66,7 @@ run "charts_of_a_worker_pool_show_what_is_measured_there" {
 run "push_makes_no_worker_pool" {
   assert {
     condition     = length(google_cloud_run_v2_worker_pool.sender) == 0 && length(google_pubsub_subscription_iam_member.sender_pulls) == 0
-    error_message = "With front_door = \"push\" there is nothing that pulls."
+    error_message = "With subscription_type = \"push\" there is nothing that pulls."
   }
 }
 

@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from shared import firestore
 from shared.database import FirestoreDatabase, Snapshot, Version, Write
+from shared.firestore import connect_firestore
 from tests.integration.backends_agree.sides import PROJECT, Side
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backends agree")]
@@ -44,7 +44,7 @@ def test_batches_agree(sides: tuple[Side, Side], bad: str) -> None:
 
 def _outcomes(side: Side, bad: Make, path: str) -> list[str]:
     """What became of a good write, the bad one and another good one, and what is there afterwards."""
-    with closing(firestore.connect(side.firestore)) as connection:
+    with closing(connect_firestore(side.firestore)) as connection:
         database = FirestoreDatabase(connection, PROJECT, "(default)")
         [version] = database.write([Write(path, {"n": 0}, None)])
         assert isinstance(version, Version)

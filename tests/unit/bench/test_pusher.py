@@ -30,9 +30,9 @@ def test_the_services_read_what_is_pushed() -> None:
     message = PubsubMessage(
         data=b"\x00data", attributes={"a": "b"}, message_id="7", publish_time=Timestamp(seconds=5, nanos=250_000_000)
     )
-    delivered = unwrap(push_body(PubsubMessage.pb(message), SUBSCRIPTION))
-    assert (delivered.data, delivered.attributes, delivered.message_id) == (b"\x00data", {"a": "b"}, "7")
-    assert delivered.published and delivered.published.timestamp() == 5.25
+    received = unwrap(push_body(PubsubMessage.pb(message), SUBSCRIPTION))
+    assert (received.data, received.attributes, received.message_id) == (b"\x00data", {"a": "b"}, "7")
+    assert received.published and received.published.timestamp() == 5.25
 
 
 class Endpoint(BaseHTTPRequestHandler):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sender.transport.classify import Reply, Step
-from sender.transport.opening import GROUP_BYTES, Command, as_data, group, way_out
+from sender.transport.opening import GROUP_BYTES, Command, abort_command, as_data, group
 
 COMMANDS: list[Command] = [
     (Step.MAIL, "MAIL FROM:<a@example.com>"),
@@ -51,7 +51,7 @@ def test_commands_are_said_ahead_up_to_what_a_socket_surely_holds(commands: list
     ],
 )
 def test_way_out_depends_on_what_the_server_holds(codes: list[int], expected: str | None) -> None:
-    assert way_out(COMMANDS, [Reply(code, ("",)) for code in codes]) == expected
+    assert abort_command(COMMANDS, [Reply(code, ("",)) for code in codes]) == expected
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from sender.transport.envelope import Receipt, Transport
 from sender.transport.pool import KeepOpen
 from sender.transport.smtp import SmtpLimits, SmtpTransport
-from sender.transport.wire import Wire
+from sender.transport.wire import SmtpSocket
 from shared.errors import Deferred, ErrorCode, NotSent, OutcomeUnknown
 from tests.smtp_server import ScriptedServer
 from tests.unit.transport.builders import ANA, BOB, DATA, envelope, server_at, soon
@@ -201,7 +201,7 @@ def test_password_over_a_network_without_tls_is_warned_of_once(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     smtp = start_server(users={"ana": "s3cret"})
-    monkeypatch.setattr(Wire, "exposed", True)  # the scripted server is on this machine
+    monkeypatch.setattr(SmtpSocket, "exposed", True)  # the scripted server is on this machine
     transport = SmtpTransport(server_at(smtp, "?maxMessages=1", login="ana:s3cret"), LIMITS)
     with caplog.at_level(logging.WARNING):
         send(transport)

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from sender.transport.wire import Wire
+from sender.transport.wire import SmtpSocket
 from tests.unit.transport.builders import soon
 
 
@@ -27,7 +27,7 @@ class FakeSocket:
     [("127.0.0.1", False), ("127.1.2.3", False), ("::1", False), ("203.0.113.7", True), ("fe80::1%eth0", True)],
 )
 def test_plaintext_is_exposed_unless_it_stays_on_this_machine(peer: str, exposed: bool) -> None:
-    wire = Wire("client.test", soon())
+    wire = SmtpSocket("client.test", soon())
     wire.sock = cast(socket.socket, FakeSocket(peer))
     assert wire.exposed is exposed
     wire.sock = None
