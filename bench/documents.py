@@ -15,8 +15,8 @@ from google.cloud.firestore_v1.types import firestore as api
 from google.cloud.firestore_v1.types import query as query_types
 from google.cloud.firestore_v1.types import write as write_types
 
-from shared.states import State
-from shared.values import decode_fields, decode_time, encode, encode_fields
+from shared.delivery.model import State
+from shared.firestore.values import decode_fields, decode_time, encode, encode_fields
 
 _Write = write_types.Write.pb()
 _Operator = query_types.StructuredQuery.FieldFilter.Operator

@@ -17,14 +17,14 @@ from bench.documents import mail, queued
 from bench.figures import Reference
 from bench.plan import SINGLE
 from dispatcher import events
-from sender.compose import Defaults, compose
-from shared.addresses import Address
-from shared.front_door import base_app
-from shared.values import encode_fields
+from sender.document.addresses import Address
+from sender.message.compose import Defaults, compose
+from shared.firestore.values import encode_fields
+from shared.http.app import base_app
 
-STANDARD_MIME, OUR_MIME = "MIME by EmailMessage", "validation and MIME by sender/compose.py"
+STANDARD_MIME, OUR_MIME = "MIME by EmailMessage", "validation and MIME by sender/message/compose.py"
 STANDARD_EVENT, OUR_EVENT = "event by proto-plus, all of it", "event by dispatcher/events.py, what decides"
-FLASKS_REQUEST, OUR_REQUEST = "POST / through Flask", "POST / by the fast path of shared/front_door.py"
+FLASKS_REQUEST, OUR_REQUEST = "POST / through Flask", "POST / by the fast path of shared/http/app.py"
 _ROUNDS, _REPEATS = 500, 5
 
 

@@ -18,10 +18,11 @@ from flask import Flask, request
 from google.cloud import firestore
 from google.cloud.firestore import Client, DocumentReference, Transaction
 
-from shared import message, web
-from shared.push import unwrap
+from shared.http import server
+from shared.http.server import Service
+from shared.pubsub import message
+from shared.pubsub.push import unwrap
 from shared.settings import ServiceSettings, load
-from shared.web import Service
 
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 
@@ -89,8 +90,8 @@ def main() -> None:
     """Serve on PORT until SIGTERM."""
     settings = load(ServiceSettings)
     smtp_uri = os.environ["SMTP_CONNECTION_URI"]
-    web.serve("naive", lambda: build(settings, smtp_uri), settings)
+    server.serve("naive", lambda: build(settings, smtp_uri), settings)
 
 
 if __name__ == "__main__":
-    web.start(main)
+    server.start(main)

@@ -18,7 +18,7 @@ from bench.system import DISPATCHER, SENDER, System
 from bench.usage import MemoryWatch
 from local.errors import PartFailed
 from local.waiting import wait_until
-from shared.states import State
+from shared.delivery.model import State
 
 #: Seconds in which a single mail, and each further one, must have ended.
 _PATIENCE, _PATIENCE_PER_MAIL = 60.0, 0.05

@@ -27,7 +27,7 @@ from bench.ledger import Report, serve_in_thread
 from local.clients import publisher_client
 from local.ports import LOOPBACK
 from local.topics import topic_path
-from shared import message
+from shared.pubsub import message
 
 Handle = Callable[[Mapping[str, str], bytes], None]
 

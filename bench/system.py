@@ -28,7 +28,7 @@ from local.processes import Command, Family
 from local.services import INHERITED, ROOT, Service, environment
 from local.stack import BACKENDS
 from local.topics import create_topics, subscription_path, topic_path
-from shared import message
+from shared.pubsub import message
 
 DISPATCHER, SENDER = "dispatcher", "sender"
 DISPATCHER_MODULE = ("dispatcher",)

@@ -13,7 +13,7 @@ from chaos.report import conclude, new_console, progress_on
 from chaos.run import Chosen, run
 from local.errors import CannotStart, PartFailed
 from local.services import SUBSCRIPTION_TYPES
-from shared.policy import LeaseExpiryPolicy
+from shared.delivery.policy import LeaseExpiryPolicy
 
 EXIT_BOOKS_DIFFER, EXIT_CANNOT_RUN = 1, 3
 

@@ -17,9 +17,9 @@ from typing import Any
 
 from chaos.mailserver import Acceptance
 from chaos.system import Interrupted
+from shared.delivery.model import FINAL, State
+from shared.delivery.policy import LeaseExpiryPolicy
 from shared.errors import ErrorCode
-from shared.policy import LeaseExpiryPolicy
-from shared.states import FINAL, State
 
 #: Seconds for which what a dead process has written still comes out of the network.
 _AFTERLIFE = 1.0

@@ -15,8 +15,8 @@ from chaos.plan import Plan
 from chaos.system import CONTESTED, LEASE_SECONDS, ChaoticSystem
 from local.clients import firestore_client
 from local.waiting import wait_until
-from shared.policy import LeaseExpiryPolicy
-from shared.states import FINAL
+from shared.delivery.model import FINAL
+from shared.delivery.policy import LeaseExpiryPolicy
 
 #: The share of all mails that may be on their way before the application writes more.
 _UNDER_WAY = 0.04

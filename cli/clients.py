@@ -16,7 +16,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from cli.exits import reaching
 from cli.mailbox import Mailbox
 from cli.subscription import Subscription
-from shared.pubsub import Publisher, TopicPublisher, connect_publisher
+from shared.pubsub.publisher import Publisher, TopicPublisher, connect_publisher
 
 EMULATORS = ("FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST")
 

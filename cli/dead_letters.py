@@ -21,9 +21,9 @@ from cli.mailbox import Mailbox
 from cli.output import Output, json_option, one_line
 from cli.subscription import Browser, browsing
 from cli.view import LETTER_COLUMNS, letter_details, letter_record, letter_row
+from shared.delivery.model import State
 from shared.errors import ErrorCode
-from shared.pubsub import Publisher
-from shared.states import State
+from shared.pubsub.publisher import Publisher
 
 
 @click.group("dead-letters", epilog=EXIT_CODES)

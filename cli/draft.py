@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
-from shared import message
-from shared.document import parse_document
+from sender.document.document import parse_document
 from shared.errors import InvalidMessage, NotSendable
-from shared.message import Message
+from shared.pubsub import message
+from shared.pubsub.message import Message
 
 Json = dict[str, Any]
 

@@ -12,8 +12,8 @@ from cli.output import Output, json_option
 from cli.selection import Selection, newest
 from cli.times import past
 from cli.view import MAIL_COLUMNS, mail_record, mail_row
+from shared.delivery.model import State
 from shared.errors import ErrorCode
-from shared.states import State
 
 
 def _past(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:

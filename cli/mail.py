@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.states import FINAL, Delivery
+from shared.delivery.model import FINAL, Delivery
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from google.cloud.firestore import Client, DocumentSnapshot, FieldFilter, Query
 from cli.exits import Failed, reaching
 from cli.mail import Mail
 from cli.selection import Selection
-from shared.states import State
+from shared.delivery.model import State
 
 #: Documents per query: one page is all that is held of a collection of any size.
 PAGE = 300

@@ -25,7 +25,7 @@ from cli.mailbox import Mailbox
 from cli.output import Output, json_option, one_line
 from cli.selection import Selection, refusal
 from cli.status import own_paths
-from shared.states import State
+from shared.delivery.model import State
 
 #: More documents than this are not set without asking.
 ASK_ABOVE = 20

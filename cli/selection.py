@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from cli.mail import Mail
+from shared.delivery.model import State
 from shared.errors import ErrorCode
-from shared.states import State
 
 #: The mail may have gone out; a retry may make a second one.
 OUTCOME_UNKNOWN: Final = frozenset((ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED))

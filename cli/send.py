@@ -19,7 +19,7 @@ from cli.exits import EXIT_CODES
 from cli.output import Output, json_option
 from cli.status import watch
 from cli.times import future, rfc3339
-from shared.message import VERSION, Message
+from shared.pubsub.message import VERSION, Message
 
 DEFAULT_WAIT_SECONDS = 60.0
 

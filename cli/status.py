@@ -15,7 +15,7 @@ from cli.mailbox import Mailbox
 from cli.output import Output, json_option
 from cli.view import mail_details, mail_record, mail_step
 from cli.watch import Outcome, follow
-from shared.states import State
+from shared.delivery.model import State
 
 
 @click.command(epilog=EXIT_CODES)

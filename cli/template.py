@@ -13,13 +13,13 @@ import click
 from cli.clients import Target
 from cli.exits import EXIT_CODES, Failed, reaching
 from cli.output import Output, json_option
-from sender.template_source import FirestoreTemplates
-from sender.templates import render
-from shared.database import FirestoreDatabase
+from sender.document.document import Message, parse_document
+from sender.message.template_repository import FirestoreTemplates
+from sender.message.templates import render
 from shared.deadline import Deadline
-from shared.document import Message, parse_document
 from shared.errors import DeliveryFailed
-from shared.firestore import connect_firestore
+from shared.firestore.client import connect_firestore
+from shared.firestore.database import FirestoreDatabase
 
 _PREVIEW_SECONDS = 30.0
 _PARTS = ("subject", "text", "html", "amp")

@@ -13,7 +13,7 @@ from cli.letters import Letter
 from cli.mail import Mail
 from cli.output import Cell, one_line, printable
 from cli.times import brief, rfc3339, with_age
-from shared.states import State
+from shared.delivery.model import State
 
 MAIL_COLUMNS = ("DOCUMENT", "STATE", "CODE", "TRIES", "AGE", "ERROR")
 LETTER_COLUMNS = ("ID", "AGE", "REASON", "DOCUMENT", "ERROR")

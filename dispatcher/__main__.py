@@ -6,15 +6,17 @@ from functools import partial
 
 from dispatcher.bootstrap import build
 from dispatcher.settings import DispatcherSettings
-from shared import settings, tracing, web
+from shared import settings
+from shared.http import server
+from shared.observability import tracing
 
 
 def main() -> None:
     """Read the settings and serve."""
     chosen = settings.load(DispatcherSettings)
     tracing.check(chosen.traces)
-    web.serve("dispatcher", partial(build, chosen), chosen)
+    server.serve("dispatcher", partial(build, chosen), chosen)
 
 
 if __name__ == "__main__":
-    web.start(main)
+    server.start(main)

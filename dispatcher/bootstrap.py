@@ -11,12 +11,12 @@ from dispatcher.lifecycle import Lifecycle
 from dispatcher.outbox import Outbox
 from dispatcher.reconciler import Reconciler
 from dispatcher.settings import DispatcherSettings
-from shared import tracing
-from shared.database import FirestoreDatabase
-from shared.firestore import connect_firestore
-from shared.pubsub import TopicPublisher, connect_publisher
-from shared.store import MailStore
-from shared.web import Service
+from shared.delivery.store import MailStore
+from shared.firestore.client import connect_firestore
+from shared.firestore.database import FirestoreDatabase
+from shared.http.server import Service
+from shared.observability import tracing
+from shared.pubsub.publisher import TopicPublisher, connect_publisher
 
 
 def build(settings: DispatcherSettings) -> Service:

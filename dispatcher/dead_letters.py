@@ -10,14 +10,14 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from shared import message
-from shared.delivery import on_dead_letter
+from shared.delivery.machine import on_dead_letter
+from shared.delivery.model import Decision, DocumentState, Reason
+from shared.delivery.policy import Policy
+from shared.delivery.store import MailStore
 from shared.errors import InvalidMessage
-from shared.journal import Event, log_event
-from shared.policy import Policy
-from shared.push import ReceivedMessage
-from shared.states import Decision, DocumentState, Reason
-from shared.store import MailStore
+from shared.observability.events import Event, log_event
+from shared.pubsub import message
+from shared.pubsub.push import ReceivedMessage
 
 _log = logging.getLogger("firepost.dead-letters")
 

@@ -14,10 +14,10 @@ from typing import Any
 from google.events.cloud.firestore_v1 import DocumentEventData
 from google.protobuf.message import DecodeError
 
-from shared.database import Version
+from shared.delivery.model import DECIDING_DELIVERY_FIELDS, DocumentState
 from shared.errors import InvalidEvent
-from shared.states import DECIDING_DELIVERY_FIELDS, DocumentState
-from shared.values import decode
+from shared.firestore.database import Version
+from shared.firestore.values import decode
 
 EVENT_TYPE = "google.cloud.firestore.document.v1.written"
 

@@ -10,12 +10,12 @@ from datetime import datetime
 from dispatcher.events import DocumentChange
 from dispatcher.ignored import IgnoredEvents
 from dispatcher.outbox import Effect, Outbox
-from shared.database import Unwritable
-from shared.delivery import on_event
-from shared.journal import Event, log_event, millis
-from shared.policy import Policy
-from shared.states import Decision, Reason, state_of
-from shared.tracing import NO_TRACER, Tracer
+from shared.delivery.machine import on_event
+from shared.delivery.model import Decision, Reason, state_of
+from shared.delivery.policy import Policy
+from shared.firestore.database import Unwritable
+from shared.observability.events import Event, log_event, millis
+from shared.observability.tracing import NO_TRACER, Tracer
 
 _log = logging.getLogger("firepost.dispatcher")
 

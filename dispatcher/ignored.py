@@ -7,8 +7,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from shared.journal import Event, log_event
-from shared.states import Reason
+from shared.delivery.model import Reason
+from shared.observability.events import Event, log_event
 
 _log = logging.getLogger("firepost.dispatcher")
 

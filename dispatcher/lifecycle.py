@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable
 
 from dispatcher.events import DocumentChange
-from shared.pubsub import Publisher
-from shared.states import FINAL, DocumentState, State, state_of
+from shared.delivery.model import FINAL, DocumentState, State, state_of
+from shared.pubsub.publisher import Publisher
 
 PREFIX = "firebase.extensions.firestore-send-email.v1"
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared import message, tracing
 from shared.batcher import Batcher, Batching
-from shared.database import Version, Write
+from shared.delivery.model import Changes, Decision
+from shared.delivery.store import MailStore
 from shared.errors import FirepostError
-from shared.pubsub import BulkPublisher, Message
-from shared.states import Changes, Decision
-from shared.store import MailStore
+from shared.firestore.database import Version, Write
+from shared.observability import tracing
+from shared.pubsub import message
+from shared.pubsub.publisher import BulkPublisher, Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from dispatcher.outbox import Effect, Outbox
-from shared.database import Database, Found, Unwritable
-from shared.delivery import on_reconcile
-from shared.journal import Event, log_event, millis
-from shared.policy import Policy
-from shared.states import QUEUED, Decision, State, state_of
-from shared.tracing import NO_TRACER, Tracer
+from shared.delivery.machine import on_reconcile
+from shared.delivery.model import QUEUED, Decision, State, state_of
+from shared.delivery.policy import Policy
+from shared.firestore.database import Database, Found, Unwritable
+from shared.observability.events import Event, log_event, millis
+from shared.observability.tracing import NO_TRACER, Tracer
 
 _log = logging.getLogger("firepost.reconciler")
 

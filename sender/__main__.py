@@ -9,11 +9,13 @@ import click
 
 from sender import bootstrap
 from sender import check as checks
-from sender.pull import serve
+from sender.document.addresses import BadAddress, mailboxes, parse_addresses
+from sender.entrypoints.pull import serve
 from sender.settings import PullSettings, SenderSettings
-from shared import logs, settings, tracing, web
-from shared.addresses import BadAddress, mailboxes, parse_addresses
+from shared import settings
 from shared.errors import PullFailed
+from shared.http import server
+from shared.observability import logs, tracing
 
 EXIT_PULL_FAILED = 1
 
@@ -33,7 +35,7 @@ def push() -> None:
     chosen = settings.load(SenderSettings)
     bootstrap.validate(chosen)
     tracing.check(chosen.traces)
-    web.serve("sender", partial(bootstrap.build, chosen.of_one_worker()), chosen)
+    server.serve("sender", partial(bootstrap.build, chosen.of_one_worker()), chosen)
 
 
 @cli.command()
@@ -47,7 +49,7 @@ def pull() -> None:
     logs.configure("sender", chosen.google_cloud_project)
     try:
         with closing(tracing.connect("sender", chosen.traces)) as tracer:
-            serve(bootstrap.build_puller(chosen, tracer), port=chosen.port, grace_seconds=web.GRACE_SECONDS)
+            serve(bootstrap.build_puller(chosen, tracer), port=chosen.port, grace_seconds=server.GRACE_SECONDS)
     except PullFailed as error:
         click.echo(f"Firepost can't go on: {error}", err=True)
         raise SystemExit(EXIT_PULL_FAILED) from error
@@ -81,4 +83,4 @@ def check(send_to: str | None, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    web.start(cli)
+    server.start(cli)

@@ -5,26 +5,26 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 
-from sender import outlets
-from sender.app import create_app
-from sender.attempt import Attempts
-from sender.compose import Compose, compose
 from sender.downloads.downloader import Downloads
-from sender.handler import Handler, Limits, Sender
-from sender.keeping import Retain, retain_all, retain_nothing_private, retain_rendered
-from sender.letter import Encoder
-from sender.polish import html_postprocessor
-from sender.pull import Flow, Puller
-from sender.recipients import FirestoreUsers
+from sender.entrypoints.pull import Flow, Puller
+from sender.entrypoints.push import create_app
+from sender.message.compose import Compose, compose
+from sender.message.draft import Encoder
+from sender.message.html_postprocess import html_postprocessor
+from sender.message.recipients import FirestoreUsers
+from sender.message.template_repository import FirestoreTemplates
 from sender.settings import PullSettings, SenderSettings
-from sender.template_source import FirestoreTemplates
-from shared import tracing
-from shared.database import FirestoreDatabase
-from shared.firestore import connect_firestore
-from shared.pubsub import TopicPublisher, connect_publisher, connect_subscriber
-from shared.store import MailStore
-from shared.tracing import Tracer
-from shared.web import Service
+from sender.transport import factory
+from sender.worker.attempt import Attempts
+from sender.worker.handler import Handler, Limits, Sender
+from sender.worker.retention import Retain, retain_all, retain_nothing_private, retain_rendered
+from shared.delivery.store import MailStore
+from shared.firestore.client import connect_firestore
+from shared.firestore.database import FirestoreDatabase
+from shared.http.server import Service
+from shared.observability import tracing
+from shared.observability.tracing import Tracer
+from shared.pubsub.publisher import TopicPublisher, connect_publisher, connect_subscriber
 
 
 def build(settings: SenderSettings) -> Service:
@@ -46,7 +46,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
     channel, clock = (
-        outlets.build_channel(settings, settings.data_margin, settings.turn_seconds),
+        factory.build_channel(settings, settings.data_margin, settings.turn_seconds),
         lambda: datetime.now(UTC),
     )
     attempts = Attempts(
@@ -70,7 +70,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
 def limits(settings: SenderSettings) -> Limits:
     """How much may be under way. While one mail is being sent over a connection, the next one for it is claimed."""
     return Limits(
-        claimed=2 * outlets.mails_at_once(settings, settings.threads),
+        claimed=2 * factory.mails_at_once(settings, settings.threads),
         queue_seconds=settings.queue_seconds,
         attempt_seconds=settings.attempt,
         batching=settings.batching(),
@@ -82,7 +82,7 @@ def composer(settings: SenderSettings, database: FirestoreDatabase, write: Encod
     users, templates = settings.users_collection, settings.templates_collection
     return partial(
         compose,
-        defaults=outlets.defaults(settings),
+        defaults=factory.defaults(settings),
         write=write,
         users=FirestoreUsers(database, users) if users else None,
         templates=FirestoreTemplates(database, templates) if templates else None,
@@ -103,7 +103,7 @@ def _retention(settings: SenderSettings) -> Retain:
 
 def validate(settings: SenderSettings) -> None:
     """Find out what is wrong with the settings before a process is forked; raises `Misconfigured`."""
-    outlets.build_channel(settings, settings.data_margin, settings.turn_seconds)
-    outlets.defaults(settings)
+    factory.build_channel(settings, settings.data_margin, settings.turn_seconds)
+    factory.defaults(settings)
     downloads(settings)
     html_postprocessor(inline_css=settings.inline_css, text_from_html=settings.text_from_html)

@@ -14,20 +14,20 @@ from datetime import UTC, datetime
 
 import click
 
-from sender import outlets
-from sender.compose import compose
+from sender.check_steps import Finding, Report, Status, Stopwatch
+from sender.message.compose import compose
 from sender.net.http import Answer, NoResponse, RequestNotSent, why
 from sender.settings import MailSettings, TransportSettings
-from sender.stopwatch import Finding, Report, Status, Stopwatch
-from sender.transport.classify import Step
-from sender.transport.connection import NOT_OFFERED
+from sender.transport import factory
 from sender.transport.envelope import DEFAULT_TRANSPORT
-from sender.transport.server import Encryption, SmtpServer
-from sender.transport.smtp import open_connection
+from sender.transport.smtp.config import Encryption, SmtpServer
+from sender.transport.smtp.connection import NOT_OFFERED
+from sender.transport.smtp.replies import Step
+from sender.transport.smtp.transport import open_connection
 from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, Misconfigured
+from shared.http.server import EXIT_MISCONFIGURED
 from shared.settings import load
-from shared.web import EXIT_MISCONFIGURED
 
 EXIT_FAILED = 1
 
@@ -52,8 +52,8 @@ def run(send_to: str | None, report: Report) -> int:
     """
     try:
         settings = load(MailSettings)
-        outlets.build_channel(settings, data_margin=0, turn_seconds=SECONDS)
-        outlets.defaults(settings)
+        factory.build_channel(settings, data_margin=0, turn_seconds=SECONDS)
+        factory.defaults(settings)
     except Misconfigured as error:
         report(Finding("settings", Status.FAILED, " ".join(str(error).split())))
         return EXIT_MISCONFIGURED
@@ -82,7 +82,7 @@ def _is_well(
 
 
 def _smtp(settings: TransportSettings, watch: Stopwatch) -> None:
-    server, tokens = outlets.smtp_server(settings), outlets.access_tokens(settings)
+    server, tokens = factory.smtp_server(settings), factory.access_tokens(settings)
     deadline = Deadline.after(SECONDS)
     if tokens:
         url = settings.oauth.oauth_token_url if settings.oauth else ""
@@ -152,7 +152,7 @@ def _steps(encryption: Encryption) -> list[Step]:
 
 def _sendgrid(settings: TransportSettings, watch: Stopwatch) -> None:
     """The key is shown to the one request that any key may make: what the key may do."""
-    account, until = outlets.sendgrid_account(settings), Deadline.after(SECONDS)
+    account, until = factory.sendgrid_account(settings), Deadline.after(SECONDS)
     watch.begin("connect", f"SendGrid ({account.endpoint})")
     try:
         answer = account.ask("GET", "/v3/scopes", start_by=until, end_by=until)
@@ -189,8 +189,8 @@ def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch
             "text": f"Firepost can send mail with these settings ({now:%Y-%m-%d %H:%M} UTC).\n",
         },
     }
-    outlet = outlets.build_channel(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
-    stem, defaults = f"check-{secrets.token_hex(8)}", outlets.defaults(settings)
+    outlet = factory.build_channel(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
+    stem, defaults = f"check-{secrets.token_hex(8)}", factory.defaults(settings)
     try:
         mail = compose(fields, defaults, stem=stem, now=now, write=outlet.write)
         receipt = outlet.transport.send(mail.envelope, mail.data, Deadline.after(SECONDS))

@@ -11,11 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.auth import TokenVerifier
 from shared.batcher import Batching
+from shared.delivery.policy import BackOff, LeaseExpiryPolicy, Policy, Ttl, TtlUnit
 from shared.errors import Misconfigured
-from shared.policy import BackOff, LeaseExpiryPolicy, Policy, Ttl, TtlUnit
-from shared.tracing import Traces
+from shared.http.auth import TokenVerifier
+from shared.observability.tracing import Traces
 
 GOOGLE_CERTIFICATES = "https://www.googleapis.com/oauth2/v1/certs"
 

@@ -19,18 +19,18 @@ from dispatcher.lifecycle import Lifecycle
 from dispatcher.outbox import Outbox
 from dispatcher.reconciler import Reconciler
 from local.waiting import wait_until
-from sender.attempt import Attempts
-from sender.claims import Claims
-from sender.compose import Compose, Defaults, compose
+from sender.document.addresses import Address
 from sender.downloads.downloader import Downloads
-from sender.handler import Limits, Sender
+from sender.message.compose import Compose, Defaults, compose
 from sender.transport.envelope import Transport
-from shared.addresses import Address
+from sender.worker.attempt import Attempts
+from sender.worker.claims import Claims
+from sender.worker.handler import Limits, Sender
 from shared.batcher import Batcher, Batching
-from shared.database import Database
-from shared.policy import Policy
-from shared.pubsub import BulkPublisher, Publisher
-from shared.store import MailStore
+from shared.delivery.policy import Policy
+from shared.delivery.store import MailStore
+from shared.firestore.database import Database
+from shared.pubsub.publisher import BulkPublisher, Publisher
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
 
 LEASE: Final = timedelta(seconds=60)

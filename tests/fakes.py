@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from sender.transport.envelope import Envelope, Receipt
-from shared.database import Decide, Found, Snapshot, Stale, Version, Write
 from shared.deadline import Deadline
+from shared.delivery.model import DELETE, Changes, DocumentState, State
 from shared.errors import FirepostError, Unavailable
-from shared.pubsub import Message
-from shared.states import DELETE, Changes, DocumentState, State
-from shared.values import decode_time
+from shared.firestore.database import Decide, Found, Snapshot, Stale, Version, Write
+from shared.firestore.values import decode_time
+from shared.pubsub.publisher import Message
 
 _T = TypeVar("_T")
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from sender.attempt import HandlerResult
-from shared.database import Snapshot, Version, Write
+from sender.worker.attempt import HandlerResult
+from shared.delivery.policy import Policy
 from shared.errors import FirepostError
-from shared.policy import Policy
-from shared.push import ReceivedMessage
+from shared.firestore.database import Snapshot, Version, Write
+from shared.pubsub.push import ReceivedMessage
 from tests.assembly import LIMITS, PATIENCE, POLICY, SenderParts, collected
 from tests.fakes import Clock, MemoryDatabase, MemoryTransport
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from local.demo.scenario import Story
 from local.inbox import Mail
 from local.mailview import parse_mail
-from shared.states import State
+from shared.delivery.model import State
 
 #: Of what is shown where no terminal says how wide it is.
 PIPE_WIDTH = 120

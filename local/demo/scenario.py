@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.states import State
+from shared.delivery.model import State
 
 
 @dataclass(frozen=True, slots=True)

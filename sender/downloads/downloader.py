@@ -10,12 +10,12 @@ import google.auth
 from google.auth.exceptions import DefaultCredentialsError
 from google.auth.transport.requests import Request
 
+from sender.document.attachments import StoredObject
 from sender.downloads.guard import Hosts
 from sender.downloads.source import Fetch, Fetched, WebFile, fetch_nothing
 from sender.downloads.storage import SCOPE, StorageDownloads
 from sender.downloads.web import WebDownloads
 from sender.net.dial import resolve
-from shared.attachment_fields import StoredObject
 from shared.deadline import Deadline
 from shared.errors import Misconfigured
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address, ip_network
 
-from sender import host_patterns
 from sender.downloads.source import CannotFetch
+from sender.net import host_patterns
 from sender.net.dial import resolve
 from shared.deadline import Deadline
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.attachment_fields import StoredObject
+from sender.document.attachments import StoredObject
 
 
 @dataclass(frozen=True, slots=True)

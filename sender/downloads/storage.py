@@ -12,9 +12,9 @@ import google.auth.credentials
 import google.auth.transport
 from google.auth.exceptions import GoogleAuthError
 
+from sender.document.attachments import StoredObject
 from sender.downloads.source import CannotFetch, Fetched, WebFile
 from sender.downloads.web import WebDownloads, clean_name
-from shared.attachment_fields import StoredObject
 from shared.deadline import Deadline
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"

@@ -18,11 +18,11 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 import idna
 from httpcore import LocalProtocolError
 
+from sender.document.attachments import is_media_type
 from sender.downloads.guard import Hosts, Resolve, public_addresses
 from sender.downloads.source import CannotFetch, Fetched, WebFile
 from sender.net.dial import connect
 from sender.net.http import NoResponse, Request, RequestNotSent, Response, exchange
-from shared.attachment_fields import is_media_type
 from shared.deadline import Deadline
 
 MAX_REDIRECTS = 3

@@ -1,7 +1,7 @@
 """Values as JavaScript treats them: what is true, what is printed, what has which properties.
 
-Data are what `shared.values.decode` makes of a Firestore map. Only the entries of a dict, the items of a list and the
-`length` of lists and strings can be reached, and the parts of a timestamp; never an attribute of a Python object.
+Data is what `shared.firestore.values.decode` makes of a Firestore map. A template can reach the entries of a dict, the
+items of a list, the `length` of lists and strings and the parts of a timestamp, but no attribute of a Python object.
 """
 
 from __future__ import annotations

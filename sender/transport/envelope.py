@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from sender.document.dsn import Dsn
 from shared.deadline import Deadline
-from shared.dsn import Dsn
 
 #: The name of the transport that the settings without a name describe.
 DEFAULT_TRANSPORT = "default"

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 from sender.net.http import Answer, HttpsEndpoint, NoResponse, RequestNotSent, why
 from sender.transport.envelope import Envelope, Receipt
-from sender.transport.secrecy import mask
+from sender.transport.masking import mask
 from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeUnknown
 

@@ -33,11 +33,11 @@ from typing import Any
 
 import pytest
 
-from sender.compose import Defaults, Mail, compose
+from sender.document.addresses import Address
+from sender.document.attachments import StoredObject
 from sender.downloads.source import CannotFetch, Fetched, WebFile
-from sender.template_source import FirestoreTemplates
-from shared.addresses import Address
-from shared.attachment_fields import StoredObject
+from sender.message.compose import Defaults, Mail, compose
+from sender.message.template_repository import FirestoreTemplates
 from shared.errors import NotSendable
 from tests.fakes import TemplateDatabase
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from shared.delivery.model import FINAL, QUEUED, DocumentState, Lease, State
+from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import ErrorCode
-from shared.policy import LeaseExpiryPolicy, Policy
-from shared.states import FINAL, QUEUED, DocumentState, Lease, State
 from tests.exploration.world import Claimed, World, state_of
 
 

@@ -10,16 +10,16 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from dispatcher.events import DocumentChange
-from sender.compose import Mail
-from sender.handler import Sender
+from sender.message.compose import Mail
 from sender.transport.envelope import Envelope, Receipt
-from shared.database import Decide, Snapshot, Version, Write
+from sender.worker.handler import Sender
 from shared.deadline import Deadline
+from shared.delivery.model import FINAL, DocumentState
+from shared.delivery.policy import Policy
 from shared.errors import FirepostError, Unavailable
-from shared.policy import Policy
-from shared.pubsub import Message
-from shared.push import ReceivedMessage
-from shared.states import FINAL, DocumentState
+from shared.firestore.database import Decide, Snapshot, Version, Write
+from shared.pubsub.publisher import Message
+from shared.pubsub.push import ReceivedMessage
 from tests.assembly import LEASE, DispatcherParts, SenderParts, composing
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
-from shared.states import FINAL
+from shared.delivery.model import FINAL
 from tests.exploration.checks import Violation, check_end
 from tests.exploration.model import Model
 from tests.exploration.world import TICK, Answer, World, state_of

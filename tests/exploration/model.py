@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
-from shared.delivery import released
-from shared.states import Changes, Decision, DocumentState, State
+from shared.delivery.machine import released
+from shared.delivery.model import Changes, Decision, DocumentState, State
 from tests.exploration.checks import (
     Author,
     check_acceptance,

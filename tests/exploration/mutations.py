@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared import delivery
+from shared.delivery import machine
+from shared.delivery.model import QUEUED, Changes, Decision, DocumentState, Lease, Reason, Result, State
+from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import ErrorCode
-from shared.policy import LeaseExpiryPolicy, Policy
-from shared.states import QUEUED, Changes, Decision, DocumentState, Lease, Reason, Result, State
 from tests.exploration.rules import Rules
 
 Mutation = Callable[[Rules], Rules]
@@ -23,11 +23,11 @@ def _without_fencing(known: DocumentState | None, lease: Lease, changes: Changes
 def _over_a_users_wish(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
     if known and known.delivery and known.delivery.holds(lease):
         return Decision(Reason.FINISHED, write=changes)
-    return delivery.on_result(known, lease, changes, now)
+    return machine.on_result(known, lease, changes, now)
 
 
 def _without_ending_the_lease(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
-    decision = delivery.on_result(known, lease, changes, now)
+    decision = machine.on_result(known, lease, changes, now)
     if decision.reason is not Reason.REQUEUED or decision.write is None:
         return decision
     return replace(decision, write={"delivery.state": State.SUCCESS})
@@ -36,33 +36,33 @@ def _without_ending_the_lease(known: DocumentState | None, lease: Lease, changes
 def _claims_over_a_live_lease(
     known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
 ) -> Decision:
-    return delivery.on_message(known, now + timedelta(days=1), policy, written)
+    return machine.on_message(known, now + timedelta(days=1), policy, written)
 
 
 def _claims_final_documents(
     known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
 ) -> Decision:
-    decision = delivery.on_message(known, now, policy, written)
+    decision = machine.on_message(known, now, policy, written)
     if decision.reason is Reason.FINAL_STATE and known and known.delivery:
         queued = replace(known, delivery=replace(known.delivery, state=State.PENDING))
-        return delivery.on_message(queued, now, policy, written)
+        return machine.on_message(queued, now, policy, written)
     return decision
 
 
 def _leaves_expired_leases(
     known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
 ) -> Decision:
-    decision = delivery.on_message(known, now, policy, written)
+    decision = machine.on_message(known, now, policy, written)
     return Decision(Reason.LEASE_HELD) if decision.reason is Reason.LEASE_EXPIRED else decision
 
 
 def _drops_what_is_held(known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
-    return replace(delivery.on_message(known, now, policy, written), acknowledge=True)
+    return replace(machine.on_message(known, now, policy, written), acknowledge=True)
 
 
 def _retries_the_unknown(known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
     daring = replace(policy, lease_expiry=LeaseExpiryPolicy.RETRY, max_attempts=9)
-    return delivery.on_message(known, now, daring, written)
+    return machine.on_message(known, now, daring, written)
 
 
 def _takes_anothers_lease(
@@ -72,39 +72,39 @@ def _takes_anothers_lease(
     found = known.delivery if known else None
     if written and found and found.state is State.PROCESSING and found.attempts == written.attempt:
         return Decision(Reason.CLAIMED, lease=written)
-    return delivery.on_message(known, now, policy, written)
+    return machine.on_message(known, now, policy, written)
 
 
 def _takes_unknown_for_unsent(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
     if result.error_code is ErrorCode.UNKNOWN:
         result = replace(result, error_code=ErrorCode.TEMPORARY)
-    return delivery.concluded(result, attempt, now, policy, jitter)
+    return machine.concluded(result, attempt, now, policy, jitter)
 
 
 def _calls_every_end_a_success(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
-    return delivery.concluded(replace(result, state=State.SUCCESS), attempt, now, policy, jitter)
+    return machine.concluded(replace(result, state=State.SUCCESS), attempt, now, policy, jitter)
 
 
 def _gives_up_at_once(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
-    return delivery.concluded(replace(result, unsettled=False), attempt, now, policy, jitter)
+    return machine.concluded(replace(result, unsettled=False), attempt, now, policy, jitter)
 
 
 def _releases_anything(known: DocumentState | None, lease: Lease, later: datetime | None) -> Decision:
-    return Decision(Reason.RELEASED, write=delivery.released(lease, later)) if known else Decision(Reason.OUTDATED)
+    return Decision(Reason.RELEASED, write=machine.released(lease, later)) if known else Decision(Reason.OUTDATED)
 
 
 def _ignores_requests(old: DocumentState | None, new: DocumentState | None, now: datetime, policy: Policy) -> Decision:
-    decision = delivery.on_event(old, new, now, policy)
+    decision = machine.on_event(old, new, now, policy)
     return replace(decision, publish=False) if decision.reason is Reason.REQUEUED else decision
 
 
 def _finds_nothing_expired(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
-    decision = delivery.on_reconcile(known, updated, now, policy)
+    decision = machine.on_reconcile(known, updated, now, policy)
     return Decision(Reason.PROCESSING) if decision.reason is Reason.LEASE_EXPIRED else decision
 
 
 def _leaves_what_is_due(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
-    decision = delivery.on_reconcile(known, updated, now, policy)
+    decision = machine.on_reconcile(known, updated, now, policy)
     return Decision(Reason.NOT_DUE) if decision.reason is Reason.DUE else decision
 
 
@@ -113,8 +113,8 @@ def _buries_the_living(
 ) -> Decision:
     if known and known.delivery and known.delivery.state is State.PROCESSING:
         queued = replace(known, delivery=replace(known.delivery, state=QUEUED[0]))
-        return delivery.on_dead_letter(queued, changed, now, error, policy)
-    return delivery.on_dead_letter(known, changed, now, error, policy)
+        return machine.on_dead_letter(queued, changed, now, error, policy)
+    return machine.on_dead_letter(known, changed, now, error, policy)
 
 
 #: By what it does wrong: the scenario of `SMALL` that shows it, and the mutation.

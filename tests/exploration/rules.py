@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared import delivery
-from shared.policy import Policy
-from shared.states import Changes, Decision, DocumentState, Lease, Result
+from shared.delivery import machine
+from shared.delivery.model import Changes, Decision, DocumentState, Lease, Result
+from shared.delivery.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Rules:
     """
 
     policy: Policy
-    on_event: Callable[[DocumentState | None, DocumentState | None, datetime, Policy], Decision] = delivery.on_event
-    on_message: Callable[[DocumentState | None, datetime, Policy, Lease | None], Decision] = delivery.on_message
-    on_result: Callable[[DocumentState | None, Lease, Changes, datetime], Decision] = delivery.on_result
-    on_release: Callable[[DocumentState | None, Lease, datetime | None], Decision] = delivery.on_release
-    on_reconcile: Callable[[DocumentState, datetime, datetime, Policy], Decision] = delivery.on_reconcile
-    on_dead_letter: Callable[[DocumentState | None, bool, datetime, str, Policy], Decision] = delivery.on_dead_letter
-    concluded: Callable[[Result, int, datetime, Policy, float], Changes] = delivery.concluded
+    on_event: Callable[[DocumentState | None, DocumentState | None, datetime, Policy], Decision] = machine.on_event
+    on_message: Callable[[DocumentState | None, datetime, Policy, Lease | None], Decision] = machine.on_message
+    on_result: Callable[[DocumentState | None, Lease, Changes, datetime], Decision] = machine.on_result
+    on_release: Callable[[DocumentState | None, Lease, datetime | None], Decision] = machine.on_release
+    on_reconcile: Callable[[DocumentState, datetime, datetime, Policy], Decision] = machine.on_reconcile
+    on_dead_letter: Callable[[DocumentState | None, bool, datetime, str, Policy], Decision] = machine.on_dead_letter
+    concluded: Callable[[Result, int, datetime, Policy, float], Changes] = machine.concluded
     publishes_first: bool = True
     conditional: bool = True

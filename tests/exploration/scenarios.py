@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from shared.policy import BackOff, LeaseExpiryPolicy, Policy
-from shared.states import DocumentState
+from shared.delivery.model import DocumentState
+from shared.delivery.policy import BackOff, LeaseExpiryPolicy, Policy
 from tests.exploration.explorer import Explored, Explorer
 from tests.exploration.model import Model
 from tests.exploration.rules import Rules

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sender.transport.envelope import Envelope, Receipt
-from shared.database import Version, Write
 from shared.deadline import Deadline
+from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import FirepostError
-from shared.policy import LeaseExpiryPolicy, Policy
+from shared.firestore.database import Version, Write
 from tests.assembly import LEASE, PATIENCE
 from tests.together import Together
 

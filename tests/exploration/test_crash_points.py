@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.policy import LeaseExpiryPolicy, Policy
+from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from tests.assembly import LEASE
 from tests.exploration.crash_points import CRASH_POINTS, Moment, Place, Trap, plainly
 from tests.exploration.mutations import MUTATIONS

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final, TypeVar
 
+from shared.delivery.model import Changes, Delivery, DocumentState, Lease, Result, State
 from shared.errors import ErrorCode
-from shared.states import Changes, Delivery, DocumentState, Lease, Result, State
 from tests.fakes import applied
 
 START: Final = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.handlebars_reference.generator import Generator
 from tests.handlebars_reference.node import NotAvailable, Reference
-from tests.unit.handlebars.case import Case, all_cases, rendered
+from tests.unit.sender.handlebars.case import Case, all_cases, rendered
 
 BATCHES = 20
 BATCH = 500

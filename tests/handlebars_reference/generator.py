@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any, TypeVar
 
-from tests.unit.handlebars.case import Case
+from tests.unit.sender.handlebars.case import Case
 
 T = TypeVar("T")
 

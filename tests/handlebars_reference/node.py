@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.unit.handlebars.case import Case
+from tests.unit.sender.handlebars.case import Case
 
 #: What the cases were checked against; another release may differ.
 VERSION = "4.7.10"

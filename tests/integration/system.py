@@ -22,7 +22,7 @@ from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from local.clients import firestore_client
 from local.options import StackOptions
 from local.stack import Stack
-from shared.journal import Event
+from shared.observability.events import Event
 from tests.patience import patience
 from tests.smtp_server import ScriptedServer
 

@@ -6,7 +6,7 @@ import pytest
 
 from chaos.plan import Interruption
 from chaos.run import Chosen, run
-from shared.policy import LeaseExpiryPolicy
+from shared.delivery.policy import LeaseExpiryPolicy
 
 pytestmark = pytest.mark.integration
 

@@ -1,6 +1,6 @@
 """Mail servers as they are, through the whole system: by push and by pull, with TLS and without.
 
-What every odd server comes to is in tests/unit/transport/test_mail_servers.py; here is what users see of the kinds.
+tests/unit/sender/transport/test_mail_servers.py tries every odd server; here is what users see of each kind.
 """
 
 from __future__ import annotations

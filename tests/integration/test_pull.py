@@ -17,7 +17,7 @@ import pytest
 
 from local.ports import free_port
 from local.services import ROOT, environment
-from sender.pull import PAUSE_SECONDS
+from sender.entrypoints.pull import PAUSE_SECONDS
 from tests.integration.system import PATIENCE, Configuration, Fields, System
 from tests.integration.test_faults import (
     MESSAGE,

@@ -18,7 +18,7 @@ from local.backends.google import find_launchers
 from local.ports import LOOPBACK, free_port
 from local.processes import Command, Family
 from local.waiting import wait_until
-from shared.values import encode
+from shared.firestore.values import encode
 from tests.integration.backends import needs_google
 
 pytestmark = [pytest.mark.integration, needs_google, pytest.mark.xdist_group("security rules")]

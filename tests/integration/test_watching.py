@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.journal import FIELDS, Event
+from shared.observability.events import FIELDS, Event
 from tests.integration.system import Configuration, System
 from tests.otlp import Collector, Span
 

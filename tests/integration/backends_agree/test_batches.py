@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from shared.database import FirestoreDatabase, Snapshot, Version, Write
-from shared.firestore import connect_firestore
+from shared.firestore.client import connect_firestore
+from shared.firestore.database import FirestoreDatabase, Snapshot, Version, Write
 from tests.integration.backends_agree.sides import PROJECT, Side
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backends agree")]

@@ -21,7 +21,7 @@ from local.clients import publisher_client, subscriber_client
 from local.ports import LOOPBACK, free_port
 from local.services import ROOT
 from local.waiting import wait_until
-from shared.push import unwrap
+from shared.pubsub.push import unwrap
 
 TOPIC, SUBSCRIPTION = "projects/demo/topics/mail", "projects/demo/subscriptions/mail-sender"
 

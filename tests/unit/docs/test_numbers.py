@@ -13,20 +13,20 @@ import pytest
 from annotated_types import Le
 
 from chaos.__main__ import main as chaos
-from sender.attachments import MAX_COUNT, MAX_TOTAL_BYTES
+from sender.document.custom_headers import MAX_WORD
+from sender.entrypoints.ack_deadlines import _COLLECT_SECONDS
+from sender.entrypoints.pull import PAUSE_SECONDS
 from sender.handlebars.parser import MAX_NESTING
 from sender.handlebars.runtime import Limits
-from sender.keeping import MAX_RENDERED_BYTES
-from sender.leases import _COLLECT_SECONDS
-from sender.pull import PAUSE_SECONDS
+from sender.message.attachments import MAX_COUNT, MAX_TOTAL_BYTES
+from sender.message.template_repository import FRESH_SECONDS, MAX_PARTIALS
+from sender.message.templates import RENDER_SECONDS
 from sender.settings import SenderSettings
-from sender.template_source import FRESH_SECONDS, MAX_PARTIALS
-from sender.templates import RENDER_SECONDS
 from sender.transport.oauth import _EARLY_SECONDS
-from sender.transport.opening import GROUP_BYTES
-from sender.transport.pool import KeepOpen
-from shared.custom_headers import MAX_WORD
-from shared.web import EXIT_MISCONFIGURED, GRACE_SECONDS
+from sender.transport.smtp.commands import GROUP_BYTES
+from sender.transport.smtp.pool import KeepOpen
+from sender.worker.retention import MAX_RENDERED_BYTES
+from shared.http.server import EXIT_MISCONFIGURED, GRACE_SECONDS
 from tests.unit.docs.documents import ROOT, prose
 
 IN_WORDS = {9: "nine", 10: "ten", 60: "a minute"}

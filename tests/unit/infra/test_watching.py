@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from shared.delivery.model import Reason, State
 from shared.errors import ErrorCode
-from shared.journal import FIELDS, Event
-from shared.states import Reason, State
+from shared.observability.events import FIELDS, Event
 from tests.unit.infra.module import ROOT, local, log_metrics, source, sources
 
 WATCHING = "\n".join(source(name) for name in ("alerts.tf", "dashboard.tf", "slo.tf"))

@@ -1,0 +1,137 @@
+"""What a document says about a file: an entry of `attachments` or `alternatives`, or an `icalEvent`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sender.document.custom_headers import MAX_WORD, Header, read_headers
+from sender.document.fields import Fields, describe
+
+_FIELDS = (
+    *("filename", "content", "path", "href", "httpHeaders", "contentType", "contentDisposition", "cid", "encoding"),
+    *("headers", "raw", "bucket", "object"),
+)
+# Those that Firepost sets, and those that are about the connection (RFC 9110 section 7.6.1), which is Firepost's.
+_HTTP_RESERVED = frozenset(
+    [
+        *("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization"),
+        *("proxy-connection", "range", "te", "trailer", "transfer-encoding", "upgrade"),
+    ]
+)
+
+_CONTENT_ID = re.compile(r"<?([!-;=?-~](?:[ -;=?-~]{0,198}[!-;=?-~])?)>?")
+_NAME = r"[\w!#$%&'*+.^`{|}~-]+"  # RFC 2045's token
+_MEDIA_TYPE = re.compile(
+    rf'{_NAME}/{_NAME}(?:[ \t]*;[ \t]*{_NAME}=(?:{_NAME}|"(?:[ !#-\[\]-~]|\\[ -~])*"))*;?', re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object in Cloud Storage; None is its live generation."""
+
+    bucket: str
+    name: str
+    generation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file as the document describes it; `path` is where it does so.
+
+    Where the content is to be had, the first that is given: `raw` (a whole MIME part), `url` (the entry's `path` or
+    `href`, whose name is `url_field`; asked for with `http_headers`), `content` (as it was written: text, to be decoded
+    as `encoding` says, or bytes), `stored`.
+    """
+
+    path: str
+    filename: str | None
+    content: str | bytes | None
+    encoding: str | None
+    url_field: str
+    url: str | None
+    http_headers: tuple[tuple[str, str], ...]
+    stored: StoredObject | None
+    media_type: str | None
+    disposition: str | None
+    content_id: str | None
+    headers: tuple[Header, ...]
+    raw: str | bytes | None
+
+
+def read_attachment(entry: Fields, headers: Callable[[Fields], list[Header]]) -> Attachment | None:
+    """The file that the map describes, None if it says nothing; faults are noted with `entry`.
+
+    `headers` reads the map's own `headers`, leaving out those that must not be sent.
+    """
+    if all(entry.values.get(name) is None for name in _FIELDS):
+        return None
+    path, href, content = entry.text("path"), entry.text("href"), _content(entry, "content")
+    url = path or href or None
+    content_id = _checked(entry, "cid", _CONTENT_ID.fullmatch, "up to 200 printable ASCII characters")
+    content_id = content_id and content_id.strip("<>")
+    disposition = _checked(entry, "contentDisposition", _is_disposition, "'attachment' or 'inline'")
+    return Attachment(
+        path=entry.at,
+        filename=entry.line("filename"),
+        content=content,
+        encoding=entry.line("encoding"),
+        url_field="path" if path else "href",
+        url=url,
+        http_headers=_http_headers(entry),
+        stored=_stored(entry) if url is None and content is None else None,
+        media_type=_checked(entry, "contentType", is_media_type, "a media type such as 'application/pdf'"),
+        disposition=disposition and disposition.lower(),
+        content_id=content_id,
+        headers=tuple(header for header in headers(entry) if not (content_id and header.key == "content-id")),
+        raw=_content(entry, "raw") or None,
+    )
+
+
+def is_media_type(text: str) -> bool:
+    """Whether the text is `type/subtype`, with parameters or without (RFC 2045 section 5.1)."""
+    return len(text) <= MAX_WORD and _MEDIA_TYPE.fullmatch(text) is not None
+
+
+def _content(entry: Fields, name: str) -> str | bytes | None:
+    value = entry.values.get(name)
+    if value is None or isinstance(value, str | bytes):
+        return value
+    entry.fault(name, describe(value), "a string or bytes")
+    return None
+
+
+def _checked(fields: Fields, name: str, check: Callable[[str], object], expected: str) -> str | None:
+    text = fields.line(name)
+    if text and not check(text):
+        fields.fault(name, "another string", expected)
+    return text
+
+
+def _is_disposition(text: str) -> bool:
+    return text.lower() in ("attachment", "inline")
+
+
+def _http_headers(entry: Fields) -> tuple[tuple[str, str], ...]:
+    headers = read_headers(entry, "httpHeaders")
+    for header in headers:
+        name = f"httpHeaders.{header.name}"
+        if header.key in _HTTP_RESERVED:
+            entry.fault(name, "one of those that Firepost sets itself", "another header")
+        elif not header.value.isascii():
+            entry.fault(name, "other characters", "a value in ASCII")
+    return tuple((header.name, header.value) for header in headers)
+
+
+def _stored(entry: Fields) -> StoredObject | None:
+    if entry.values.get("bucket") is None and entry.values.get("object") is None:
+        return None
+    generation = entry.values.get("generation")
+    if isinstance(generation, str) and re.fullmatch(r"[0-9]{1,19}", generation):
+        generation = int(generation)
+    if generation is not None and (isinstance(generation, bool) or not isinstance(generation, int)):
+        entry.fault("generation", describe(generation), "a number, or one in a string")
+        generation = None
+    return StoredObject(entry.filled("bucket"), entry.filled("object"), generation)

@@ -1,0 +1,26 @@
+"""The push entry point: `POST /` takes one Pub/Sub push. 2xx acknowledges; anything else is a redelivery."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from sender.worker.handler import Handler
+from shared.http.app import Header, base_app
+from shared.http.auth import TokenVerifier
+from shared.pubsub.push import unwrap
+
+#: Pub/Sub's 10 MB as base64, with room for the envelope.
+_MAX_BODY_BYTES = 16 * 1024 * 1024
+
+#: Not an error of anybody's: another sender holds the lease, and Pub/Sub shall ask again later.
+_NOT_ACKNOWLEDGED = 409
+
+
+def create_app(sender: Handler, verifier: TokenVerifier | None) -> Flask:
+    """The WSGI app."""
+
+    def receive(header: Header, body: bytes) -> tuple[str, int]:
+        handled = sender.handle(unwrap(body))
+        return f"{handled.reason}\n", 200 if handled.acknowledge else _NOT_ACKNOWLEDGED
+
+    return base_app(__name__, verifier, _MAX_BODY_BYTES, receive)

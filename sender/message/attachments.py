@@ -1,0 +1,207 @@
+"""Files of a mail: from what the document says about them to bytes with a name and a type.
+
+Content is what the document itself holds, as text, bytes or a `data:` URL, or what is fetched from an `https:` URL or
+from Cloud Storage. No file of this machine is ever opened: a path is refused by name. (Trigger Email mails any local
+file and fetches any URL.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sender.document.attachments import Attachment, StoredObject
+from sender.document.document import CalendarEvent
+from sender.downloads.source import CannotFetch, Fetch, Fetched, WebFile, fetch_nothing
+from sender.message.decoding import decode, decode_data_url, plain_name
+from sender.message.media_types import UNKNOWN, guess_extension, guess_type
+from sender.message.mime.parts import Entity, File
+from sender.message.mime.ready_made import NotMime, ready_made
+from shared.errors import ErrorCode, NotLoaded, NotSendable
+
+#: More is refused: servers commonly stop at 25 to 35 MB, and base64 adds a third.
+MAX_TOTAL_BYTES = 25 * 1024 * 1024
+MAX_COUNT = 100
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
+_REFUSED = {
+    "http": "a http: URL, which anyone on the way can read and change",
+    "file": "a file: URL, which Firepost never opens",
+}
+_STORAGE_URL = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])/([^#]+)(?:#([0-9]{1,19}))?", re.IGNORECASE)
+_EXPECTED_URL = "a 'https:', 'gs:' or 'data:' URL, or 'content' in its place"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An attachment that is MIME already; `content_id` is what the HTML page calls it by."""
+
+    entity: Entity
+    content_id: str | None
+
+
+class Loader:
+    """Loads the files of one mail, whose number and size is limited over all."""
+
+    def __init__(self, fetch: Fetch = fetch_nothing) -> None:
+        self._fetch = fetch
+        self._left = MAX_TOTAL_BYTES
+
+    def attachments(self, attachments: Sequence[Attachment]) -> tuple[File | Part, ...]:
+        """The attachments in order.
+
+        Raises `NotSendable` (code `attachment`) naming the first one that can't be had, or the limit they exceed;
+        `NotLoaded` if that one may be had later.
+        """
+        if len(attachments) > MAX_COUNT:
+            raise _wrong("message.attachments", f"{len(attachments)} of them", f"at most {MAX_COUNT} attachments")
+        return tuple(self._attachment(attachment, number) for number, attachment in enumerate(attachments, start=1))
+
+    def alternatives(self, alternatives: Sequence[Attachment]) -> Iterator[File | Part]:
+        """Other versions of the text; they have a name only if it is given. Raises as `attachments` does."""
+        if len(alternatives) > MAX_COUNT:
+            raise _wrong("message.alternatives", f"{len(alternatives)} of them", f"at most {MAX_COUNT} alternatives")
+        for alternative in alternatives:
+            if alternative.raw is not None:
+                yield self._raw(alternative)
+            else:
+                disposition = alternative.disposition or ("attachment" if alternative.filename else None)
+                file = self._file(alternative, unknown_type="text/plain")
+                yield replace(file, disposition=disposition, filename=alternative.filename)
+
+    def event(self, event: CalendarEvent) -> tuple[File, File]:
+        """The event as a version of the text, and again as a file, since programs look for one or the other.
+
+        Raises as `attachments` does.
+        """
+        file = self._file(event.file, unknown_type="text/calendar")
+        method = event.method or _method_in(file.content)
+        media_type = f"text/calendar; charset=utf-8; method={method}"
+        version = File(file.content, media_type, disposition=None, filename=None, headers=file.headers)
+        name = file.filename or "invite.ics"
+        return version, replace(file, media_type="application/ics", disposition="attachment", filename=name)
+
+    def _attachment(self, attachment: Attachment, number: int) -> File | Part:
+        if attachment.raw is not None:
+            return self._raw(attachment)
+        file = self._file(attachment, UNKNOWN)
+        return replace(file, filename=file.filename or f"attachment-{number}{guess_extension(file.media_type)}")
+
+    def _raw(self, attachment: Attachment) -> Part:
+        try:
+            return Part(ready_made(self._counted(attachment, _bytes(attachment.raw or ""))), attachment.content_id)
+        except NotMime as error:
+            raise _wrong(f"{attachment.path}.raw", error.found, error.expected) from None
+
+    def _file(self, attachment: Attachment, unknown_type: str) -> File:
+        """The file under the name that it has from anywhere, or None."""
+        loaded = self._loaded(attachment)
+        name = attachment.filename or loaded.filename
+        media_type = attachment.media_type or loaded.media_type or guess_type(name or "", unknown_type)
+        if media_type.lower().startswith("text/") and _is_utf8(attachment) and "charset=" not in media_type.lower():
+            media_type += "; charset=utf-8"  # the reader can't know unless told
+        return File(
+            content=self._counted(attachment, loaded.content),
+            media_type=media_type,
+            disposition=attachment.disposition or _default_disposition(media_type, attachment.content_id),
+            filename=name,
+            content_id=attachment.content_id,
+            headers=tuple((header.name, header.value) for header in attachment.headers),
+        )
+
+    def _loaded(self, attachment: Attachment) -> Fetched:
+        url, path = attachment.url, f"{attachment.path}.{attachment.url_field}"
+        if attachment.stored:
+            return self._fetched(attachment.stored, attachment.path)
+        if url is None:
+            return Fetched(_from_content(attachment))
+        scheme = _SCHEME.match(url)
+        match scheme and scheme[1].lower():
+            case "data":
+                return _from_data_url(path, url)
+            case "https":
+                return self._fetched(WebFile(url, attachment.http_headers), path)
+            case "gs":
+                return self._fetched(_stored_object(path, url), path)
+            case None:
+                raise _wrong(path, "a file path, which Firepost never opens", _EXPECTED_URL)
+            case name:
+                raise _wrong(path, _REFUSED.get(name, "another kind of URL"), _EXPECTED_URL)
+
+    def _fetched(self, source: WebFile | StoredObject, path: str) -> Fetched:
+        try:
+            return self._fetch(source, self._left)
+        except CannotFetch as error:
+            kind = NotLoaded if error.passing else NotSendable
+            raise kind.field(path, error.found, error.expected, ErrorCode.ATTACHMENT) from error
+
+    def _counted(self, attachment: Attachment, content: bytes) -> bytes:
+        self._left -= len(content)
+        if self._left < 0:
+            field = re.sub(r"\.\d+$", "", attachment.path)
+            raise _wrong(field, "more", f"at most {MAX_TOTAL_BYTES // 1024**2} MB in all")
+        return content
+
+
+def _is_utf8(attachment: Attachment) -> bool:
+    """Whether the content came as a plain string."""
+    is_string = isinstance(attachment.content, str) and not attachment.url
+    return is_string and plain_name(attachment.encoding or "utf8") == "utf8"
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "replace") if isinstance(text, str) else text
+
+
+def _from_content(attachment: Attachment) -> bytes:
+    content = attachment.content
+    if content is None:
+        if attachment.filename is None:
+            raise _wrong(f"{attachment.path}.content", "nothing", "a string or bytes")
+        return b""  # an empty file, as nodemailer sends it
+    if isinstance(content, bytes):
+        return content
+    try:
+        return decode(content, attachment.encoding or "utf8")
+    except LookupError:
+        expected = "'base64', 'base64url', 'hex', 'utf8', 'utf16le', 'latin1' or 'ascii'"
+        raise _wrong(f"{attachment.path}.encoding", "another word", expected) from None
+    except ValueError:
+        expected = "text encoded as its 'encoding' says"
+        raise _wrong(f"{attachment.path}.content", "text that is not", expected) from None
+
+
+def _from_data_url(path: str, url: str) -> Fetched:
+    try:
+        media_type, content = decode_data_url(url)
+        return Fetched(content, media_type)
+    except LookupError:
+        raise _wrong(path, "a malformed one", "a URL of the form 'data:<media type>;base64,<data>'") from None
+    except ValueError:
+        raise _wrong(path, "a 'data:' URL with text that is not base64", "base64 after the comma") from None
+
+
+def _stored_object(path: str, url: str) -> StoredObject:
+    found = _STORAGE_URL.fullmatch(url)
+    if not found:
+        raise _wrong(
+            path, "a malformed one", "a URL of the form 'gs://bucket/object' or 'gs://bucket/object#generation'"
+        )
+    return StoredObject(found[1], found[2], int(found[3]) if found[3] else None)
+
+
+def _method_in(content: bytes) -> str:
+    """The method that the calendar object itself names, and that must be repeated outside (RFC 6047 section 2.4)."""
+    found = re.search(rb"^METHOD:([A-Z-]{1,40})[ \t]*\r?$", content, re.MULTILINE | re.IGNORECASE)
+    return found[1].decode().upper() if found else "PUBLISH"
+
+
+def _default_disposition(media_type: str, content_id: str | None) -> str:
+    """As in nodemailer: shown within the mail if it is a message or an image that the page refers to."""
+    family = media_type.lower().partition("/")[0]
+    return "inline" if family == "message" or (family == "image" and content_id) else "attachment"
+
+
+def _wrong(path: str, found: str, expected: str) -> NotSendable:
+    return NotSendable.field(path, found, expected, ErrorCode.ATTACHMENT)

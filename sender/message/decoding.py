@@ -1,0 +1,58 @@
+"""Bytes that a document holds as text: in one of Node's encodings, or in a `data:` URL."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from urllib.parse import unquote_to_bytes
+
+from sender.document.attachments import is_media_type
+
+
+def decode(text: str, encoding: str) -> bytes:
+    """What Node's `Buffer.from(text, encoding)` makes of it; where that drops what it can't read, `ValueError`.
+
+    Raises `LookupError` for an encoding that Node doesn't know.
+    """
+    match plain_name(encoding):
+        case "base64" | "base64url":
+            return _decode_base64(text)
+        case "hex":
+            return bytes.fromhex(text)
+        case "utf8" | "ascii" | "usascii":
+            return text.encode("utf-8", "replace")
+        case "utf16le" | "ucs2":
+            return text.encode("utf-16-le", "replace")
+        case "latin1" | "binary":
+            return text.encode("latin-1")
+        case _:
+            raise LookupError(encoding)
+
+
+def plain_name(encoding: str) -> str:
+    """An encoding's name as nodemailer compares it: `UTF-8` is `utf8`."""
+    return re.sub(r"[-_\s]", "", encoding.lower())
+
+
+def decode_data_url(url: str) -> tuple[str, bytes]:
+    """Media type and content of a `data:` URL (RFC 2397).
+
+    Raises `LookupError` when it has not the form of one, `ValueError` when its data is not the base64 it should be.
+    """
+    meta, comma, data = url.partition(":")[2].partition(",")
+    encoding = meta.rpartition(";")[2].strip().lower()
+    is_base64 = encoding == "base64" and ";" in meta
+    # Browsers take `;utf8` for a parameter and let it pass; nodemailer takes it for an encoding.
+    media_type = meta[: meta.rindex(";")] if is_base64 or (";" in meta and encoding in ("utf8", "utf-8")) else meta
+    if not media_type or media_type.startswith(";"):
+        media_type = "text/plain" + (media_type or ";charset=US-ASCII")  # RFC 2397 section 2
+    if not comma or not is_media_type(media_type):
+        raise LookupError("data:")
+    content = unquote_to_bytes(data.encode("utf-8", "replace"))
+    return media_type, _decode_base64(content.decode("latin-1")) if is_base64 else content
+
+
+def _decode_base64(text: str) -> bytes:
+    """Base64 in either alphabet, with or without padding, white space anywhere. Raises `ValueError`."""
+    text = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)

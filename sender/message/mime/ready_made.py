@@ -1,0 +1,45 @@
+"""A MIME part that someone else has written: checked, and then taken to the letter."""
+
+from __future__ import annotations
+
+import re
+
+from sender.message.mime.headers import MAX_LINE
+from sender.message.mime.parts import Entity
+
+# Header fields of a part have no other meaning (RFC 2046 section 5.1), and as a message's own they would have one.
+_FIELD = re.compile(rb"(Content-[!-9;-~]+|X-[!-9;-~]+):[\t -~]*(?:\r\n[ \t][\t -~]*)*", re.IGNORECASE)
+_NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
+_PLAIN = re.compile(rb"[\t\r\n -~]*")
+
+
+class NotMime(ValueError):
+    """It would break the message around it."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(found)
+        self.found = found
+        self.expected = expected
+
+
+def ready_made(data: bytes) -> Entity:
+    """The part that `data` is: header fields, an empty line, the body; line ends of any kind become CRLF.
+
+    Raises `NotMime` for what could not go through any server (RFC 5322 section 2.1.1, RFC 2045 section 2.7), and for
+    headers that are not a part's.
+    """
+    data = re.sub(rb"\r\n|\r|\n", b"\r\n", data)
+    if not _PLAIN.fullmatch(data):
+        raise NotMime("bytes outside ASCII or control characters", "a MIME part in quoted-printable or base64")
+    if max(map(len, data.split(b"\r\n"))) > MAX_LINE:
+        raise NotMime("a longer one", f"lines of up to {MAX_LINE} bytes")
+    head, end, body = (b"", b"\r\n", data[2:]) if data.startswith(b"\r\n") else data.partition(b"\r\n\r\n")
+    if not end:
+        raise NotMime("none", "an empty line between the part's headers and its body")
+    fields = _NEXT_FIELD.split(head) if head else []
+    names = [found[1].lower() for field in fields if (found := _FIELD.fullmatch(field))]
+    if len(names) < len(fields):
+        raise NotMime("another one", "headers whose names begin with 'Content-' or 'X-'")
+    if len(set(names)) < len(names):
+        raise NotMime("a second one", "each header once")
+    return Entity("".join(f"{field.decode()}\r\n" for field in fields), body)

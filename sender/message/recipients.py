@@ -1,0 +1,83 @@
+"""Recipients by user id: who they are is looked up in USERS_COLLECTION, whose documents have a field `email`.
+
+As in Trigger Email, a user who does not exist, or has no usable address, is left out; other than there, the document
+says so (`delivery.info.missingUids`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from sender.document.addresses import Address, BadAddress, mailboxes, parse_addresses
+from sender.document.document import MailDocument
+from shared.errors import ErrorCode, NotSendable
+from shared.firestore.database import is_document_id
+
+
+class Users(Protocol):
+    """The application's users."""
+
+    def emails(self, uids: Sequence[str]) -> Mapping[str, str]:
+        """The `email` of each user that has one, by uid, in one round trip. Raises `Unavailable`."""
+        ...
+
+
+class UserDocuments(Protocol):
+    """What looking users up asks of Firestore."""
+
+    def get_fields(self, paths: Sequence[str], names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """The named fields of the documents that exist, by path, in one request. Raises `Unavailable`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FirestoreUsers:
+    """`Users` in a collection, by document id."""
+
+    documents: UserDocuments
+    collection: str
+
+    def emails(self, uids: Sequence[str]) -> Mapping[str, str]:
+        """See `Users.emails`."""
+        paths = {f"{self.collection}/{uid}": uid for uid in uids if is_document_id(uid)}
+        found = self.documents.get_fields(list(paths), ["email"])
+        emails = {paths[path]: fields.get("email") for path, fields in found.items()}
+        return {uid: email for uid, email in emails.items() if isinstance(email, str) and email}
+
+
+def with_users(document: MailDocument, users: Users | None) -> tuple[MailDocument, tuple[str, ...]]:
+    """The document with the users' addresses among its recipients, and the uids that led to none.
+
+    Raises `NotSendable` when there are uids and no collection to look them up in, or when nobody is left to send to.
+    """
+    if not document.uids:
+        return document, ()
+    if users is None:
+        text = "user ids can't be looked up, because no USERS_COLLECTION is configured."
+        raise NotSendable(ErrorCode.VALIDATION, f"Field '{next(iter(document.uids))}': {text}")
+    uids = list(dict.fromkeys(uid for given in document.uids.values() for uid in given))
+    addresses = {uid: _addresses(email) for uid, email in users.emails(uids).items()}
+    missing = tuple(uid for uid in uids if not addresses.get(uid))
+
+    def added(field: str) -> tuple[Address, ...]:
+        return tuple(address for uid in document.uids.get(field, ()) for address in addresses.get(uid, ()))
+
+    resolved = replace(
+        document,
+        to=(*document.to, *added("toUids")),
+        cc=(*document.cc, *added("ccUids")),
+        bcc=(*document.bcc, *added("bccUids")),
+    )
+    if not any(mailboxes((*resolved.to, *resolved.cc, *resolved.bcc))):
+        found = f"{len(missing)} without an e-mail address in USERS_COLLECTION"
+        raise NotSendable.field(next(iter(document.uids)), found, "the id of a user with an e-mail address")
+    return resolved, missing
+
+
+def _addresses(email: str) -> tuple[Address, ...]:
+    try:
+        return tuple(mailboxes(parse_addresses(email)))
+    except BadAddress:
+        return ()

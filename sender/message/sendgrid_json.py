@@ -1,0 +1,226 @@
+"""From a mail to the JSON of SendGrid's `POST /v3/mail/send`.
+
+What goes where is Trigger Email's doing (its `nodemailer-sendgrid`), what SendGrid takes is in its documentation:
+https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
+https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sender.document.addresses import Address, mailboxes
+from sender.document.document import MailDocument, Message
+from sender.document.fields import Fields, describe
+from sender.message.attachments import Loader, Part
+from sender.message.draft import EncodedMail, MailDraft
+from sender.message.mime import headers
+from sender.message.mime.parts import File
+from shared.errors import ErrorCode, NotSendable
+
+Json = dict[str, Any]
+
+_OPTIONS = ("templateId", "dynamicTemplateData", "mailSettings", "customArgs", "ipPoolName")
+
+#: Headers that SendGrid writes and refuses to be given; those that a document can't give anyway are not among them.
+_RESERVED = frozenset(("x-sg-id", "x-sg-eid", "received", "dkim-signature"))
+
+
+def encode_sendgrid_request(draft: MailDraft, loader: Loader) -> EncodedMail:
+    """The draft as the body of a request. Raises `NotSendable`."""
+    document, message = draft.document, draft.message
+    fields = Fields(document.send_grid or {}, "sendGrid")
+    options = _options(fields)
+    fields.raise_faults()
+    data = options.pop("dynamic_template_data", None)
+    shared = {"dynamic_template_data": data} if data else {}
+    files = loader.attachments(message.attachments) if message else ()
+    body = {
+        "personalizations": [envelope | shared for envelope in _personalizations(document, set(draft.recipients))],
+        "from": _mailbox(draft.author[0]),
+        "reply_to_list": [_mailbox(address) for address in _unique(mailboxes(draft.reply_to), set())],
+        "subject": message and message.subject,
+        "content": _content(message),
+        "attachments": [_attachment(file) for file in files],
+        "headers": _headers(draft),
+        "categories": list(dict.fromkeys(document.categories)),
+        **options,
+    }
+    if "template_id" not in options:
+        _check_complete(body)
+    # SendGrid refuses what is empty, and takes it for what it is when it is missing.
+    text = json.dumps({name: value for name, value in body.items() if value}, ensure_ascii=False)
+    return EncodedMail(text.encode("utf-8", "replace"), tuple(_warnings(draft, files)))
+
+
+def _options(fields: Fields) -> Json:
+    """`sendGrid` as SendGrid calls it."""
+    data, settings = fields.map("dynamicTemplateData"), fields.map("mailSettings")
+    options = {
+        "template_id": fields.line("templateId"),
+        "dynamic_template_data": data and _plain(data.values),
+        "mail_settings": settings and _snake_case(_plain(settings.values)),
+        "custom_args": _custom_args(fields.map("customArgs")),
+        "ip_pool_name": fields.line("ipPoolName"),
+    }
+    return {name: value for name, value in options.items() if value}
+
+
+def _custom_args(fields: Fields | None) -> dict[str, str]:
+    """SendGrid takes strings only; numbers and booleans are written as such."""
+    arguments = {}
+    for name, value in (fields.values if fields else {}).items():
+        if isinstance(value, str):
+            arguments[name] = value
+        elif isinstance(value, bool | int | float):
+            arguments[name] = json.dumps(_plain(value))
+        elif value is not None and fields:
+            fields.fault(name, describe(value), "a string, a number or a boolean")
+    return arguments
+
+
+def _personalizations(document: MailDocument, wanted: set[str]) -> Iterator[Json]:
+    """Who gets the mail: each address once, as SendGrid demands, and at least one of them in `to`.
+
+    Without one in `to`, those in `cc` take its place. With hidden recipients alone, each gets a mail to themselves.
+    """
+    seen: set[str] = set()
+    to, cc, bcc = (
+        [
+            _mailbox(address)
+            for address in _unique((address for address in mailboxes(entries) if address.email in wanted), seen)
+        ]
+        for entries in (document.to, document.cc, document.bcc)
+    )
+    if not to:
+        to, cc = cc, []
+    if to:
+        yield {"to": to} | ({"cc": cc} if cc else {}) | ({"bcc": bcc} if bcc else {})
+    else:
+        yield from ({"to": [hidden]} for hidden in bcc)
+
+
+def _unique(addresses: Iterable[Address], seen: set[str]) -> Iterator[Address]:
+    """Those not seen so far, which are then; SendGrid compares without regard to case."""
+    for address in addresses:
+        if address.email.lower() not in seen:
+            seen.add(address.email.lower())
+            yield address
+
+
+def _mailbox(address: Address) -> dict[str, str]:
+    return {"email": address.email} | ({"name": address.name} if address.name else {})
+
+
+def _content(message: Message | None) -> list[Json]:
+    """In the order that SendGrid demands."""
+    if message is None:
+        return []
+    versions = {"text/plain": message.text, "text/html": message.html, "text/x-amp-html": message.amp}
+    return [{"type": kind, "value": value} for kind, value in versions.items() if value]
+
+
+def _check_complete(body: Json) -> None:
+    """What only a template of SendGrid's could stand in for."""
+    template = "or else 'sendGrid.templateId'"
+    if not body["content"]:
+        raise NotSendable.field("message", "nothing to send in it", f"a map with 'text' or 'html', {template}")
+    if not body["subject"]:
+        raise NotSendable.field(
+            "message.subject", "an empty one", f"a subject, without which SendGrid sends nothing, {template}"
+        )
+
+
+def _attachment(file: File | Part) -> Json:
+    if isinstance(file, Part) or not file.content:
+        found = "ready-made MIME" if isinstance(file, Part) else "an empty file"
+        expected = "files with content, for SendGrid takes no others"
+        raise NotSendable.field("message.attachments", found, expected, ErrorCode.ATTACHMENT)
+    attachment = {
+        "content": base64.b64encode(file.content).decode(),
+        "type": file.media_type.partition(";")[0].strip(),
+        "filename": file.filename or "attachment",
+    }
+    if file.content_id is None:
+        return attachment | {"disposition": file.disposition or "attachment"}
+    return attachment | {"disposition": "inline", "content_id": file.content_id}
+
+
+def _headers(draft: MailDraft) -> dict[str, str]:
+    """The application's headers, a repeated one with its last value, and the Message-ID."""
+    document = draft.document
+    given = {header.key: header for header in document.headers if header.key not in _RESERVED}
+    fields = [headers.user_defined(header.name, header.value) for header in given.values()]
+    if document.sender:
+        fields.append(headers.address_list("Sender", document.sender))
+    if document.date:
+        fields.append(headers.user_defined("Date", document.date))
+    return dict(map(_unfolded, [*fields, headers.raw("Message-ID", draft.message_id)]))
+
+
+def _unfolded(field: str) -> tuple[str, str]:
+    """A header field's name and its value on one line, which is in ASCII already (RFC 2047)."""
+    name, _, value = field.partition(":")
+    return name, value.replace("\r\n", "").strip()
+
+
+def _warnings(draft: MailDraft, files: Sequence[File | Part]) -> Iterator[str]:
+    document, message = draft.document, draft.message
+    for name, value in (document.send_grid or {}).items():
+        if name not in _OPTIONS and value is not None:
+            yield f"Field 'sendGrid.{_shown(name)}' is not supported and was not sent."
+    if len(draft.author) > 1:
+        yield "Field 'from': SendGrid takes one address; only the first was sent."
+    keys = [header.key for header in document.headers]
+    for header in {header.key: header for header in document.headers}.values():
+        if header.key in _RESERVED:
+            yield f"Field '{header.path}' is written by SendGrid itself and was not sent."
+        elif keys.count(header.key) > 1:
+            yield f"Field '{header.path}': SendGrid takes each header once; only the last value was sent."
+    given = {
+        "message.alternatives": message and message.alternatives,
+        "message.icalEvent": message and message.event,
+        "message.dsn": document.dsn,
+    }
+    yield from (
+        f"Field '{field}' is not supported by SendGrid and was not sent."
+        for field, is_given in given.items()
+        if is_given
+    )
+    if any(isinstance(file, File) and file.headers for file in files):
+        yield "Field 'message.attachments': SendGrid takes no headers of attachments; they were not sent."
+
+
+def _shown(name: str) -> str:
+    return re.sub(r"[^!-~]", "?", name)[:70]
+
+
+def _snake_case(value: Any) -> Any:
+    """With the names in `mailSettings` as SendGrid's own libraries rewrite them (`sandboxMode` is `sandbox_mode`)."""
+    if isinstance(value, list):
+        return [_snake_case(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower(): _snake_case(item) for name, item in value.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A Firestore value as JSON: times as `Date.toISOString` has them, bytes as base64, what is no number as null."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        case bytes():
+            return base64.b64encode(value).decode()
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {name: _plain(item) for name, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,277 @@
+"""The mail server as configured, read once: `SMTP_CONNECTION_URI` or `HOST`, `SMTP_PASSWORD` and `TLS_OPTIONS`."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from urllib.parse import parse_qsl, unquote
+
+from sender.transport.smtp.tls import TlsOptions, build_context, parse_tls_options
+from shared.errors import Misconfigured
+
+EXPECTED = "smtp://USER@HOST:PORT or smtps://USER@HOST:PORT"
+
+#: The query options of nodemailer's connection URLs that have a meaning here, apart from `tls.*`.
+#: `pool` changes nothing, because connections are always kept open; `pipelining` is ours.
+OPTIONS = (
+    "connectionTimeout",
+    "greetingTimeout",
+    "ignoreTLS",
+    "maxConnections",
+    "maxMessages",
+    "name",
+    "pipelining",
+    "pool",
+    "requireTLS",
+    "secure",
+    "socketTimeout",
+)
+
+_HOST = re.compile(
+    r"(?: \[ (?P<ipv6> [0-9A-Fa-f:.]+ (?:%25[\w.-]+)? ) \] | (?P<name> [^\s:/?\#\[\]]+ ) )"
+    r"(?: : (?P<port> [0-9]{1,5} ) )?"
+    r"/? (?: \? (?P<query> .* ) )?",
+    re.VERBOSE,
+)
+
+
+class Encryption(Enum):
+    """When TLS starts on a connection."""
+
+    IMPLICIT = "from the first byte (smtps://)"
+    REQUIRED = "by STARTTLS, or nothing is sent (requireTLS)"
+    OFFERED = "by STARTTLS if the server offers it"
+    NEVER = "not at all (ignoreTLS)"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The longest that one step may take, in seconds, each further bounded by the attempt's deadline.
+
+    These are the minutes of RFC 5321 section 4.5.3.2, so that the deadline alone decides unless the URI says otherwise:
+    servers pause for half a minute before they greet, and check recipients for as long. Only the connection is given
+    up earlier, because a host may have other addresses.
+    """
+
+    connect: float = 10.0
+    """Per address, and again for the TLS handshake."""
+    greeting: float = 300.0
+    command: float = 300.0
+    data: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """Where mail goes, as whom, and how it is protected on the way.
+
+    `servername` is the name that the certificate must carry, `client_name` what we call ourselves in EHLO;
+    `max_connections` and `max_mails` (per connection) are None unless the URI limits them. `pipelining` is whether to
+    make use of it where it is offered.
+    """
+
+    host: str
+    port: int
+    encryption: Encryption
+    tls: ssl.SSLContext = field(repr=False, compare=False)
+    servername: str
+    client_name: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    timeouts: Timeouts = Timeouts()
+    max_connections: int | None = None
+    max_mails: int | None = None
+    pipelining: bool = True
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_server(uri: str, password: str | None = None, tls_options: str | None = None) -> SmtpServer:
+    """Read the mail server's settings as nodemailer reads them (nodemailer.com/smtp).
+
+    `password` (`SMTP_PASSWORD`) replaces the URI's. The last `@` ends user and password, so that both may hold any
+    character but for a `:` in the user and a `%` before two hexadecimal digits, which must be percent-encoded.
+    Differs from the extension in that certificates are verified and that an option it does not know is an error.
+
+    Raises `Misconfigured` in one line, with the password masked.
+    """
+    scheme, _, rest = uri.strip().partition("://")
+    if scheme.lower() not in ("smtp", "smtps"):
+        raise _bad_uri(uri, f"expected {EXPECTED}")
+    implicit = scheme.lower() == "smtps"
+    userinfo, _, location = rest.rpartition("@")
+    match = _HOST.fullmatch(location)
+    if match is None:
+        raise _bad_uri(uri, f"expected {EXPECTED}, then at most options such as ?requireTLS=true")
+    options, uri_tls = _parse_query(match["query"] or "")
+    user, secret = _credentials(uri, userinfo, password)
+    host = unquote(match["ipv6"] or match["name"])
+    if not _can_be_host(host):
+        raise _bad_uri(uri, "the host is neither a domain name nor an IP address")
+    tls = parse_tls_options(tls_options, uri_tls)
+    return SmtpServer(
+        host=host,
+        port=_port(uri, match["port"], 465 if implicit else 587),
+        encryption=_encryption(implicit, options),
+        tls=build_context(tls),
+        servername=_servername(tls, host),
+        client_name=_client_name(options),
+        user=user,
+        password=secret,
+        timeouts=_timeouts(options),
+        max_connections=_number(options, "maxConnections"),
+        max_mails=_number(options, "maxMessages"),
+        pipelining=_flag(options, "pipelining", default="true"),
+    )
+
+
+def token_server(host: str, port: int | None, implicit: bool, user: str, tls_options: str | None) -> SmtpServer:
+    """The mail server of Trigger Email's `AUTH_TYPE=OAuth2`, where the login is by access token.
+
+    Where TLS is not `implicit` (`OAUTH_SECURE`), STARTTLS is insisted upon, other than in the extension: a token is
+    as good as a password. Raises `Misconfigured`.
+    """
+    if not re.fullmatch(r"[^\s:/?#\[\]@]+", host) or not _can_be_host(host):
+        raise Misconfigured(f"HOST={host!r}: expected the mail server's name, such as smtp.gmail.com.")
+    if not re.fullmatch(r"[!-~]+", user):
+        raise Misconfigured(f"USER={user!r}: expected the mailbox's address, in ASCII and without spaces.")
+    tls = parse_tls_options(tls_options, {})
+    return SmtpServer(
+        host=host,
+        port=port or (465 if implicit else 587),
+        encryption=Encryption.IMPLICIT if implicit else Encryption.REQUIRED,
+        tls=build_context(tls),
+        servername=_servername(tls, host),
+        client_name=_client_name({}),
+        user=user,
+    )
+
+
+def masked(uri: str) -> str:
+    """The URI for people's eyes: no password, no query, and no password either where the host was forgotten."""
+    scheme = match[0] if (match := re.match(r"[A-Za-z]+://", uri)) else ""
+    userinfo, at, location = uri.removeprefix(scheme).rpartition("@")
+    location = location.partition("?")[0]
+    if not at:
+        location = re.sub(r":(?!\d{1,5}/?$).*", ":***", location, flags=re.DOTALL)
+    user, colon, _ = userinfo.partition(":")
+    return f"{scheme}{user}{':***' if colon else ''}{at}{location}"
+
+
+def _bad_uri(uri: str, expected: str) -> Misconfigured:
+    return Misconfigured(f"SMTP_CONNECTION_URI: '{masked(uri)}': {expected}.")
+
+
+def _credentials(uri: str, userinfo: str, password: str | None) -> tuple[str | None, str | None]:
+    user, _, secret = userinfo.partition(":")
+    try:
+        user, secret = unquote(user, errors="strict"), unquote(secret, errors="strict")
+    except UnicodeDecodeError:
+        raise _bad_uri(uri, "a '%' in user or password that starts no UTF-8 must be written as %25") from None
+    secret = password or secret
+    if not user and not secret:
+        return None, None
+    if not user:
+        raise _bad_uri(uri, f"there is a password, but no user; expected {EXPECTED}")
+    if not secret:
+        raise _bad_uri(uri, "there is a user, but no password; set SMTP_PASSWORD")
+    return user, secret
+
+
+def _servername(tls: TlsOptions, host: str) -> str:
+    if tls.servername and not _can_be_host(tls.servername):
+        raise Misconfigured("TLS_OPTIONS: option 'servername' is not a domain name.")
+    return tls.servername or host
+
+
+def _can_be_host(name: str) -> bool:
+    """Whether the socket and ssl modules take it; they use the same codec."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+def _port(uri: str, port: str | None, default: int) -> int:
+    number = int(port) if port else default
+    if not 0 < number < 65536:
+        raise _bad_uri(uri, "the port must be from 1 to 65535")
+    return number
+
+
+def _client_name(options: Mapping[str, str]) -> str:
+    # Not socket.getfqdn(): it asks the DNS. An address literal is what RFC 5321 4.1.3 has for hosts without a name.
+    own = socket.gethostname()
+    name = options.get("name") or (own if "." in own and own.isascii() else "[127.0.0.1]")
+    if not re.fullmatch(r"[!-~]+", name):
+        raise Misconfigured("SMTP_CONNECTION_URI: option 'name' must be a host name in ASCII.")
+    return name
+
+
+def _parse_query(query: str) -> tuple[dict[str, str], dict[str, object]]:
+    """Our options by name, and those of `tls.*` without the prefix, with their booleans converted."""
+    pairs = dict(parse_qsl(query, keep_blank_values=True))
+    booleans = {"true": True, "false": False}
+    tls: dict[str, object] = {
+        name.removeprefix("tls."): booleans.get(value, value)
+        for name, value in pairs.items()
+        if name.startswith("tls.")
+    }
+    options = {name: value for name, value in pairs.items() if not name.startswith("tls.")}
+    unknown = sorted(set(options) - set(OPTIONS))
+    if unknown:
+        raise Misconfigured(
+            f"SMTP_CONNECTION_URI: unknown option '{unknown[0]}'; allowed are {', '.join(OPTIONS)} and tls.*."
+        )
+    return options, tls
+
+
+def _encryption(implicit: bool, options: Mapping[str, str]) -> Encryption:
+    required, ignored = _flag(options, "requireTLS"), _flag(options, "ignoreTLS")
+    if required and ignored:
+        raise Misconfigured("SMTP_CONNECTION_URI: requireTLS and ignoreTLS exclude each other.")
+    if "secure" in options and _flag(options, "secure") is not implicit:
+        raise Misconfigured("SMTP_CONNECTION_URI: 'secure' contradicts the scheme; smtps:// means secure=true.")
+    if implicit:
+        return Encryption.IMPLICIT
+    if required:
+        return Encryption.REQUIRED
+    return Encryption.NEVER if ignored else Encryption.OFFERED
+
+
+def _flag(options: Mapping[str, str], name: str, default: str = "false") -> bool:
+    value = options.get(name, default)
+    if value not in ("true", "false"):
+        raise Misconfigured(f"SMTP_CONNECTION_URI: option '{name}' is '{value}'; expected true or false.")
+    return value == "true"
+
+
+def _number(options: Mapping[str, str], name: str) -> int | None:
+    value = options.get(name)
+    if value is None:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", value):
+        raise Misconfigured(f"SMTP_CONNECTION_URI: option '{name}' is '{value}'; expected a whole number from 1.")
+    return int(value)
+
+
+def _timeouts(options: Mapping[str, str]) -> Timeouts:
+    """nodemailer's time limits, which are in milliseconds; its `socketTimeout` goes for every reply."""
+
+    default = Timeouts()
+
+    def seconds(name: str, otherwise: float) -> float:
+        milliseconds = _number(options, name)
+        return otherwise if milliseconds is None else milliseconds / 1000
+
+    return Timeouts(
+        connect=seconds("connectionTimeout", default.connect),
+        greeting=seconds("greetingTimeout", default.greeting),
+        command=seconds("socketTimeout", default.command),
+        data=seconds("socketTimeout", default.data),
+    )

@@ -1,0 +1,86 @@
+"""Connections that are kept open between mails."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from sender.transport.smtp.connection import SmtpConnection
+
+
+@dataclass(frozen=True, slots=True)
+class KeepOpen:
+    """How long a connection is used: seconds since it was opened, seconds without a mail, number of mails.
+
+    Servers close sessions with many mails at will, and idle ones after minutes, or as Amazon SES after ten seconds.
+    Leaving first spares the reconnection in the middle of a mail.
+    """
+
+    max_age: float = 600.0
+    max_idle: float = 8.0
+    max_mails: int = 250
+
+
+class IdleConnections:
+    """The open connections that nobody uses at the moment. Safe to use from several threads.
+
+    The most recently used one goes first: so the surplus of a busy time grows old at the other end and is closed.
+    """
+
+    def __init__(self, rules: KeepOpen) -> None:
+        self._rules = rules
+        self._lock = threading.Lock()
+        self._idle: list[tuple[SmtpConnection, float]] = []
+        self._closed = False
+
+    def take(self, now: float) -> SmtpConnection | None:
+        """A connection to use, if there is one that is still good at `now` (monotonic seconds).
+
+        One on which the server has said anything since, goodbye perhaps, or which it has closed, is closed unread.
+        """
+        while (connection := self._take_fresh(now)) is not None:
+            if connection.is_silent:
+                return connection
+        return None
+
+    def _take_fresh(self, now: float) -> SmtpConnection | None:
+        with self._lock:
+            good = [(connection, since) for connection, since in self._idle if self._is_good(connection, since, now)]
+            retired = [entry for entry in self._idle if entry not in good]
+            taken = good.pop()[0] if good else None
+            self._idle = good
+        for connection, _ in retired:
+            _retire(connection)
+        return taken
+
+    def put(self, connection: SmtpConnection, now: float) -> None:
+        """Retain a connection for later if it is worth keeping; close it otherwise."""
+        with self._lock:
+            if keep := not self._closed and connection.usable and self._is_good(connection, now, now):
+                self._idle.append((connection, now))
+        if not keep:
+            _retire(connection)
+
+    def close(self) -> None:
+        """Say goodbye on every connection, and on those that are still in use when they come back."""
+        with self._lock:
+            self._closed = True
+            retired, self._idle = self._idle, []
+        for connection, _ in retired:
+            _retire(connection)
+
+    def _is_good(self, connection: SmtpConnection, since: float, now: float) -> bool:
+        rules = self._rules
+        return (
+            connection.mails < rules.max_mails
+            and now - connection.opened_at < rules.max_age
+            and now - since < rules.max_idle
+        )
+
+
+def _retire(connection: SmtpConnection) -> None:
+    # In the middle of a mail, or out of step, QUIT could be taken for something else.
+    if connection.usable:
+        connection.quit()
+    else:
+        connection.close()

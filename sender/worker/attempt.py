@@ -1,0 +1,164 @@
+"""One attempt at a mail that has been claimed: compose and send. `sender.worker.handler` writes what becomes of it.
+
+If the process dies …
+    before the server took the mail   the lease runs out; redelivery concludes it as ERROR (lease-expired), or claims
+                                      anew where the policy says so
+    after that                        the same: whether the mail went out is not known, and the copy that a new attempt
+                                      sends has the same Message-ID
+    after the finish                  redelivery finds a final state and acknowledges
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sender.downloads.downloader import Downloads
+from sender.message.compose import Compose, Mail
+from sender.transport.envelope import Receipt, Transport
+from sender.worker.result import Earlier, result_of_failure, result_of_receipt
+from sender.worker.retention import Retain, retain_all
+from sender.worker.timing import Timings
+from shared.deadline import Deadline
+from shared.delivery.model import Result
+from shared.delivery.store import Claim, Finish, Release
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSendable, OutcomeUnknown, Unavailable
+
+_log = logging.getLogger("firepost.sender")
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerResult:
+    """Whether Pub/Sub may forget the message, and the one word that says why."""
+
+    acknowledge: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The moment before a claim, in UTC; until when the attempt has to end, and how it has gone since."""
+
+    at: datetime
+    deadline: Deadline
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that has been claimed, and has not reached the mail server."""
+
+    claim: Claim
+    start: Start
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt with a result that is still to be written. `accepted` is when the server took the mail, if it did."""
+
+    attempt: Attempt
+    finish: Finish
+    accepted: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PutOff:
+    """An attempt that came to nothing, `wait` says why; its claim is still to be released."""
+
+    attempt: Attempt
+    release: Release
+    wait: Deferred
+
+
+class Attempts:
+    """Makes attempts."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        compose: Compose,
+        downloads: Downloads,
+        clock: Callable[[], datetime],
+        retain: Retain = retain_all,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`clock` tells the time in UTC; `jitter`, from 0 to 1, spreads next attempts."""
+        self._transport = transport
+        self._compose = compose
+        self._downloads = downloads
+        self._clock = clock
+        self._retain = retain
+        self._jitter = jitter
+        self._draining = threading.Event()
+
+    def drain(self) -> None:
+        """Begin nothing new: mails that have not reached the mail server are put off. Called at SIGTERM."""
+        self._draining.set()
+        self._transport.close()
+
+    def make(self, attempt: Attempt) -> Ended | PutOff:
+        """Compose and send."""
+        try:
+            result, accepted = self._result(attempt)
+        except Deferred as wait:
+            later = None if wait.seconds is None else self._clock() + timedelta(seconds=wait.seconds)
+            return PutOff(attempt, Release(attempt.claim, later), wait)
+        return Ended(attempt, Finish(attempt.claim, result, self._clock(), self._jitter()), accepted)
+
+    def _result(self, attempt: Attempt) -> tuple[Result, datetime | None]:
+        """The attempt's result, and when the server took the mail over, if it did."""
+        claim, timings, deadline = attempt.claim, attempt.start.timings, attempt.start.deadline
+        mail, earlier = None, Earlier.of(claim.fields)
+        try:
+            self._refuse_if_draining()
+            with timings.step("compose"):
+                mail = self._composed(claim, earlier.pending if earlier else (), deadline)
+            self._refuse_if_draining()
+            with timings.step("send"):
+                receipt = _sent(self._transport, mail, deadline)
+        except DeliveryFailed as failure:
+            return result_of_failure(failure, mail, earlier), None
+        accepted, result = self._clock(), result_of_receipt(mail, receipt, earlier)
+        return replace(result, retained=self._retain(claim.fields, mail)), accepted
+
+    def _refuse_if_draining(self) -> None:
+        if self._draining.is_set():
+            raise Deferred(None, "This sender is shutting down.")
+
+    def _composed(self, claim: Claim, only: tuple[str, ...], deadline: Deadline) -> Mail:
+        fetch = self._downloads.for_attempt(deadline)
+        try:
+            return self._compose(
+                claim.fields,
+                stem=claim.message_id_local_part,
+                now=self._clock(),
+                deadline=deadline,
+                fetch=fetch,
+                only=only,
+            )
+        except DeliveryFailed:
+            raise
+        except Unavailable as error:  # users or templates can't be read: nothing was sent, so give the claim back
+            raise Deferred(None, str(error)) from error
+        except Exception as error:
+            # A bug of ours must not leave the document in PROCESSING: nothing was sent, so say it.
+            _log.exception("composing failed", extra={"fields": {"document": claim.path}})
+            text = f"The mail could not be composed ({type(error).__name__}) and was not sent."
+            raise NotSendable(ErrorCode.VALIDATION, text) from error
+
+
+def _sent(transport: Transport, mail: Mail, deadline: Deadline) -> Receipt:
+    try:
+        return transport.send(mail.envelope, mail.data, deadline)
+    except (DeliveryFailed, Deferred):
+        raise
+    except Exception as error:
+        _log.exception("sending failed")
+        raise OutcomeUnknown(
+            f"Sending failed ({type(error).__name__}); whether the mail went out is not known."
+        ) from error

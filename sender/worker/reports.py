@@ -1,0 +1,55 @@
+"""What the log says about messages and attempts, and whether Pub/Sub may forget the message."""
+
+from __future__ import annotations
+
+import logging
+
+from sender.worker.attempt import Ended, HandlerResult, PutOff
+from sender.worker.timing import waited
+from shared.delivery.model import Decision, Reason, State, state_of
+from shared.observability.events import Event, log_event, millis
+
+_log = logging.getLogger("firepost.sender")
+
+
+def declined(decision: Decision, path: str) -> HandlerResult:
+    """There is no attempt to make."""
+    log_event(_log, Event.MESSAGE, f"message {decision.reason}", {"document": path, "reason": decision.reason})
+    return HandlerResult(decision.acknowledge, decision.reason)
+
+
+def finished(ended: Ended, state: State, written: Reason) -> HandlerResult:
+    """An attempt's result has been dealt with, as `written` says; `state` is the one that it leads to."""
+    claim, start = ended.attempt.claim, ended.attempt.start
+    fields = _fields(ended, state) | {"written": written} | start.timings.millis()
+    if ended.accepted and (queued := waited(claim.known, start.at, ended.accepted)) is not None:
+        fields["accepted_after_ms"] = millis(queued.total_seconds())
+    log_event(_log, Event.ATTEMPT, f"attempt {fields['reason']}", fields)
+    return HandlerResult(True, ended.finish.result.error_code or "sent")
+
+
+def unwritten(ended: Ended, state: State) -> None:
+    """An attempt's result will not be found in the document."""
+    _log.critical("the attempt's result could not be written", extra={"fields": _fields(ended, state)})
+
+
+def put_off(attempt: PutOff, written: Reason) -> HandlerResult:
+    """A claim has been given back. With a time to try again, the reconciler publishes the mail then; else Pub/Sub."""
+    claim, wait, later = attempt.attempt.claim, attempt.wait, attempt.release.next_attempt
+    reason = "released" if later is None else "deferred"
+    fields = {"document": claim.path, "attempt": claim.lease.attempt, "reason": reason, "written": written}
+    if wait.seconds is not None:
+        fields["retry_after_ms"] = millis(wait.seconds)
+    log_event(_log, Event.DEFERRAL, f"attempt {reason}: {wait}", fields)
+    return HandlerResult(later is not None, reason)
+
+
+def _fields(ended: Ended, state: State) -> dict[str, object]:
+    claim, result = ended.attempt.claim, ended.finish.result
+    return {
+        "document": claim.path,
+        "attempt": claim.lease.attempt,
+        "before": state_of(claim.known),
+        "after": state,
+        "reason": result.error_code or "sent",
+    }

@@ -1,0 +1,350 @@
+"""The state machine of one mail: from what is known to a decision. No I/O, and `now` is always an argument.
+
+States, as they stand in `delivery.state`:
+
+    state       means                                          left by
+    (none)      just written                                   dispatcher → PENDING, or sender → PROCESSING
+    PENDING     queued                                         sender's claim → PROCESSING
+    RETRY       a user (or back-off) wants another attempt     sender's claim → PROCESSING
+    PROCESSING  one sender holds the lease                     the holder → SUCCESS / ERROR, RETRY to try again
+                                                               later, PENDING to give it back; lease expiry → ERROR
+    SUCCESS     accepted for at least one recipient            only a user, by PENDING or RETRY
+    ERROR       not sent, or outcome unknown                   only a user, by PENDING or RETRY
+
+`on_event`, what the dispatcher does about a document event (first row that fits):
+
+    new document               old document           decision
+    deleted                    any                    ignore (deleted)
+    no delivery, due           any                    publish, then write PENDING (new)
+    no delivery, due later     any                    write PENDING with nextAttemptTime (scheduled)
+    a state it does not know   any                    ignore (unknown-state)
+    PROCESSING, lease expired  any                    write ERROR (lease-expired); or publish, if it may be retried
+    PROCESSING                 any                    ignore (processing)
+    SUCCESS or ERROR           any                    ignore (final-state)
+    PENDING                    without delivery       ignore (own-write)
+    PENDING or RETRY           same state             ignore (still-queued)
+    … due later, so noted      anything else          ignore (not-due)
+    … due later                anything else          write PENDING with nextAttemptTime (scheduled)
+    PENDING or RETRY           anything else          publish (requeued)
+
+`on_message`, what a sender does about a message for a document (first row that fits):
+
+    document                                      decision
+    deleted                                       acknowledge (deleted)
+    a state it does not know                      acknowledge (unknown-state)
+    SUCCESS or ERROR                              acknowledge (final-state)
+    PROCESSING, the lease this sender wrote       go on with the attempt (claimed)
+    PROCESSING, lease live                        don't acknowledge (lease-held)
+    PROCESSING, lease expired, may be retried     claim (claimed)
+    PROCESSING, lease expired                     write ERROR, acknowledge (lease-expired)
+    none, PENDING or RETRY, due later             acknowledge (not-due)
+    PENDING or RETRY over a lease still live      don't acknowledge (lease-held)
+    none, PENDING or RETRY                        claim (claimed)
+
+`on_result`, what the holder of a lease may write when its attempt has ended (first row that fits):
+
+    document                                      decision
+    deleted                                       nothing (deleted)
+    PROCESSING, same lease                        write the result (finished)
+    ERROR by lease expiry, same attempt           write the result: the truth replaces the guess (late-result)
+    PENDING or RETRY, same lease                  end the lease only: the user's wish stands (requeued)
+    this very result                              nothing: an earlier write's answer was lost (finished)
+    anything else                                 nothing: a newer attempt owns the document (outdated)
+
+`on_release`, what the holder of a lease may write that has not begun to send:
+
+    document                                      decision
+    PROCESSING, same lease                        write PENDING, the attempt not counted (released)
+    PENDING or RETRY, same lease                  end the lease only (requeued)
+    anything else                                 nothing (outdated)
+
+`on_reconcile`, what is done about a document that is found, every minute, without a message (first row that fits):
+
+    document                                      decision
+    PROCESSING, lease expired                     as `on_event` (lease-expired)
+    PENDING or RETRY, due later                   nothing (not-due)
+    PENDING or RETRY, due since its last message  publish, note it (due)
+    PENDING or RETRY, no sign of life for long    publish, note it (stranded)
+    anything else                                 nothing (still-queued, processing …)
+
+`on_dead_letter`, what is done about a document whose message Pub/Sub has given up (first row that fits):
+
+    document                                      decision
+    PROCESSING, lease live                        nothing: its holder will end it (processing)
+    PROCESSING, lease expired                     as `on_event` (lease-expired)
+    PENDING or RETRY, due later                   nothing: another message will come (not-due)
+    written since the message was given up        nothing: another message is on its way (requeued)
+    none, PENDING or RETRY                        write ERROR (dead-letter)
+    anything else                                 nothing (deleted, final-state)
+
+"May be retried": LEASE_EXPIRY_POLICY is `retry`, and MAX_ATTEMPTS is not reached.
+
+A lease is the pair (`attempts`, `leaseExpireTime`). A document in PROCESSING without a lease time is held by nobody:
+the extension left such documents behind, so it counts as expired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b32encode
+from datetime import datetime, timedelta
+from typing import Any
+
+from shared.delivery.model import (
+    DELETE,
+    QUEUED,
+    Changes,
+    Decision,
+    Delivery,
+    DocumentState,
+    Lease,
+    Reason,
+    Result,
+    State,
+)
+from shared.delivery.policy import Policy, Ttl
+from shared.errors import ErrorCode
+
+
+def on_event(old: DocumentState | None, new: DocumentState | None, now: datetime, policy: Policy) -> Decision:
+    """The dispatcher's decision about one document event; see the table above."""
+    if new is None:
+        return Decision(Reason.DELETED)
+    delivery = new.delivery
+    if delivery is None:
+        pending = _pending(now, policy.ttl)
+        if new.due_later(now):
+            return Decision(Reason.SCHEDULED, write={"delivery": pending | {"nextAttemptTime": new.due()}})
+        return Decision(Reason.NEW, publish=True, write={"delivery": pending})
+    match delivery.state:
+        case None:
+            return Decision(Reason.UNKNOWN_STATE)
+        case State.PROCESSING if delivery.leased(now):
+            return Decision(Reason.PROCESSING)
+        case State.PROCESSING:
+            return _on_expired_lease(delivery, now, policy)
+        case State.SUCCESS | State.ERROR:
+            return Decision(Reason.FINAL_STATE)
+        case State.PENDING | State.RETRY:  # pragma: no branch (no state is left, says mypy)
+            return _on_queued_event(old, new, delivery, now)
+
+
+def _on_expired_lease(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
+    if policy.retries_unknown(delivery.attempts):
+        return Decision(Reason.LEASE_EXPIRED, publish=True)
+    return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
+
+
+def _on_queued_event(old: DocumentState | None, new: DocumentState, delivery: Delivery, now: datetime) -> Decision:
+    if old is not None and old.delivery is None and delivery.state is State.PENDING:
+        return Decision(Reason.OWN_WRITE)
+    if old is not None and old.delivery is not None and old.delivery.state is delivery.state:
+        return Decision(Reason.STILL_QUEUED)
+    if not new.due_later(now):
+        return Decision(Reason.REQUEUED, publish=True)
+    if delivery.next_attempt_time == new.due():
+        return Decision(Reason.NOT_DUE)
+    return Decision(
+        Reason.SCHEDULED,
+        write={"delivery.state": State.PENDING, "delivery.nextAttemptTime": new.due()},
+    )
+
+
+def on_message(known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None = None) -> Decision:
+    """A sender's decision about a message for this document; see the table above.
+
+    `written` is the lease this very sender has tried to write without getting an answer.
+    """
+    if known is None:
+        return Decision(Reason.DELETED)
+    delivery = known.delivery or Delivery(State.PENDING)
+    match delivery.state:
+        case None:
+            return Decision(Reason.UNKNOWN_STATE)
+        case State.SUCCESS | State.ERROR:
+            return Decision(Reason.FINAL_STATE)
+        case State.PROCESSING if written is not None and delivery.holds(written):
+            return Decision(Reason.CLAIMED, lease=written)
+        case State.PROCESSING if not delivery.leased(now) and not policy.retries_unknown(delivery.attempts):
+            return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
+        case State.PENDING | State.RETRY if known.due_later(now):
+            return Decision(Reason.NOT_DUE)
+    if delivery.leased(now):
+        return Decision(Reason.LEASE_HELD, acknowledge=False)
+    return _claim(delivery, now, policy)
+
+
+def _claim(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
+    lease = Lease(delivery.attempts + 1, now + policy.lease)
+    write: dict[str, Any] = {
+        "delivery.state": State.PROCESSING,
+        "delivery.attempts": lease.attempt,
+        "delivery.leaseExpireTime": lease.expires,
+        "delivery.error": None,
+        "delivery.errorCode": DELETE,
+        "delivery.warnings": DELETE,
+        "delivery.nextAttemptTime": DELETE,
+        "delivery.republishTime": DELETE,
+    }
+    if delivery.start_time is None:
+        write["delivery.startTime"] = now
+        if policy.ttl and delivery.expire_at is None:
+            write["delivery.expireAt"] = policy.ttl.expire_at(now)
+    return Decision(Reason.CLAIMED, write=write, lease=lease)
+
+
+def on_result(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
+    """What the holder of `lease` may still write of `changes`, its attempt's result at `now`; see the table above."""
+    if known is None:
+        return Decision(Reason.DELETED)
+    delivery = known.delivery
+    if delivery is None or delivery.attempts != lease.attempt:
+        return Decision(Reason.OUTDATED)
+    if delivery.holds(lease):
+        if delivery.state is State.PROCESSING:
+            return Decision(Reason.FINISHED, write=changes)
+        if delivery.state in QUEUED:
+            return Decision(Reason.REQUEUED, write={"delivery.endTime": now, "delivery.leaseExpireTime": None})
+    if delivery.state is State.ERROR and delivery.error_code == ErrorCode.LEASE_EXPIRED:
+        return Decision(Reason.LATE_RESULT, write=changes)
+    if delivery.state is changes["delivery.state"] and delivery.bears(changes):
+        return Decision(Reason.FINISHED)
+    return Decision(Reason.OUTDATED)
+
+
+def on_release(known: DocumentState | None, lease: Lease, next_attempt: datetime | None = None) -> Decision:
+    """What the holder of `lease` may write that has not begun to send, and does not want to (before `next_attempt`)."""
+    delivery = known.delivery if known else None
+    if delivery is None or not delivery.holds(lease):
+        return Decision(Reason.OUTDATED)
+    changes = released(lease, next_attempt)
+    if delivery.state in QUEUED:
+        wish = {path: changes[path] for path in ("delivery.attempts", "delivery.leaseExpireTime")}
+        return Decision(Reason.REQUEUED, write=wish)
+    if delivery.state is State.PROCESSING:
+        return Decision(Reason.RELEASED, write=changes)
+    return Decision(Reason.OUTDATED)
+
+
+def on_reconcile(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
+    """What is done about a document that was last written at `updated`; see the table above."""
+    delivery = known.delivery
+    if delivery is None or delivery.state not in (*QUEUED, State.PROCESSING):
+        return Decision(Reason.FINAL_STATE)  # it has ended since it was found
+    if delivery.state is State.PROCESSING:
+        return Decision(Reason.PROCESSING) if delivery.leased(now) else _on_expired_lease(delivery, now, policy)
+    due, last_published = known.due(), delivery.republish_time
+    note = {"delivery.republishTime": now}
+    if due is not None and due > now:
+        return Decision(Reason.NOT_DUE)
+    if due is not None and delivery.next_attempt_time and (last_published is None or last_published < due):
+        return Decision(Reason.DUE, publish=True, write=note)
+    if now - updated >= policy.stranded_after:
+        return Decision(Reason.STRANDED, publish=True, write=note)
+    return Decision(Reason.STILL_QUEUED)
+
+
+def on_dead_letter(known: DocumentState | None, changed: bool, now: datetime, error: str, policy: Policy) -> Decision:
+    """What is done about a document whose message Pub/Sub has given up; see the table above.
+
+    `changed` says that the document was written after that.
+    """
+    if known is None:
+        return Decision(Reason.DELETED)
+    delivery = known.delivery or Delivery(State.PENDING)
+    match delivery.state:
+        case State.PROCESSING if delivery.leased(now):
+            return Decision(Reason.PROCESSING)
+        case State.PROCESSING:
+            return _on_expired_lease(delivery, now, policy)
+        case State.PENDING | State.RETRY if known.due_later(now):
+            return Decision(Reason.NOT_DUE)
+        case State.PENDING | State.RETRY if changed:
+            return Decision(Reason.REQUEUED)
+        case State.PENDING | State.RETRY:
+            result = Result(State.ERROR, error=error, error_code=ErrorCode.DEAD_LETTER)
+            return Decision(Reason.DEAD_LETTER, write=_ended(result, now))
+        case _:
+            return Decision(Reason.FINAL_STATE)
+
+
+def concluded(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
+    """The changes that end an attempt at `now`: for good, or, where another may help, until a later one.
+
+    `jitter` is random, from 0 to 1.
+    """
+    changes = _ended(result, now)
+    if ending(result, attempt, policy) is State.RETRY:
+        changes["delivery.state"] = State.RETRY
+        wanted = None if result.retry_after is None else timedelta(seconds=result.retry_after)
+        changes["delivery.nextAttemptTime"] = now + (wanted or policy.back_off.delay(attempt, jitter))
+        if result.progress is not None:
+            changes |= {"delivery.info": dict(result.progress), "delivery.resumes": True}
+        del changes["delivery.endTime"]  # the mail goes on, under the same Message-ID
+    elif result.state is State.SUCCESS:
+        changes |= result.retained
+    return changes
+
+
+def ending(result: Result, attempt: int, policy: Policy) -> State:
+    """The state in which an attempt with this result leaves the document: RETRY where another may help."""
+    may_help = result.unsettled and attempt < policy.max_attempts
+    if may_help and (result.error_code is not ErrorCode.UNKNOWN or policy.retries_unknown(attempt)):
+        return State.RETRY
+    return result.state
+
+
+def released(lease: Lease, next_attempt: datetime | None = None) -> Changes:
+    """The changes that give a claim back as if it had not been made; `next_attempt` is when to try again."""
+    return {
+        "delivery.state": State.PENDING,
+        "delivery.attempts": lease.attempt - 1,
+        "delivery.leaseExpireTime": None,
+        "delivery.nextAttemptTime": next_attempt or DELETE,
+    }
+
+
+def _ended(result: Result, now: datetime) -> dict[str, Any]:
+    """Trigger Email's fields, and ours beside them."""
+    changes: dict[str, Any] = {
+        "delivery.state": result.state,
+        "delivery.endTime": now,
+        "delivery.error": result.error,
+        "delivery.leaseExpireTime": None,
+        "delivery.errorCode": result.error_code or DELETE,
+        "delivery.warnings": list(result.warnings) or DELETE,
+        "delivery.resumes": DELETE,
+    }
+    if result.info is not None:
+        changes["delivery.info"] = dict(result.info)
+    return changes
+
+
+def message_id_local_part(path: str, created: datetime, delivery: Delivery | None, claim: Decision) -> str:
+    """The part of a Message-ID before the `@`; `delivery` is what `claim` was decided from.
+
+    It is the same for every run of the attempts that follow one concluded attempt, so that a receiver can drop the
+    copy which a crash made; and a new one once that attempt was concluded and a user asks for the mail again, or once
+    an application has taken `delivery` away, by which the document becomes another mail.
+    """
+    delivery = delivery or Delivery(State.PENDING)
+    started = delivery.start_time or (claim.write or {}).get("delivery.startTime")
+    times = (created, started, delivery.end_time)
+    text = "\0".join((path, *(time.isoformat() if time else "" for time in times)))
+    return b32encode(hashlib.sha256(text.encode()).digest()[:20]).decode().lower()
+
+
+def _pending(now: datetime, ttl: Ttl | None) -> dict[str, Any]:
+    pending = {"startTime": now, "state": State.PENDING, "attempts": 0, "error": None}
+    return pending | {"expireAt": ttl.expire_at(now)} if ttl else pending
+
+
+def _lease_expired(now: datetime) -> Changes:
+    return _ended(
+        Result(
+            State.ERROR,
+            error="Message processing lease expired. Whether the mail was sent is not known.",
+            error_code=ErrorCode.LEASE_EXPIRED,
+        ),
+        now,
+    )

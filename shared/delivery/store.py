@@ -1,0 +1,325 @@
+"""Claim, finish, release, mark: the state machine's writes, each fenced.
+
+The fast way is plural: one request for many documents, each write conditional on what was last known of its document,
+each with its own outcome, and tried once. Whatever does not go straight there (somebody has touched the document,
+Firestore refuses or does not answer) is a `Conflict`, which its caller resolves alone: a transaction reads the document
+again, decides anew, and retries while Firestore fails. Decisions are made in `machine`, requests in
+`shared.firestore.database`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+import tenacity
+
+from shared.delivery.machine import (
+    concluded,
+    ending,
+    message_id_local_part,
+    on_message,
+    on_release,
+    on_result,
+    released,
+)
+from shared.delivery.model import Changes, Decision, DocumentState, Lease, Reason, Result, State
+from shared.delivery.policy import Policy
+from shared.errors import FirepostError, InvalidMessage, Unavailable
+from shared.firestore.database import Database, Snapshot, Stale, Unwritable, Version, Write, nested
+from shared.firestore.values import decode_time
+
+_T = TypeVar("_T")
+
+#: Seconds for which a claim or a mark is repeated while Firestore fails; then redelivery is the better repetition.
+RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """The wish to begin an attempt at `now`. Where `mail` is given, it becomes the document if there is none."""
+
+    path: str
+    now: datetime
+    mail: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An attempt that this process alone may make: its lease, and the mail as it was when it was claimed.
+
+    `known` is what was decided from, which stands in `fields` as well.
+    """
+
+    path: str
+    lease: Lease
+    fields: Mapping[str, Any]
+    known: DocumentState
+    message_id_local_part: str
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The fast way did not lead anywhere; `written` is a lease that may stand in the document all the same."""
+
+    written: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The result of an attempt that ended at `at`; `jitter`, random from 0 to 1, spreads the next one, if any."""
+
+    claim: Claim
+    result: Result
+    at: datetime
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A claim given back, under which nothing was sent; `next_attempt` is when to try again, if that is known."""
+
+    claim: Claim
+    next_attempt: datetime | None = None
+
+
+#: How a claim ends.
+Ending = Finish | Release
+
+
+class MailStore:
+    """The mail documents, as far as deliveries change them. Plural methods raise nothing."""
+
+    def __init__(
+        self,
+        database: Database,
+        policy: Policy,
+        finish_retry_seconds: float = RETRY_SECONDS,
+        sleep: Callable[[float], None] = time.sleep,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        """For how many seconds operations are retried while Firestore fails, and those that write a result."""
+        self._database = database
+        self._policy = policy
+        self._finish_retry_seconds = finish_retry_seconds
+        self._retry_seconds = retry_seconds
+        self._sleep = sleep
+
+    # For many
+
+    def claim(self, requests: Sequence[ClaimRequest]) -> list[Claim | Decision | Conflict]:
+        """Try to begin attempts at different documents that exist; a `Decision` where there is none to make."""
+        found = self._database.read([request.path for request in requests])
+        outcomes = [self._decided(*pair) for pair in zip(requests, found, strict=True)]
+        writes = {each.path: each for outcome in outcomes if (each := outcome.write) is not None}
+        written = dict(zip(writes, self._database.write([*writes.values()]), strict=True))
+        return [outcome.after(written.get(request.path)) for request, outcome in zip(requests, outcomes, strict=True)]
+
+    def end(self, endings: Sequence[Ending]) -> list[Reason | Conflict]:
+        """Write how claims on different documents end, where nobody has touched these since the claim."""
+        writes = [Write(each.claim.path, self._changes(each), each.claim.version) for each in endings]
+        outcomes = self._database.write(writes)
+        return [
+            Conflict() if isinstance(outcome, FirepostError) else _written(each)
+            for each, outcome in zip(endings, outcomes, strict=True)
+        ]
+
+    def mark(self, writes: Sequence[Write]) -> list[bool | FirepostError]:
+        """Write what was decided from events; False for a document that has changed since, which is no error.
+
+        It is repeated for those documents for which Firestore fails.
+        """
+        outcomes: dict[str, Version | FirepostError] = {write.path: Unavailable() for write in writes}
+
+        def attempt() -> None:
+            left = [write for write in writes if isinstance(outcomes[write.path], Unavailable)]
+            outcomes.update(zip((write.path for write in left), self._database.write(left), strict=True))
+            if failure := next((each for each in outcomes.values() if isinstance(each, Unavailable)), None):
+                raise failure
+
+        with suppress(Unavailable):
+            self._retry(attempt)
+        return [_mark(outcomes[write.path]) for write in writes]
+
+    # For one; these raise `Unavailable` when Firestore fails for longer than they are patient, and `Unwritable` when it
+    # refuses the document itself.
+
+    def claim_alone(self, request: ClaimRequest, written: Lease | None = None) -> Claim | Decision:
+        """Begin an attempt in a transaction, or with the document's creation; a `Decision` if there is none to make.
+
+        `written` is a lease that this sender may have written already. Raises `InvalidMessage` (`id-conflict`) when the
+        document there holds another mail.
+        """
+
+        def decide(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
+            nonlocal written
+            if request.mail is not None and snapshot is not None:
+                _refuse_another(request.mail, snapshot)
+            decision = on_message(_known(snapshot), request.now, self._policy, written)
+            written = decision.lease or written
+            return decision, decision.write
+
+        def attempt() -> Claim | Decision:
+            if request.mail is not None and (created := self._create(request.path, request.mail, decide)):
+                return _begun(*created)
+            return _begun(*self._database.transact(request.path, decide))
+
+        return self._retry(attempt)
+
+    def end_alone(self, ending: Ending) -> Reason:
+        """Write how a claim ends as far as it is still this claim's to write, in a transaction.
+
+        A document may be so near to 1 MiB that a result does not fit in; its outcome alone may.
+        """
+        try:
+            return self._end_in_transaction(ending)
+        except Unwritable:
+            if isinstance(ending, Release):
+                raise
+            return self._end_in_transaction(replace(ending, result=_bare(ending.result)))
+
+    def transact(
+        self,
+        path: str,
+        decide: Callable[[DocumentState | None, datetime | None], Decision],
+        retry_seconds: float | None = None,
+    ) -> Decision:
+        """Decide about a document as it is, and write what was decided, in one transaction.
+
+        `decide` is also told when the document was last written.
+        """
+
+        def in_transaction(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
+            decision = decide(_known(snapshot), decode_time(snapshot.version) if snapshot else None)
+            return decision, decision.write
+
+        return self._retry(lambda: self._database.transact(path, in_transaction)[0], retry_seconds)
+
+    def state_after(self, finish: Finish) -> State:
+        """The state that this result leads to, if the document is still the claim's."""
+        return ending(finish.result, finish.claim.lease.attempt, self._policy)
+
+    def _decided(self, request: ClaimRequest, found: Snapshot | FirepostError | None) -> _Begin:
+        if isinstance(found, FirepostError):
+            return _Begin(None, None)
+        decision = on_message(_known(found), request.now, self._policy)
+        return _Begin(decision, found)
+
+    def _changes(self, ending: Ending) -> Changes:
+        match ending:
+            case Finish(claim, result, at, jitter):
+                return concluded(result, claim.lease.attempt, at, self._policy, jitter)
+            case Release(claim, next_attempt):
+                return released(claim.lease, next_attempt)
+
+    def _end_in_transaction(self, ending: Ending) -> Reason:
+        lease, changes = ending.claim.lease, self._changes(ending)
+
+        def decide(known: DocumentState | None, _: datetime | None) -> Decision:
+            if isinstance(ending, Finish):
+                return on_result(known, lease, changes, ending.at)
+            return on_release(known, lease, ending.next_attempt)
+
+        seconds = self._finish_retry_seconds if isinstance(ending, Finish) else None
+        return self.transact(ending.claim.path, decide, seconds).reason
+
+    def _create(
+        self,
+        path: str,
+        mail: Mapping[str, Any],
+        decide: Callable[[Snapshot | None], tuple[Decision, Changes | None]],
+    ) -> tuple[Decision, Snapshot, Version] | None:
+        decision, changes = decide(Snapshot(path, dict(mail), datetime.min, Version()))
+        [outcome] = self._database.write([Write(path, {**mail, **nested(changes or {})}, version=None)])
+        if isinstance(outcome, Stale):
+            return None
+        if isinstance(outcome, FirepostError):
+            raise outcome
+        return decision, Snapshot(path, dict(mail), decode_time(outcome), outcome), outcome
+
+    def _retry(self, attempt: Callable[[], _T], seconds: float | None = None) -> _T:
+        """Repeat while Firestore is unavailable."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Unavailable),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
+            stop=tenacity.stop_after_delay(self._retry_seconds if seconds is None else seconds),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return retrying(attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """What was decided about a document as it was found; no decision where it could not be read."""
+
+    decision: Decision | None
+    snapshot: Snapshot | None
+
+    @property
+    def write(self) -> Write | None:
+        if self.decision is None or self.snapshot is None or self.decision.write is None:
+            return None
+        return Write(self.snapshot.path, self.decision.write, self.snapshot.version)
+
+    def after(self, outcome: Version | FirepostError | None) -> Claim | Decision | Conflict:
+        """What it has come to, once the write (if there was one) has this outcome."""
+        if self.decision is None:
+            return Conflict()
+        if isinstance(outcome, FirepostError):
+            return Conflict(self.decision.lease)
+        return _begun(self.decision, self.snapshot, outcome)
+
+
+def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | None) -> Claim | Decision:
+    """The claim, where the decision is to make an attempt; `version` is that of the write, if there was one."""
+    if decision.lease is None or snapshot is None:
+        return decision
+    known = DocumentState.of(snapshot.fields)
+    stem = message_id_local_part(snapshot.path, snapshot.created, known.delivery, decision)
+    return Claim(snapshot.path, decision.lease, snapshot.fields, known, stem, version or snapshot.version)
+
+
+def _known(snapshot: Snapshot | None) -> DocumentState | None:
+    return DocumentState.of(snapshot.fields) if snapshot else None
+
+
+def _written(ending: Ending) -> Reason:
+    return Reason.FINISHED if isinstance(ending, Finish) else Reason.RELEASED
+
+
+def _mark(outcome: Version | FirepostError) -> bool | FirepostError:
+    match outcome:
+        case Stale():
+            return False
+        case FirepostError():
+            return outcome
+    return True
+
+
+def _bare(result: Result) -> Result:
+    """The result without all that may be long."""
+    return Result(result.state, error=result.error and result.error[:100], error_code=result.error_code)
+
+
+def _refuse_another(mail: Mapping[str, Any], snapshot: Snapshot) -> None:
+    held = {name: value for name, value in snapshot.fields.items() if name != "delivery"}
+    match snapshot.fields.get("delivery"):
+        case {"redacted": True}:  # the same mail delivered again must not look like another one
+            same = _is_left_of(held, mail)
+        case _:
+            same = held == mail
+    if not same:
+        raise InvalidMessage("id-conflict", f"The document {snapshot.path} exists and holds another mail.")
+
+
+def _is_left_of(rest: Any, whole: Any) -> bool:
+    """Whether `rest` is `whole`, or would be but for fields that were taken out of its maps."""
+    if not (isinstance(rest, Mapping) and isinstance(whole, Mapping)):
+        return bool(rest == whole)
+    return all(name in whole and _is_left_of(value, whole[name]) for name, value in rest.items())

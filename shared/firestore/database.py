@@ -1,0 +1,355 @@
+"""Firestore operations, each one or two round trips, with Google's errors translated to Firepost's.
+
+`Database` is the port; `FirestoreDatabase` is its implementation over the API.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import grpc
+from google.cloud.firestore_v1.types import firestore as api
+from google.cloud.firestore_v1.types import query as query_types
+from google.cloud.firestore_v1.types import write as write_types
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from shared.batcher import in_requests
+from shared.delivery.model import DECIDING_FIELDS, DELETE, Changes, DocumentState, State
+from shared.errors import FirepostError, Unavailable
+from shared.firestore.client import Connection
+from shared.firestore.values import decode_fields, decode_time, encode, encode_fields
+
+#: A document's update time as the server said it: what a conditional write is conditional on.
+Version = Timestamp
+
+_Write = write_types.Write.pb()
+_Operator = query_types.StructuredQuery.FieldFilter.Operator
+
+_STATUS = {status.value[0]: status for status in grpc.StatusCode}
+_NOT_AS_DEMANDED = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS)
+
+_RESERVED_ID = re.compile(r"\.\.?|__.*__", re.DOTALL)
+_MAX_ID_BYTES = 1500
+
+_T = TypeVar("_T")
+
+#: What a transaction's `decide` is shown, and what it answers: anything, and the changes to write (if any).
+Decide = Callable[["Snapshot | None"], tuple[_T, Changes | None]]
+
+
+def is_document_id(text: str) -> bool:
+    """Whether it can be a document's id at all; asking Firestore for another one is an error."""
+    return bool(text) and "/" not in text and not _RESERVED_ID.fullmatch(text) and len(text.encode()) <= _MAX_ID_BYTES
+
+
+class Stale(FirepostError):
+    """The document is not, or no longer, what the write was conditional on."""
+
+
+class Unwritable(FirepostError):
+    """Firestore refuses the write itself, whenever it is tried: the document would exceed 1 MiB, say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A document as it was at one moment; `fields` are decoded (see `shared.firestore.values`)."""
+
+    path: str
+    fields: dict[str, Any]
+    created: datetime
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A document that a query found: its path, what decides about it, and the version that this was true of."""
+
+    path: str
+    known: DocumentState
+    updated: datetime
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Changes to one document, made only if it still has this version; without one, only if there is no document."""
+
+    path: str
+    changes: Changes
+    version: Version | None
+
+
+class Database(Protocol):
+    """Documents by their path relative to the database (`mail/abc`).
+
+    `read` and `write` give each item its own outcome and raise nothing. `Unavailable` means that Firestore did not do
+    it; a write may have been applied nevertheless, if only the answer was lost. Nothing is repeated here: the caller
+    knows how often that is worth while.
+    """
+
+    def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
+        """The documents in the order of their paths, None for one that does not exist; or why one can't be read."""
+        ...
+
+    def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
+        """The new version of each document, in the order of the writes; no two may be about the same document.
+
+        Otherwise `Stale` if it did not meet the condition, `Unwritable` if Firestore refuses the write, `Unavailable`.
+        """
+        ...
+
+    def transact(self, path: str, decide: Decide[_T]) -> tuple[_T, Snapshot | None, Version | None]:
+        """Read, decide and write as one.
+
+        Returns what `decide` returned, the document it was shown, and the version that the write made (if it wrote).
+        Raises `Unavailable`, also where another transaction won, and `Unwritable`.
+        """
+        ...
+
+    def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
+        """One page of the documents in a state, by id, after the path `after`. Raises `Unavailable`.
+
+        Needs only the single-field index on `delivery.state`.
+        """
+        ...
+
+    def due(self, collection: str, now: datetime, limit: int) -> list[Found]:
+        """Documents whose scheduled time has come, the earliest first. Raises `Unavailable`.
+
+        The index is on `delivery.nextAttemptTime`.
+        """
+        ...
+
+
+class FirestoreDatabase:
+    """`Database` over the Firestore API."""
+
+    def __init__(self, connection: Connection, project: str, database: str) -> None:
+        self._database = f"projects/{project}/databases/{database}"
+        self._connection = connection
+        self._api = connection.transport
+
+    def get(self, path: str) -> Snapshot | None:
+        """The document, or None if there is none. Raises `Unavailable` and `Unwritable` (no possible path)."""
+        _, found = self._read([path])
+        return found[path] and _snapshot(path, found[path])
+
+    def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
+        """See `Database.read`; all as of one moment.
+
+        Each document is a message of its own in the answer, so the limit on a message's size does not apply to them
+        together. A request that is refused because of one path is taken apart.
+        """
+        try:
+            _, found = self._read(paths)
+        except FirepostError as error:
+            if isinstance(error, Unwritable) and len(paths) > 1:
+                return [outcome for path in paths for outcome in self.read([path])]
+            return [copy.copy(error) for _ in paths]
+        return [found[path] and _snapshot(path, found[path]) for path in paths]
+
+    def get_fields(self, paths: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The named fields of the documents that exist, by path, in one request."""
+        _, found = self._read(paths, mask={"field_paths": names})
+        return {path: decode_fields(document.fields) for path, document in found.items() if document is not None}
+
+    def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
+        """See `Database.write`. One write is a `Commit`, several are a `BatchWrite`."""
+        encoded = [self._encoded(write) for write in writes]
+        requests = in_requests((each for each in encoded if not isinstance(each, Unwritable)), _size)
+        outcomes = (outcome for request in requests for outcome in self._outcomes(request))
+        return [each if isinstance(each, Unwritable) else next(outcomes) for each in encoded]
+
+    def _encoded(self, write: Write) -> Any:
+        """The raw write, or the `Unwritable` that it is."""
+        try:
+            if write.version is not None:
+                encoded = self._update(write.path, write.changes)
+                encoded.current_document.update_time.CopyFrom(write.version)
+                return encoded
+            with _encoding():
+                update = {"name": self._name(write.path), "fields": encode_fields(write.changes)}
+                return _Write(update=update, current_document={"exists": False})
+        except Unwritable as error:
+            return error
+
+    def _outcomes(self, writes: Sequence[Any]) -> list[Version | FirepostError]:
+        """What became of the writes of one request. One that is refused because of a single write is taken apart."""
+        try:
+            return [self._commit(writes[0])] if len(writes) == 1 else self._batch_write(writes)
+        except FirepostError as error:
+            if isinstance(error, Unwritable) and len(writes) > 1:
+                return [outcome for write in writes for outcome in self._outcomes([write])]
+            return [copy.copy(error) for _ in writes]
+
+    def _batch_write(self, writes: Sequence[Any]) -> list[Version | FirepostError]:
+        request = api.BatchWriteRequest.pb()(database=self._database, writes=writes)
+        with _translated(conditional=True):
+            answer = api.BatchWriteResponse.pb(self._call(self._api.batch_write, request))
+        if not len(writes) == len(answer.status) == len(answer.write_results):
+            raise Unavailable(f"Firestore's answer told of {len(answer.status)} of {len(writes)} writes.")
+        return [
+            _failure(_STATUS[status.code], status.message, conditional=True) if status.code else result.update_time
+            for status, result in zip(answer.status, answer.write_results, strict=True)
+        ]
+
+    def transact(self, path: str, decide: Decide[_T]) -> tuple[_T, Snapshot | None, Version | None]:
+        """See `Database.transact`; two requests, as the read begins the transaction."""
+        transaction, found = self._read([path], new_transaction={"read_write": {}})
+        snapshot = found[path] and _snapshot(path, found[path])
+        decision, changes = decide(snapshot)
+        if changes is None:
+            with _translated():
+                request = api.RollbackRequest.pb()(database=self._database, transaction=transaction)
+                self._call(self._api.rollback, request)
+            return decision, snapshot, None
+        return decision, snapshot, self._commit(self._update(path, changes), transaction)
+
+    def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
+        """See `Database.in_state`."""
+        query: dict[str, Any] = {
+            "where": _field_filter("delivery.state", _Operator.EQUAL, state),
+            "order_by": [{"field": {"field_path": "__name__"}}],
+        }
+        if after is not None:
+            query["start_at"] = {"values": [{"reference_value": self._name(after)}]}
+        return self._found(collection, query, limit)
+
+    def due(self, collection: str, now: datetime, limit: int) -> list[Found]:
+        """See `Database.due`."""
+        field = "delivery.nextAttemptTime"
+        order_by = [{"field": {"field_path": field}}]
+        query = {"where": _field_filter(field, _Operator.LESS_THAN_OR_EQUAL, now), "order_by": order_by}
+        return self._found(collection, query, limit)
+
+    def find(self, collection: str, field: str, value: Any, limit: int) -> list[Snapshot]:
+        """Whole documents of the collection whose field equals the value, in the order of their ids."""
+        query = {"where": _field_filter(field, _Operator.EQUAL, value)}
+        documents = self._run_query(collection, query, limit)
+        return [_snapshot(_path(document.name), document) for document in documents]
+
+    def _found(self, collection: str, query: dict[str, Any], limit: int) -> list[Found]:
+        """One page; only the fields that decide are sent, for a mail may be as large as a mebibyte."""
+        select = {"fields": [{"field_path": name} for name in DECIDING_FIELDS]}
+        return [_as_found(document) for document in self._run_query(collection, query | {"select": select}, limit)]
+
+    def _run_query(self, collection: str, query: dict[str, Any], limit: int) -> list[Any]:
+        """The raw documents."""
+        parent, _, collection_id = collection.rpartition("/")
+        request = api.RunQueryRequest.pb()(
+            parent=self._name(parent) if parent else f"{self._database}/documents",
+            structured_query={
+                **query,
+                "from_": [{"collection_id": collection_id}],
+                "limit": {"value": limit},
+            },
+        )
+        with _translated():
+            answers = self._call(self._api.run_query, request, routed_by="parent")
+            documents = [api.RunQueryResponse.pb(answer).document for answer in answers]
+        return [document for document in documents if document.name]
+
+    def _call(self, method: Callable[..., Any], request: Any, routed_by: str = "database") -> Any:
+        return self._connection.call(method, request, self._database, routed_by)
+
+    def _name(self, path: str) -> str:
+        return f"{self._database}/documents/{path}"
+
+    def _read(self, paths: Sequence[str], **options: Any) -> tuple[bytes, dict[str, Any]]:
+        """The transaction, if one was to begin, and the raw documents by path: None for one that does not exist."""
+        with _encoding():
+            names = {self._name(path) for path in paths}
+            request = api.BatchGetDocumentsRequest.pb()(database=self._database, documents=names, **options)
+        transaction, documents = b"", {}
+        with _translated():
+            for wrapped in self._call(self._api.batch_get_documents, request):
+                answer = api.BatchGetDocumentsResponse.pb(wrapped)
+                transaction = answer.transaction or transaction
+                if answer.HasField("found"):
+                    documents[_path(answer.found.name)] = answer.found
+                elif answer.missing:
+                    documents[_path(answer.missing)] = None
+        if len(documents) < len(names):
+            raise Unavailable(f"Firestore's answer told of {len(documents)} of {len(names)} documents.")
+        return transaction, documents
+
+    def _commit(self, write: Any, transaction: bytes = b"") -> Version:
+        request = api.CommitRequest.pb()(database=self._database, writes=[write], transaction=transaction)
+        with _translated(conditional=True):
+            answer = api.CommitResponse.pb(self._call(self._api.commit, request))
+        version: Version = answer.write_results[0].update_time
+        return version
+
+    def _update(self, path: str, changes: Changes) -> Any:
+        with _encoding():
+            return _Write(
+                update={"name": self._name(path), "fields": encode_fields(nested(changes))},
+                update_mask={"field_paths": list(changes)},
+            )
+
+
+def nested(changes: Changes) -> dict[str, Any]:
+    """Changes by dotted path as nested maps, without the fields to be deleted."""
+    fields: dict[str, Any] = {}
+    for path, value in changes.items():
+        if value is not DELETE:
+            *parents, name = path.split(".")
+            place = fields
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[name] = value
+    return fields
+
+
+def _field_filter(path: str, operator: int, value: Any) -> dict[str, Any]:
+    return {"field_filter": {"field": {"field_path": path}, "op": operator, "value": encode(value)}}
+
+
+def _path(name: str) -> str:
+    """What follows `projects/…/databases/…/documents/`."""
+    return name.split("/", 5)[5]
+
+
+def _snapshot(path: str, document: Any) -> Snapshot:
+    return Snapshot(path, decode_fields(document.fields), decode_time(document.create_time), document.update_time)
+
+
+def _as_found(document: Any) -> Found:
+    known = DocumentState.of(decode_fields(document.fields))
+    return Found(_path(document.name), known, decode_time(document.update_time), document.update_time)
+
+
+def _size(write: Any) -> int:
+    size: int = write.ByteSize()
+    return size
+
+
+@contextmanager
+def _encoding() -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:  # no type for it; an integer beyond 64 bits; text that is not Unicode
+        raise Unwritable("A value can't be stored in Firestore.") from error
+
+
+@contextmanager
+def _translated(conditional: bool = False) -> Iterator[None]:
+    """`conditional`: that a document is not as it was demanded is an answer, too."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise _failure(error.code(), error.details(), conditional) from error
+
+
+def _failure(code: grpc.StatusCode, text: str | None, conditional: bool) -> FirepostError:
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        return Unwritable(text)
+    if conditional and code in _NOT_AS_DEMANDED:
+        return Stale(text)
+    return Unavailable(f"Firestore answered {code.name}: {text}")

@@ -1,0 +1,218 @@
+"""The whole protocol under random interleavings: user edits, repeated and reordered events and messages, several
+senders, crashes at any point, lost answers and a jumping clock.
+
+The real state machine, store, claims and dispatcher run here; only Firestore, Pub/Sub and the mail server are modelled.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from dispatcher.events import DocumentChange
+from sender.worker.claims import Claims
+from shared.delivery.model import FINAL, DocumentState, Lease, Reason, Result, State
+from shared.delivery.store import Claim, ClaimRequest, Finish
+from shared.errors import ErrorCode
+from shared.firestore.database import Snapshot, Version
+from shared.pubsub import message
+from tests import assembly
+from tests.assembly import LEASE, DispatcherParts
+from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
+
+PATH = "mail/a"
+
+#: What a write may turn a state into; from a final one only a user leads out, or the truth about an expired lease.
+FOLLOWERS: dict[State | None, set[State | None]] = {
+    None: {None, State.PENDING, State.RETRY, State.PROCESSING},
+    State.PENDING: {State.PENDING, State.RETRY, State.PROCESSING},
+    State.RETRY: {State.PENDING, State.RETRY, State.PROCESSING},
+    State.PROCESSING: {*State},
+    State.SUCCESS: {State.SUCCESS, State.PENDING, State.RETRY},
+    State.ERROR: {State.ERROR, State.SUCCESS, State.PENDING, State.RETRY},
+}
+
+
+@dataclass
+class Attempt:
+    """A sender in the middle of an attempt; what the mail server said is known once it has been asked."""
+
+    claim: Claim
+    accepted: bool | None = None
+
+
+class Protocol(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock, self.database, self.topic = Clock(), MemoryDatabase(), MemoryPublisher()
+        self.dispatcher = DispatcherParts(database=self.database, topic=self.topic, clock=self.clock).dispatcher()
+        self.events: list[DocumentChange] = []
+        self.attempts: list[Attempt] = []
+        self.accepted = False
+        self.newest_claim: Lease | None = None
+        self.concluded: set[Lease] = set()
+        self.database.on_write = self.observe
+
+    # What the outside does.
+
+    @precondition(lambda self: self.database.documents.get(PATH) is None)
+    @rule()
+    def application_writes(self) -> None:
+        self.database.put(PATH, {"to": "a@b.c"})
+
+    @precondition(lambda self: self.database.documents.get(PATH) is not None)
+    @rule(state=st.sampled_from([State.RETRY, State.PENDING]))
+    def user_requeues(self, state: State) -> None:
+        self.database.edit(PATH, {"delivery.state": state})
+
+    @rule(seconds=st.sampled_from([-5, 1, 70]))
+    def time_passes(self, seconds: int) -> None:
+        self.clock.advance(timedelta(seconds=seconds, microseconds=1))
+
+    @rule(what=st.sampled_from(["edit", "requeue", "claim"]))
+    def someone_is_about_to_interfere(self, what: str) -> None:
+        self.database.meanwhile = lambda: self.interfere(what)
+
+    @rule(answers=st.integers(1, 2))
+    def answers_are_about_to_be_lost(self, answers: int) -> None:
+        self.database.lose_answers = answers
+
+    def interfere(self, what: str) -> None:
+        """Between a reader's read and its write."""
+        if self.database.documents.get(PATH) is None:
+            return
+        if what == "claim":
+            self.topic.publish(*message.encode(PATH, "duplicate"))
+            self.start(len(self.topic.published) - 1)
+        else:
+            self.database.edit(PATH, {"note": "x"} if what == "edit" else {"delivery.state": State.RETRY})
+
+    # What the dispatcher does.
+
+    @precondition(lambda self: self.events)
+    @rule(data=st.data(), repeat=st.booleans())
+    def event_arrives(self, data: st.DataObject, repeat: bool) -> None:
+        index = data.draw(st.integers(0, len(self.events) - 1))
+        self.dispatcher.handle(self.events[index] if repeat else self.events.pop(index))
+
+    @precondition(lambda self: self.events)
+    @rule(data=st.data())
+    def dispatcher_dies_between_publish_and_write(self, data: st.DataObject) -> None:
+        self.database.meanwhile = _die
+        with suppress(Died):
+            self.dispatcher.handle(data.draw(st.sampled_from(self.events)))
+        self.database.meanwhile = None
+
+    # What senders do.
+
+    @precondition(lambda self: self.topic.published)
+    @rule(data=st.data(), repeat=st.booleans())
+    def message_arrives(self, data: st.DataObject, repeat: bool) -> None:
+        index = data.draw(st.integers(0, len(self.topic.published) - 1))
+        self.start(index, repeat)
+
+    def start(self, index: int, repeat: bool = False) -> None:
+        if claim := self.deliver(index, repeat):
+            self.attempts.append(Attempt(claim))
+
+    @precondition(lambda self: self.attempts)
+    @rule(data=st.data(), accepts=st.booleans())
+    def server_answers(self, data: st.DataObject, accepts: bool) -> None:
+        attempt = data.draw(st.sampled_from(self.attempts))
+        if attempt.accepted is None:
+            attempt.accepted = accepts
+            if accepts:
+                self.accepted = True
+
+    @precondition(lambda self: self.attempts)
+    @rule(data=st.data())
+    def sender_finishes(self, data: st.DataObject) -> None:
+        self.finish(self.attempts.pop(data.draw(st.integers(0, len(self.attempts) - 1))))
+
+    @precondition(lambda self: self.attempts)
+    @rule(data=st.data())
+    def sender_dies(self, data: st.DataObject) -> None:
+        self.die(self.attempts.pop(data.draw(st.integers(0, len(self.attempts) - 1))))
+
+    def die(self, attempt: Attempt) -> None:
+        """Its message is not acknowledged, so it comes again."""
+        self.topic.publish(*message.encode(attempt.claim.path, "redelivered"))
+
+    # What must hold.
+
+    @invariant()
+    def success_only_if_accepted(self) -> None:
+        assert self.accepted or self.state() is not State.SUCCESS
+
+    def observe(self, path: str, old: Snapshot | None, new: Snapshot | None) -> None:
+        """Firestore's own eyes: every write makes an event, follows the table, and no claim overlaps another."""
+        before, after = (DocumentState.of(snapshot.fields) if snapshot else None for snapshot in (old, new))
+        self.events.append(DocumentChange(path, before, after, new.version if new else Version()))
+        earlier, delivery = (known.delivery if known else None for known in (before, after))
+        assert (delivery.state if delivery else None) in FOLLOWERS[earlier.state if earlier else None]
+        if delivery is None or delivery == earlier:
+            return
+        if delivery.state is State.PROCESSING:
+            assert delivery.lease_expire_time is not None
+            if self.newest_claim and self.newest_claim not in self.concluded:
+                assert self.newest_claim.expires <= self.clock.now, "two live leases"
+            self.newest_claim = Lease(delivery.attempts, delivery.lease_expire_time)
+        elif delivery.lease_expire_time is None and self.newest_claim:
+            self.concluded.add(self.newest_claim)
+
+    def a_sender(self) -> Claims:
+        """Each of them is another process."""
+        return assembly.claims(self.database)
+
+    def state(self) -> State | None:
+        document = self.database.documents.get(PATH)
+        delivery = DocumentState.of(document.fields).delivery if document else None
+        return delivery.state if delivery else None
+
+    def deliver(self, index: int, repeat: bool = False) -> Claim | None:
+        data, attributes = self.topic.published[index]
+        asked = message.decode(data, attributes, "1", "mail")
+        claim = self.a_sender().begin(ClaimRequest(asked.path, self.clock.now))
+        if not repeat and (isinstance(claim, Claim) or claim.acknowledge):
+            self.topic.published.pop(index)
+        return claim if isinstance(claim, Claim) else None
+
+    def finish(self, attempt: Attempt) -> None:
+        sent = bool(attempt.accepted)
+        result = Result(State.SUCCESS, info={}) if sent else Result(State.ERROR, None, "No.", ErrorCode.REJECTED)
+        newest = self.newest_claim
+        reason = self.a_sender().end(Finish(attempt.claim, result, self.clock.now, 0.5))
+        if reason in (Reason.FINISHED, Reason.LATE_RESULT):
+            assert attempt.claim.lease == newest, "a result landed on another attempt"
+
+    def teardown(self) -> None:
+        """Once all is worked off, every mail has ended."""
+        for attempt in self.attempts:
+            self.die(attempt)
+        for _ in range(200):
+            self.clock.advance(LEASE)
+            while self.events:
+                self.dispatcher.handle(self.events.pop(0))
+            for index in reversed(range(len(self.topic.published))):
+                if claim := self.deliver(index):
+                    self.finish(Attempt(claim))
+            if not self.events and not self.topic.published:
+                break
+        assert self.database.documents.get(PATH) is None or self.state() in FINAL
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+def _die() -> None:
+    raise Died
+
+
+TestProtocol = Protocol.TestCase
+TestProtocol.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)

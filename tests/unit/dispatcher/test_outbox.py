@@ -1,0 +1,156 @@
+"""What decisions about concurrent events come to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from dispatcher.outbox import Effect
+from shared.errors import FirepostError, Unavailable
+from shared.firestore.database import Unwritable, Version, Write
+from shared.pubsub.publisher import Message
+from tests.assembly import PATIENCE, DispatcherParts, collected
+from tests.fakes import MemoryDatabase, MemoryPublisher
+
+
+class Topic(MemoryPublisher):
+    """Remembers its requests. `refuses` what it is told to; `on_publish` runs before each request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[int] = []
+        self.refuses: set[bytes] = set()
+        self.on_publish: Callable[[], object] = lambda: None
+
+    def publish_all(self, messages: Sequence[Message]) -> Sequence[str | Unavailable]:
+        self.on_publish()
+        self.requests.append(len(messages))
+        return [
+            Unavailable("not taken")
+            if data in self.refuses
+            else super(Topic, self).publish_all([(data, attributes)])[0]
+            for data, attributes in messages
+        ]
+
+
+class Database(MemoryDatabase):
+    """Has answers of its own for the writes to some documents."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: dict[str, FirepostError] = {}
+
+    def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
+        return [
+            self.answers.pop(write.path) if write.path in self.answers else super(Database, self).write([write])[0]
+            for write in writes
+        ]
+
+
+class World:
+    """Effects, and threads that have them executed."""
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self.topic, self.database = Topic(), Database()
+        self.outbox = DispatcherParts(database=self.database, topic=self.topic).outbox()
+        self._threads = threads
+
+    def effect(self, name: str, publish: bool = True, write: bool = True) -> Effect:
+        version = self.database.put(f"mail/{name}", {"to": "a@b.c"})
+        changes = {"delivery": {"state": "PENDING"}} if write else None
+        return Effect(f"mail/{name}", version, (name.encode(), {}) if publish else None, changes)
+
+    def together(self, effects: Sequence[Effect]) -> list[Future[bool | None]]:
+        """These effects, all of which come while another one is being executed."""
+        is_under_way, go_on = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            is_under_way.set()
+            go_on.wait(PATIENCE)
+
+        self.topic.on_publish = wait
+        first = self._threads.submit(self.outbox.execute, self.effect("first"))
+        assert is_under_way.wait(PATIENCE)
+        futures = [self._threads.submit(self.outbox.execute, effect) for effect in effects]
+        collected(self.outbox._batcher, len(effects))
+        self.topic.on_publish = lambda: None
+        go_on.set()
+        assert first.result(PATIENCE) is True
+        self.topic.requests.remove(1)
+        return futures
+
+    def published(self) -> list[str]:
+        return sorted(data.decode() for data, _ in self.topic.published)
+
+    def is_pending(self, name: str) -> bool:
+        return "delivery" in self.database.documents[f"mail/{name}"].fields
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with ThreadPoolExecutor(32) as threads:
+        yield World(threads)
+
+
+def results(futures: Sequence[Future[bool | None]]) -> list[object]:
+    return [str(error) if (error := future.exception(PATIENCE)) else future.result() for future in futures]
+
+
+def test_one_request_publishes_and_one_writes(world: World) -> None:
+    assert results(world.together([world.effect(name) for name in "abc"])) == [True] * 3
+    assert world.topic.requests == [3]
+    assert world.published() == ["a", "b", "c", "first"]
+    assert all(world.is_pending(name) for name in "abc")
+
+
+def test_some_have_nothing_to_publish_and_some_nothing_to_write(world: World) -> None:
+    effects = [world.effect("a", publish=False), world.effect("b", write=False), world.effect("c")]
+    assert results(world.together(effects)) == [True, None, True]
+    assert world.published() == ["b", "c", "first"]
+
+
+def test_where_nothing_is_to_be_published_pubsub_is_not_asked(world: World) -> None:
+    effects = [world.effect(name, publish=False) for name in "abc"]
+    assert results(world.together(effects)) == [True] * 3
+    assert world.topic.requests == []
+
+
+def test_what_could_not_be_published_is_not_marked_and_its_event_comes_again(world: World) -> None:
+    world.topic.refuses = {b"b"}
+    assert results(world.together([world.effect(name) for name in "abc"])) == [True, "not taken", True]
+    assert not world.is_pending("b")
+
+
+def test_a_document_that_has_changed_since_is_left_alone(world: World) -> None:
+    effects = [world.effect(name) for name in "abc"]
+    world.database.edit("mail/b", {"delivery.state": "PROCESSING"})
+    assert results(world.together(effects)) == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        pytest.param(Unwritable("too large"), "too large", id="never"),
+        pytest.param(Unavailable("contention"), True, id="not-this-time"),
+    ],
+)
+def test_a_write_that_is_refused_for_itself_hinders_no_other(
+    world: World, answer: FirepostError, result: object
+) -> None:
+    world.database.answers = {"mail/b": answer}
+    assert results(world.together([world.effect(name) for name in "abc"])) == [True, result, True]
+
+
+def test_a_lone_effect_is_executed_at_once(world: World) -> None:
+    assert world.outbox.execute(world.effect("a")) is True
+    assert (world.topic.requests, world.published()) == ([1], ["a"])
+    assert world.is_pending("a")
+
+
+def test_a_topic_that_is_broken_hinders_no_write_that_needs_no_message(world: World) -> None:
+    effects = [world.effect("a"), world.effect("b", publish=False)]
+    world.topic.refuses = {b"a"}
+    assert results(world.together(effects)) == ["not taken", True]

@@ -1,0 +1,129 @@
+"""The reconciler's runs, over documents in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.delivery.policy import LeaseExpiryPolicy, Policy
+from shared.errors import Unavailable
+from tests.assembly import LEASE, DispatcherParts
+from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
+
+MINUTE = timedelta(minutes=1)
+
+
+class World:
+    def __init__(self, policy: Policy) -> None:
+        # What is in the database counts as written at its ticks, which lie long before the clock's time.
+        self.clock, self.database, self.topic = Clock(), MemoryDatabase(), MemoryPublisher()
+        self._parts = DispatcherParts(policy, self.database, self.topic, clock=self.clock)
+
+    def run(self, seconds: float = 40.0) -> dict[str, int | bool]:
+        return self._parts.reconciler(seconds).run()
+
+    def add(self, path: str, **delivery: Any) -> None:
+        self.database.put(path, {"to": "a@b.c", "delivery": {"attempts": 1, **delivery}})
+
+    def published(self) -> list[tuple[str, str]]:
+        return [(attributes["document"], attributes["reason"]) for _, attributes in self.topic.published]
+
+
+@pytest.fixture
+def world() -> World:
+    return World(Policy(LEASE, stranded_after=timedelta(days=20_000)))
+
+
+def test_what_is_due_is_published_once(world: World) -> None:
+    world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now)
+    assert world.run()["due"] == 1
+    assert world.published() == [("mail/a", "due")]
+    assert "due" not in world.run()
+    assert len(world.topic.published) == 1
+
+
+def test_what_is_due_later_is_left_alone(world: World) -> None:
+    world.add("mail/a", state="RETRY", nextAttemptTime=world.clock.now + MINUTE)
+    assert world.run() == {"examined": 1, "complete": True}
+
+
+def test_deleting_a_scheduled_document_cancels_it(world: World) -> None:
+    world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now + MINUTE)
+    world.database.put("mail/a", None)
+    world.clock.advance(MINUTE)
+    world.run()
+    assert not world.topic.published
+
+
+def test_so_does_setting_a_final_state(world: World) -> None:
+    world.add("mail/a", state="ERROR", nextAttemptTime=world.clock.now)
+    world.run()
+    assert not world.topic.published
+
+
+def test_what_nothing_carries_any_more_is_published_again() -> None:
+    world = World(Policy(LEASE, stranded_after=MINUTE))
+    world.add("mail/a", state="PENDING")
+    world.add("mail/b", state="RETRY")
+    assert world.run()["stranded"] == 2
+    assert sorted(world.published()) == [("mail/a", "stranded"), ("mail/b", "stranded")]
+
+
+def test_a_lease_that_has_run_out_is_concluded(world: World) -> None:
+    world.add("mail/a", state="PROCESSING", leaseExpireTime=world.clock.now)
+    assert world.run()["lease-expired"] == 1
+    assert world.database.documents["mail/a"].fields["delivery"]["errorCode"] == "lease-expired"
+
+
+def test_or_published_where_the_policy_is_to_send_again() -> None:
+    world = World(Policy(LEASE, max_attempts=2, lease_expiry=LeaseExpiryPolicy.RETRY))
+    world.add("mail/a", state="PROCESSING", leaseExpireTime=world.clock.now)
+    world.run()
+    assert world.published() == [("mail/a", "lease-expired")]
+
+
+def test_a_lease_that_runs_is_respected(world: World) -> None:
+    world.add("mail/a", state="PROCESSING", leaseExpireTime=world.clock.now + MINUTE)
+    assert world.run() == {"examined": 1, "complete": True}
+
+
+def test_all_pages_are_looked_at(world: World) -> None:
+    for number in range(700):
+        world.add(f"mail/{number:03}", state="PENDING")
+    assert world.run() == {"examined": 700, "complete": True}
+
+
+def test_other_collections_are_not(world: World) -> None:
+    world.add("users/a", state="PENDING", nextAttemptTime=world.clock.now)
+    assert world.run() == {"complete": True}
+
+
+def test_when_the_time_has_run_out_it_says_so(world: World) -> None:
+    world.add("mail/a", state="PENDING")
+    assert world.run(seconds=-1) == {"complete": False}
+
+
+@pytest.mark.parametrize("interference", ["edited", "deleted", "claimed"])
+def test_a_document_that_changes_meanwhile_is_not_overwritten(world: World, interference: str) -> None:
+    world.add("mail/a", state="PROCESSING", leaseExpireTime=world.clock.now)
+    happens: dict[str, Callable[[], object]] = {
+        "edited": lambda: world.database.edit("mail/a", {"delivery.state": "RETRY"}),
+        "deleted": lambda: world.database.put("mail/a", None),
+        "claimed": lambda: world.database.edit("mail/a", {"delivery.attempts": 2}),
+    }
+    world.database.meanwhile = happens[interference]
+    world.run()
+    document = world.database.documents.get("mail/a")
+    assert document is None or document.fields["delivery"]["state"] != "ERROR"
+
+
+def test_nothing_is_noted_that_was_not_published(world: World) -> None:
+    world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now)
+    world.topic.broken = True
+    with pytest.raises(Unavailable):
+        world.run()
+    world.topic.broken = False
+    assert world.run()["due"] == 1

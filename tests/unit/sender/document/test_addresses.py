@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sender.document.addresses import Address, BadAddress, Group, mailboxes, parse_addresses
+
+ADA = Address("Ada", "ada@example.com")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("ada@example.com", [Address("", "ada@example.com")], id="bare"),
+        pytest.param("<ada@example.com>", [Address("", "ada@example.com")], id="in angle brackets"),
+        pytest.param("Ada <ada@example.com>", [ADA], id="with a name"),
+        pytest.param("Ada<ada@example.com>", [ADA], id="without a space"),
+        pytest.param("  Ada  < ada@example.com >  ", [ADA], id="spaces all around"),
+        pytest.param("Ada ada@example.com", [ADA], id="name without angle brackets"),
+        pytest.param("ada@example.com Ada", [ADA], id="name behind"),
+        pytest.param("ada@example.com (Ada)", [ADA], id="name in a comment"),
+        pytest.param("Ada (of Ockham) <ada@example.com>", [ADA], id="comment beside a name is dropped"),
+        pytest.param("(a (nested) one) Ada <ada@example.com>", [ADA], id="nested comment"),
+        pytest.param(
+            '"Lovelace, Ada" <ada@example.com>', [Address("Lovelace, Ada", "ada@example.com")], id="quoted comma"
+        ),
+        pytest.param(r'"A \"B\" \\C" <a@b.c>', [Address('A "B" \\C', "a@b.c")], id="escapes in quotes"),
+        pytest.param(
+            '"eve@evil.example" <a@b.c>', [Address("eve@evil.example", "a@b.c")], id="quoted address is a name"
+        ),
+        pytest.param("a@b.c <a@b.c>", [Address("", "a@b.c")], id="the address itself is no name"),
+        pytest.param('"A@B.c" <A@B.c>', [Address("", "A@b.c")], id="the address itself, quoted"),
+        pytest.param('"a@b.c" <d@e.f>', [Address("a@b.c", "d@e.f")], id="another address is a name"),
+        pytest.param("I <3 cats <a@b.c>", [Address("I <3 cats", "a@b.c")], id="stray angle bracket in a name"),
+        pytest.param("Ada <ada@example.com", [ADA], id="angle bracket left open"),
+        pytest.param('"Ada <a@b.c>" <a@b.c>', [Address("Ada <a@b.c>", "a@b.c")], id="angle brackets in quotes"),
+        pytest.param("a@b.c, d@e.f", [Address("", "a@b.c"), Address("", "d@e.f")], id="two"),
+        pytest.param("a@b.c; d@e.f", [Address("", "a@b.c"), Address("", "d@e.f")], id="two by semicolon"),
+        pytest.param(" ,a@b.c,, ", [Address("", "a@b.c")], id="empty entries are skipped"),
+        pytest.param("", [], id="empty"),
+        pytest.param(" \t", [], id="blank"),
+        pytest.param(
+            "Team: a@b.c, Ada <ada@example.com>;, d@e.f",
+            [Group("Team", (Address("", "a@b.c"), ADA)), Address("", "d@e.f")],
+            id="group",
+        ),
+        pytest.param("Team: a@b.c", [Group("Team", (Address("", "a@b.c"),))], id="group left open"),
+        pytest.param("undisclosed-recipients:;", [Group("undisclosed-recipients", ())], id="empty group"),
+        pytest.param("mailto:a@b.c", [Group("mailto", (Address("", "a@b.c"),))], id="mailto reads as a group"),
+        pytest.param("user@localhost", [Address("", "user@localhost")], id="no dot in the domain"),
+        pytest.param("a..b@x.y", [Address("", "a..b@x.y")], id="two dots in the local part"),
+        pytest.param("a@my_host.x.", [Address("", "a@my_host.x")], id="underscore and final dot in the domain"),
+        pytest.param("a@[IPv6:2001:db8::1]", [Address("", "a@[IPv6:2001:db8::1]")], id="address literal"),
+        pytest.param('"john doe"@x.y', [Address("", '"john doe"@x.y')], id="quoted local part"),
+        pytest.param('John <"john doe"@x.y>', [Address("John", '"john doe"@x.y')], id="quoted local part in brackets"),
+        pytest.param("Ada@Example.COM", [Address("", "Ada@example.com")], id="only the domain becomes lower case"),
+        pytest.param("ada@Exämple.com", [Address("", "ada@xn--exmple-cua.com")], id="domain in A-labels"),
+        pytest.param("ada@日本。jp", [Address("", "ada@xn--wgv71a.jp")], id="ideographic full stop"),
+        pytest.param("üñ@x.y", [Address("", "üñ@x.y")], id="local part in UTF-8 is kept"),
+    ],
+)
+def test_understands(text: str, expected: list[Address | Group]) -> None:
+    assert list(parse_addresses(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param("ada", "without an @", id="a word"),
+        pytest.param("Ada <ada>", "without an @", id="a word in brackets"),
+        pytest.param("Ada <>", "without an @", id="nothing in brackets"),
+        pytest.param('"ada@example.com"', "without an @", id="all in quotes"),
+        pytest.param('"Ada <ada@example.com>', "without an @", id="quote left open"),
+        pytest.param("@example.com", "nothing before the @", id="no local part"),
+        pytest.param("ada@", "nothing after the @", id="no domain"),
+        pytest.param("a@b@c.d", "before the @", id="two @"),
+        pytest.param("<a b@c.d>", "before the @", id="space in the local part"),
+        pytest.param("<a@b c.d>", "impossible domain", id="space in the domain"),
+        pytest.param("a@b..c", "impossible domain", id="empty label"),
+        pytest.param("a@[1.2.3.4", "impossible domain", id="address literal left open"),
+        pytest.param("a@b.c>", "impossible domain", id="stray bracket"),
+        pytest.param("a@b.c d@e.f", "without a comma", id="two with a space between"),
+        pytest.param("<a@b.c> <d@e.f>", "without a comma", id="two in brackets with a space between"),
+        pytest.param("Ada <a@b.c, Bob <d@e.f>", "before the @", id="first bracket left open"),
+        pytest.param("a: b: c@d.e;", "within a group", id="group in a group"),
+        pytest.param("a@b.c\r\nBcc: d@e.f", "line break", id="CRLF"),
+        pytest.param("Ada\n <a@b.c>", "line break", id="LF in a name"),
+        pytest.param("a\0@b.c", "control character", id="NUL"),
+        pytest.param("a@ex＠mple.com", "impossible", id="full-width @"),
+        pytest.param("a@exämple，b.com", "impossible", id="full-width comma"),
+        pytest.param("a@-ü.com", "internationalised domain", id="label that starts with a hyphen"),
+        pytest.param("\ud800@b.c", "before the @", id="lone surrogate in the local part"),
+        pytest.param("a@\ud800.c", "impossible", id="lone surrogate in the domain"),
+        pytest.param("a@" + "b" * 256, "longer than 255", id="long domain"),
+        pytest.param("ü" * 200 + "@b.c", "longer than 320", id="long local part, in bytes"),
+    ],
+)
+def test_refuses(text: str, found: str) -> None:
+    with pytest.raises(BadAddress, match=found):
+        parse_addresses(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("Acme, Inc. <a@b.c>", [Address("Acme, Inc.", "a@b.c")], id="one comma"),
+        pytest.param("Ada, Bob, and Co <a@b.c>", [Address("Ada, Bob, and Co", "a@b.c")], id="two commas"),
+        pytest.param("a@b.c, Acme, Inc. <d@e.f>", [Address("", "a@b.c"), Address("Acme, Inc.", "d@e.f")], id="second"),
+        pytest.param(
+            "Ada <a@b.c>, Bob <d@e.f>", [Address("Ada", "a@b.c"), Address("Bob", "d@e.f")], id="two addresses"
+        ),
+    ],
+)
+def test_a_name_with_a_comma_is_understood_where_wanted(text: str, expected: list[Address]) -> None:
+    assert list(parse_addresses(text, joins_names=True)) == expected
+
+
+@pytest.mark.parametrize("text", ["Acme, Inc.", "Acme, a@b.c", "Acme, <a>"])
+def test_an_address_is_wanted_all_the_same(text: str) -> None:
+    with pytest.raises(BadAddress, match="without an @"):
+        parse_addresses(text, joins_names=True)
+
+
+def test_mailboxes_are_those_of_groups_too() -> None:
+    entries = parse_addresses("a@b.c, Team: d@e.f, g@h.i;, j@k.l")
+    assert [address.email for address in mailboxes(entries)] == ["a@b.c", "d@e.f", "g@h.i", "j@k.l"]
+
+
+@pytest.mark.parametrize(("email", "domain"), [("a@b.c", "b.c"), ('"a@b"@c.d', "c.d")])
+def test_domain_is_what_follows_the_last_at(email: str, domain: str) -> None:
+    assert Address("", email).domain == domain
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.sampled_from('ab@.,;:<>()[]"\\ \t\r\n\0ü日＠\ud800'), max_size=30) | st.text())
+def test_whatever_is_accepted_can_be_said_to_a_server(text: str) -> None:
+    try:
+        entries = parse_addresses(text)
+    except BadAddress as error:
+        assert error.args
+        return
+    for address in mailboxes(entries):
+        local, _, domain = address.email.rpartition("@")
+        assert local
+        assert domain.isascii()
+        assert not set(address.email) & set("\r\n\0<>") or local.startswith('"')
+        assert address.email.encode()
+        assert not any(character in address.name for character in "\r\n\0")
+
+
+@pytest.mark.timeout(3)
+@pytest.mark.parametrize("piece", ['"', '\\"', "(", "((a", "<", "<a", "@[", "a@", ": ", '"a"@', "a,"])
+def test_long_trouble_is_read_in_linear_time(piece: str) -> None:
+    text = '"x' + piece * (100_000 // len(piece))
+    for start in ("", '"'):
+        try:
+            parse_addresses(start + text)
+        except BadAddress:
+            continue

@@ -1,0 +1,421 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sender.document.addresses import Address, Group
+from sender.document.document import UNSUPPORTED, MailDocument, parse_document
+from shared.errors import ErrorCode, NotSendable
+
+
+def mail(**changes: Any) -> dict[str, Any]:
+    """A document that can be sent, with changes; None takes a field away."""
+    fields = {"to": "ada@example.com", "message": {"subject": "Hi", "text": "Hello"}} | changes
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def message(**changes: Any) -> dict[str, Any]:
+    return mail(message={"subject": "Hi", "text": "Hello"} | changes)
+
+
+def attachment(**fields: Any) -> dict[str, Any]:
+    return message(attachments=[fields])
+
+
+def accepted(fields: dict[str, Any]) -> MailDocument:
+    return parse_document(fields)
+
+
+def headers_of(document: MailDocument) -> list[tuple[str, str]]:
+    return [(header.name, header.value) for header in document.headers]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(mail(), id="the simplest"),
+        pytest.param(mail(to=["a@b.c", "Ada <d@e.f>"]), id="array of recipients"),
+        pytest.param(mail(to=None, bcc="a@b.c"), id="only bcc"),
+        pytest.param(mail(to=["", "a@b.c"]), id="blank entry beside a recipient"),
+        pytest.param(mail(to=None, toUids=["u1"]), id="only uids"),
+        pytest.param(
+            mail() | {"cc": None, "from": None, "replyTo": None, "headers": None, "template": None}, id="nulls"
+        ),
+        pytest.param(mail(**{"from": "", "replyTo": ""}), id="empty from and replyTo"),
+        pytest.param(message(subject=""), id="empty subject"),
+        pytest.param(message(text=None, html="<p>"), id="null text beside html"),
+        pytest.param(message(text="", html="<p>"), id="empty text beside html"),
+        pytest.param(message(attachments=None), id="null attachments"),
+        pytest.param(mail(message=None, template={"name": "welcome"}), id="template without message"),
+        pytest.param(mail(message={}, template={"name": "welcome"}), id="template with an empty message"),
+        pytest.param(
+            mail(message={"text": None}, template={"name": "w", "data": {}}), id="template, message without all"
+        ),
+        pytest.param(mail(message=None, sendGrid={}), id="an empty sendGrid"),
+        pytest.param(mail(message={}, sendGrid={"templateId": "t", "dynamicTemplateData": {"a": 1}}), id="sendGrid"),
+        pytest.param(mail(categories=["a", ""]), id="categories"),
+        pytest.param(
+            mail(myOwn={"anything": [datetime(2026, 1, 1, tzinfo=UTC)]}, attachments="x"), id="unknown fields"
+        ),
+    ],
+)
+def test_accepts_what_trigger_email_accepts(fields: dict[str, Any]) -> None:
+    assert accepted(fields).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        pytest.param(mail(to=None), "Field 'to': expected at least one recipient", id="no recipient"),
+        pytest.param(mail(to=[]), "Field 'to': expected at least one recipient", id="empty array"),
+        pytest.param(mail(to=["", " "]), "Field 'to': expected at least one recipient", id="blank recipients"),
+        pytest.param(mail(to="Team:;"), "Field 'to': expected at least one recipient", id="group without members"),
+        pytest.param(mail(to=5), "Field 'to': expected a string or an array of strings, found a number.", id="number"),
+        pytest.param(mail(to={"a": 1}), "Field 'to': expected a string or an array of strings, found a map.", id="map"),
+        pytest.param(
+            mail(to=["a@b.c", 5]), "Field 'to.1': expected a string, found a number.", id="number in an array"
+        ),
+        pytest.param(mail(to=["a@b.c", "ada"]), "Field 'to.1': expected an address such as", id="no address"),
+        pytest.param(mail(cc="a@b.c\nBcc: d@e.f"), "found an address with a line break", id="line break in an address"),
+        pytest.param(mail(toUids="u1"), "Field 'toUids': expected an array of strings, found a string.", id="uid"),
+        pytest.param(mail(ccUids=[""]), "Field 'ccUids.0': expected a user id, found an empty string.", id="empty uid"),
+        pytest.param(mail(**{"from": "ada"}), "Field 'from': expected an address such as", id="invalid from"),
+        pytest.param(mail(**{"from": ["a@b.c"]}), "Field 'from': expected a string, found an array.", id="from array"),
+        pytest.param(mail(replyTo=True), "Field 'replyTo': expected a string, found a boolean.", id="replyTo"),
+        pytest.param(mail(message=None), "Field 'message': expected a map with 'subject'", id="nothing to send"),
+        pytest.param(mail(message={}), "or else a 'template', found an empty map.", id="empty message"),
+        pytest.param(mail(message="Hello"), "Field 'message': expected a map, found a string.", id="text as message"),
+        pytest.param(
+            mail(message=["Hello"]), "Field 'message': expected a map, found an array.", id="array as message"
+        ),
+        pytest.param(
+            message(subject=None), "Field 'message.subject': expected a string, found nothing.", id="no subject"
+        ),
+        pytest.param(
+            message(subject=5), "Field 'message.subject': expected a string, found a number.", id="bad subject"
+        ),
+        pytest.param(
+            message(subject="a\nb"), "Field 'message.subject': expected a single line", id="subject, two lines"
+        ),
+        pytest.param(
+            message(text=None),
+            "Field 'message.text': expected a non-empty 'text' or 'html', found nothing.",
+            id="no body",
+        ),
+        pytest.param(message(text=""), "or 'html', found an empty string.", id="empty body"),
+        pytest.param(
+            message(text={"path": "/etc/passwd"}),
+            "Field 'message.text': expected a string, found a map.",
+            id="text by path",
+        ),
+        pytest.param(message(html=b"x"), "Field 'message.html': expected a string, found bytes.", id="html in bytes"),
+        pytest.param(message(amp=1.5), "Field 'message.amp': expected a string, found a number.", id="amp"),
+        pytest.param(message(messageId="x y@z"), "Field 'message.messageId': expected a message id", id="message id"),
+        pytest.param(message(messageId="<a@b>\r\nX: y"), "Field 'message.messageId'", id="message id, two lines"),
+        pytest.param(
+            mail(template={}),
+            "Field 'template.name': expected a non-empty string, found nothing.",
+            id="template without name",
+        ),
+        pytest.param(mail(template={"name": ""}), "found an empty string.", id="empty template name"),
+        pytest.param(mail(template="welcome"), "Field 'template': expected a map, found a string.", id="template name"),
+        pytest.param(
+            mail(template={"name": "w", "data": []}),
+            "Field 'template.data': expected a map, found an empty",
+            id="template data",
+        ),
+        pytest.param(
+            mail(sendGrid={"dynamicTemplateData": {}}),
+            "Field 'sendGrid.templateId': expected a template id",
+            id="sendGrid data without template",
+        ),
+        pytest.param(
+            mail(sendGrid={"templateId": 5}), "Field 'sendGrid.templateId': expected a string", id="sendGrid id"
+        ),
+        pytest.param(
+            mail(sendGrid={"mailSettings": 5}), "Field 'sendGrid.mailSettings': expected a map", id="settings"
+        ),
+        pytest.param(mail(sendGrid={"customArgs": "x"}), "Field 'sendGrid.customArgs': expected a map", id="arguments"),
+        pytest.param(mail(sendGrid={"ipPoolName": 5}), "Field 'sendGrid.ipPoolName': expected a string", id="pool"),
+        pytest.param(mail(categories="x"), "Field 'categories': expected an array of strings, found", id="categories"),
+        pytest.param(
+            message(attachments={"content": "x"}), "a single one must be in an array too", id="one attachment"
+        ),
+        pytest.param(
+            message(attachments=["x"]),
+            "Field 'message.attachments.0': expected a map, found a string.",
+            id="text as attachment",
+        ),
+        pytest.param(
+            attachment(content=5),
+            "Field 'message.attachments.0.content': expected a string or bytes, found a",
+            id="content",
+        ),
+        pytest.param(attachment(content={"path": "x"}), "string or bytes, found a map.", id="content by path"),
+        pytest.param(
+            attachment(content="", filename="a\r\nb"),
+            "Field 'message.attachments.0.filename': expected a sin",
+            id="file name, two lines",
+        ),
+        pytest.param(attachment(content="", cid="a\nb"), "Field 'message.attachments.0.cid': ", id="cid, two lines"),
+        pytest.param(attachment(content="", cid="<>"), "Field 'message.attachments.0.cid': ", id="nothing in a cid"),
+        pytest.param(attachment(content="", cid="ü"), "expected up to 200 printable ASCII", id="cid not in ASCII"),
+        pytest.param(
+            attachment(content="", contentType="pdf"),
+            "a media type such as 'application/pdf', found another",
+            id="media type",
+        ),
+        pytest.param(
+            attachment(content="", contentType="a/b\nX: y"),
+            "Field 'message.attachments.0.contentType': ",
+            id="media type, two lines",
+        ),
+        pytest.param(
+            attachment(content="", contentDisposition="x"),
+            "'attachment' or 'inline', found another string",
+            id="disposition",
+        ),
+        pytest.param(
+            attachment(content="", headers={"X-A": "a\nb"}),
+            "Field 'message.attachments.0.headers.X-A'",
+            id="line break in an attachment's header",
+        ),
+        pytest.param(attachment(content="", httpHeaders="x"), "httpHeaders': expected a map", id="httpHeaders"),
+        pytest.param(mail(headers="X: y"), "Field 'headers': expected a map, found a string.", id="headers as text"),
+        pytest.param(
+            mail(headers={"X-A": "a\r\nBcc: x@y.z"}), "Field 'headers.X-A': expected a single line", id="CRLF"
+        ),
+        pytest.param(mail(headers={"X-A": "a\0"}), "Field 'headers.X-A': expected a single line", id="NUL in a header"),
+        pytest.param(
+            mail(headers={"X-A": ["a", "b\n"]}), "Field 'headers.X-A': expected a single", id="LF in an array"
+        ),
+        pytest.param(
+            mail(headers={"X-A\r\nBcc": "x"}), "Field 'headers.X-A??Bcc': expected a name", id="CRLF in a name"
+        ),
+        pytest.param(mail(headers={"X A": "x"}), "Field 'headers.X?A': expected a name of", id="space in a name"),
+        pytest.param(mail(headers={"": "x"}), "Field 'headers.': expected a name of", id="no name"),
+        pytest.param(mail(headers={"X-A": b"x"}), "Field 'headers.X-A': expected a string, a number", id="bytes"),
+        pytest.param(mail(headers={"X-A": "x" * 801}), "words of up to 800 characters", id="word that fits no line"),
+        pytest.param(mail(headers=[{"value": "x"}]), "Field 'headers.0': expected a name of", id="list without key"),
+        pytest.param(mail(headers={"Sender": "x"}), "Field 'headers.Sender': expected an address", id="Sender"),
+        pytest.param(mail(headers={"Message-ID": "x y"}), "Field 'headers.Message-ID': expected a message id", id="id"),
+        pytest.param(mail(headers={"Date": ["x", "y"]}), "Field 'headers.Date': expected 'Date' once", id="two dates"),
+    ],
+)
+def test_refuses_and_says_where_and_why(fields: dict[str, Any], error: str) -> None:
+    with pytest.raises(NotSendable) as caught:
+        parse_document(fields)
+    assert error in str(caught.value)
+    assert str(caught.value).count("Field ") == 1
+    assert caught.value.code is ErrorCode.VALIDATION
+
+
+def test_all_faults_are_in_one_text_and_the_first_comes_first() -> None:
+    with pytest.raises(NotSendable) as caught:
+        parse_document({"to": 5, "cc": "x", "message": {"text": []}})
+    assert str(caught.value) == (
+        "Field 'to': expected a string or an array of strings, found a number. "
+        "Field 'cc': expected an address such as 'name@example.com' or 'Name <name@example.com>', "
+        "found an address without an @. "
+        "Field 'message.text': expected a string, found an empty array. "
+        "Field 'message.subject': expected a string, found nothing. "
+        "Field 'message.text': expected a non-empty 'text' or 'html', found an empty array."
+    )
+
+
+def test_a_document_full_of_faults_makes_a_short_text() -> None:
+    with pytest.raises(NotSendable) as caught:
+        parse_document(mail(to=["x"] * 10_000))
+    assert str(caught.value).endswith("found an address without an @. And 9995 more.")
+    assert len(str(caught.value)) < 1000
+
+
+@settings(deadline=None)
+@given(st.text(min_size=20))
+def test_errors_never_quote_what_was_written(secret: str) -> None:
+    fields = {"to": secret, "from": [secret], "message": {"subject": {secret: 1}, "text": [secret]}, "headers": secret}
+    with pytest.raises(NotSendable) as caught:
+        parse_document(fields)
+    assert secret not in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.binary(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+ATTACHMENT_FIELDS = (
+    "filename",
+    "content",
+    "path",
+    "href",
+    "contentType",
+    "contentDisposition",
+    "cid",
+    "encoding",
+    "headers",
+    "raw",
+)
+MESSAGE = st.fixed_dictionaries(
+    {},
+    optional={name: JSON for name in ("subject", "text", "html", "amp", "messageId", "icalEvent")}
+    | {"attachments": st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(ATTACHMENT_FIELDS, JSON))) | JSON},
+)
+FIELDS = (
+    "to",
+    "cc",
+    "bcc",
+    "toUids",
+    "ccUids",
+    "bccUids",
+    "from",
+    "replyTo",
+    "headers",
+    "template",
+    "sendGrid",
+    "categories",
+)
+
+
+@settings(deadline=None)
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON) | {"message": MESSAGE | JSON}))
+def test_any_document_is_either_accepted_or_refused_with_reason(fields: dict[str, Any]) -> None:
+    try:
+        parse_document(fields)
+    except NotSendable as error:
+        assert "Field '" in str(error)
+        assert str(error).encode()
+
+
+def test_recipients_come_from_strings_arrays_and_groups() -> None:
+    document = accepted(mail(to="Ada <a@b.c>, d@E.f", cc=["x@y.z"], bcc="Team: g@h.i;"))
+    assert document.to == (Address("Ada", "a@b.c"), Address("", "d@e.f"))
+    assert document.cc == (Address("", "x@y.z"),)
+    assert document.bcc == (Group("Team", (Address("", "g@h.i"),)),)
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_what_nodemailer_knew_and_is_not_sent_is_warned_about(name: str) -> None:
+    assert accepted(message(**{name: "x"})).warnings == (f"Field 'message.{name}' is not supported and was not sent.",)
+    assert accepted(message(**{name: None})).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        pytest.param("x", ["x"], id="string"),
+        pytest.param(" x ", ["x"], id="white space around it"),
+        pytest.param(5, ["5"], id="integer"),
+        pytest.param(5.0, ["5"], id="whole number in floating point"),
+        pytest.param(1.5, ["1.5"], id="fraction"),
+        pytest.param(True, ["true"], id="boolean"),
+        pytest.param(["a", 1], ["a", "1"], id="array"),
+        pytest.param({"prepared": True, "value": "x"}, ["x"], id="nodemailer's prepared value"),
+        pytest.param({"prepared": True, "value": 5}, ["5"], id="a prepared number"),
+        pytest.param([{"value": "x"}, {"value": None}, "y"], ["x", "y"], id="prepared values in an array"),
+        pytest.param(None, [], id="null"),
+        pytest.param("", [], id="empty"),
+    ],
+)
+def test_headers_are_sent_as_text(value: Any, sent: list[str]) -> None:
+    assert headers_of(accepted(mail(headers={"X-A": value}))) == [("X-A", text) for text in sent]
+    assert headers_of(accepted(mail(headers=[{"key": "X-A", "value": value}]))) == [("X-A", text) for text in sent]
+
+
+def test_one_header_may_stand_as_key_and_value_without_an_array() -> None:
+    assert headers_of(accepted(mail(headers={"key": "X-A", "value": ["1", 2]}))) == [("X-A", "1"), ("X-A", "2")]
+    assert headers_of(accepted(mail(headers={"key": "X-A"}))) == [("key", "X-A")]
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        pytest.param("<a@x.y>", "<a@x.y>", id="as it should be"),
+        pytest.param("a@x.y", "<a@x.y>", id="without brackets"),
+        pytest.param("a@x.y <b@x.y>  c", "<a@x.y> <b@x.y> <c>", id="several"),
+        pytest.param("<a@x.y><b@x.y>", "<a@x.y><b@x.y>", id="glued together"),
+    ],
+)
+@pytest.mark.parametrize("name", ["In-Reply-To", "references"])
+def test_ids_in_headers_get_their_brackets(name: str, value: str, sent: str) -> None:
+    assert headers_of(accepted(mail(headers={name: value}))) == [(name, sent)]
+
+
+@pytest.mark.parametrize(
+    "name", ["To", "bcc", "Resent-Bcc", "FROM", "Content-Type", "MIME-Version", "Content-Transfer-Encoding"]
+)
+def test_headers_that_would_contradict_the_mail_are_warned_about_and_not_sent(name: str) -> None:
+    document = accepted(mail(headers={name: "x"}))
+    assert document.headers == ()
+    assert document.warnings == (f"Field 'headers.{name}' would contradict what Firepost writes and was not sent.",)
+
+
+class TestHeadersThatHaveAFieldOfTheirOwn:
+    GIVEN: ClassVar = {
+        "subject": "S",
+        "Message-Id": "<h@x>",
+        "DATE": "Fri, 2 Jan 2026 03:04:05 +0100",
+        "reply-to": "R <r@x.y>",
+    }
+
+    def test_stand_in_for_the_field(self) -> None:
+        document = accepted(message(subject="") | {"headers": self.GIVEN | {"Sender": "s@x.y"}})
+        assert document.message
+        assert document.message.subject == "S"
+        assert document.message_id == "h@x"
+        assert document.date == "Fri, 2 Jan 2026 03:04:05 +0100"
+        assert document.reply_to == (Address("R", "r@x.y"),)
+        assert document.sender == (Address("", "s@x.y"),)
+        assert not document.headers
+        assert not document.warnings
+
+    def test_lose_to_the_field_with_a_warning(self) -> None:
+        document = accepted(message(messageId="f@x") | {"replyTo": "f@x.y", "headers": self.GIVEN})
+        assert document.message
+        assert (document.message.subject, document.message_id) == ("Hi", "f@x")
+        assert document.reply_to == (Address("", "f@x.y"),)
+        assert set(document.warnings) == {
+            "Field 'headers.subject' says the same as 'message.subject' and was not sent.",
+            "Field 'headers.Message-Id' says the same as 'message.messageId' and was not sent.",
+            "Field 'headers.reply-to' says the same as 'replyTo' and was not sent.",
+        }
+
+
+class TestAttachments:
+    @pytest.mark.parametrize(
+        "entry",
+        [{}, None, {"note": "x"}, {"filename": None, "content": None}],
+        ids=["empty", "null", "unknown", "nulls"],
+    )
+    def test_that_say_nothing_are_dropped(self, entry: Any) -> None:
+        document = accepted(message(attachments=[entry, {"filename": "a", "content": "x"}]))
+        assert document.message
+        assert [attachment.path for attachment in document.message.attachments] == ["message.attachments.1"]
+
+    def test_are_read_as_written(self) -> None:
+        document = accepted(
+            attachment(
+                filename="a.png",
+                href="data:,x",
+                contentType="image/png; x=y",
+                contentDisposition="INLINE",
+                cid="<logo>",
+                headers={"X-A": 1, "Content-Type": "text/html", "Content-ID": "<other>"},
+            )
+        )
+        assert document.message
+        (found,) = document.message.attachments
+        assert (found.url_field, found.url, found.content) == ("href", "data:,x", None)
+        assert (found.disposition, found.content_id, found.media_type) == ("inline", "logo", "image/png; x=y")
+        assert [(header.name, header.value) for header in found.headers] == [("X-A", "1")]
+        (warning,) = document.warnings
+        assert warning.startswith("Field 'message.attachments.0.headers.Content-Type' would contradict")
+
+    def test_path_comes_before_href(self) -> None:
+        document = accepted(attachment(path="data:,p", href="data:,h", content="c"))
+        assert document.message
+        assert document.message.attachments[0].url == "data:,p"

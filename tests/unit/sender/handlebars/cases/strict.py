@@ -1,0 +1,53 @@
+"""Strict mode: to print what isn't there is an error."""
+
+from __future__ import annotations
+
+from tests.unit.sender.handlebars.case import Case
+
+CASES = (
+    Case("a field", "{{a}}", {"a": 1}, "1", strict=True),
+    Case("what is missing", "{{a}}", {}, None, strict=True),
+    Case("null is there", "[{{a}}]", {"a": None}, "[]", strict=True),
+    Case("false and an empty string are there", "[{{a}}{{b}}]", {"a": False, "b": ""}, "[false]", strict=True),
+    Case("a nested field", "{{a.b}}", {"a": {"b": 1}}, "1", strict=True),
+    Case("a missing nested field", "{{a.b}}", {"a": {}}, None, strict=True),
+    Case("a field of what is missing", "{{a.b.c}}", {}, None, strict=True),
+    Case("a field of null", "{{a.b}}", {"a": None}, None, strict=True),
+    Case("a list item", "{{a.[0]}}", {"a": [1]}, "1", strict=True),
+    Case("a missing list item", "{{a.[1]}}", {"a": [1]}, None, strict=True),
+    Case("a list's length", "{{a.length}}", {"a": [1]}, "1", strict=True),
+    Case("a string's length can't be asked", "{{a.length}}", {"a": "x"}, None, strict=True),
+    Case("this", "{{this}}", {}, "[object Object]", strict=True),
+    Case("this and a field", "{{this.a}}", {}, None, strict=True),
+    Case("without escaping", "{{{a}}}", {}, None, strict=True),
+    Case("a condition may ask", "{{#if a}}x{{else}}y{{/if}}", {}, "y", strict=True),
+    Case("but not through what is missing", "{{#if a.b}}x{{/if}}", {}, None, strict=True),
+    Case("each of what is missing", "[{{#each a}}x{{/each}}]", {}, "[]", strict=True),
+    Case("with of what is missing", "[{{#with a}}x{{/with}}]", {}, "[]", strict=True),
+    Case("a section of what is missing", "{{#a}}x{{/a}}", {}, None, strict=True),
+    Case("an inverse section of what is missing", "{{^a}}x{{/a}}", {}, None, strict=True),
+    Case("a section of null", "{{#a}}x{{else}}y{{/a}}", {"a": None}, "y", strict=True),
+    Case("lookup is lenient", "[{{lookup a 'b'}}]", {"a": {}}, "[]", strict=True),
+    Case("lookup in what is missing", "[{{lookup a 'b'}}]", {}, "[]", strict=True),
+    Case("@index", "{{#each a}}{{@index}}{{/each}}", {"a": [1]}, "0", strict=True),
+    Case("@index outside", "{{@index}}", {}, None, strict=True),
+    Case("@root", "{{@root.a}}", {"a": 1}, "1", strict=True),
+    Case("@root and what is missing", "{{@root.b}}", {"a": 1}, None, strict=True),
+    Case("a parent's field", "{{#with a}}{{../b}}{{/with}}", {"a": 1, "b": 2}, "2", strict=True),
+    Case("a parent's missing field", "{{#with a}}{{../c}}{{/with}}", {"a": 1, "b": 2}, None, strict=True),
+    Case("block params are lenient", "[{{#each a as |x|}}{{x.b}}{{/each}}]", {"a": [{}]}, "[]", strict=True),
+    Case(
+        "block params, through what is missing",
+        "[{{#each a as |x|}}{{x.b.c}}{{/each}}]",
+        {"a": [{}]},
+        None,
+        strict=True,
+    ),
+    Case("a partial's hash is lenient", "[{{> p x=a}}]", {}, "[]", {"p": "{{#if x}}1{{/if}}"}, strict=True),
+    Case("partials are strict, too", "{{> p}}", {}, None, {"p": "{{a}}"}, strict=True),
+    Case("an unknown helper", "{{shout a}}", {"a": 1}, None, strict=True),
+    Case("a field of a number", "{{a.b}}", {"a": 5}, None, strict=True),
+    Case("a branch not taken", "[{{#if a}}{{b}}{{/if}}]", {"a": 0}, "[]", strict=True),
+    Case("a literal name that is missing", "{{'a b'}}", {}, None, strict=True),
+    Case("text only", "x", {}, "x", strict=True),
+)

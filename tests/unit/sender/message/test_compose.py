@@ -1,0 +1,366 @@
+from __future__ import annotations
+
+import email
+import email.policy
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.message import EmailMessage, Message, MIMEPart
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sender.document.addresses import Address
+from sender.message.compose import Defaults, Mail, compose
+from sender.transport.envelope import Envelope
+from shared.errors import ErrorCode, NotSendable
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SHOP = Defaults(Address("Shop", "shop@example.com"))
+PNG = {"filename": "logo.png", "cid": "logo", "content": b"\x89PNG"}
+PDF = {"filename": "a.pdf", "content": b"%PDF"}
+
+
+def made(
+    said: dict[str, Any] | None = None, /, *, defaults: Defaults = SHOP, author: str | None = None, **fields: Any
+) -> Mail:
+    """The mail from a document that is otherwise in order; `said` goes into its `message`, `author` is its `from`."""
+    said = {"subject": "Hi", "text": "Hello"} | (said or {})
+    return compose(
+        {"to": "ada@example.com", "message": said, "from": author} | fields, defaults, stem="order-17", now=NOW
+    )
+
+
+def attached(**entry: Any) -> dict[str, Any]:
+    return {"message": {"subject": "Hi", "text": "Hello", "attachments": [entry]}}
+
+
+def inside(**said: Any) -> dict[str, Any]:
+    return {"message": {"subject": "Hi", "text": "Hello"} | said}
+
+
+def read(mail: Mail) -> EmailMessage:
+    message = email.message_from_bytes(mail.data, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def shape(part: MIMEPart) -> Any:
+    """The tree of media types: `("multipart/mixed", "text/plain", …)`."""
+    if not part.is_multipart():
+        return part.get_content_type()
+    return (part.get_content_type(), *(shape(child) for child in part.iter_parts()))
+
+
+def test_a_simple_mail_to_the_letter() -> None:
+    mail = made(to=["Ada <ada@Example.com>", "b@c.d"], bcc="hidden@x.y", headers={"X-Order": 17})
+    assert mail.data.decode() == "\r\n".join(
+        [
+            "From: Shop <shop@example.com>",
+            "To: Ada <ada@example.com>, b@c.d",
+            "Subject: Hi",
+            "Message-ID: <order-17@example.com>",
+            "Date: Fri, 02 Jan 2026 03:04:05 +0000",
+            "X-Order: 17",
+            "MIME-Version: 1.0",
+            "Content-Type: text/plain; charset=utf-8",
+            "Content-Transfer-Encoding: 7bit",
+            "",
+            "Hello",
+            "",
+        ]
+    )
+    assert mail.envelope == Envelope("shop@example.com", ("ada@example.com", "b@c.d", "hidden@x.y"))
+    assert mail.message_id == "<order-17@example.com>"
+    assert mail.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        pytest.param({}, "text/plain", id="text"),
+        pytest.param({"text": None, "html": "<p>"}, "text/html", id="html"),
+        pytest.param(
+            {"html": "<p>", "amp": "<html ⚡>"},
+            ("multipart/alternative", "text/plain", "text/x-amp-html", "text/html"),
+            id="all versions",
+        ),
+        pytest.param({"attachments": [PDF]}, ("multipart/mixed", "text/plain", "application/pdf"), id="attachment"),
+        pytest.param(
+            {"text": None, "html": "<p>", "attachments": [PNG]},
+            ("multipart/related", "text/html", "image/png"),
+            id="image in the page",
+        ),
+        pytest.param({"attachments": [PNG]}, ("multipart/mixed", "text/plain", "image/png"), id="cid without a page"),
+        pytest.param(
+            {"icalEvent": {"content": "BEGIN:VCALENDAR"}},
+            ("multipart/mixed", ("multipart/alternative", "text/plain", "text/calendar"), "application/ics"),
+            id="event",
+        ),
+        pytest.param(
+            {"html": "<p>", "alternatives": [{"contentType": "text/x-web-markdown", "content": "*x*"}]},
+            ("multipart/alternative", "text/plain", "text/html", "text/x-web-markdown"),
+            id="alternatives come last",
+        ),
+        pytest.param(
+            {"html": "<p>", "attachments": [{"raw": "Content-Type: image/png\nContent-ID: <x>\n\nx", "cid": "x"}]},
+            ("multipart/alternative", "text/plain", ("multipart/related", "text/html", "image/png")),
+            id="ready-made image in the page",
+        ),
+        pytest.param(
+            {"html": "<p>", "attachments": [PNG, PDF, PDF]},
+            (
+                "multipart/mixed",
+                ("multipart/alternative", "text/plain", ("multipart/related", "text/html", "image/png")),
+                "application/pdf",
+                "application/pdf",
+            ),
+            id="everything",
+        ),
+    ],
+)
+def test_parts_are_nested_as_nodemailer_does(message: dict[str, Any], expected: Any) -> None:
+    assert shape(read(made(message))) == expected
+
+
+def test_contents_come_back() -> None:
+    message = read(made({"text": "Grüße\n", "html": "<p>日本</p>\n", "attachments": [PNG, PDF]}))
+    plain, html = message.get_body(("plain",)), message.get_body(("html",))
+    assert plain
+    assert html
+    assert plain.get_content() == "Grüße\r\n"
+    assert html.get_content() == "<p>日本</p>\r\n"
+    image = next(part for part in message.walk() if part.get_content_type() == "image/png")
+    assert (image["Content-ID"], image.get_content_disposition()) == ("<logo>", "inline")
+    assert image.get_payload(decode=True) == b"\x89PNG"
+    (attached,) = message.iter_attachments()
+    assert (attached.get_filename(), attached.get_content()) == ("a.pdf", b"%PDF")
+
+
+def test_the_same_document_and_stem_make_the_same_bytes() -> None:
+    assert made({"html": "<p>"}) == made({"html": "<p>"})
+
+
+class TestAddresses:
+    def test_each_recipient_is_in_the_envelope_once_in_the_first_place(self) -> None:
+        mail = made(to="b@X.y, a@x.y", cc=["Team: a@x.y, c@x.y;"], bcc=["C@x.y", "b@x.y"])
+        assert mail.envelope.recipients == ("b@x.y", "a@x.y", "c@x.y", "C@x.y")
+
+    def test_bcc_is_nowhere_in_the_mail(self) -> None:
+        mail = made(bcc="Hidden <hidden@x.y>", headers={"Bcc": "other@x.y"})
+        assert b"idden" not in mail.data
+        assert b"other" not in mail.data
+        assert b"bcc" not in mail.data.lower()
+
+    def test_domains_are_in_a_labels_in_envelope_and_headers(self) -> None:
+        mail = made(to="Ü <ü@Bücher.example>", author="a@Bücher.example")
+        assert mail.envelope == Envelope("a@xn--bcher-kva.example", ("ü@xn--bcher-kva.example",))
+        assert mail.envelope.needs_smtputf8
+        assert b"To: =?utf-8?b?w5w=?= <\xc3\xbc@xn--bcher-kva.example>\r\n" in mail.data
+        assert mail.message_id == "<order-17@xn--bcher-kva.example>"
+
+    def test_the_document_s_from_comes_before_the_default(self) -> None:
+        mail = made(author="Ada <ada@x.y>")
+        assert mail.envelope.sender == "ada@x.y"
+        assert read(mail)["From"] == "Ada <ada@x.y>"
+
+    @pytest.mark.parametrize("blank", ["", None, "  "])
+    def test_a_blank_from_or_reply_to_is_the_default(self, blank: str | None) -> None:
+        defaults = Defaults(SHOP.sender, (Address("", "help@x.y"),))
+        mail = made(defaults=defaults, author=blank, replyTo=blank)
+        assert mail.envelope.sender == "shop@example.com"
+        assert read(mail)["Reply-To"] == "help@x.y"
+
+    def test_the_first_of_several_authors_is_the_sender(self) -> None:
+        mail = made(author="a@x.y, b@x.y")
+        assert mail.envelope.sender == "a@x.y"
+        assert (read(mail)["From"], read(mail)["Sender"]) == ("a@x.y, b@x.y", "a@x.y")
+
+    def test_a_sender_given_as_header_is_written_and_the_envelope_is_still_from(self) -> None:
+        mail = made(headers={"Sender": "Söhne <s@x.y>"})
+        assert read(mail)["Sender"] == "Söhne <s@x.y>"
+        assert mail.envelope.sender == "shop@example.com"
+
+    @pytest.mark.parametrize(
+        ("fields", "expected"),
+        [
+            pytest.param({"replyTo": "a@x.y, b@x.y"}, "a@x.y, b@x.y", id="the field"),
+            pytest.param({"headers": {"Reply-To": "h@x.y"}}, "h@x.y", id="the header, before the default"),
+            pytest.param({}, "default@x.y", id="the default"),
+        ],
+    )
+    def test_reply_to_is(self, fields: dict[str, Any], expected: str) -> None:
+        defaults = Defaults(SHOP.sender, (Address("", "default@x.y"),))
+        assert read(made(defaults=defaults, **fields)).get_all("Reply-To") == [expected]
+
+    def test_a_group_without_members_hides_the_recipients(self) -> None:
+        mail = made(to="undisclosed-recipients:;", bcc="a@x.y")
+        assert b"To: undisclosed-recipients:;\r\n" in mail.data
+        assert mail.envelope.recipients == ("a@x.y",)
+
+
+class TestHeaders:
+    @pytest.mark.parametrize(
+        ("message", "headers", "message_id"),
+        [
+            pytest.param({"messageId": "x@y"}, {}, "<x@y>", id="field, brackets added"),
+            pytest.param({"messageId": " <x@y> "}, {}, "<x@y>", id="field, spaces taken away"),
+            pytest.param({"messageId": "order-1"}, {}, "<order-1>", id="field, without an @"),
+            pytest.param({}, {"Message-ID": "<order-1>"}, "<order-1>", id="header, without an @"),
+            pytest.param({"messageId": "<x@y>"}, {"Message-ID": "<h@y>"}, "<x@y>", id="field before header"),
+            pytest.param({}, {"message-id": "h@y"}, "<h@y>", id="header"),
+            pytest.param({}, {}, "<order-17@example.com>", id="stem and author's domain"),
+        ],
+    )
+    def test_message_id_is(self, message: dict[str, str], headers: dict[str, str], message_id: str) -> None:
+        mail = made(message, headers=headers)
+        assert mail.message_id == message_id
+        assert read(mail).get_all("Message-ID") == [message_id]
+
+    def test_an_empty_subject_is_not_written(self) -> None:
+        assert read(made({"subject": ""}))["Subject"] is None
+
+    def test_a_date_of_the_document_s_own_replaces_ours(self) -> None:
+        date = "Thu, 01 Jan 2026 00:00:00 +0000"
+        assert read(made(headers={"Date": date})).get_all("Date") == [date]
+
+    def test_one_click_unsubscribing_survives(self) -> None:
+        url = f"<https://example.com/u/{'t' * 200}>"
+        mail = made(headers={"List-Unsubscribe": url, "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"})
+        assert f"List-Unsubscribe: {url}\r\n".encode() in mail.data
+
+    def test_a_header_is_repeated_for_an_array(self) -> None:
+        assert read(made(headers={"X-Tag": ["a", "b"]})).get_all("X-Tag") == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "warning"),
+    [
+        pytest.param(
+            {"categories": ["x"]}, "Field 'categories' is not supported over SMTP and was not sent.", id="categories"
+        ),
+        pytest.param(
+            {"sendGrid": {"mailSettings": {}}},
+            "Field 'sendGrid' is not supported over SMTP and was not sent.",
+            id="sendGrid",
+        ),
+        pytest.param(
+            {"headers": {"To": "x"}},
+            "Field 'headers.To' would contradict what Firepost writes and was not sent.",
+            id="header",
+        ),
+    ],
+)
+def test_what_is_not_sent_is_warned_about(fields: dict[str, Any], warning: str) -> None:
+    assert made(**fields).warnings == (warning,)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "error"),
+    [
+        pytest.param(
+            {"toUids": ["u"]},
+            ErrorCode.VALIDATION,
+            "Field 'toUids': user ids can't be looked up, because no USERS_COLLECTION is configured.",
+            id="uids",
+        ),
+        pytest.param(
+            {"template": {"name": "welcome"}},
+            ErrorCode.TEMPLATE,
+            "Field 'template': it can't be rendered, because no TEMPLATES_COLLECTION is configured.",
+            id="template",
+        ),
+        pytest.param(
+            {"message": None, "sendGrid": {"templateId": "t"}},
+            ErrorCode.VALIDATION,
+            "Field 'sendGrid': it can't be sent over SMTP without a 'message' map beside it; TRANSPORT=sendgrid can.",
+            id="sendGrid",
+        ),
+        pytest.param(
+            {"to": 5},
+            ErrorCode.VALIDATION,
+            "Field 'to': expected a string or an array of strings, found a number.",
+            id="validation",
+        ),
+        pytest.param(
+            {"message": {"subject": "", "text": "x", "attachments": [{"path": "/etc/passwd"}]}},
+            ErrorCode.ATTACHMENT,
+            "Field 'message.attachments.0.path': expected a 'https:', 'gs:' or 'data:' URL, or 'content' in its place, "
+            "found a file path, which Firepost never opens.",
+            id="attachment",
+        ),
+    ],
+)
+def test_what_can_t_be_sent_is_refused(fields: dict[str, Any], code: ErrorCode, error: str) -> None:
+    with pytest.raises(NotSendable) as caught:
+        made(**fields)
+    assert (caught.value.code, str(caught.value)) == (code, error)
+
+
+PIECES = ["\r\n", "\n", "\r", "\0", "\u2028", "Evil: x", "a@b.c", '"', "<", ">", ",", ";", ":", " ", "\\", "ü", "--"]
+PIECES += ["=?utf-8?q?=0AEvil:_x?=", "\t", "日本", "x" * 90, "\ud800", "plain", "words in a row"]
+EVIL = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
+USUAL = {"From", "To", "Cc", "Reply-To", "Subject", "Message-ID", "Date", "Sender", "X-Own", "MIME-Version"}
+USUAL |= {"In-Reply-To", "References", "X-Priority", "X-MSMail-Priority", "Importance", "List-Help", "List-Id"}
+USUAL |= {"List-Unsubscribe", "Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-ID"}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(lambda text: {"to": f"{text} <a@b.c>"}, id="name"),
+        pytest.param(lambda text: {"to": f'"{text}" <a@b.c>'}, id="quoted name"),
+        pytest.param(lambda text: {"cc": ["a@b.c", text]}, id="address"),
+        pytest.param(lambda text: {"cc": f"{text}@b.c"}, id="local part"),
+        pytest.param(lambda text: {"from": f"a@{text}"}, id="domain"),
+        pytest.param(lambda text: {"replyTo": f"{text}: a@b.c;"}, id="group"),
+        pytest.param(lambda text: {"headers": {"X-Own": text}}, id="header"),
+        pytest.param(lambda text: {"headers": {"X-Own": ["x", text]}}, id="repeated header"),
+        pytest.param(lambda text: {"headers": {"Date": text, "Sender": "a@b.c"}}, id="date"),
+        pytest.param(lambda text: {"headers": {"Reply-To": text}}, id="Reply-To as header"),
+        pytest.param(lambda text: {"message": {"subject": text, "text": "x"}}, id="subject"),
+        pytest.param(lambda text: {"message": {"subject": "", "text": text, "html": text, "amp": text}}, id="bodies"),
+        pytest.param(lambda text: {"message": {"subject": "", "text": "x", "messageId": f"{text}@b"}}, id="message id"),
+        pytest.param(lambda text: attached(filename=text, content=text), id="file"),
+        pytest.param(lambda text: attached(filename="a.eml", content=text), id="message as a file"),
+        pytest.param(lambda text: attached(content="", contentType=f"a/{text}"), id="media type"),
+        pytest.param(lambda text: attached(content="", contentType=f'a/b; x="{text}"'), id="media type's parameter"),
+        pytest.param(lambda text: attached(path=f"data:a/b;x={text},x"), id="data URL"),
+        pytest.param(lambda text: attached(content="", cid=text), id="cid"),
+        pytest.param(lambda text: attached(content="", headers={"X-Own": text}), id="attachment's header"),
+        pytest.param(lambda text: attached(raw=f"X-Own: {text}\r\n\r\n{text}"), id="ready-made part"),
+        pytest.param(lambda text: inside(headers={"X-Own": text}), id="message's header"),
+        pytest.param(lambda text: inside(inReplyTo=text, references=["<a@b>", text]), id="reply"),
+        pytest.param(lambda text: inside(list={"help": {"url": text, "comment": text}}), id="list"),
+        pytest.param(lambda text: inside(list={"id": {"url": "a.b", "comment": text}}), id="list id's comment"),
+        pytest.param(lambda text: inside(priority=text, date=text), id="priority"),
+        pytest.param(lambda text: inside(icalEvent={"content": text, "method": text, "filename": text}), id="event"),
+        pytest.param(lambda text: inside(alternatives=[{"content": text, "filename": text}]), id="alternative"),
+        pytest.param(lambda text: inside(alternatives=[{"content": "", "contentType": text}]), id="alternative's type"),
+        pytest.param(lambda text: {"listUnsubscribe": {"url": f"https://{text}"}}, id="listUnsubscribe"),
+        pytest.param(lambda text: {"listUnsubscribe": {"mailto": f"{text}@b.c"}}, id="listUnsubscribe by mail"),
+    ],
+)
+@settings(deadline=None)
+@given(text=EVIL)
+def test_no_string_can_add_a_header_or_break_a_line(place: Callable[[str], dict[str, Any]], text: str) -> None:
+    try:
+        mail = made(**place(text))
+    except NotSendable as error:
+        assert str(error).encode()
+        return
+    assert b"\n" not in mail.data.replace(b"\r\n", b"")
+    assert b"\r" not in mail.data.replace(b"\r\n", b"")
+    assert max(map(len, mail.data.split(b"\r\n"))) <= 998
+    top = email.message_from_bytes(mail.data, policy=email.policy.compat32)
+    for part in [top, *(top.get_payload() if top.is_multipart() else [])]:
+        assert isinstance(part, Message)
+        assert set(part.keys()) <= USUAL
+        assert not part.defects
+
+
+@pytest.mark.parametrize("name", ["Evil\r\nX", "Evil: x\n", "Evil ", "Évil", "X\0"])
+def test_no_header_name_can_add_a_header(name: str) -> None:
+    with pytest.raises(NotSendable, match="expected a name of up to 70"):
+        made(headers={name: "x"})

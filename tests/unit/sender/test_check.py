@@ -1,0 +1,323 @@
+"""`python -m sender check`, against real servers: which step failed, and what to change."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sender import check_steps
+from sender.__main__ import cli
+from tests.https_server import HttpsServer
+from tests.sendgrid_schema import complaints
+from tests.smtp_server import ScriptedServer
+from tests.unit.sender.transport.builders import AUTHORITY, pem
+
+CA = json.dumps({"ca": pem(AUTHORITY)})
+ADA = "ada@example.com"
+Check = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("localhost").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def smtp(tls: ssl.SSLContext) -> Iterator[ScriptedServer]:
+    with ScriptedServer(tls=tls, users={"ada": "pw"}) as server:
+        yield server
+
+
+@pytest.fixture
+def https(tls: ssl.SSLContext) -> Iterator[HttpsServer]:
+    with HttpsServer(tls) as server:
+        yield server
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch) -> Check:
+    """Runs it with these arguments, and these variables besides the ones that every mail needs."""
+
+    def run(*arguments: str, **variables: str) -> Result:
+        for name, value in {"DEFAULT_FROM": "shop@example.com", "TLS_OPTIONS": CA, **variables}.items():
+            monkeypatch.setenv(name, value)
+        return CliRunner().invoke(cli, ["check", *arguments])
+
+    return run
+
+
+def steps(result: Result) -> list[tuple[str, str]]:
+    return [(line[8:20].strip(), line[:8].strip()) for line in result.stdout.splitlines()]
+
+
+def test_each_step_of_a_good_way_is_ok_and_nothing_is_sent(check: Check, smtp: ScriptedServer) -> None:
+    result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
+    assert steps(result) == [("connect", "ok"), ("greet", "ok"), ("encrypt", "ok"), ("log in", "ok")]
+    assert "TLSv1." in result.stdout
+    assert result.exit_code == 0
+    smtp.wait_until(lambda: "QUIT" in smtp.commands)
+    assert not any(command.startswith("MAIL") for command in smtp.commands)
+
+
+def test_with_tls_from_the_start_it_comes_before_the_greeting(check: Check, tls: ssl.SSLContext) -> None:
+    with ScriptedServer(tls=tls, implicit=True, users={"ada": "pw"}) as smtp:
+        result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
+    assert steps(result) == [("connect", "ok"), ("encrypt", "ok"), ("greet", "ok"), ("log in", "ok")]
+
+
+def test_what_is_not_needed_is_skipped(check: Check) -> None:
+    with ScriptedServer() as smtp:
+        result = check(SMTP_CONNECTION_URI=smtp.uri())
+    assert steps(result) == [("connect", "ok"), ("greet", "ok"), ("encrypt", "skipped"), ("log in", "skipped")]
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("event", "reply", "failed", "words"),
+    [
+        ("CONNECT", "554 5.7.1 Go away", "greet", "554 5.7.1 Go away"),
+        ("STARTTLS", "454 4.7.0 Not now", "encrypt", "454 4.7.0 Not now"),
+        (
+            "AUTH",
+            "535 5.7.8 Wrong",
+            "log in",
+            "535 5.7.8 Wrong. Check the user in SMTP_CONNECTION_URI and SMTP_PASSWORD.",
+        ),
+    ],
+)
+def test_failed_step_is_the_last_line_and_says_what_to_change(
+    check: Check, smtp: ScriptedServer, event: str, reply: str, failed: str, words: str
+) -> None:
+    smtp.when(event).reply(reply)
+    result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
+    assert steps(result)[-1] == (failed, "failed")
+    assert [status for _, status in steps(result)[:-1]] == ["ok"] * (len(steps(result)) - 1)
+    assert words in result.stdout.splitlines()[-1]
+    assert result.exit_code == 1
+
+
+def test_login_that_fails_without_tls_is_told_from_encryption(check: Check) -> None:
+    with ScriptedServer(users={"ada": "pw"}) as smtp:
+        result = check(SMTP_CONNECTION_URI=smtp.uri("ada:wrong"))
+    assert steps(result)[2:] == [("encrypt", "skipped"), ("log in", "failed")]
+
+
+def test_certificate_that_nobody_vouches_for_fails_the_encryption(check: Check, smtp: ScriptedServer) -> None:
+    result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"), TLS_OPTIONS="{}")
+    assert steps(result)[-1] == ("encrypt", "failed")
+    assert "TLS_OPTIONS may give the authority" in result.stdout
+
+
+def test_server_that_is_not_there_fails_the_connection(check: Check) -> None:
+    with ScriptedServer() as gone:
+        uri = gone.uri()
+    result = check(SMTP_CONNECTION_URI=uri)
+    assert steps(result) == [("connect", "failed")]
+    assert "nothing listens there" in result.stdout
+
+
+def test_each_step_says_how_long_it_took(check: Check, smtp: ScriptedServer) -> None:
+    result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
+    assert all(re.search(r" \(\d+\.\d s\)$", line) for line in result.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("event", "step", "words"),
+    [
+        ("CONNECT", "greet", "to greet; a port that expects TLS from the first byte (465) is silent, too"),
+        ("AUTH", "log in", "to answer the login"),
+        ("BODY", "send", "for the test mail to be taken over"),
+    ],
+)
+def test_what_it_waits_for_is_told_meanwhile(
+    check: Check, smtp: ScriptedServer, monkeypatch: pytest.MonkeyPatch, event: str, step: str, words: str
+) -> None:
+    monkeypatch.setattr(check_steps, "PATIENCE", 0.05)
+    smtp.when(event, nth=1).pause(0.3)
+    result = check("--send-to", ADA, SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
+    waiting = [line for line in result.stdout.splitlines() if line.startswith(f"waiting {step} ")]
+    assert len(waiting) >= 2
+    assert all(words in line for line in waiting)
+    assert steps(result)[-1] == ("send", "ok")
+    assert result.exit_code == 0
+
+
+def test_a_silent_port_is_told_of_within_five_seconds() -> None:
+    assert check_steps.PATIENCE * 1.5 < 5
+
+
+def test_test_mail_is_sent_as_any_other(check: Check, smtp: ScriptedServer) -> None:
+    result = check("--send-to", "Bob <bob@example.com>", SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
+    assert steps(result)[-1] == ("send", "ok")
+    assert "250 2.0.0 Ok: queued (Message-ID <check-" in result.stdout
+    [mail] = smtp.accepted
+    assert (mail.sender, mail.recipients) == ("shop@example.com", ("bob@example.com",))
+    assert b"Subject: Firepost: test mail\r\n" in mail.data
+
+
+def test_refused_test_mail_fails_the_check(check: Check, smtp: ScriptedServer) -> None:
+    smtp.when("MAIL").reply("550 5.7.60 Client does not have permissions to send as this sender")
+    result = check("--send-to", "bob@example.com", SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
+    assert steps(result)[-1] == ("send", "failed")
+    assert result.exit_code == 1
+
+
+def test_json_says_the_same_line_by_line(check: Check, smtp: ScriptedServer) -> None:
+    smtp.when("AUTH").reply("535 5.7.8 No")
+    result = check("--json", SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["step"], line["status"]) for line in lines][-1] == ("log in", "failed")
+    assert set(lines[0]) == {"step", "status", "detail", "seconds"}
+    assert all(0 <= line["seconds"] < 10 for line in lines)
+
+
+def test_servers_words_do_not_steer_the_terminal(check: Check) -> None:
+    with ScriptedServer() as smtp:
+        smtp.when("EHLO").reply("250 \x1b[2Jhello")
+        result = check(SMTP_CONNECTION_URI=smtp.uri())
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        pytest.param({}, "SMTP_CONNECTION_URI is not set", id="nothing"),
+        pytest.param({"SMTP_CONNECTION_URI": "http://x"}, "SMTP_CONNECTION_URI: 'http://x': expected", id="no SMTP"),
+        pytest.param({"SMTP_CONNECTION_URI": "smtp://x", "DEFAULT_FROM": "shop"}, "DEFAULT_FROM='shop'", id="from"),
+        pytest.param({"TRANSPORT": "sendgrid"}, "SENDGRID_API_KEY is not set", id="no key"),
+        pytest.param({"TRANSPORT": "pigeon"}, "TRANSPORT='pigeon': input should be 'smtp' or 'sendgrid'", id="pigeon"),
+    ],
+)
+def test_wrong_setting_is_the_only_line(check: Check, variables: dict[str, str], line: str) -> None:
+    result = check(**variables)
+    assert steps(result) == [("settings", "failed")]
+    assert line in result.stdout
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("address", ["bob", "a@b.c, d@e.f", ""])
+def test_address_that_is_none_is_wrong_usage(check: Check, address: str) -> None:
+    result = check("--send-to", address, SMTP_CONNECTION_URI="smtp://localhost:1")
+    assert result.exit_code == 2
+    assert "expected one address" in result.stderr
+
+
+# OAuth2
+
+
+@pytest.fixture
+def oauth(smtp: ScriptedServer, https: HttpsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
+    """Settings of a mailbox that takes the token "good"; the system is made to trust the token endpoint."""
+    smtp.users, smtp.mechanisms = {ADA: "good"}, ("XOAUTH2",)
+    authorities = tmp_path / "authorities.pem"
+    authorities.write_text(pem(AUTHORITY))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
+    return {
+        "AUTH_TYPE": "OAuth2",
+        "HOST": "localhost",
+        "OAUTH_PORT": str(smtp.port),
+        "OAUTH_SECURE": "false",
+        "USER": ADA,
+        "CLIENT_ID": "our-id",
+        "CLIENT_SECRET": "our-secret\n",
+        "REFRESH_TOKEN": "1//refresh",
+        "OAUTH_TOKEN_URL": f"{https.url}/token",
+    }
+
+
+def test_oauth2_fetches_a_token_first(check: Check, https: HttpsServer, oauth: dict[str, str]) -> None:
+    https.answer(200, {}, {"access_token": "good", "expires_in": 3600})
+    result = check(**oauth)
+    assert steps(result) == [(step, "ok") for step in ("fetch token", "connect", "greet", "encrypt", "log in")], (
+        result.stdout
+    )
+    assert https.requests[0].form["client_secret"] == "our-secret"
+
+
+def test_expired_refresh_token_fails_the_first_step(check: Check, https: HttpsServer, oauth: dict[str, str]) -> None:
+    https.answer(400, {}, {"error": "invalid_grant"})
+    result = check(**oauth)
+    assert steps(result) == [("fetch token", "failed")]
+    assert "While Google's OAuth consent screen is in status Testing" in result.stdout
+
+
+def test_refused_token_fails_the_login(check: Check, https: HttpsServer, oauth: dict[str, str]) -> None:
+    https.usually(200, {}, {"access_token": "bad", "expires_in": 3600})
+    result = check(**oauth)
+    assert steps(result)[-1] == ("log in", "failed")
+    assert "USER must be the mailbox" in result.stdout
+
+
+# SendGrid
+
+
+@pytest.fixture
+def sendgrid(https: HttpsServer) -> dict[str, str]:
+    return {"TRANSPORT": "sendgrid", "SENDGRID_API_KEY": "SG.key", "SENDGRID_API_URL": https.url}
+
+
+def test_sendgrid_is_asked_what_the_key_may_do(check: Check, https: HttpsServer, sendgrid: dict[str, str]) -> None:
+    https.answer(200, {}, {"scopes": ["mail.send", "sender_verification_eligible"]})
+    result = check(**sendgrid)
+    assert steps(result) == [("connect", "ok"), ("log in", "ok"), ("permission", "ok")]
+    [request] = https.requests
+    assert (request.method, request.path) == ("GET", "/v3/scopes")
+    assert request.headers["authorization"] == "Bearer SG.key"
+
+
+def test_key_that_sendgrid_does_not_know_fails_the_login(
+    check: Check, https: HttpsServer, sendgrid: dict[str, str]
+) -> None:
+    https.answer(401, {}, {"errors": [{"message": "authorization required", "field": None}]})
+    result = check(**sendgrid)
+    assert steps(result)[-1] == ("log in", "failed")
+    assert "Check SENDGRID_API_KEY" in result.stdout
+
+
+@pytest.mark.parametrize("body", [{"scopes": ["alerts.read"]}, {}, [], b"<html>"])
+def test_key_that_may_not_send_fails_the_permission(
+    check: Check, https: HttpsServer, sendgrid: dict[str, str], body: object
+) -> None:
+    https.answer(200, {}, body)
+    result = check(**sendgrid)
+    assert steps(result)[-1] == ("permission", "failed")
+    assert "Mail Send" in result.stdout
+
+
+def test_sendgrid_gets_the_test_mail(check: Check, https: HttpsServer, sendgrid: dict[str, str]) -> None:
+    https.answer(200, {}, {"scopes": ["mail.send"]})
+    https.answer(202, {"X-Message-Id": "q1"})
+    result = check("--send-to", "bob@example.com", **sendgrid)
+    assert steps(result)[-1] == ("send", "ok")
+    assert complaints(https.requests[1].json) == []
+
+
+def test_smtp_password_goes_for_the_key(check: Check, https: HttpsServer, sendgrid: dict[str, str]) -> None:
+    https.answer(200, {}, {"scopes": ["mail.send"]})
+    check(**{**sendgrid, "SENDGRID_API_KEY": "", "SMTP_PASSWORD": "SG.other"})
+    assert https.requests[0].headers["authorization"] == "Bearer SG.other"
+
+
+def test_every_transport_is_checked_and_one_that_fails_hides_no_other(check: Check, smtp: ScriptedServer) -> None:
+    with ScriptedServer() as news:
+        result = check(
+            "--send-to",
+            ADA,
+            SMTP_CONNECTION_URI=smtp.uri("ada:wrong", "localhost"),
+            TRANSPORTS="news",
+            NEWS_SMTP_CONNECTION_URI=news.uri(),
+        )
+        assert [mail.recipients for mail in news.mails] == [(ADA,)]
+    lines = [line.split()[:3] for line in result.stdout.splitlines()]
+    assert ["failed", "log", "in"] in lines
+    assert ["ok", "news:", "connect"] in lines
+    assert ["ok", "news:", "send"] in lines
+    assert result.exit_code == 1

@@ -1,0 +1,420 @@
+"""One session against a real server: the dialogue, and what becomes of the mail whatever the server says."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from sender.document.dsn import Dsn
+from sender.transport.envelope import Receipt
+from sender.transport.smtp.connection import SmtpConnection
+from sender.transport.smtp.replies import ConnectionSpent
+from shared.deadline import Deadline
+from shared.errors import ErrorCode, NotSent, OutcomeUnknown
+from tests.smtp_server import EXTENSIONS, ScriptedServer, without
+from tests.unit.sender.transport.builders import ANA, BOB, CLEO, DATA, connect, envelope, server_at, soon
+from tests.unit.sender.transport.conftest import EITHER_WAY, StartServer
+
+
+@pytest.fixture(params=EITHER_WAY)
+def smtp(request: pytest.FixtureRequest, start_server: StartServer) -> ScriptedServer:
+    """Nothing but the number of round trips may differ."""
+    return start_server(extensions=request.param)
+
+
+def send(
+    smtp: ScriptedServer, *recipients: str, data: bytes = DATA, seconds: float = 5.0, margin: float = 0.0
+) -> Receipt:
+    """One mail over a connection of its own."""
+    connection = connect(server_at(smtp))
+    try:
+        return connection.send(envelope(*recipients), data, soon(seconds), margin)
+    finally:
+        connection.close()
+
+
+def test_mail_arrives_as_it_is(smtp: ScriptedServer) -> None:
+    receipt = send(smtp, ANA, BOB)
+    assert receipt == Receipt((ANA, BOB), (), (), "250 2.0.0 Ok: queued")
+    [mail] = smtp.accepted
+    assert (mail.sender, mail.recipients, mail.data) == ("shop@example.com", (ANA, BOB), DATA)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b".\r\n", id="a lone dot"),
+        pytest.param(b".a\r\n..b\r\n.\r\n.\r\nc\r\n", id="dots at the start of lines"),
+        pytest.param(b"a\n.\nb\n.\r\nc\r\n", id="bare line feeds around dots"),
+        pytest.param("Grüße\r\n".encode(), id="eight bits"),
+        pytest.param(bytes(range(256)).replace(b"\r\n", b"") + b"\r\n", id="every byte"),
+        pytest.param(b"x" * 70 + b"\r\n" + b"0123456789\r\n" * 100_000, id="1.2 MB"),
+    ],
+)
+def test_every_byte_survives(smtp: ScriptedServer, data: bytes) -> None:
+    send(smtp, data=data)
+    received = smtp.accepted[0].data
+    # A bare line feed followed by a dot has the dot doubled for good: that keeps it from ending the mail.
+    assert received == data.replace(b"\n.", b"\n..").replace(b"\r\n..", b"\r\n.")
+
+
+def test_missing_line_end_is_added(smtp: ScriptedServer) -> None:
+    send(smtp, data=b"no end")
+    assert smtp.accepted[0].data == b"no end\r\n"
+
+
+def test_recipients_are_sorted_by_the_servers_answers(smtp: ScriptedServer) -> None:
+    smtp.when("RCPT", BOB).reply("550 5.1.1 No such user")
+    smtp.when("RCPT", CLEO).reply("450-4.2.0 Greylisted", "450 4.2.0 Try later")
+    smtp.when("BODY").reply("250-2.0.0 Ok", "250 2.0.0 queued as 4F2")
+    receipt = send(smtp, BOB, ANA, CLEO)
+    assert receipt == Receipt((ANA,), (BOB,), (CLEO,), "250-2.0.0 Ok\n250 2.0.0 queued as 4F2")
+    assert smtp.accepted[0].recipients == (ANA,)
+
+
+@pytest.mark.parametrize(
+    ("event", "reply", "code", "text"),
+    [
+        ("MAIL", "550 5.7.1 Not you", ErrorCode.REJECTED, "refused the sender (MAIL FROM): 550 5.7.1 Not you"),
+        ("MAIL", "451 4.3.0 Later", ErrorCode.TEMPORARY, "refused the sender (MAIL FROM): 451 4.3.0 Later"),
+        ("RCPT", "550 5.1.1 Unknown", ErrorCode.REJECTED, "refused the recipients (RCPT TO): 550 5.1.1 Unknown"),
+        ("DATA", "451 4.3.0 Later", ErrorCode.TEMPORARY, "refused the start of the mail (DATA): 451 4.3.0 Later"),
+        ("DATA", "554 5.5.1 No", ErrorCode.REJECTED, "refused the start of the mail (DATA): 554 5.5.1 No"),
+        ("BODY", "452 4.3.1 Full", ErrorCode.TEMPORARY, "refused the mail (end of DATA): 452 4.3.1 Full"),
+        ("BODY", "554 5.6.0 Spam", ErrorCode.REJECTED, "refused the mail (end of DATA): 554 5.6.0 Spam"),
+    ],
+)
+def test_refused_mail_is_not_sent_and_the_connection_stays(
+    smtp: ScriptedServer, event: str, reply: str, code: ErrorCode, text: str
+) -> None:
+    smtp.when(event, nth=1).reply(reply)
+    connection = connect(server_at(smtp))
+    with pytest.raises(NotSent) as caught:
+        connection.send(envelope(), DATA, soon(), 0)
+    assert caught.value.code is code
+    assert str(caught.value) == f"The mail server 127.0.0.1:{smtp.port} {text}"
+    assert smtp.accepted == []
+    assert connection.usable
+    connection.send(envelope(BOB), DATA, soon(), 0)
+    assert [mail.recipients for mail in smtp.accepted] == [(BOB,)]
+    connection.close()
+
+
+def test_no_recipient_accepted_is_temporary_if_one_of_them_is(smtp: ScriptedServer) -> None:
+    smtp.when("RCPT", ANA).reply("550 5.1.1 No such user")
+    smtp.when("RCPT", BOB).reply("450 4.2.0 Greylisted")
+    with pytest.raises(NotSent, match=r"450 4\.2\.0 Greylisted") as caught:
+        send(smtp, ANA, BOB)
+    assert caught.value.code is ErrorCode.TEMPORARY
+    assert caught.value.rejected == (ANA,)
+    assert smtp.mails == []
+
+
+@pytest.mark.parametrize("event", ["MAIL", "RCPT", "DATA"])
+def test_connection_lost_before_the_mail_is_not_sent(smtp: ScriptedServer, event: str) -> None:
+    smtp.when(event).drop()
+    with pytest.raises(ConnectionSpent) as caught:
+        send(smtp)
+    assert caught.value.code is ErrorCode.CONNECTION
+    assert "was lost at" in str(caught.value)
+
+
+@pytest.mark.parametrize("event", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA"])
+def test_421_ends_the_connection_as_throttled(smtp: ScriptedServer, event: str) -> None:
+    smtp.when(event).reply("421 4.7.0 Too busy").drop()
+    with pytest.raises(ConnectionSpent, match=r"421 4\.7\.0 Too busy") as caught:
+        send(smtp)
+    assert caught.value.code is ErrorCode.THROTTLED
+
+
+def test_421_to_one_recipient_ends_the_mail_for_the_others_too(smtp: ScriptedServer) -> None:
+    smtp.when("RCPT", BOB).reply("421 4.7.0 Too many recipients")
+    connection = connect(server_at(smtp))
+    with pytest.raises(ConnectionSpent) as caught:
+        connection.send(envelope(ANA, BOB, CLEO), DATA, soon(), 0)
+    assert caught.value.code is ErrorCode.THROTTLED
+    assert not connection.usable
+    assert smtp.mails == []
+
+
+def test_421_to_the_whole_mail_is_not_sent_and_no_reason_to_repeat_at_once(smtp: ScriptedServer) -> None:
+    smtp.when("BODY").reply("421 4.3.2 Shutting down").drop()
+    connection = connect(server_at(smtp))
+    with pytest.raises(NotSent) as caught:
+        connection.send(envelope(), DATA, soon(), 0)
+    assert type(caught.value) is NotSent
+    assert caught.value.code is ErrorCode.THROTTLED
+    assert not connection.usable
+
+
+def drop_after_go_ahead(smtp: ScriptedServer) -> None:
+    smtp.when("DATA").reply("354 Go ahead").pause(0.1).drop()
+
+
+def drop_after_body(smtp: ScriptedServer) -> None:
+    smtp.when("BODY").drop()
+
+
+def drop_within_the_reply(smtp: ScriptedServer) -> None:
+    smtp.when("BODY").reply("250-2.0.0 Ok").drop()
+
+
+def answer_with_nonsense(smtp: ScriptedServer) -> None:
+    smtp.when("BODY").reply("Ok then")
+
+
+def answer_out_of_place(smtp: ScriptedServer) -> None:
+    smtp.when("BODY").reply("354 More, please")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [drop_after_go_ahead, drop_after_body, drop_within_the_reply, answer_with_nonsense, answer_out_of_place],
+)
+def test_once_data_has_begun_anything_but_a_clear_answer_is_unknown(
+    smtp: ScriptedServer, script: Callable[[ScriptedServer], None]
+) -> None:
+    script(smtp)
+    connection = connect(server_at(smtp))
+    with pytest.raises(OutcomeUnknown, match=r"It may have taken the mail over, or not\.") as caught:
+        connection.send(envelope(), DATA, soon(), 0)
+    assert caught.value.code is ErrorCode.UNKNOWN
+    assert not connection.usable
+
+
+def test_time_running_out_after_data_is_unknown(smtp: ScriptedServer) -> None:
+    stall = smtp.when("BODY").stall()
+    with pytest.raises(OutcomeUnknown, match="did not answer the mail"):
+        send(smtp, seconds=0.2)
+    assert stall.reached.is_set()
+
+
+def test_content_is_never_begun_within_the_margin(smtp: ScriptedServer) -> None:
+    smtp.when("RCPT").pause(0.2)
+    connection = connect(server_at(smtp))
+    with pytest.raises(NotSent):
+        connection.send(envelope(), DATA, soon(60.1), 60.0)
+    connection.close()
+    smtp.wait_until(lambda: smtp.sessions[0].ended)
+    assert smtp.mails == []
+
+
+def test_mail_whose_time_is_up_is_not_even_begun_and_spares_the_connection(smtp: ScriptedServer) -> None:
+    connection = connect(server_at(smtp))
+    with pytest.raises(NotSent, match=r"time ran out before the sender") as caught:
+        connection.send(envelope(), DATA, soon(5), 5.0)
+    assert caught.value.code is ErrorCode.TEMPORARY
+    assert connection.usable
+    connection.close()
+
+
+def test_go_ahead_within_the_margin_comes_too_late(smtp: ScriptedServer) -> None:
+    smtp.when("DATA").pause(0.2).reply("354 At last")
+    with pytest.raises(ConnectionSpent, match="did not answer the start of the mail"):
+        send(smtp, seconds=60.1, margin=60.0)
+    smtp.wait_until(lambda: smtp.sessions[0].ended)
+    assert smtp.mails == []
+
+
+@pytest.mark.parametrize("event", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize("manner", ["byte by byte", "line by line"])
+def test_dripping_server_cannot_outlive_the_deadline(smtp: ScriptedServer, event: str, manner: str) -> None:
+    code = {"CONNECT": "220", "DATA": "354"}.get(event, "250")
+    if manner == "byte by byte":
+        smtp.when(event).drip(0.02, f"{code} {'wait ' * 100}")
+    else:
+        smtp.when(event).babble(0.02, f"{code}-wait")
+    deadline = soon(0.15)
+    start = time.monotonic()
+    with pytest.raises(NotSent, match="in time"):
+        SmtpConnection(server_at(smtp), deadline).send(envelope(), DATA, deadline, 0)
+    assert time.monotonic() - start < 2
+
+
+def test_dripped_answer_to_the_mail_is_unknown_at_the_deadline(smtp: ScriptedServer) -> None:
+    smtp.when("BODY").babble(0.02, "250-wait")
+    start = time.monotonic()
+    with pytest.raises(OutcomeUnknown):
+        send(smtp, seconds=0.15)
+    assert time.monotonic() - start < 2
+
+
+def test_server_that_does_not_read_cannot_outlive_the_deadline(start_server: StartServer) -> None:
+    smtp = start_server(extensions=())
+    smtp.when("DATA").reply("354 Go ahead").stall()
+    start = time.monotonic()
+    with pytest.raises(OutcomeUnknown):
+        send(smtp, data=b"0123456789\r\n" * 2_000_000, seconds=0.15)
+    assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("option", "event"), [("greetingTimeout", "CONNECT"), ("socketTimeout", "EHLO"), ("socketTimeout", "MAIL")]
+)
+def test_each_step_has_its_own_limit(smtp: ScriptedServer, option: str, event: str) -> None:
+    smtp.when(event).stall()
+    start = time.monotonic()
+    with pytest.raises(ConnectionSpent, match="in time") as caught:
+        connect(server_at(smtp, f"?{option}=100")).send(envelope(), DATA, soon(), 0)
+    assert time.monotonic() - start < 2
+    assert caught.value.code is ErrorCode.CONNECTION
+
+
+def test_slow_resolver_cannot_outlive_the_deadline(smtp: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_of_test = threading.Event()
+
+    def no_answer(*_: object, **__: object) -> list[object]:
+        end_of_test.wait(5)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_answer)
+    with pytest.raises(ConnectionSpent, match="did not answer the connection in time"):
+        SmtpConnection(server_at(smtp, host="localhost"), soon(0.1))
+    end_of_test.set()
+
+
+def test_all_addresses_of_the_host_are_tried(smtp: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+    dead = "127.0.0.2"  # nothing listens there; the scripted server has 127.0.0.1 only
+
+    def two_addresses(host: str, port: int, *args: int, **kwargs: int) -> list[object]:
+        addresses = [dead, "127.0.0.1"] if host == "mx.test" else [host]
+        return [entry for address in addresses for entry in real(address, port, *args, **kwargs)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two_addresses)
+    connection = connect(server_at(smtp, host="mx.test"))
+    assert connection.usable
+    connection.close()
+
+
+def test_refused_connection_says_so() -> None:
+    with ScriptedServer() as gone:
+        server = server_at(gone)
+    with pytest.raises(ConnectionSpent, match="refused the connection: nothing listens there"):
+        connect(server)
+
+
+def test_unknown_host_says_so(smtp: ScriptedServer) -> None:
+    with pytest.raises(ConnectionSpent, match="could not be found"):
+        connect(server_at(smtp, host="nowhere.invalid"))
+
+
+def test_server_without_ehlo_is_greeted_with_helo(smtp: ScriptedServer) -> None:
+    smtp.when("EHLO").reply("502 5.5.1 What?")
+    send(smtp)
+    assert [command.split()[0] for command in smtp.commands] == ["EHLO", "HELO", "MAIL", "RCPT", "DATA"]
+    assert "MAIL FROM:<shop@example.com>" in smtp.commands
+
+
+def test_we_call_ourselves_what_the_uri_says(smtp: ScriptedServer) -> None:
+    connect(server_at(smtp, "?name=shop.example.com")).close()
+    smtp.wait_until(lambda: "EHLO shop.example.com" in smtp.commands)
+
+
+@pytest.mark.parametrize("reply", ["Hello", "25 Ok", "2500 Ok", "250_Ok", "999 Ok"])
+def test_server_that_does_not_speak_smtp_is_left(smtp: ScriptedServer, reply: str) -> None:
+    smtp.when("MAIL").reply(reply)
+    with pytest.raises(ConnectionSpent, match="the server's answer is not SMTP"):
+        send(smtp)
+
+
+@pytest.mark.parametrize("line", ["250-" + "x" * 1000, "250-" + "x" * 100_000])
+def test_reply_without_end_is_not_read_for_ever(smtp: ScriptedServer, line: str) -> None:
+    smtp.when("MAIL").babble(0, line)
+    with pytest.raises(ConnectionSpent, match="the server's answer has no end"):
+        send(smtp)
+
+
+def test_answer_nobody_asked_for_puts_the_connection_in_doubt(smtp: ScriptedServer) -> None:
+    smtp.when("BODY").reply("250 2.0.0 Ok", "250 2.0.0 And another thing")
+    connection = connect(server_at(smtp))
+    connection.send(envelope(), DATA, soon(), 0)
+    assert not connection.usable
+    connection.close()
+
+
+def test_quit_is_said(smtp: ScriptedServer) -> None:
+    connect(server_at(smtp)).quit()
+    smtp.wait_until(lambda: "QUIT" in smtp.commands)
+
+
+@pytest.mark.parametrize(
+    ("extensions", "data", "options"),
+    [
+        pytest.param(EXTENSIONS, DATA, f"SIZE={len(DATA)}", id="ASCII"),
+        pytest.param(EXTENSIONS, b"\xc3\xa4\r\n", "SIZE=4 BODY=8BITMIME", id="eight bits"),
+        pytest.param(without("8BITMIME"), b"\xc3\xa4\r\n", "SIZE=4", id="eight bits, not offered"),
+        pytest.param(without("SIZE"), DATA, "", id="size not offered"),
+        pytest.param(("SIZE",), DATA, f"SIZE={len(DATA)}", id="size without limit"),
+        pytest.param(("SIZE 0",), DATA, f"SIZE={len(DATA)}", id="size of no limit"),
+    ],
+)
+def test_mail_is_announced_as_the_server_offers(
+    start_server: StartServer, extensions: tuple[str, ...], data: bytes, options: str
+) -> None:
+    smtp = start_server(extensions=extensions)
+    send(smtp, data=data)
+    assert smtp.accepted[0].options == options
+
+
+def test_too_large_mail_is_refused_before_it_is_begun(start_server: StartServer) -> None:
+    smtp = start_server(extensions=("SIZE 10",))
+    with pytest.raises(NotSent, match=r"The mail has 11 bytes; .* takes at most 10") as caught:
+        send(smtp, data=b"123456789\r\n")
+    assert caught.value.code is ErrorCode.REJECTED
+    assert not any(command.startswith("MAIL") for command in smtp.commands)
+
+
+def test_addresses_outside_ascii_go_by_smtputf8(smtp: ScriptedServer) -> None:
+    send(smtp, "jürgen@example.com")
+    assert smtp.accepted[0].recipients == ("jürgen@example.com",)
+    assert "SMTPUTF8" in smtp.accepted[0].options
+
+
+def test_server_without_smtputf8_does_not_get_such_addresses(start_server: StartServer) -> None:
+    smtp = start_server(extensions=without("SMTPUTF8"))
+    with pytest.raises(NotSent, match="does not offer SMTPUTF8") as caught:
+        send(smtp, "jürgen@example.com")
+    assert caught.value.code is ErrorCode.REJECTED
+    assert "jürgen" not in str(caught.value)
+
+
+def test_line_break_in_an_address_never_reaches_the_server(smtp: ScriptedServer) -> None:
+    with pytest.raises(NotSent, match="Nothing was sent"):
+        send(smtp, "ana@example.com>\r\nRCPT TO:<eve@example.com")
+    assert not any("eve" in command for command in smtp.commands)
+
+
+def test_deadline_is_counted_on_the_callers_clock(smtp: ScriptedServer) -> None:
+    with pytest.raises(NotSent, match="time ran out before the connection"):
+        SmtpConnection(server_at(smtp), Deadline(at=10.0, clock=lambda: 10.0))
+
+
+DSN = Dsn(envelope_id="17", returned="HDRS", notify="FAILURE,DELAY", recipient="rfc822;ana@example.com")
+
+
+def test_notifications_are_asked_for_where_the_server_offers_them(start_server: StartServer) -> None:
+    smtp = start_server(extensions=(*EXTENSIONS, "DSN"))
+    connection = connect(server_at(smtp))
+    receipt = connection.send(replace(envelope(ANA, BOB), dsn=DSN), DATA, soon(), 0)
+    connection.close()
+    assert receipt.warnings == ()
+    assert smtp.accepted[0].options.endswith("RET=HDRS ENVID=17")
+    assert [command for command in smtp.commands if command.startswith("RCPT")] == [
+        f"RCPT TO:<{who}> NOTIFY=FAILURE,DELAY ORCPT=rfc822;ana@example.com" for who in (ANA, BOB)
+    ]
+
+
+def test_server_without_notifications_still_gets_the_mail_and_the_sender_a_warning(smtp: ScriptedServer) -> None:
+    connection = connect(server_at(smtp))
+    receipt = connection.send(replace(envelope(), dsn=DSN), DATA, soon(), 0)
+    connection.close()
+    assert receipt.accepted == (ANA,)
+    assert len(receipt.warnings) == 1
+    assert "'message.dsn': the mail server does not offer DSN" in receipt.warnings[0]
+    assert f"RCPT TO:<{ANA}>" in smtp.commands

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from sender.transport.smtp.commands import GROUP_BYTES, Command, abort_command, as_data, group
+from sender.transport.smtp.replies import Reply, Step
+
+COMMANDS: list[Command] = [
+    (Step.MAIL, "MAIL FROM:<a@example.com>"),
+    (Step.RCPT, "RCPT TO:<b@example.com>"),
+    (Step.RCPT, "RCPT TO:<c@example.com>"),
+    (Step.DATA, "DATA"),
+]
+
+
+def rcpt(size: int) -> Command:
+    """A command with so many bytes, its line end included."""
+    return Step.RCPT, "x" * (size - 2)
+
+
+@pytest.mark.parametrize(
+    ("commands", "expected"),
+    [
+        pytest.param([rcpt(30)] * 5, 5, id="all, if they are few"),
+        pytest.param([rcpt(GROUP_BYTES // 4)] * 9, 4, id="just full"),
+        pytest.param([rcpt(GROUP_BYTES // 4 + 1)] * 9, 3, id="one byte too many"),
+        pytest.param([rcpt(GROUP_BYTES + 1)] * 2, 1, id="at least one, however long"),
+        pytest.param([(Step.RCPT, "ü" * (GROUP_BYTES // 4))] * 2, 1, id="bytes count, not characters"),
+    ],
+)
+def test_commands_are_said_ahead_up_to_what_a_socket_surely_holds(commands: list[Command], expected: int) -> None:
+    assert group(commands) == [text for _, text in commands[:expected]]
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        pytest.param([], "", id="nothing was said"),
+        pytest.param([550], "", id="no mail was begun"),
+        pytest.param([550, 503, 503, 503], "", id="no mail was begun, and all else was answered"),
+        pytest.param([250], "RSET", id="a mail without recipients yet"),
+        pytest.param([250, 550, 550], "RSET", id="a mail without recipients"),
+        pytest.param([250, 550, 450, 503], "RSET", id="a mail without recipients, and DATA refused"),
+        pytest.param([250, 250, 550, 451], "RSET", id="a mail with a recipient, and DATA refused"),
+        pytest.param([250, 550, 550, 354], ".", id="content awaited for nobody"),
+        pytest.param([550, 503, 503, 354], ".", id="content awaited for no mail"),
+        pytest.param([250, 250, 550, 354], None, id="content awaited for somebody: a dot would send an empty mail"),
+        pytest.param([550, 250, 503, 354], None, id="content awaited for somebody, although there is no mail"),
+        pytest.param([250, 354], None, id="a recipient answered as if it were DATA"),
+        pytest.param([550, 503, 503, 250], None, id="DATA answered as if it were a recipient"),
+    ],
+)
+def test_way_out_depends_on_what_the_server_holds(codes: list[int], expected: str | None) -> None:
+    assert abort_command(COMMANDS, [Reply(code, ("",)) for code in codes]) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"a\r\n", b"a\r\n.\r\n"),
+        (b"a", b"a\r\n.\r\n"),
+        (b"", b"\r\n.\r\n"),
+        (b".a\r\n.\r\n..b\r\n", b"..a\r\n..\r\n...b\r\n.\r\n"),
+        (b"a\n.\nb.c\r\n", b"a\n..\nb.c\r\n.\r\n"),
+    ],
+)
+def test_no_line_of_the_content_ends_it(data: bytes, expected: bytes) -> None:
+    assert b"".join(as_data(data)) == expected
+
+
+def test_content_without_leading_dots_is_not_copied() -> None:
+    data = b"Subject: a.b\r\n\r\n" + b"x.y\r\n" * 1000
+    assert as_data(data)[0] is data

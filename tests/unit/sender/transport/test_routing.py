@@ -1,0 +1,179 @@
+"""Several named transports: which one a mail leaves by, and that it is written and sent by the same."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sender.message.compose import Mail, compose
+from sender.settings import MailSettings
+from sender.transport import factory
+from sender.transport.routing import Routes
+from shared.deadline import Deadline
+from shared.errors import ErrorCode, Misconfigured, NotSendable
+from shared.settings import load
+from tests.smtp_server import ScriptedServer
+
+ROUTES = Routes.of(
+    {
+        "news": frozenset({"news.example.com", "*.promo.example"}),
+        "billing": frozenset({"*.example.com", "special.promo.example"}),
+        "spare": frozenset(),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("wish", "domain", "name"),
+    [
+        pytest.param(None, "example.org", "default", id="nobodys-domain"),
+        pytest.param(None, "news.example.com", "news", id="its-domain"),
+        pytest.param(None, "pay.example.com", "billing", id="below-its-domain"),
+        pytest.param(None, "example.com", "default", id="a-star-is-for-what-is-below"),
+        pytest.param(None, "a.b.promo.example", "news", id="far-below"),
+        pytest.param(None, "special.promo.example", "billing", id="the-narrowest-wins"),
+        pytest.param("spare", "news.example.com", "spare", id="the-document-wins"),
+        pytest.param("default", "news.example.com", "default", id="the-default-by-name"),
+    ],
+)
+def test_the_transport_is_the_documents_or_else_the_author_domains(wish: object, domain: str, name: str) -> None:
+    assert ROUTES.choose(wish, domain) == name
+
+
+@pytest.mark.parametrize(
+    ("wish", "found"),
+    [
+        pytest.param("s3cret", "another string", id="unknown"),
+        pytest.param("News", "another string", id="case-counts"),
+        pytest.param("", "another string", id="empty"),
+        pytest.param({"service": "gmail"}, "a map", id="nodemailers-options"),
+    ],
+)
+def test_a_transport_that_there_is_not_is_the_documents_fault(wish: object, found: str) -> None:
+    with pytest.raises(NotSendable) as refused:
+        ROUTES.choose(wish, "example.com")
+    expected = "expected one of billing, default, news, spare"
+    assert str(refused.value) == f"Field 'transport': {expected}; found {found}."
+    assert refused.value.code is ErrorCode.VALIDATION
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Loads the mail settings with these variables besides those that every mail needs."""
+
+    def read(**variables: str) -> MailSettings:
+        common = {"DEFAULT_FROM": "shop@example.com", "SMTP_CONNECTION_URI": "smtp://127.0.0.1:25"}
+        for name, value in {**common, **variables}.items():
+            monkeypatch.setenv(name, value)
+        return load(MailSettings)
+
+    return read
+
+
+def written(settings: MailSettings, **fields: Any) -> Mail:
+    message = {"subject": "Hi", "text": "Hello"}
+    return compose(
+        {"to": "ada@example.org", "message": message, **fields},
+        factory.defaults(settings),
+        stem="s",
+        now=datetime(2026, 11, 24, tzinfo=UTC),
+        write=factory.build_channel(settings, data_margin=0, turn_seconds=1).write,
+    )
+
+
+def test_each_mail_goes_to_the_server_of_its_transport(settings: Any) -> None:
+    with ScriptedServer() as default, ScriptedServer() as news:
+        ours = settings(
+            SMTP_CONNECTION_URI=default.uri(),
+            TRANSPORTS="news, spare-one",
+            NEWS_SMTP_CONNECTION_URI=news.uri(),
+            NEWS_FROM_DOMAINS="news.example.com",
+            SPARE_ONE_SMTP_CONNECTION_URI=news.uri(),
+        )
+        outlet = factory.build_channel(ours, data_margin=0, turn_seconds=1)
+        for mail in (
+            written(ours),
+            written(ours, **{"from": "Weekly <weekly@news.example.com>"}),
+            written(ours, transport="spare-one"),
+        ):
+            outlet.transport.send(mail.envelope, mail.data, Deadline.after(10))
+        outlet.transport.close()
+    assert [mail.sender for mail in default.mails] == ["shop@example.com"]
+    assert [mail.sender for mail in news.mails] == ["weekly@news.example.com", "shop@example.com"]
+
+
+def test_a_mail_is_written_as_its_transport_takes_it(settings: Any) -> None:
+    ours = settings(TRANSPORTS="bulk", BULK_TRANSPORT="sendgrid", BULK_SENDGRID_API_KEY="SG.k")
+    assert written(ours, transport="bulk").data.startswith(b'{"')
+    assert written(ours).data.startswith(b"From: ")
+
+
+def test_a_named_transport_has_its_own_sender_or_the_common_one(settings: Any) -> None:
+    ours = settings(
+        DEFAULT_REPLY_TO="help@example.com",
+        TRANSPORTS="news,bulk",
+        NEWS_SMTP_CONNECTION_URI="smtp://127.0.0.1",
+        NEWS_DEFAULT_FROM="News <news@example.com>",
+        BULK_SMTP_CONNECTION_URI="smtp://127.0.0.1",
+        BULK_DEFAULT_REPLY_TO="bulk@example.com",
+    )
+    assert b"From: News <news@example.com>\r\n" in written(ours, transport="news").data
+    assert b"Reply-To: help@example.com\r\n" in written(ours, transport="news").data
+    assert b"From: shop@example.com\r\n" in written(ours, transport="bulk").data
+    assert b"Reply-To: bulk@example.com\r\n" in written(ours, transport="bulk").data
+
+
+def test_without_named_transports_the_field_is_the_applications_own(settings: Any) -> None:
+    assert written(settings(), transport={"carrier": "pigeon"}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        pytest.param({"TRANSPORTS": "News"}, "TRANSPORTS: expected names in lower case", id="capitals"),
+        pytest.param({"TRANSPORTS": "default"}, "none 'default', found 'default'", id="reserved"),
+        pytest.param(
+            {"TRANSPORTS": "big-news"},
+            "SMTP_CONNECTION_URI is not set (transport 'big-news', whose variables begin with BIG_NEWS_)",
+            id="no-server",
+        ),
+        pytest.param(
+            {"TRANSPORTS": "news", "NEWS_SMTP_CONNECTION_URI": "smtp://u:hunter2@h:x"},
+            "expected smtp://USER@HOST:PORT",
+            id="bad-server",
+        ),
+        pytest.param({"TRANSPORTS": "news", "NEWS_AUTH_TYPE": "OAuth2"}, "HOST is not set", id="oauth-by-prefix"),
+        pytest.param(
+            {"TRANSPORTS": "news", "NEWS_SMTP_CONNECTION_URI": "smtp://h", "NEWS_FROM_DOMAINS": "a b"},
+            "FROM_DOMAINS='a b': expected host names such as",
+            id="bad-domain",
+        ),
+        pytest.param(
+            {
+                "TRANSPORTS": "news,bulk",
+                "NEWS_SMTP_CONNECTION_URI": "smtp://h",
+                "NEWS_FROM_DOMAINS": "x.example",
+                "BULK_SMTP_CONNECTION_URI": "smtp://h",
+                "BULK_FROM_DOMAINS": "X.example",
+            },
+            "TRANSPORTS: 'news' and 'bulk' both have the domain 'x.example'",
+            id="one-domain-twice",
+        ),
+        pytest.param(
+            {"TRANSPORTS": "news", "NEWS_SMTP_CONNECTION_URI": "smtp://h", "NEWS_DEFAULT_FROM": "shop"},
+            "DEFAULT_FROM='shop': expected a@b.c or Name <a@b.c>",
+            id="bad-sender",
+        ),
+    ],
+)
+def test_a_named_transport_that_cannot_work_stops_the_start(
+    settings: Any, variables: dict[str, str], line: str
+) -> None:
+    with pytest.raises(Misconfigured) as stopped:
+        factory.defaults(ours := settings(**variables))
+        factory.build_channel(ours, data_margin=0, turn_seconds=1)
+    assert line in str(stopped.value)
+    assert "hunter2" not in str(stopped.value)
+    assert "\n" not in str(stopped.value)

@@ -1,0 +1,222 @@
+"""The transport as the sender uses it: many mails, few connections."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sender.transport.envelope import Receipt, Transport
+from sender.transport.smtp.pool import KeepOpen
+from sender.transport.smtp.socket import SmtpSocket
+from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
+from shared.errors import Deferred, ErrorCode, NotSent, OutcomeUnknown
+from tests.smtp_server import ScriptedServer
+from tests.unit.sender.transport.builders import ANA, BOB, DATA, envelope, server_at, soon
+from tests.unit.sender.transport.conftest import EITHER_WAY, StartServer
+
+LIMITS = SmtpLimits(max_connections=3, data_margin=0.05)
+
+
+@pytest.fixture(params=EITHER_WAY)
+def smtp(request: pytest.FixtureRequest, start_server: StartServer) -> ScriptedServer:
+    return start_server(extensions=request.param)
+
+
+@pytest.fixture
+def transport(smtp: ScriptedServer) -> Iterator[SmtpTransport]:
+    transport = SmtpTransport(server_at(smtp), LIMITS)
+    yield transport
+    transport.close()
+
+
+def send(transport: Transport, recipient: str = ANA, seconds: float = 5.0) -> Receipt:
+    return transport.send(envelope(recipient), DATA, soon(seconds))
+
+
+def sessions_used(smtp: ScriptedServer) -> list[int]:
+    return [mail.session for mail in smtp.accepted]
+
+
+def test_nothing_is_connected_before_the_first_mail(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+    assert smtp.sessions == []
+
+
+def test_connection_is_kept_open_and_used_again_without_a_question(
+    smtp: ScriptedServer, transport: SmtpTransport
+) -> None:
+    for _ in range(3):
+        assert send(transport).accepted == (ANA,)
+    assert sessions_used(smtp) == [1, 1, 1]
+    assert [command.split(" ")[0] for command in smtp.commands] == ["EHLO", *["MAIL", "RCPT", "DATA"] * 3]
+
+
+def test_refused_mail_does_not_cost_the_connection(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+    smtp.when("RCPT", BOB).reply("550 5.1.1 No such user")
+    send(transport)
+    with pytest.raises(NotSent, match=r"550 5\.1\.1"):
+        send(transport, BOB)
+    send(transport)
+    assert sessions_used(smtp) == [1, 1]
+
+
+def test_connection_that_the_server_closed_meanwhile_is_replaced_unnoticed(
+    smtp: ScriptedServer, transport: SmtpTransport
+) -> None:
+    send(transport)
+    smtp.sessions[0].hang_up()
+    smtp.wait_until(lambda: smtp.sessions[0].ended)
+    assert send(transport, BOB).accepted == (BOB,)
+    assert sessions_used(smtp) == [1, 2]
+
+
+@pytest.mark.parametrize("event", ["MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize("manner", ["drop", "421", "silence"])
+def test_kept_connection_that_fails_before_data_is_replaced_once(smtp: ScriptedServer, event: str, manner: str) -> None:
+    transport = SmtpTransport(server_at(smtp, "?socketTimeout=150"), LIMITS)
+    rule = smtp.when(event, nth=2)
+    if manner == "421":
+        rule.reply("421 4.4.2 Idle for too long")
+    if manner == "silence":
+        rule.stall()
+    else:
+        rule.drop()
+    send(transport)
+    assert send(transport, BOB).accepted == (BOB,)
+    assert sessions_used(smtp) == [1, 2]
+    transport.close()
+
+
+def test_failure_of_the_replacement_is_reported(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+    send(transport)
+    smtp.when("MAIL").reply("421 4.7.0 Too busy").drop()
+    with pytest.raises(NotSent, match=r"421 4\.7\.0") as caught:
+        send(transport)
+    assert caught.value.code is ErrorCode.THROTTLED
+    assert len(smtp.sessions) == 2
+
+
+def test_failure_of_a_fresh_connection_is_reported_and_not_repeated(
+    smtp: ScriptedServer, transport: SmtpTransport
+) -> None:
+    smtp.when("MAIL").drop()
+    with pytest.raises(NotSent):
+        send(transport)
+    assert len(smtp.sessions) == 1
+
+
+def test_mail_is_never_repeated_once_its_data_has_begun(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+    send(transport)
+    smtp.when("BODY", nth=2).drop()
+    with pytest.raises(OutcomeUnknown):
+        send(transport)
+    assert len(smtp.mails) == 2
+    send(transport)
+    assert sessions_used(smtp) == [1, 2]
+
+
+def test_421_to_the_whole_mail_is_reported_and_not_repeated(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+    send(transport)
+    smtp.when("BODY", nth=2).reply("421 4.7.0 Too busy").drop()
+    with pytest.raises(NotSent):
+        send(transport)
+    assert len(smtp.mails) == 2
+
+
+def test_no_more_connections_than_allowed(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+    smtp.when("BODY").pause(0.02)
+    with ThreadPoolExecutor(12) as threads:
+        receipts = list(threads.map(lambda _: send(transport), range(24)))
+    assert [receipt.accepted for receipt in receipts] == [(ANA,)] * 24
+    assert len(smtp.sessions) == LIMITS.max_connections
+
+
+def test_uri_may_allow_fewer_connections_and_mails(smtp: ScriptedServer) -> None:
+    transport = SmtpTransport(server_at(smtp, "?maxConnections=1&maxMessages=2"), LIMITS)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: send(transport), range(5)))
+    assert sessions_used(smtp) == [1, 1, 2, 2, 3]
+    transport.close()
+
+
+@pytest.mark.parametrize(
+    ("turn_seconds", "attempt_seconds"),
+    [pytest.param(0.1, 60.0, id="after-its-time"), pytest.param(60.0, 0.2, id="before-the-attempt-does")],
+)
+def test_waiting_for_a_connection_ends_and_the_mail_is_put_off(
+    smtp: ScriptedServer, turn_seconds: float, attempt_seconds: float
+) -> None:
+    limits = SmtpLimits(max_connections=1, data_margin=0.05, turn_seconds=turn_seconds)
+    transport = SmtpTransport(server_at(smtp), limits)
+    stall = smtp.when("BODY").stall()
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(send, transport)
+        assert stall.reached.wait(5)
+        start = time.monotonic()
+        with pytest.raises(Deferred, match="are busy") as caught:
+            send(transport, seconds=attempt_seconds)
+        assert time.monotonic() - start < 2
+        assert caught.value.seconds == turn_seconds
+        stall.release()
+        assert first.result(5).accepted == (ANA,)
+    transport.close()
+
+
+def test_place_is_free_again_after_every_failure(smtp: ScriptedServer) -> None:
+    transport = SmtpTransport(server_at(smtp), SmtpLimits(max_connections=1, data_margin=0.0))
+    for event in ("CONNECT", "EHLO", "MAIL", "DATA", "BODY"):
+        smtp.when(event).drop()
+        with pytest.raises((NotSent, OutcomeUnknown)):
+            send(transport)
+        smtp.forget_rules()
+    assert send(transport, seconds=1).accepted == (ANA,)
+    transport.close()
+
+
+def test_close_says_quit_and_lets_running_mails_end(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+    send(transport)
+    stall = smtp.when("BODY", nth=2).stall()
+    running = threading.Thread(target=send, args=(transport, BOB))
+    running.start()
+    assert stall.reached.wait(5)
+    transport.close()
+    assert smtp.commands.count("QUIT") == 0
+    stall.release()
+    running.join(5)
+    smtp.wait_until(lambda: smtp.commands.count("QUIT") == 1)
+    assert len(smtp.accepted) == 2
+
+
+def test_connection_with_enough_mails_is_left_with_quit(smtp: ScriptedServer) -> None:
+    transport = SmtpTransport(server_at(smtp), SmtpLimits(keep_open=KeepOpen(max_mails=1), data_margin=0.0))
+    send(transport)
+    smtp.wait_until(lambda: "QUIT" in smtp.sessions[0].commands)
+
+
+def test_password_over_a_network_without_tls_is_warned_of_once(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    smtp = start_server(users={"ana": "s3cret"})
+    monkeypatch.setattr(SmtpSocket, "exposed", True)  # the scripted server is on this machine
+    transport = SmtpTransport(server_at(smtp, "?maxMessages=1", login="ana:s3cret"), LIMITS)
+    with caplog.at_level(logging.WARNING):
+        send(transport)
+        send(transport)
+    assert caplog.messages == ["the password was sent without TLS"]
+    assert len(smtp.sessions) == 2
+
+
+def test_nothing_private_is_logged(
+    smtp: ScriptedServer, transport: SmtpTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        send(transport)
+        smtp.sessions[0].hang_up()
+        smtp.wait_until(lambda: smtp.sessions[0].ended)
+        send(transport)
+    assert caplog.messages == ["connected", "connected"]
+    assert not any(ANA in str(vars(record)) for record in caplog.records)

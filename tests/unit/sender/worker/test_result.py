@@ -1,0 +1,160 @@
+"""What the document will say, one attempt after another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+
+from sender.message.compose import Mail
+from sender.transport.envelope import Envelope, Receipt
+from sender.worker.result import Earlier, result_of_failure, result_of_receipt
+from shared.delivery.model import State
+from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSendable, NotSent, OutcomeUnknown
+
+A, B, C = "a@x.y", "b@x.y", "c@x.y"
+
+
+def mail(*recipients: str) -> Mail:
+    return Mail(Envelope("shop@x.y", recipients or (A, B, C)), b"", "<id@x.y>", warnings=("composed",))
+
+
+def refused(*rejected: str) -> NotSent:
+    failure = NotSent(ErrorCode.TEMPORARY, "451 Later")
+    failure.rejected = rejected
+    return failure
+
+
+def lists(info: Any) -> tuple[list[str], list[str], list[str]]:
+    return info["accepted"], info["rejected"], info["pending"]
+
+
+class TestSent:
+    def test_to_all_is_settled(self) -> None:
+        result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok"), None)
+        assert (result.state, result.unsettled) == (State.SUCCESS, False)
+        assert result.info is not None
+        assert list(result.info) == ["messageId", "sendgridQueueId", "accepted", "rejected", "pending", "response"]
+
+    def test_says_what_the_server_calls_it(self) -> None:
+        result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok", queue_id="4F2"), None)
+        assert result.info is not None
+        assert result.info["sendgridQueueId"] == "4F2"
+
+    def test_warnings_are_of_the_mail_and_of_its_transport(self) -> None:
+        result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok", warnings=("sent",)), None)
+        assert result.warnings == ("composed", "sent")
+
+    def test_to_some_leaves_the_pending(self) -> None:
+        result = result_of_receipt(mail(), Receipt((A,), (B,), (C,), "250 Ok"), None)
+        assert (result.unsettled, lists(result.progress)) == (True, ([A], [B], [C]))
+
+    def test_a_later_attempt_adds_to_what_is_settled(self) -> None:
+        earlier = Earlier((A,), (B,), (C,), "250 first")
+        result = result_of_receipt(mail(C), Receipt((C,), (), (), "250 second"), earlier)
+        assert result.info is not None
+        assert (lists(result.info), result.info["response"]) == (([A, C], [B], []), "250 second")
+
+    def test_the_servers_wait_for_the_pending_goes_along(self) -> None:
+        receipt = Receipt((A,), (), (B,), "250 Ok", retry_after=300)
+        assert result_of_receipt(mail(A, B), receipt, None).retry_after == 300
+
+
+class TestFailed:
+    @pytest.mark.parametrize("earlier", [None, Earlier((A,), (), (B,), "250 Ok")])
+    def test_the_servers_wait_goes_along(self, earlier: Earlier | None) -> None:
+        failure = refused()
+        failure.retry_after = 300
+        assert result_of_failure(failure, mail(B), earlier).retry_after == 300
+
+    @pytest.mark.parametrize(
+        ("failure", "unsettled"),
+        [
+            pytest.param(NotSent(ErrorCode.CONNECTION, "No."), True, id="no-connection"),
+            pytest.param(NotSent(ErrorCode.THROTTLED, "No."), True, id="throttled"),
+            pytest.param(NotSent(ErrorCode.TEMPORARY, "No."), True, id="temporary"),
+            pytest.param(OutcomeUnknown("Lost."), True, id="unknown-for-policy-to-decide"),
+            pytest.param(NotSent(ErrorCode.REJECTED, "No."), False, id="rejected"),
+            pytest.param(NotSent(ErrorCode.AUTH, "No."), False, id="login-refused"),
+            pytest.param(NotSendable(ErrorCode.VALIDATION, "No."), False, id="the-documents-fault"),
+            pytest.param(NotLoaded(ErrorCode.ATTACHMENT, "No."), True, id="a-file-that-may-be-there-later"),
+        ],
+    )
+    def test_time_mends_some_failures(self, failure: DeliveryFailed, unsettled: bool) -> None:
+        result = result_of_failure(failure, mail(), None)
+        assert (result.state, result.unsettled, result.info) == (State.ERROR, unsettled, None)
+        assert (result.error, result.error_code) == (str(failure), failure.code)
+        assert (result.progress, result.warnings) == (None, ("composed",))
+
+    def test_a_mail_that_could_not_be_composed_has_no_warnings(self) -> None:
+        assert result_of_failure(NotSendable(ErrorCode.VALIDATION, "No."), None, None).warnings == ()
+
+    def test_recipients_refused_for_good_are_left_out_next_time(self) -> None:
+        result = result_of_failure(refused(B), mail(), None)
+        assert (result.info, lists(result.progress)) == (None, ([], [B], [A, C]))
+        assert (result.unsettled, result.warnings) == (True, ("composed",))
+
+    def test_after_someone_was_reached_the_whole_is_a_success(self) -> None:
+        result = result_of_failure(NotSent(ErrorCode.CONNECTION, "No."), mail(C), Earlier((A,), (B,), (C,), "250 Ok"))
+        assert (result.state, result.unsettled, result.error) == (State.SUCCESS, True, None)
+        assert lists(result.info) == ([A], [B], [C])
+        assert result.info is not None
+        assert (result.info["response"], result.warnings) == ("250 Ok", ("composed",))
+        assert result.progress == result.info
+
+    def test_what_time_does_not_mend_is_not_tried_again_for_those_who_are_left(self) -> None:
+        result = result_of_failure(NotSent(ErrorCode.AUTH, "535 No"), mail(C), Earlier((A,), (), (C,), "250 Ok"))
+        assert (result.state, result.unsettled, lists(result.info)) == (State.SUCCESS, False, ([A], [], [C]))
+
+    def test_once_the_last_is_refused_for_good_nothing_is_left_to_try(self) -> None:
+        failure = NotSent(ErrorCode.REJECTED, "550 No")
+        failure.rejected = (C,)
+        result = result_of_failure(failure, mail(C), Earlier((A,), (), (C,), "250 Ok"))
+        assert (result.unsettled, lists(result.info)) == (False, ([A], [C], []))
+
+
+class TestNotEvenComposed:
+    """A file that can't be downloaded, say, when the mail is to go to the rest of its recipients."""
+
+    INFO: ClassVar[dict[str, Any]] = {"accepted": [A], "rejected": [], "pending": [B], "response": "250 Ok"}
+
+    def test_after_someone_was_reached_the_whole_is_a_success_and_the_rest_is_not_forgotten(self) -> None:
+        result = result_of_failure(
+            NotLoaded(ErrorCode.ATTACHMENT, "503"), None, Earlier((A,), (), (B,), None, self.INFO)
+        )
+        assert (result.state, result.info, result.unsettled) == (State.SUCCESS, None, True)
+        assert result.progress == self.INFO
+
+    def test_before_it_is_an_error(self) -> None:
+        earlier = Earlier((), (A,), (B,), None, {"rejected": [A], "pending": [B]})
+        result = result_of_failure(NotSendable(ErrorCode.ATTACHMENT, "404"), None, earlier)
+        assert (result.state, result.unsettled, result.progress) == (State.ERROR, False, earlier.info)
+
+
+class TestMissingUids:
+    def test_are_reported_where_there_are_any(self) -> None:
+        receipt = Receipt((A,), (), (), "250 Ok")
+        result = result_of_receipt(replace(mail(A), missing_uids=("ghost",)), receipt, None)
+        assert result.info is not None
+        assert result.info["missingUids"] == ["ghost"]
+
+
+class TestEarlier:
+    INFO: ClassVar[dict[str, Any]] = {"accepted": [A], "rejected": [], "pending": [B], "response": "250 Ok"}
+
+    def test_is_read_from_a_document_that_resumes(self) -> None:
+        fields = {"delivery": {"resumes": True, "info": self.INFO}}
+        assert Earlier.of(fields) == Earlier((A,), (), (B,), "250 Ok", self.INFO)
+
+    @pytest.mark.parametrize(
+        "delivery",
+        [
+            pytest.param(None, id="new"),
+            pytest.param({"info": INFO}, id="a-users-retry-is-for-all"),
+            pytest.param({"resumes": True}, id="nobody-is-settled"),
+            pytest.param({"resumes": True, "info": {**INFO, "pending": []}}, id="nobody-is-pending"),
+        ],
+    )
+    def test_is_none_where_the_attempt_is_for_all(self, delivery: Any) -> None:
+        assert Earlier.of({"delivery": delivery}) is None

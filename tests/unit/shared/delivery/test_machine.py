@@ -1,0 +1,571 @@
+"""Each row of the tables in `shared.delivery.machine`'s docstring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.delivery.machine import (
+    concluded,
+    message_id_local_part,
+    on_dead_letter,
+    on_event,
+    on_message,
+    on_reconcile,
+    on_release,
+    on_result,
+)
+from shared.delivery.model import DELETE, Decision, Delivery, DocumentState, Lease, Reason, Result, State
+from shared.delivery.policy import LeaseExpiryPolicy, Policy, Ttl, TtlUnit
+from shared.errors import ErrorCode
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+SOON = NOW + timedelta(seconds=30)
+PAST = NOW - timedelta(seconds=30)
+LEASE = timedelta(seconds=60)
+POLICY = Policy(LEASE)
+RETRYING = Policy(LEASE, max_attempts=2, lease_expiry=LeaseExpiryPolicy.RETRY)
+
+NEW = DocumentState()
+UNKNOWN_STATE = DocumentState(Delivery(None))
+
+
+def known(state: State, **delivery: Any) -> DocumentState:
+    return DocumentState(Delivery(state, **delivery))
+
+
+PENDING = known(State.PENDING)
+RETRY = known(State.RETRY, attempts=1)
+HELD = known(State.PROCESSING, attempts=1, lease_expire_time=SOON)
+EXPIRED = known(State.PROCESSING, attempts=1, lease_expire_time=PAST)
+UNLEASED = known(State.PROCESSING, attempts=1)
+SUCCESS = known(State.SUCCESS, attempts=1)
+ERROR = known(State.ERROR, attempts=1)
+SCHEDULED = known(State.PENDING, next_attempt_time=SOON)
+
+
+#: What becomes of a document whose lease has expired, unless it may be retried.
+NOT_KNOWN = {
+    "delivery.state": "ERROR",
+    "delivery.endTime": NOW,
+    "delivery.error": "Message processing lease expired. Whether the mail was sent is not known.",
+    "delivery.errorCode": "lease-expired",
+    "delivery.leaseExpireTime": None,
+    "delivery.warnings": DELETE,
+    "delivery.resumes": DELETE,
+}
+
+
+@pytest.mark.parametrize(
+    "find",
+    [
+        pytest.param(lambda: on_event(HELD, EXPIRED, NOW, POLICY), id="seen-in-an-event"),
+        pytest.param(lambda: on_message(EXPIRED, NOW, POLICY), id="at-the-next-delivery-of-its-message"),
+        pytest.param(lambda: on_reconcile(EXPIRED, PAST, NOW, POLICY), id="found-without-a-message"),
+        pytest.param(lambda: on_dead_letter(EXPIRED, False, NOW, "Given up.", POLICY), id="its-message-given-up"),
+    ],
+)
+def test_an_expired_lease_ends_the_same_way_whoever_finds_it(find: Callable[[], Decision]) -> None:
+    assert find() == Decision(Reason.LEASE_EXPIRED, write=NOT_KNOWN)
+
+
+class TestOnEvent:
+    @pytest.mark.parametrize(
+        ("old", "new", "reason", "publishes", "writes"),
+        [
+            pytest.param(ERROR, None, Reason.DELETED, False, None, id="deleted"),
+            pytest.param(None, NEW, Reason.NEW, True, State.PENDING, id="just-created"),
+            pytest.param(NEW, NEW, Reason.NEW, True, State.PENDING, id="edited-before-it-was-queued"),
+            pytest.param(SUCCESS, NEW, Reason.NEW, True, State.PENDING, id="delivery-removed"),
+            pytest.param(
+                None, DocumentState(send_at=SOON), Reason.SCHEDULED, False, State.PENDING, id="sendAt-in-future"
+            ),
+            pytest.param(None, DocumentState(send_at=PAST), Reason.NEW, True, State.PENDING, id="sendAt-in-past"),
+            pytest.param(None, UNKNOWN_STATE, Reason.UNKNOWN_STATE, False, None, id="unknown-state"),
+            pytest.param(HELD, EXPIRED, Reason.LEASE_EXPIRED, False, State.ERROR, id="touched-after-lease-expiry"),
+            pytest.param(PENDING, UNLEASED, Reason.LEASE_EXPIRED, False, State.ERROR, id="processing-without-lease"),
+            pytest.param(PENDING, HELD, Reason.PROCESSING, False, None, id="claimed"),
+            pytest.param(HELD, SUCCESS, Reason.FINAL_STATE, False, None, id="sent"),
+            pytest.param(HELD, ERROR, Reason.FINAL_STATE, False, None, id="failed"),
+            pytest.param(NEW, PENDING, Reason.OWN_WRITE, False, None, id="the-dispatchers-own-write"),
+            pytest.param(NEW, SCHEDULED, Reason.OWN_WRITE, False, None, id="the-dispatchers-own-scheduling"),
+            pytest.param(PENDING, PENDING, Reason.STILL_QUEUED, False, None, id="edited-while-pending"),
+            pytest.param(RETRY, RETRY, Reason.STILL_QUEUED, False, None, id="edited-while-retry"),
+            pytest.param(ERROR, RETRY, Reason.REQUEUED, True, None, id="user-retries-error"),
+            pytest.param(SUCCESS, PENDING, Reason.REQUEUED, True, None, id="user-resends"),
+            pytest.param(HELD, RETRY, Reason.REQUEUED, True, None, id="user-retries-while-processing"),
+            pytest.param(PENDING, RETRY, Reason.REQUEUED, True, None, id="pending-to-retry"),
+            pytest.param(HELD, PENDING, Reason.REQUEUED, True, None, id="released-by-its-holder"),
+            pytest.param(None, PENDING, Reason.REQUEUED, True, None, id="created-as-pending"),
+            pytest.param(NEW, RETRY, Reason.REQUEUED, True, None, id="retry-before-it-was-queued"),
+            pytest.param(UNKNOWN_STATE, PENDING, Reason.REQUEUED, True, None, id="from-an-unknown-state"),
+            pytest.param(HELD, SCHEDULED, Reason.NOT_DUE, False, None, id="deferred-by-a-sender"),
+            pytest.param(
+                ERROR, replace(RETRY, send_at=SOON), Reason.SCHEDULED, False, State.PENDING, id="retry-before-sendAt"
+            ),
+        ],
+    )
+    def test_row(
+        self,
+        old: DocumentState | None,
+        new: DocumentState | None,
+        reason: Reason,
+        publishes: bool,
+        writes: State | None,
+    ) -> None:
+        decision = on_event(old, new, NOW, POLICY)
+        assert (decision.reason, decision.publish, written_state(decision)) == (reason, publishes, writes)
+
+    def test_a_new_document_becomes_pending_with_the_extensions_fields(self) -> None:
+        decision = on_event(None, NEW, NOW, POLICY)
+        assert decision.write == {"delivery": {"startTime": NOW, "state": "PENDING", "attempts": 0, "error": None}}
+
+    def test_a_time_to_live_is_counted_from_the_start(self) -> None:
+        decision = on_event(None, NEW, NOW, Policy(LEASE, ttl=Ttl(2, TtlUnit.WEEK)))
+        assert decision.write is not None
+        assert decision.write["delivery"]["expireAt"] == NOW + timedelta(weeks=2)
+
+    def test_a_document_due_later_says_when(self) -> None:
+        decision = on_event(None, DocumentState(send_at=SOON), NOW, POLICY)
+        assert decision.write is not None
+        assert decision.write["delivery"]["nextAttemptTime"] == SOON
+
+    def test_a_queued_document_whose_time_has_moved_says_the_new_time(self) -> None:
+        decision = on_event(ERROR, replace(RETRY, send_at=SOON), NOW, POLICY)
+        assert decision.write == {"delivery.state": "PENDING", "delivery.nextAttemptTime": SOON}
+
+    def test_scheduling_once_is_enough(self) -> None:
+        """The event of our own scheduling write must not cause another write."""
+        scheduled = DocumentState(Delivery(State.PENDING, attempts=1, next_attempt_time=SOON), send_at=SOON)
+        assert on_event(RETRY, scheduled, NOW, POLICY) == Decision(Reason.NOT_DUE)
+
+    def test_under_the_retry_policy_an_expired_lease_is_published_again(self) -> None:
+        assert on_event(HELD, EXPIRED, NOW, RETRYING) == Decision(Reason.LEASE_EXPIRED, publish=True)
+
+
+class TestOnMessage:
+    @pytest.mark.parametrize(
+        ("document", "policy", "reason", "acknowledges", "writes"),
+        [
+            pytest.param(None, POLICY, Reason.DELETED, True, None, id="deleted"),
+            pytest.param(UNKNOWN_STATE, POLICY, Reason.UNKNOWN_STATE, True, None, id="unknown-state"),
+            pytest.param(SUCCESS, POLICY, Reason.FINAL_STATE, True, None, id="success"),
+            pytest.param(ERROR, POLICY, Reason.FINAL_STATE, True, None, id="error"),
+            pytest.param(HELD, POLICY, Reason.LEASE_HELD, False, None, id="processing-lease-live"),
+            pytest.param(HELD, RETRYING, Reason.LEASE_HELD, False, None, id="processing-lease-live-policy-retry"),
+            pytest.param(EXPIRED, POLICY, Reason.LEASE_EXPIRED, True, State.ERROR, id="lease-expired"),
+            pytest.param(UNLEASED, POLICY, Reason.LEASE_EXPIRED, True, State.ERROR, id="left-behind-without-lease"),
+            pytest.param(EXPIRED, RETRYING, Reason.CLAIMED, True, State.PROCESSING, id="lease-expired-policy-retry"),
+            pytest.param(DocumentState(send_at=SOON), POLICY, Reason.NOT_DUE, True, None, id="sendAt-in-future"),
+            pytest.param(SCHEDULED, POLICY, Reason.NOT_DUE, True, None, id="scheduled"),
+            pytest.param(
+                known(State.RETRY, attempts=1, lease_expire_time=SOON),
+                POLICY,
+                Reason.LEASE_HELD,
+                False,
+                None,
+                id="retry-while-an-attempt-runs",
+            ),
+            pytest.param(NEW, POLICY, Reason.CLAIMED, True, State.PROCESSING, id="ahead-of-the-dispatchers-write"),
+            pytest.param(PENDING, POLICY, Reason.CLAIMED, True, State.PROCESSING, id="pending"),
+            pytest.param(RETRY, POLICY, Reason.CLAIMED, True, State.PROCESSING, id="retry"),
+        ],
+    )
+    def test_row(
+        self, document: DocumentState | None, policy: Policy, reason: Reason, acknowledges: bool, writes: State | None
+    ) -> None:
+        decision = on_message(document, NOW, policy)
+        assert (decision.reason, decision.acknowledge, written_state(decision)) == (reason, acknowledges, writes)
+        assert (decision.lease is not None) == (reason is Reason.CLAIMED)
+
+    def test_a_claim_counts_the_attempt_and_takes_the_lease(self) -> None:
+        decision = on_message(RETRY, NOW, POLICY)
+        assert decision.lease == Lease(2, NOW + LEASE)
+        assert decision.write == {
+            "delivery.state": "PROCESSING",
+            "delivery.attempts": 2,
+            "delivery.leaseExpireTime": NOW + LEASE,
+            "delivery.startTime": NOW,
+            "delivery.error": None,
+            "delivery.errorCode": DELETE,
+            "delivery.warnings": DELETE,
+            "delivery.nextAttemptTime": DELETE,
+            "delivery.republishTime": DELETE,
+        }
+
+    def test_attempts_end_even_under_the_retry_policy(self) -> None:
+        """A mail that kills its sender each time must not do so for ever."""
+        last = known(State.PROCESSING, attempts=2, lease_expire_time=PAST)
+        assert on_message(last, NOW, RETRYING).reason is Reason.LEASE_EXPIRED
+
+    def test_a_claim_keeps_the_start_time(self) -> None:
+        decision = on_message(known(State.PENDING, start_time=PAST), NOW, POLICY)
+        assert decision.write is not None
+        assert "delivery.startTime" not in decision.write
+
+    def test_a_claim_ahead_of_the_dispatcher_sets_the_time_to_live(self) -> None:
+        decision = on_message(NEW, NOW, Policy(LEASE, ttl=Ttl(1, TtlUnit.DAY)))
+        assert decision.write is not None
+        assert decision.write["delivery.expireAt"] == NOW + timedelta(days=1)
+
+    def test_a_time_to_live_that_an_application_has_set_is_kept(self) -> None:
+        decision = on_message(known(State.PENDING, expire_at=SOON), NOW, Policy(LEASE, ttl=Ttl(1, TtlUnit.DAY)))
+        assert decision.write is not None
+        assert "delivery.expireAt" not in decision.write
+
+    def test_a_claim_whose_answer_was_lost_is_recognised(self) -> None:
+        mine = Lease(1, SOON)
+        assert on_message(HELD, NOW, POLICY, written=mine) == Decision(Reason.CLAIMED, lease=mine)
+
+    def test_another_senders_lease_on_the_same_attempt_is_not(self) -> None:
+        other = Lease(1, SOON + timedelta(microseconds=1))
+        assert on_message(HELD, NOW, POLICY, written=other).reason is Reason.LEASE_HELD
+
+
+class TestOnResult:
+    MINE = Lease(1, SOON)
+    SENT = concluded(Result(State.SUCCESS, info={"accepted": ["a@b.c"]}), 1, NOW, POLICY, jitter=0.5)
+    GUESS = known(State.ERROR, attempts=1, error_code=ErrorCode.LEASE_EXPIRED, end_time=PAST)
+
+    @pytest.mark.parametrize(
+        ("document", "reason", "writes"),
+        [
+            pytest.param(None, Reason.DELETED, None, id="deleted"),
+            pytest.param(HELD, Reason.FINISHED, State.SUCCESS, id="still-the-holder"),
+            pytest.param(GUESS, Reason.LATE_RESULT, State.SUCCESS, id="lease-expiry-was-only-a-guess"),
+            pytest.param(known(State.SUCCESS, attempts=1, end_time=NOW), Reason.FINISHED, None, id="already-written"),
+            pytest.param(NEW, Reason.OUTDATED, None, id="delivery-removed"),
+            pytest.param(
+                known(State.PROCESSING, attempts=2, lease_expire_time=SOON), Reason.OUTDATED, None, id="newer-attempt"
+            ),
+            pytest.param(
+                known(State.PROCESSING, attempts=1, lease_expire_time=NOW + LEASE),
+                Reason.OUTDATED,
+                None,
+                id="same-attempt-number-of-another-lease",
+            ),
+            pytest.param(
+                known(State.ERROR, attempts=2, error_code=ErrorCode.LEASE_EXPIRED),
+                Reason.OUTDATED,
+                None,
+                id="newer-attempt-expired",
+            ),
+            pytest.param(known(State.SUCCESS, attempts=2), Reason.OUTDATED, None, id="newer-attempt-concluded"),
+            pytest.param(RETRY, Reason.OUTDATED, None, id="expired-then-requeued"),
+            pytest.param(
+                known(State.ERROR, attempts=1, end_time=PAST), Reason.OUTDATED, None, id="another-result-stands"
+            ),
+            pytest.param(
+                known(State.SUCCESS, attempts=1, end_time=PAST), Reason.OUTDATED, None, id="same-state-another-time"
+            ),
+            pytest.param(
+                known(State.ERROR, attempts=1, end_time=NOW), Reason.OUTDATED, None, id="same-time-another-state"
+            ),
+            pytest.param(
+                known(State.ERROR, attempts=1, lease_expire_time=SOON), Reason.OUTDATED, None, id="ended-by-hand"
+            ),
+        ],
+    )
+    def test_row(self, document: DocumentState | None, reason: Reason, writes: State | None) -> None:
+        decision = on_result(document, self.MINE, self.SENT, NOW)
+        assert (decision.reason, written_state(decision)) == (reason, writes)
+
+    @pytest.mark.parametrize("state", [State.PENDING, State.RETRY])
+    def test_a_users_wish_for_another_attempt_stands(self, state: State) -> None:
+        requeued = known(state, attempts=1, lease_expire_time=SOON)
+        decision = on_result(requeued, self.MINE, self.SENT, NOW)
+        assert decision.reason is Reason.REQUEUED
+        assert decision.write == {"delivery.endTime": NOW, "delivery.leaseExpireTime": None}
+
+    def test_a_planned_retry_whose_answer_was_lost_is_recognised(self) -> None:
+        later = concluded(FAILED, 1, NOW, PATIENT, jitter=0.5)
+        written = known(State.RETRY, attempts=1, next_attempt_time=later["delivery.nextAttemptTime"])
+        assert on_result(written, self.MINE, later, NOW) == Decision(Reason.FINISHED)
+
+
+PATIENT = Policy(LEASE, max_attempts=3)
+FAILED = Result(State.ERROR, error="Later.", error_code=ErrorCode.TEMPORARY, unsettled=True)
+
+
+class TestConcluded:
+    def test_success_has_the_extensions_fields(self) -> None:
+        assert concluded(Result(State.SUCCESS, info={"accepted": ["a@b.c"]}), 1, NOW, POLICY, jitter=0.5) == {
+            "delivery.state": "SUCCESS",
+            "delivery.endTime": NOW,
+            "delivery.error": None,
+            "delivery.errorCode": DELETE,
+            "delivery.leaseExpireTime": None,
+            "delivery.warnings": DELETE,
+            "delivery.resumes": DELETE,
+            "delivery.info": {"accepted": ["a@b.c"]},
+        }
+
+    def test_an_error_has_a_text_and_a_code_and_leaves_info_alone(self) -> None:
+        failed = Result(State.ERROR, error="No.", error_code=ErrorCode.REJECTED, warnings=("Not sent: x.",))
+        assert concluded(failed, 1, NOW, POLICY, jitter=0.5) == {
+            "delivery.state": "ERROR",
+            "delivery.endTime": NOW,
+            "delivery.error": "No.",
+            "delivery.errorCode": "rejected",
+            "delivery.leaseExpireTime": None,
+            "delivery.warnings": ["Not sent: x."],
+            "delivery.resumes": DELETE,
+        }
+
+    @pytest.mark.parametrize(
+        ("result", "attempt", "policy", "state"),
+        [
+            pytest.param(FAILED, 1, POLICY, State.ERROR, id="by-default-nothing-is-tried-again"),
+            pytest.param(FAILED, 1, PATIENT, State.RETRY, id="attempts-are-left"),
+            pytest.param(FAILED, 3, PATIENT, State.ERROR, id="none-are-left"),
+            pytest.param(replace(FAILED, unsettled=False), 1, PATIENT, State.ERROR, id="failed-for-good"),
+            pytest.param(
+                replace(FAILED, error_code=ErrorCode.UNKNOWN), 1, PATIENT, State.ERROR, id="unknown-at-most-once"
+            ),
+            pytest.param(
+                replace(FAILED, error_code=ErrorCode.UNKNOWN), 1, RETRYING, State.RETRY, id="unknown-at-least-once"
+            ),
+            pytest.param(
+                Result(State.SUCCESS, info={}, unsettled=True, progress={}), 1, PATIENT, State.RETRY, id="some-pending"
+            ),
+            pytest.param(
+                Result(State.SUCCESS, info={}, unsettled=True, progress={}), 3, PATIENT, State.SUCCESS, id="given-up"
+            ),
+        ],
+    )
+    def test_another_attempt_follows_where_it_may_help(
+        self, result: Result, attempt: int, policy: Policy, state: State
+    ) -> None:
+        changes = concluded(result, attempt, NOW, policy, jitter=0.5)
+        assert changes["delivery.state"] is state
+        assert ("delivery.nextAttemptTime" in changes) == (state is State.RETRY)
+        assert ("delivery.endTime" in changes) == (state is not State.RETRY), "the Message-ID depends on it"
+
+    def test_what_is_kept_of_a_mail_changes_only_once_it_is_sent_for_good(self) -> None:
+        kept = {"message.html": DELETE}
+        sent = Result(State.SUCCESS, info={}, unsettled=True, progress={}, retained=kept)
+        assert "message.html" not in concluded(sent, 1, NOW, PATIENT, jitter=0.5)
+        assert concluded(sent, 3, NOW, PATIENT, jitter=0.5)["message.html"] is DELETE
+
+    def test_a_planned_retry_says_when_and_carries_what_is_settled(self) -> None:
+        info = {"accepted": ["a@b.c"], "pending": ["d@e.f"]}
+        changes = concluded(replace(FAILED, progress=info), 2, NOW, PATIENT, jitter=0.5)
+        assert changes["delivery.nextAttemptTime"] == NOW + timedelta(seconds=30)
+        assert (changes["delivery.info"], changes["delivery.resumes"]) == (info, True)
+
+    def test_a_wait_that_the_server_wants_replaces_the_back_off(self) -> None:
+        changes = concluded(replace(FAILED, retry_after=300), 2, NOW, PATIENT, jitter=0.5)
+        assert changes["delivery.nextAttemptTime"] == NOW + timedelta(seconds=300)
+
+
+class TestOnRelease:
+    MINE = Lease(1, SOON)
+
+    def test_an_attempt_not_begun_does_not_count(self) -> None:
+        decision = on_release(HELD, self.MINE)
+        assert decision.reason is Reason.RELEASED
+        assert decision.write == {
+            "delivery.state": "PENDING",
+            "delivery.attempts": 0,
+            "delivery.leaseExpireTime": None,
+            "delivery.nextAttemptTime": DELETE,
+        }
+
+    def test_it_may_say_when_to_try_again(self) -> None:
+        decision = on_release(HELD, self.MINE, next_attempt=SOON)
+        assert decision.write is not None
+        assert decision.write["delivery.nextAttemptTime"] == SOON
+
+    def test_a_users_wish_stands(self) -> None:
+        requeued = known(State.RETRY, attempts=1, lease_expire_time=SOON)
+        wish = {"delivery.attempts": 0, "delivery.leaseExpireTime": None}
+        assert on_release(requeued, self.MINE) == Decision(Reason.REQUEUED, write=wish)
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            pytest.param(None, id="deleted"),
+            pytest.param(NEW, id="delivery-removed"),
+            pytest.param(known(State.PROCESSING, attempts=2, lease_expire_time=SOON), id="newer-attempt"),
+            pytest.param(ERROR, id="concluded"),
+            pytest.param(known(State.ERROR, attempts=1, lease_expire_time=SOON), id="ended-by-hand"),
+        ],
+    )
+    def test_what_is_not_ours_is_left_alone(self, document: DocumentState | None) -> None:
+        assert on_release(document, self.MINE) == Decision(Reason.OUTDATED)
+
+
+class TestOnReconcile:
+    LONG_AGO = NOW - POLICY.stranded_after
+    OVERDUE = known(State.PENDING, next_attempt_time=PAST)
+
+    @pytest.mark.parametrize(
+        ("document", "updated", "policy", "reason", "publishes", "writes"),
+        [
+            pytest.param(EXPIRED, PAST, POLICY, Reason.LEASE_EXPIRED, False, True, id="lease-expired"),
+            pytest.param(EXPIRED, PAST, RETRYING, Reason.LEASE_EXPIRED, True, False, id="lease-expired-policy-retry"),
+            pytest.param(HELD, LONG_AGO, POLICY, Reason.PROCESSING, False, False, id="in-work"),
+            pytest.param(SCHEDULED, LONG_AGO, POLICY, Reason.NOT_DUE, False, False, id="due-later"),
+            pytest.param(replace(PENDING, send_at=SOON), LONG_AGO, POLICY, Reason.NOT_DUE, False, False, id="sendAt"),
+            pytest.param(OVERDUE, PAST, POLICY, Reason.DUE, True, True, id="due"),
+            pytest.param(
+                known(State.RETRY, next_attempt_time=NOW), PAST, POLICY, Reason.DUE, True, True, id="due-this-moment"
+            ),
+            pytest.param(
+                known(State.RETRY, next_attempt_time=PAST, republish_time=PAST),
+                NOW,
+                POLICY,
+                Reason.STILL_QUEUED,
+                False,
+                False,
+                id="due-and-published",
+            ),
+            pytest.param(
+                known(State.RETRY, next_attempt_time=LONG_AGO, republish_time=LONG_AGO),
+                LONG_AGO,
+                POLICY,
+                Reason.STRANDED,
+                True,
+                True,
+                id="due-and-published-long-ago",
+            ),
+            pytest.param(PENDING, PAST, POLICY, Reason.STILL_QUEUED, False, False, id="just-queued"),
+            pytest.param(PENDING, LONG_AGO, POLICY, Reason.STRANDED, True, True, id="pending-for-long"),
+            pytest.param(RETRY, LONG_AGO, POLICY, Reason.STRANDED, True, True, id="retry-for-long"),
+            pytest.param(SUCCESS, LONG_AGO, POLICY, Reason.FINAL_STATE, False, False, id="ended-meanwhile"),
+            pytest.param(NEW, LONG_AGO, POLICY, Reason.FINAL_STATE, False, False, id="not-queued"),
+        ],
+    )
+    def test_row(
+        self, document: DocumentState, updated: datetime, policy: Policy, reason: Reason, publishes: bool, writes: bool
+    ) -> None:
+        decision = on_reconcile(document, updated, NOW, policy)
+        assert (decision.reason, decision.publish, decision.write is not None) == (reason, publishes, writes)
+
+    @pytest.mark.parametrize(("document", "updated"), [(OVERDUE, PAST), (PENDING, LONG_AGO)], ids=["due", "stranded"])
+    def test_a_publication_is_noted_so_that_the_next_round_does_not_repeat_it(
+        self, document: DocumentState, updated: datetime
+    ) -> None:
+        assert on_reconcile(document, updated, NOW, POLICY).write == {"delivery.republishTime": NOW}
+
+
+class TestOnDeadLetter:
+    @pytest.mark.parametrize(
+        ("document", "reason", "writes"),
+        [
+            pytest.param(None, Reason.DELETED, None, id="deleted"),
+            pytest.param(HELD, Reason.PROCESSING, None, id="its-holder-will-end-it"),
+            pytest.param(EXPIRED, Reason.LEASE_EXPIRED, State.ERROR, id="its-holder-vanished"),
+            pytest.param(SCHEDULED, Reason.NOT_DUE, None, id="another-message-will-come"),
+            pytest.param(NEW, Reason.DEAD_LETTER, State.ERROR, id="never-claimed"),
+            pytest.param(PENDING, Reason.DEAD_LETTER, State.ERROR, id="pending"),
+            pytest.param(RETRY, Reason.DEAD_LETTER, State.ERROR, id="retry"),
+            pytest.param(SUCCESS, Reason.FINAL_STATE, None, id="sent"),
+            pytest.param(UNKNOWN_STATE, Reason.FINAL_STATE, None, id="unknown-state"),
+        ],
+    )
+    def test_row(self, document: DocumentState | None, reason: Reason, writes: State | None) -> None:
+        decision = on_dead_letter(document, False, NOW, "Given up.", POLICY)
+        assert (decision.reason, written_state(decision)) == (reason, writes)
+
+    def test_the_error_says_why_it_was_given_up(self) -> None:
+        assert on_dead_letter(PENDING, False, NOW, "Given up.", POLICY).write == {
+            "delivery.state": "ERROR",
+            "delivery.endTime": NOW,
+            "delivery.error": "Given up.",
+            "delivery.errorCode": "dead-letter",
+            "delivery.leaseExpireTime": None,
+            "delivery.warnings": DELETE,
+            "delivery.resumes": DELETE,
+        }
+
+    def test_a_users_retry_after_that_stands(self) -> None:
+        assert on_dead_letter(RETRY, True, NOW, "Given up.", POLICY) == Decision(Reason.REQUEUED)
+
+
+class TestMessageId:
+    CLAIM = on_message(DocumentState(), NOW, POLICY)
+
+    @pytest.mark.parametrize("first", [None, Delivery(State.PENDING), Delivery(State.PENDING, start_time=NOW)])
+    def test_a_rerun_of_the_same_attempt_has_the_same_id(self, first: Delivery | None) -> None:
+        crashed = Delivery(State.PROCESSING, attempts=1, start_time=NOW, lease_expire_time=PAST)
+        again = on_message(DocumentState(crashed), SOON, POLICY)
+        assert message_id_local_part("mail/a", NOW, first, self.CLAIM) == message_id_local_part(
+            "mail/a", NOW, crashed, again
+        )
+
+    @pytest.mark.parametrize(
+        ("path", "created", "delivery"),
+        [
+            pytest.param("mail/b", NOW, None, id="another-document"),
+            pytest.param("mail/a", SOON, None, id="a-document-created-anew"),
+            pytest.param(
+                "mail/a", NOW, Delivery(State.RETRY, start_time=NOW, end_time=PAST), id="after-a-concluded-attempt"
+            ),
+            pytest.param("mail/a", NOW, Delivery(State.PENDING, start_time=PAST), id="without-its-former-delivery"),
+        ],
+    )
+    def test_anything_else_has_another(self, path: str, created: datetime, delivery: Delivery | None) -> None:
+        assert message_id_local_part(path, created, delivery, self.CLAIM) != message_id_local_part(
+            "mail/a", NOW, None, self.CLAIM
+        )
+
+    @pytest.mark.parametrize(
+        ("delivery", "stem"),
+        [
+            pytest.param(None, "ds6lif7qhze3jrqv2xabekewz7ie3xkc", id="first-attempt"),
+            pytest.param(
+                Delivery(State.RETRY, start_time=PAST, end_time=NOW),
+                "ltsg57chxalp5vmzy2bu5vaq35sxgfoo",
+                id="asked-for-again",
+            ),
+        ],
+    )
+    def test_another_version_gives_the_same_id(self, delivery: Delivery | None, stem: str) -> None:
+        """A mail that one version has begun to send may be sent again by the next one."""
+        assert message_id_local_part("mail/a", PAST, delivery, self.CLAIM) == stem
+
+
+class TestReading:
+    def test_a_document_as_the_extension_writes_it(self) -> None:
+        fields = {
+            "delivery": {
+                "state": "PROCESSING",
+                "attempts": 2,
+                "startTime": PAST,
+                "leaseExpireTime": SOON,
+                "error": None,
+            }
+        }
+        expected = Delivery(State.PROCESSING, attempts=2, start_time=PAST, lease_expire_time=SOON)
+        assert DocumentState.of(fields) == DocumentState(expected)
+
+    @pytest.mark.parametrize(
+        ("delivery", "expected"),
+        [
+            pytest.param(None, None, id="null-is-none"),
+            pytest.param(False, None, id="false-is-none"),
+            pytest.param(0, None, id="zero-is-none"),
+            pytest.param("", None, id="empty-string-is-none"),
+            pytest.param({}, Delivery(None), id="empty-map"),
+            pytest.param("PENDING", Delivery(None), id="not-a-map"),
+            pytest.param({"state": "DONE"}, Delivery(None), id="unknown-word"),
+            pytest.param({"state": ["PENDING"]}, Delivery(None), id="not-a-word"),
+            pytest.param({"state": "RETRY", "attempts": "2"}, Delivery(State.RETRY), id="attempts-not-a-number"),
+            pytest.param({"state": "RETRY", "attempts": -1}, Delivery(State.RETRY), id="attempts-negative"),
+            pytest.param({"state": "RETRY", "startTime": "now"}, Delivery(State.RETRY), id="time-not-a-timestamp"),
+        ],
+    )
+    def test_what_others_may_write(self, delivery: Any, expected: Delivery | None) -> None:
+        assert DocumentState.of({"delivery": delivery}).delivery == expected
+
+
+def written_state(decision: Decision) -> State | None:
+    if decision.write is None:
+        return None
+    state = decision.write.get("delivery.state") or decision.write.get("delivery", {}).get("state")
+    return State(state) if state else None

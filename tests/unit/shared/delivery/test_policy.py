@@ -1,0 +1,48 @@
+"""Time to live, counted as Trigger Email's JavaScript counts it, and the waits between attempts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.delivery.policy import BackOff, Ttl, TtlUnit
+
+
+def day(year: int, month: int, day: int, hour: int = 12) -> datetime:
+    return datetime(year, month, day, hour, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("start", "ttl", "expected"),
+    [
+        pytest.param(day(2026, 1, 1), Ttl(36, TtlUnit.HOUR), day(2026, 1, 3, 0), id="hours"),
+        pytest.param(day(2026, 1, 31), Ttl(1, TtlUnit.DAY), day(2026, 2, 1), id="days"),
+        pytest.param(day(2026, 1, 1), Ttl(2, TtlUnit.WEEK), day(2026, 1, 15), id="weeks"),
+        pytest.param(day(2026, 1, 15), Ttl(1, TtlUnit.MONTH), day(2026, 2, 15), id="month"),
+        pytest.param(day(2026, 12, 15), Ttl(1, TtlUnit.MONTH), day(2027, 1, 15), id="month-over-the-year"),
+        pytest.param(day(2026, 11, 30), Ttl(14, TtlUnit.MONTH), day(2028, 1, 30), id="more-months-than-a-year"),
+        pytest.param(day(2026, 1, 31), Ttl(1, TtlUnit.MONTH), day(2026, 3, 3), id="the-31st-runs-over"),
+        pytest.param(day(2024, 1, 31), Ttl(1, TtlUnit.MONTH), day(2024, 3, 2), id="in-a-leap-year-by-less"),
+        pytest.param(day(2026, 5, 5), Ttl(2, TtlUnit.YEAR), day(2028, 5, 5), id="years"),
+        pytest.param(day(2024, 2, 29), Ttl(1, TtlUnit.YEAR), day(2025, 3, 1), id="leap-day-runs-over"),
+    ],
+)
+def test_expiry(start: datetime, ttl: Ttl, expected: datetime) -> None:
+    assert ttl.expire_at(start) == expected
+
+
+@pytest.mark.parametrize(
+    ("attempt", "jitter", "seconds"),
+    [
+        pytest.param(1, 1.0, 30, id="after-the-first-attempt"),
+        pytest.param(2, 1.0, 60, id="twice-as-long"),
+        pytest.param(5, 1.0, 480, id="and-so-on"),
+        pytest.param(8, 1.0, 3600, id="an-hour-at-most"),
+        pytest.param(10**9, 1.0, 3600, id="however-many-attempts"),
+        pytest.param(5, 0.25, 120, id="full-jitter"),
+        pytest.param(5, 0.0, 1, id="a-second-at-least"),
+    ],
+)
+def test_back_off(attempt: int, jitter: float, seconds: float) -> None:
+    assert BackOff().delay(attempt, jitter) == timedelta(seconds=seconds)

@@ -1,0 +1,230 @@
+"""Firestore's answers as ours, over a real connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import grpc
+import pytest
+
+from local.backends import BackendOptions
+from local.backends.embedded import EmbeddedBackend
+from shared.delivery.model import DELETE, Changes
+from shared.errors import FirepostError, Unavailable
+from shared.firestore.client import connect_firestore
+from shared.firestore.database import FirestoreDatabase, Snapshot, Stale, Unwritable, Version, Write
+
+PROJECT = "demo-database"
+TOO_LARGE = {"html": "x" * 600_000, "text": "x" * 600_000}
+TOO_LONG = {"text": "x" * 1024 * 1024}
+NO_UNICODE = "\ud800"
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[EmbeddedBackend]:
+    backend = EmbeddedBackend(BackendOptions(PROJECT, "nothing", "http://127.0.0.1:1/"))
+    backend.start()
+    yield backend
+    backend.stop()
+
+
+@pytest.fixture
+def database(backend: EmbeddedBackend) -> Iterator[FirestoreDatabase]:
+    backend.faults.clear()
+    with closing(connect_firestore(backend.firestore)) as connection:
+        yield FirestoreDatabase(connection, PROJECT, "(default)")
+
+
+def written(database: FirestoreDatabase, path: str, changes: Changes, version: Version | None = None) -> Version:
+    """The new version; raises what is answered instead."""
+    [outcome] = database.write([Write(path, changes, version)])
+    if isinstance(outcome, FirepostError):
+        raise outcome
+    return outcome
+
+
+def found(database: FirestoreDatabase, path: str) -> Snapshot | None:
+    [outcome] = database.read([path])
+    if isinstance(outcome, FirepostError):
+        raise outcome
+    return outcome
+
+
+@pytest.fixture
+def path(request: pytest.FixtureRequest) -> str:
+    """A document of this test's own."""
+    return f"tests/{request.node.name}"
+
+
+def test_what_is_created_can_be_read(database: FirestoreDatabase, path: str) -> None:
+    version = written(database, path, {"to": "a@b.c", "message": {"text": "t"}, "n": [1, None, True]})
+    snapshot = found(database, path)
+    assert snapshot is not None
+    assert (snapshot.path, snapshot.version) == (path, version)
+    assert snapshot.fields == {"to": "a@b.c", "message": {"text": "t"}, "n": [1, None, True]}
+
+
+def test_there_may_be_nothing_to_read(database: FirestoreDatabase, path: str) -> None:
+    assert found(database, path) is None
+
+
+def test_an_update_changes_the_named_fields_alone(database: FirestoreDatabase, path: str) -> None:
+    version = written(database, path, {"kept": 1, "map": {"kept": 2, "gone": 3, "new": 4}})
+    version = written(database, path, {"map.gone": DELETE, "map.new": {"a": 5}}, version)
+    assert found(database, path) == _snapshot(database, path, {"kept": 1, "map": {"kept": 2, "new": {"a": 5}}}, version)
+
+
+def test_what_is_there_can_not_be_created(database: FirestoreDatabase, path: str) -> None:
+    written(database, path, {})
+    with pytest.raises(Stale):
+        written(database, path, {"other": 1})
+
+
+def test_what_has_changed_can_not_be_updated(database: FirestoreDatabase, path: str) -> None:
+    version = written(database, path, {"n": 1})
+    written(database, path, {"n": 2}, version)
+    with pytest.raises(Stale):
+        written(database, path, {"n": 3}, version)
+    with pytest.raises(Stale):
+        written(database, f"{path}-none", {"n": 3}, version)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(TOO_LARGE, id="too large"),
+        pytest.param(TOO_LONG, id="too long"),
+        pytest.param({"n": 2**63}, id="integer beyond 64 bits"),
+        pytest.param({"text": NO_UNICODE}, id="no Unicode"),
+        pytest.param({"__reserved__": 1}, id="reserved name"),
+    ],
+)
+def test_what_can_not_be_stored_is_unwritable(database: FirestoreDatabase, path: str, fields: Changes) -> None:
+    with pytest.raises(Unwritable):
+        written(database, path, fields)
+    version = written(database, path, {})
+    with pytest.raises(Unwritable):
+        written(database, path, {"map": fields}, version)
+
+
+@pytest.mark.parametrize("name", ["__reserved__", NO_UNICODE], ids=["reserved", "no Unicode"])
+def test_a_document_that_can_not_be_is_refused(database: FirestoreDatabase, name: str) -> None:
+    with pytest.raises(Unwritable):
+        found(database, f"tests/{name}")
+    with pytest.raises(Unwritable):
+        written(database, f"tests/{name}", {})
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL])
+def test_a_failure_is_unavailable_and_says_what_it_was(
+    database: FirestoreDatabase, backend: EmbeddedBackend, path: str, code: grpc.StatusCode
+) -> None:
+    backend.faults.on("*").fail(code)
+    for operation in (lambda: found(database, path), lambda: written(database, path, {})):
+        with pytest.raises(Unavailable, match=code.name):
+            operation()
+
+
+def test_a_database_that_is_not_there_is_unavailable_and_not_empty(
+    database: FirestoreDatabase, backend: EmbeddedBackend, path: str
+) -> None:
+    backend.faults.on("BatchGetDocuments").fail(grpc.StatusCode.NOT_FOUND)
+    with pytest.raises(Unavailable, match="NOT_FOUND"):
+        found(database, path)
+
+
+def test_a_write_whose_answer_is_lost_may_have_happened(
+    database: FirestoreDatabase, backend: EmbeddedBackend, path: str
+) -> None:
+    backend.faults.on("Commit").lose_response()
+    with pytest.raises(Unavailable):
+        written(database, path, {"n": 1})
+    assert found(database, path) is not None
+
+
+def test_a_transaction_decides_about_what_it_has_read(database: FirestoreDatabase, path: str) -> None:
+    written(database, path, {"n": 1})
+    decision, seen, version = database.transact(path, lambda found: ("more", {"n": 2}))
+    assert (decision, seen and seen.fields) == ("more", {"n": 1})
+    assert found(database, path) == _snapshot(database, path, {"n": 2}, version)
+    assert database.transact(path, lambda found: ("enough", None))[::2] == ("enough", None)
+    assert database.transact(f"{path}-none", lambda found: (found, None)) == (None, None, None)
+
+
+class TestForMany:
+    def test_documents_come_in_the_order_they_were_asked_for(self, database: FirestoreDatabase, path: str) -> None:
+        for name in "ab":
+            written(database, f"{path}-{name}", {"n": name})
+        outcomes = database.read([f"{path}-{name}" for name in "bcab"])
+        assert [isinstance(each, Snapshot) and each.fields["n"] for each in outcomes] == ["b", False, "a", "b"]
+
+    def test_each_write_has_an_outcome_of_its_own(self, database: FirestoreDatabase, path: str) -> None:
+        version = written(database, f"{path}-a", {"n": 1})
+        written(database, f"{path}-b", {"n": 1})
+        outcomes = database.write(
+            [
+                Write(f"{path}-a", {"n": 2}, version),
+                Write(f"{path}-none", {"n": 2}, version),
+                Write(f"{path}-b", {"n": 2}, None),
+                Write(f"{path}-c", TOO_LARGE, None),
+                Write(f"{path}-d", {"n": 2}, None),
+            ]
+        )
+        assert [type(outcome) for outcome in outcomes] == [Version, Stale, Stale, Unwritable, Version]
+        assert [each and each.fields["n"] for each in map(database.get, (f"{path}-{name}" for name in "abcd"))] == [
+            *(2, 1, None, 2)
+        ]
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            pytest.param({"__reserved__": 1}, id="reserved name"),
+            pytest.param({"n": 2**63}, id="integer beyond 64 bits"),
+            pytest.param({"n": object()}, id="no type"),
+            pytest.param(TOO_LONG, id="too long"),
+            pytest.param(TOO_LARGE, id="too large"),
+        ],
+    )
+    def test_a_bad_write_does_not_fail_its_neighbours(
+        self, database: FirestoreDatabase, path: str, bad: Changes
+    ) -> None:
+        writes = {"a": {"n": 1}, "bad": bad, "b": {"n": 1}}
+        outcomes = database.write([Write(f"{path}-{name}", fields, None) for name, fields in writes.items()])
+        assert [type(outcome) for outcome in outcomes] == [Version, Unwritable, Version]
+
+    def test_a_bad_read_does_not_fail_its_neighbours(self, database: FirestoreDatabase, path: str) -> None:
+        written(database, path, {})
+        outcomes = database.read([path, path, f"tests/{NO_UNICODE}", "tests/none"])
+        assert [type(outcome) for outcome in outcomes] == [Snapshot, Snapshot, Unwritable, type(None)]
+
+    @pytest.mark.parametrize("method", ["BatchGetDocuments", "BatchWrite"])
+    def test_a_failure_is_everybodys_and_each_has_an_error_of_its_own(
+        self, database: FirestoreDatabase, backend: EmbeddedBackend, path: str, method: str
+    ) -> None:
+        paths = [f"{path}-{name}" for name in "ab"]
+        backend.faults.on(method).fail(grpc.StatusCode.UNAVAILABLE)
+        is_read = method == "BatchGetDocuments"
+        outcomes = database.read(paths) if is_read else database.write([Write(path, {}, None) for path in paths])
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * 2
+        assert outcomes[0] is not outcomes[1], "a traceback belongs to one thread"
+
+    def test_a_lost_answer_is_lost_for_all_who_went_together(
+        self, database: FirestoreDatabase, backend: EmbeddedBackend, path: str
+    ) -> None:
+        paths = [f"{path}-{number}" for number in range(3)]
+        backend.faults.on("BatchWrite").lose_response()
+        outcomes = database.write([Write(path, {}, None) for path in paths])
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
+        assert None not in map(database.get, paths)
+
+    def test_what_is_too_long_for_one_request_goes_in_several(self, database: FirestoreDatabase, path: str) -> None:
+        writes = [Write(f"{path}-{number}", {"text": "x" * 1_000_000}, None) for number in range(12)]
+        assert {type(outcome) for outcome in database.write(writes)} == {Version}
+
+
+def _snapshot(database: FirestoreDatabase, path: str, fields: Changes, version: Version | None) -> Snapshot:
+    snapshot = found(database, path)
+    assert snapshot is not None
+    assert version is not None
+    return Snapshot(path, dict(fields), snapshot.created, version)

@@ -1,0 +1,203 @@
+"""Tokens signed as Google signs them, with a key of our own, and certificates served over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+from google.auth import crypt, jwt
+
+from shared.errors import Unavailable
+from shared.http.app import base_app
+from shared.http.auth import TokenVerifier, Unauthorized
+
+AUDIENCE = "https://sender.example.com"
+CALLER = "pusher@p.iam.gserviceaccount.com"
+
+
+class Certificates:
+    """Google's certificate endpoint: `{key id: PEM}`, to be kept for a while."""
+
+    def __init__(self) -> None:
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(self.key.public_key())
+        now = datetime.now(UTC)
+        certificate = (
+            builder.serial_number(1)
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .sign(self.key, hashes.SHA256())
+        )
+        self.body = json.dumps({"k1": certificate.public_bytes(serialization.Encoding.PEM).decode()}).encode()
+        self.fetches = 0
+        certificates = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                certificates.fetches += 1
+                self.send_response(200)
+                self.send_header("Cache-Control", "public, max-age=3600")
+                self.end_headers()
+                self.wfile.write(certificates.body)
+
+            def log_message(self, *args: Any) -> None:
+                """Tests are quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/certs"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def token(self, key: rsa.RSAPrivateKey | None = None, **changes: Any) -> str:
+        now = int(time.time())
+        claims = {
+            "iss": "https://accounts.google.com",
+            "aud": AUDIENCE,
+            "email": CALLER,
+            "email_verified": True,
+            "iat": now,
+            "exp": now + 3600,
+        }
+        pem = (key or self.key).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        signed: bytes = jwt.encode(crypt.RSASigner.from_string(pem, "k1"), claims | changes)
+        return signed.decode()
+
+
+@pytest.fixture(scope="module")
+def certificates() -> Iterator[Certificates]:
+    certificates = Certificates()
+    yield certificates
+    certificates.server.shutdown()
+    certificates.server.server_close()
+
+
+@pytest.fixture
+def verifier(certificates: Certificates) -> TokenVerifier:
+    return TokenVerifier.over_http(AUDIENCE, frozenset({CALLER}), certificates.url)
+
+
+def test_a_token_of_ours_is_let_in(verifier: TokenVerifier, certificates: Certificates) -> None:
+    verifier.verify(f"Bearer {certificates.token()}")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"aud": "https://elsewhere.example.com"}, id="for-another-audience"),
+        pytest.param({"email": "mallory@p.iam.gserviceaccount.com"}, id="of-another-account"),
+        pytest.param({"email_verified": False}, id="email-not-verified"),
+        pytest.param({"iss": "https://mallory.example.com"}, id="another-issuer"),
+        pytest.param({"iat": 1, "exp": 2}, id="expired"),
+        pytest.param({"key": rsa.generate_private_key(public_exponent=65537, key_size=2048)}, id="another-key"),
+    ],
+)
+def test_any_other_token_is_not(verifier: TokenVerifier, certificates: Certificates, changes: dict[str, Any]) -> None:
+    with pytest.raises(Unauthorized):
+        verifier.verify(f"Bearer {certificates.token(**changes)}")
+
+
+@pytest.mark.parametrize(
+    ("audience", "accepted"),
+    [
+        pytest.param("https://mail-sender-x1y2z3-ey.a.run.app", True, id="the-part-that-nobody-knew-before"),
+        pytest.param("https://mail-sender-123456.europe-west3.run.app", True, id="its-other-address"),
+        pytest.param("https://mail-sender-x1y2z3-ey.a.run.app.mallory.example.com", False, id="more-after-it"),
+        pytest.param("https://mallory.example.com/https://mail-sender-x.run.app", False, id="more-before-it"),
+        pytest.param("https://mail-sender-x.mallory.example.com/.run.app", False, id="a-path-in-the-gap"),
+        pytest.param("https://mail-sender-xxrun-app", False, id="dots-are-dots"),
+        pytest.param(["https://mail-sender-x1y2z3-ey.a.run.app"], False, id="not-one-audience"),
+    ],
+)
+def test_an_asterisk_in_the_audience_stands_for_a_part_of_a_host_name(
+    certificates: Certificates, audience: object, accepted: bool
+) -> None:
+    verifier = TokenVerifier.over_http("https://mail-sender-*.run.app", frozenset({CALLER}), certificates.url)
+    token = certificates.token(aud=audience)
+    if accepted:
+        verifier.verify(f"Bearer {token}")
+    else:
+        with pytest.raises(Unauthorized):
+            verifier.verify(f"Bearer {token}")
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Basic YTpi", "Bearer not.a.token"])
+def test_neither_is_anything_that_is_no_token(verifier: TokenVerifier, header: str | None) -> None:
+    with pytest.raises(Unauthorized):
+        verifier.verify(header)
+
+
+def test_certificates_are_fetched_once(verifier: TokenVerifier, certificates: Certificates) -> None:
+    before = certificates.fetches
+    for _ in range(5):
+        verifier.verify(f"Bearer {certificates.token()}")
+    assert certificates.fetches == before + 1
+
+
+def test_without_certificates_it_is_us_who_are_not_available(certificates: Certificates) -> None:
+    verifier = TokenVerifier.over_http(AUDIENCE, frozenset({CALLER}), "http://127.0.0.1:1/certs")
+    with pytest.raises(Unavailable):
+        verifier.verify(f"Bearer {certificates.token()}")
+
+
+def test_the_endpoints_let_only_bearers_post(verifier: TokenVerifier, certificates: Certificates) -> None:
+    client = base_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
+    bearer = {"Authorization": f"Bearer {certificates.token()}"}
+    for length in (None, "1"):  # Flask's way and the short one
+        options: dict[str, Any] = {"input_stream": BytesIO(b"x"), "content_length": length}
+        assert client.post("/", **options).status_code == 401
+        options["input_stream"] = BytesIO(b"x")
+        assert client.post("/", headers=bearer, **options).text == "in"
+    assert client.post("/elsewhere").status_code == 401
+    assert client.get("/healthz").status_code == 200
+
+
+def test_the_body_of_a_stranger_is_not_read(verifier: TokenVerifier) -> None:
+    body = BytesIO(b"x")
+    client = base_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
+    assert client.post("/", input_stream=body, content_length="1").status_code == 401
+    assert body.tell() == 0
+
+
+def unsigned(token: str) -> str:
+    """As Cloud Run hands it on when it has checked the signature itself."""
+    return f"Bearer {token.rpartition('.')[0]}.SIGNATURE_REMOVED_BY_GOOGLE"
+
+
+def verifier_behind(certificates: Certificates, *, behind_cloud_run: bool) -> TokenVerifier:
+    return TokenVerifier.over_http(AUDIENCE, frozenset({CALLER}), certificates.url, behind_cloud_run=behind_cloud_run)
+
+
+def test_a_signature_that_cloud_run_took_away_is_believed_only_behind_cloud_run(certificates: Certificates) -> None:
+    token = unsigned(certificates.token())
+    verifier_behind(certificates, behind_cloud_run=True).verify(token)
+    with pytest.raises(Unauthorized):
+        verifier_behind(certificates, behind_cloud_run=False).verify(token)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"aud": "https://other.example.com"}, {"email": "eve@p.iam.gserviceaccount.com"}, {"iss": "https://x"}]
+)
+def test_without_its_signature_the_rest_of_a_token_counts_as_ever(
+    certificates: Certificates, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(Unauthorized):
+        verifier_behind(certificates, behind_cloud_run=True).verify(unsigned(certificates.token(**changes)))
+
+
+@pytest.mark.parametrize("token", ["x.SIGNATURE_REMOVED_BY_GOOGLE", "a.b.SIGNATURE_REMOVED_BY_GOOGLE", "a.b.forged"])
+def test_what_is_no_token_is_refused_behind_cloud_run_too(certificates: Certificates, token: str) -> None:
+    with pytest.raises(Unauthorized):
+        verifier_behind(certificates, behind_cloud_run=True).verify(f"Bearer {token}")

@@ -1,0 +1,59 @@
+"""The server of the HTTP endpoints."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dispatcher.settings import DispatcherSettings
+from local.ports import free_port
+from local.waiting import wait_until
+from shared.errors import Misconfigured
+from shared.http import server
+from shared.http.server import GRACE_SECONDS, Service
+from tests.patience import patience
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+def never() -> Service:
+    raise AssertionError("nothing may be built")
+
+
+def test_a_port_that_another_program_listens_on_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = taken.getsockname()[1]
+        for name in ("FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT"):
+            monkeypatch.setenv(name, "x")
+        monkeypatch.setenv("PORT", str(port))
+        with pytest.raises(Misconfigured, match=f"PORT={port} can't be listened on: Address already in use"):
+            server.serve("dispatcher", never, DispatcherSettings())
+
+
+#: Serves with an app that never gets built.
+BUILDING = """
+import pathlib, sys, threading
+from dispatcher.settings import DispatcherSettings
+from shared.http import server
+
+def build():
+    pathlib.Path(sys.argv[1]).touch()
+    threading.Event().wait()
+
+server.serve("dispatcher", build, DispatcherSettings())
+"""
+
+
+def test_a_process_that_is_told_to_end_while_its_app_is_built_ends_at_once(tmp_path: Path) -> None:
+    building = tmp_path / "building"
+    variables = {"FIRESTORE_EMULATOR_HOST": "x", "PUBSUB_EMULATOR_HOST": "x", "GOOGLE_CLOUD_PROJECT": "x"}
+    command = [sys.executable, "-c", BUILDING, str(building)]
+    with subprocess.Popen(command, cwd=ROOT, env=variables | {"PORT": str(free_port())}) as process:
+        assert wait_until(building.exists, patience(10))
+        process.send_signal(signal.SIGTERM)
+        process.wait(patience(GRACE_SECONDS / 2))

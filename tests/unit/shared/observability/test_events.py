@@ -1,0 +1,374 @@
+"""The vocabulary of log entries: whatever the services do, they say it in these words, and no word is idle."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from dispatcher.app import create_app as dispatcher_app
+from dispatcher.events import EVENT_TYPE
+from sender.entrypoints.push import create_app as sender_app
+from sender.transport.smtp.config import parse_server
+from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
+from shared.delivery.policy import Policy
+from shared.errors import FirepostError, Unavailable
+from shared.firestore.database import Version, Write
+from shared.observability import tracing
+from shared.observability.events import FIELDS, Event
+from tests.assembly import LEASE, LIMITS, DispatcherParts, SenderParts, composing
+from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
+from tests.smtp_server import ScriptedServer
+from tests.unit.dispatcher.test_events import body
+
+HOUR = timedelta(hours=1)
+#: What must not be logged: each is in every mail that is sent here.
+PRIVATE = ("ada@example.com", "shop@example.com", "hunter2", "Confidential")
+MAIL = {"to": "ada@example.com", "message": {"subject": "Confidential", "text": "Your password is hunter2."}}
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+Entry = dict[str, Any]
+
+
+class World:
+    """Both services, with Firestore and Pub/Sub in memory and a mail server that is real."""
+
+    def __init__(self, smtp: ScriptedServer) -> None:
+        self.smtp, self.clock = smtp, Clock()
+        self.database, self.topic, self.refused = MemoryDatabase(), MemoryPublisher(), MemoryPublisher()
+        policy = Policy(LEASE, max_attempts=2, stranded_after=timedelta(days=20_000))
+        # Each reading of the clocks is a millisecond after the one before.
+        ticks = iter(range(10**9))
+
+        def monotonic() -> float:
+            return next(ticks) / 1000
+
+        self.handlers = handlers = DispatcherParts(
+            policy, self.database, self.topic, clock=self.clock, monotonic=monotonic, patience=0
+        ).handlers()
+        self.transport = SmtpTransport(parse_server(smtp.uri(), None, None), SmtpLimits(data_margin=0.0))
+        self.parts = SenderParts(
+            policy, self.database, self.transport, self.refused, self.clock, limits=LIMITS, monotonic=monotonic
+        )
+        self.sender = self.parts.sender()
+        self._dispatcher: FlaskClient = dispatcher_app(handlers, "mail", verifier=None).test_client()
+        self._push: FlaskClient = sender_app(self.sender, verifier=None).test_client()
+
+    def event(self, old: Entry | None, new: Entry | None, **headers: str) -> None:
+        path = "mail/a"
+        if new is not None:
+            version = self.database.put(path, new)
+            version.seconds = 1_800_000_000  # what the event says
+        self._dispatcher.post("/", data=body(old, new), headers={"ce-type": EVENT_TYPE, **headers})
+
+    def push(self, data: Any, url_of: str = "sender", **attributes: str) -> None:
+        encoded = base64.b64encode(json.dumps(data).encode()).decode()
+        pushed = {"message": {"data": encoded, "attributes": attributes, "messageId": "77"}}
+        if url_of == "sender":
+            self._push.post("/", json=pushed)
+        else:
+            self._dispatcher.post("/dead-letters", json=pushed)
+
+    def reconcile(self) -> None:
+        self._dispatcher.post("/reconcile")
+
+
+@pytest.fixture
+def world(caplog: pytest.LogCaptureFixture) -> Iterator[World]:
+    caplog.set_level(logging.INFO)
+    with ScriptedServer() as smtp:
+        world = World(smtp)
+        yield world
+        world.transport.close()
+
+
+def entries(caplog: pytest.LogCaptureFixture) -> list[Entry]:
+    return [vars(record)["fields"] for record in caplog.records if "event" in vars(record).get("fields", {})]
+
+
+def a_new_document(world: World) -> None:
+    world.event(None, MAIL)
+
+
+def an_event_that_is_ignored(world: World) -> None:
+    world.event({**MAIL, "delivery": {"state": "PENDING"}}, {**MAIL, "delivery": {"state": "SUCCESS"}})
+    world.handlers.dispatcher.close()
+
+
+def a_mail(world: World) -> None:
+    world.database.put("mail/a", MAIL)
+    world.push({"document": "mail/a"})
+
+
+def a_mail_after_the_server_hung_up(world: World) -> None:
+    world.push({"mail": MAIL, "id": "first"})
+    session = world.smtp.sessions[0]
+    session.hang_up()
+    world.smtp.wait_until(lambda: session.ended)
+    world.push({"mail": MAIL, "id": "second"})
+
+
+def a_mail_that_is_refused(world: World) -> None:
+    world.smtp.when("RCPT").reply("550 5.1.1 No ada@example.com here")
+    world.push({"mail": MAIL, "id": "refused"})
+
+
+def a_mail_to_be_tried_again(world: World) -> None:
+    world.smtp.when("RCPT").reply("451 4.3.0 Later, ada@example.com")
+    world.push({"mail": MAIL, "id": "again"})
+
+
+def a_mail_that_is_invalid(world: World) -> None:
+    world.push({"mail": {**MAIL, "to": "ada@example.com hunter2"}, "id": "invalid"})
+
+
+def a_message_for_nothing(world: World) -> None:
+    world.push({"document": "mail/nobody"})
+
+
+def a_message_that_is_none(world: World) -> None:
+    world.push({"document": "mail/a", "to": "ada@example.com"})
+
+
+def the_end_of_a_sender(world: World) -> None:
+    def compose(*args: Any, **kwargs: Any) -> Any:
+        world.sender.drain()
+        return composing(*args, **kwargs)
+
+    world.parts.compose = compose
+    world.push({"mail": MAIL, "id": "released"})
+
+
+def a_server_that_throttles(world: World) -> None:
+    world.smtp.when("MAIL").reply("421 4.7.0 Too many mails")
+    for number in range(6):
+        world.push({"mail": MAIL, "id": f"throttled-{number}"})
+
+
+def a_dead_letter(world: World) -> None:
+    world.database.put("mail/a", MAIL)
+    world.push({"document": "mail/a"}, "dispatcher", CloudPubSubDeadLetterSourceDeliveryCount="5")
+
+
+def a_dead_letter_that_the_sender_made(world: World) -> None:
+    world.push({"mail": MAIL, "id": "x"}, "dispatcher", reason="id-conflict")
+
+
+def a_run_of_the_reconciler(world: World) -> None:
+    world.database.put("mail/due", {**MAIL, "delivery": {"state": "RETRY", "nextAttemptTime": world.clock.now}})
+    world.database.put("mail/left", {**MAIL, "delivery": {"state": "PROCESSING", "leaseExpireTime": None}})
+    world.reconcile()
+
+
+WORK = (
+    a_new_document,
+    an_event_that_is_ignored,
+    a_mail,
+    a_mail_after_the_server_hung_up,
+    a_mail_that_is_refused,
+    a_mail_to_be_tried_again,
+    a_mail_that_is_invalid,
+    a_message_for_nothing,
+    a_message_that_is_none,
+    the_end_of_a_sender,
+    a_server_that_throttles,
+    a_dead_letter,
+    a_dead_letter_that_the_sender_made,
+    a_run_of_the_reconciler,
+)
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_whatever_is_done_is_said_in_the_vocabulary_and_without_anything_private(
+    world: World, caplog: pytest.LogCaptureFixture, work: Any
+) -> None:
+    work(world)
+    said = entries(caplog)
+    assert said
+    for entry in said:
+        strangers = set(entry) - {"event", *FIELDS[Event(entry["event"])]}
+        assert not strangers, f"{entry['event']} has fields that are not in the vocabulary: {strangers}"
+    lines = [str(vars(record)) for record in caplog.records]
+    assert not [word for word in PRIVATE for line in lines if word in line]
+
+
+def test_no_word_and_no_field_of_the_vocabulary_is_idle(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    for work in WORK:
+        if work is not the_end_of_a_sender:
+            work(world)
+            world.smtp.forget_rules()
+            world.clock.advance(HOUR)
+    said: dict[str, set[str]] = {}
+    for entry in entries(caplog):
+        said.setdefault(entry["event"], set()).update(entry)
+    idle_here = {"stranded"}  # needs another policy; see the reconciler's own tests
+    for event, fields in FIELDS.items():
+        assert {*fields} - said.get(event, set()) - idle_here == set(), f"never said by {event}"
+
+
+@pytest.mark.parametrize(
+    ("work", "expected"),
+    [
+        pytest.param(
+            a_new_document,
+            {
+                "event": "change",
+                "document": "mail/a",
+                "reason": "new",
+                "before": None,
+                "after": None,
+                "published": True,
+                "written": True,
+                "duration_ms": 1.0,
+            },
+            id="change",
+        ),
+        pytest.param(an_event_that_is_ignored, {"event": "ignored", "reason": "final-state", "count": 1}, id="ignored"),
+        pytest.param(
+            a_mail,
+            {
+                "event": "attempt",
+                "document": "mail/a",
+                "attempt": 1,
+                "before": None,
+                "after": "SUCCESS",
+                "reason": "sent",
+                "written": "finished",
+                "claim_ms": 1.0,
+                "compose_ms": 1.0,
+                "send_ms": 1.0,
+                "finish_ms": 1.0,
+                "duration_ms": 9.0,
+                "accepted_after_ms": 0.0,
+            },
+            id="attempt",
+        ),
+        pytest.param(
+            a_mail_to_be_tried_again,
+            {
+                "event": "attempt",
+                "document": "mail/again",
+                "attempt": 1,
+                "before": None,
+                "after": "RETRY",
+                "reason": "temporary",
+                "written": "finished",
+                "claim_ms": 1.0,
+                "compose_ms": 1.0,
+                "send_ms": 1.0,
+                "finish_ms": 1.0,
+                "duration_ms": 9.0,
+            },
+            id="attempt that will be followed by another",
+        ),
+        pytest.param(
+            the_end_of_a_sender,
+            {
+                "event": "deferral",
+                "document": "mail/released",
+                "attempt": 1,
+                "reason": "released",
+                "written": "released",
+            },
+            id="deferral",
+        ),
+        pytest.param(
+            a_message_for_nothing,
+            {"event": "message", "document": "mail/nobody", "reason": "deleted"},
+            id="message",
+        ),
+        pytest.param(
+            a_message_that_is_none,
+            {"event": "refusal", "message_id": "77", "reason": "wrong-shape"},
+            id="refusal",
+        ),
+        pytest.param(
+            a_dead_letter,
+            {"event": "dead-letter", "document": "mail/a", "message_id": "77", "reason": "dead-letter"},
+            id="dead letter",
+        ),
+        pytest.param(
+            a_dead_letter_that_the_sender_made,
+            {"event": "dead-letter", "message_id": "77", "reason": "refused"},
+            id="dead letter of the sender's",
+        ),
+    ],
+)
+def test_entry(world: World, caplog: pytest.LogCaptureFixture, work: Any, expected: Entry) -> None:
+    work(world)
+    assert entries(caplog)[-1] == expected
+
+
+def test_a_run_is_counted_also_when_firestore_fails(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(writes: Sequence[Write]) -> list[Version | FirepostError]:
+        return [Unavailable("Firestore is away") for _ in writes]
+
+    monkeypatch.setattr(world.database, "write", unavailable)
+    a_run_of_the_reconciler(world)
+    last = entries(caplog)[-1]
+    assert (last["event"], last["complete"], last["examined"]) == ("reconciler-run", False, 1)
+
+
+class TestAcceptedAfter:
+    """From the mail's beginning to the server's acceptance, which is what users wait for."""
+
+    def accepted_after(self, world: World, caplog: pytest.LogCaptureFixture, fields: Entry) -> float | None:
+        world.database.put("mail/a", {**MAIL, **fields})
+        world.push({"document": "mail/a"})
+        seconds: float | None = entries(caplog)[-1].get("accepted_after_ms")
+        return None if seconds is None else seconds / 1000
+
+    def test_it_counts_from_when_the_mail_was_queued(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        delivery = {"state": "PENDING", "startTime": world.clock.now - HOUR}
+        assert self.accepted_after(world, caplog, {"delivery": delivery}) == 3600
+
+    def test_or_from_when_it_was_to_be_sent(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        delivery = {"state": "PENDING", "startTime": world.clock.now - HOUR}
+        send_at = world.clock.now - timedelta(seconds=7)
+        assert self.accepted_after(world, caplog, {"delivery": delivery, "sendAt": send_at}) == 7
+
+    def test_a_mail_that_had_ended_has_none(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        ended = {"state": "RETRY", "startTime": world.clock.now - HOUR, "endTime": world.clock.now - HOUR}
+        assert self.accepted_after(world, caplog, {"delivery": ended}) is None
+
+
+class Traces(logging.Handler):
+    """Notes the trace in which each entry about work was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, dict[str, str]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if event := vars(record).get("fields", {}).get("event"):
+            self.seen[event] = tracing.attributes()
+
+
+@pytest.fixture
+def traces() -> Iterator[Traces]:
+    handler = Traces()
+    logging.getLogger().addHandler(handler)
+    yield handler
+    logging.getLogger().removeHandler(handler)
+
+
+def test_one_trace_leads_from_the_documents_event_to_the_end_of_the_attempt(world: World, traces: Traces) -> None:
+    world.event(None, MAIL, traceparent=PARENT)
+    ((data, attributes),) = world.topic.published
+    world.push(json.loads(data), **attributes)
+    assert traces.seen["change"] == traces.seen["attempt"] == {"traceparent": PARENT}
+
+
+def test_without_a_trace_none_is_made_up(world: World, traces: Traces) -> None:
+    world.event(None, MAIL)
+    assert "traceparent" not in world.topic.published[0][1]
+    a_mail(world)
+    assert traces.seen["attempt"] == {}

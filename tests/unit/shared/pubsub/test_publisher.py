@@ -1,0 +1,129 @@
+"""Publishing: real gRPC, to a Pub/Sub that answers as it is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+import tenacity
+from google.pubsub_v1.types import pubsub as api
+
+from shared.errors import Unavailable
+from shared.pubsub.publisher import TopicPublisher, connect_publisher
+
+WORKERS = 8
+_Request, _Response = api.PublishRequest.pb(), api.PublishResponse.pb()
+
+
+class Topic:
+    """Notes the requests that reach it; `failures` are the codes of the next answers, None for a good one."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.failures: list[grpc.StatusCode | None] = []
+        self.open = threading.Event()
+        self.open.set()
+
+    def publish(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self.requests.append(request)
+        self.open.wait(10)
+        code = self.failures.pop(0) if self.failures else None
+        if code is None and any(message.data == b"bad" for message in request.messages):
+            code = grpc.StatusCode.INVALID_ARGUMENT
+        if code is not None:
+            context.abort(code, "as told")
+        return _Response(message_ids=[str(number) for number, _ in enumerate(request.messages)])
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(request.messages) for request in self.requests]
+
+
+@pytest.fixture
+def topic() -> Topic:
+    return Topic()
+
+
+@pytest.fixture
+def publisher(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> Iterator[TopicPublisher]:
+    method = grpc.unary_unary_rpc_method_handler(topic.publish, _Request.FromString, _Response.SerializeToString)
+    with ThreadPoolExecutor(WORKERS) as threads:
+        server = grpc.server(threads)
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", {"Publish": method}),)
+        )
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{port}")
+        client = connect_publisher()
+        yield TopicPublisher(client, "p", "mail")
+        client.transport.close()
+        server.stop(None).wait()
+
+
+def test_a_message_goes_to_its_topic_as_it_is(publisher: TopicPublisher, topic: Topic) -> None:
+    publisher.publish(b"data", {"reason": "new"})
+    [request] = topic.requests
+    [message] = request.messages
+    assert request.topic == "projects/p/topics/mail"
+    assert (message.data, dict(message.attributes)) == (b"data", {"reason": "new"})
+
+
+def together(publisher: TopicPublisher, topic: Topic, *data: bytes) -> list[Unavailable | None]:
+    """Publish each on a thread of its own while a first message keeps Pub/Sub busy; what came of each."""
+
+    def outcome(data: bytes) -> Unavailable | None:
+        try:
+            publisher.publish(data, {})
+        except Unavailable as error:
+            return error
+        return None
+
+    topic.open.clear()
+    with ThreadPoolExecutor(len(data) + 1) as threads:
+        first = threads.submit(outcome, b"first")
+        others = [threads.submit(outcome, each) for each in data]
+        topic.open.set()
+        assert first.result() is None
+        return [other.result() for other in others]
+
+
+def test_concurrent_messages_share_requests(publisher: TopicPublisher, topic: Topic) -> None:
+    assert together(publisher, topic, *[b"x"] * 20) == [None] * 20
+    assert sum(topic.sizes) == 21
+    assert len(topic.sizes) < 21
+
+
+def test_a_message_that_is_refused_fails_alone(publisher: TopicPublisher, topic: Topic) -> None:
+    outcomes = together(publisher, topic, b"good", b"bad", b"good")
+    assert [outcome and str(outcome) for outcome in outcomes] == [
+        None,
+        "Pub/Sub did not take the message: INVALID_ARGUMENT",
+        None,
+    ]
+
+
+def test_a_failure_of_the_moment_is_not_noticed(publisher: TopicPublisher, topic: Topic) -> None:
+    topic.failures = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL]
+    publisher.publish(b"data", {})
+    assert topic.sizes == [1, 1, 1]
+
+
+def test_a_failure_that_lasts_is_the_callers(
+    publisher: TopicPublisher, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher._patiently, "stop", tenacity.stop_after_attempt(3))
+    topic.failures = [grpc.StatusCode.UNAVAILABLE] * 3
+    with pytest.raises(Unavailable, match="UNAVAILABLE"):
+        publisher.publish(b"data", {})
+
+
+def test_a_refusal_for_good_is_not_repeated(publisher: TopicPublisher, topic: Topic) -> None:
+    topic.failures = [grpc.StatusCode.PERMISSION_DENIED]
+    with pytest.raises(Unavailable, match="PERMISSION_DENIED"):
+        publisher.publish(b"data", {})
+    assert topic.sizes == [1]

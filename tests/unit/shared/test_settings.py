@@ -1,0 +1,235 @@
+"""Settings: a wrong one stops the start with a line that names it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sender import bootstrap
+from sender.settings import PullSettings, SenderSettings
+from sender.transport import factory
+from sender.transport.smtp.transport import SmtpTransport
+from shared.errors import Misconfigured
+from shared.settings import ServiceSettings, load
+
+EMULATED = {"FIRESTORE_EMULATOR_HOST": "h:1", "PUBSUB_EMULATOR_HOST": "h:2", "GOOGLE_CLOUD_PROJECT": "p"}
+SENDER = {**EMULATED, "SMTP_CONNECTION_URI": "smtp://user:s3cret@mail.example.com", "DEFAULT_FROM": "Shop <a@b.c>"}
+
+
+def sender(monkeypatch: pytest.MonkeyPatch, **changes: str) -> SenderSettings:
+    for name in ("USER", "HOST", "DATABASE", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**SENDER, **changes}.items():
+        monkeypatch.setenv(name, value)
+    return load(SenderSettings)
+
+
+def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = sender(monkeypatch)
+    assert (settings.database, settings.mail_collection, settings.mail_topic) == ("(default)", "mail", "mail")
+    assert settings.attempt < settings.lease_seconds < settings.ack_deadline_seconds
+    assert settings.verifier() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "claimed"),
+    [
+        pytest.param({}, 20, id="one-server"),
+        pytest.param({"SMTP_MAX_CONNECTIONS": "40"}, 80, id="more-connections"),
+        pytest.param({"SMTP_CONNECTION_URI": "smtp://mail.example.com?maxConnections=3"}, 6, id="as-its-uri-says"),
+        pytest.param(
+            {"TRANSPORTS": "billing", "BILLING_SMTP_CONNECTION_URI": "smtp://b.example.com"}, 40, id="two-servers"
+        ),
+        pytest.param({"TRANSPORT": "sendgrid", "SENDGRID_API_KEY": "SG.x", "THREADS": "8"}, 16, id="sendgrid"),
+    ],
+)
+def test_as_many_mails_are_claimed_as_are_being_sent_and_as_many_again(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], claimed: int
+) -> None:
+    assert bootstrap.limits(sender(monkeypatch, **changes)).claimed == claimed
+
+
+def test_a_claimed_mail_waits_for_a_connection_no_longer_than_a_tenth_of_its_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert sender(monkeypatch, LEASE_SECONDS="40").turn_seconds == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        pytest.param({"DEFAULT_FROM": ""}, "DEFAULT_FROM is not set", id="missing"),
+        pytest.param(
+            {"LEASE_SECONDS": "soon"}, "LEASE_SECONDS='soon': input should be a valid integer", id="not-a-number"
+        ),
+        pytest.param({"LEASE_SECONDS": "1"}, "LEASE_SECONDS='1': input should be greater than", id="out-of-range"),
+        pytest.param({"MAIL_COLLECTION": "mail/a"}, "MAIL_COLLECTION='mail/a': ", id="a-document-is-no-collection"),
+        pytest.param({"LEASE_EXPIRY_POLICY": "hope"}, "input should be 'error' or 'retry'", id="unknown-policy"),
+        pytest.param({"BATCH_SIZE": "501"}, "BATCH_SIZE='501': input should be less than or equal to 500", id="batch"),
+        pytest.param({"TTL_EXPIRE_TYPE": "eon"}, "TTL_EXPIRE_TYPE='eon': input should be 'never', 'hour'", id="ttl"),
+        pytest.param(
+            {"LEASE_SECONDS": "100"}, "LEASE_SECONDS=100 must be less than ACK_DEADLINE_SECONDS=75", id="nest"
+        ),
+        pytest.param({"ATTEMPT_SECONDS": "60"}, "ATTEMPT_SECONDS=60 must be less than LEASE_SECONDS=60", id="attempt"),
+        pytest.param({"THREADS": "1", "WEB_WORKERS": "2"}, "THREADS=1 must be at least WEB_WORKERS=2", id="threads"),
+        pytest.param(
+            {"SMTP_MAX_CONNECTIONS": "1", "WEB_WORKERS": "2"},
+            "SMTP_MAX_CONNECTIONS=1 must be at least WEB_WORKERS=2",
+            id="connections",
+        ),
+        pytest.param({"TRACES": "zipkin"}, "TRACES='zipkin': input should be 'off' or 'otlp'", id="traces"),
+        pytest.param({"OIDC_AUDIENCE": "https://x"}, "OIDC_AUDIENCE and OIDC_SERVICE_ACCOUNTS go together", id="half"),
+        pytest.param({"PUBSUB_EMULATOR_HOST": ""}, "OIDC_AUDIENCE is missing", id="open-to-the-world"),
+    ],
+)
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], line: str) -> None:
+    with pytest.raises(Misconfigured) as stopped:
+        sender(monkeypatch, **changes)
+    assert line in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    ("workers", "connections", "rate"),
+    [pytest.param("1", 10, 5.0, id="one"), pytest.param("2", 5, 2.5, id="two"), pytest.param("4", 2, 1.25, id="four")],
+)
+def test_all_workers_together_keep_an_instances_limits_of_each_transport(
+    monkeypatch: pytest.MonkeyPatch, workers: str, connections: int, rate: float
+) -> None:
+    limits = {"SMTP_MAX_CONNECTIONS": "10", "SMTP_RATE_PER_SECOND": "5"}
+    billing = {f"BILLING_{name}": value for name, value in limits.items()}
+    uri = {"BILLING_SMTP_CONNECTION_URI": "smtp://billing.example.com"}
+    chosen = sender(monkeypatch, TRANSPORTS="billing", WEB_WORKERS=workers, **limits, **billing, **uri).of_one_worker()
+    for its in (chosen, chosen.transports["billing"]):
+        assert (its.smtp_max_connections, its.smtp_rate_per_second) == (connections, rate)
+
+
+def test_without_a_rate_no_worker_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sender(monkeypatch, WEB_WORKERS="2").of_one_worker().smtp_rate_per_second is None
+
+
+def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Misconfigured, match=r"PORT.*THREADS"):
+        sender(monkeypatch, PORT="x", THREADS="y")
+
+
+@pytest.mark.parametrize("text", ["shop", "a@b.c, d@e.f", "<>"])
+def test_the_default_sender_is_one_address(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    with pytest.raises(Misconfigured, match="DEFAULT_FROM"):
+        factory.defaults(sender(monkeypatch, DEFAULT_FROM=text))
+
+
+def test_secrets_show_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = sender(monkeypatch, SMTP_PASSWORD="hunter2")
+    assert "s3cret" not in repr(settings)
+    assert "hunter2" not in repr(settings)
+    monkeypatch.setenv("SMTP_CONNECTION_URI", "smpt://user:s3cret@mail.example.com")
+    with pytest.raises(Misconfigured) as stopped:
+        factory.smtp_server(load(SenderSettings))
+    assert "s3cret" not in str(stopped.value)
+
+
+OAUTH = {
+    "AUTH_TYPE": "OAuth2",
+    "SMTP_CONNECTION_URI": "",
+    "HOST": "smtp.gmail.com",
+    "USER": "shop@example.com",
+    "CLIENT_ID": "our-id",
+    "CLIENT_SECRET": "hunter2",
+    "REFRESH_TOKEN": "hunter3",
+}
+APP = {**OAUTH, "REFRESH_TOKEN": "", "OAUTH_GRANT": "client_credentials"}
+
+
+def test_user_and_host_of_the_shell_mean_nothing_without_oauth2(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = sender(monkeypatch, USER="root", HOST="laptop", OAUTH="{", OAUTH_PORT="none")
+    assert settings.oauth is None
+    assert "root" not in repr(settings)
+
+
+def test_oauth2_needs_no_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = factory.smtp_server(sender(monkeypatch, **OAUTH))
+    assert (server.host, server.port, server.user, server.password) == ("smtp.gmail.com", 465, "shop@example.com", None)
+    assert factory.access_tokens(sender(monkeypatch, **OAUTH)) is not None
+
+
+def test_oauth2_secrets_show_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "hunter" not in repr(sender(monkeypatch, **OAUTH))
+
+
+def test_client_credentials_need_no_refresh_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://login.microsoftonline.com/t/oauth2/v2.0/token"
+    settings = sender(monkeypatch, **APP, OAUTH_TOKEN_URL=url)
+    assert factory.access_tokens(settings) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        pytest.param({"SMTP_CONNECTION_URI": ""}, "SMTP_CONNECTION_URI is not set", id="no-server"),
+        pytest.param(
+            {"AUTH_TYPE": "oauth"}, "AUTH_TYPE='oauth': input should be 'UsernamePassword' or", id="auth-type"
+        ),
+        pytest.param({**OAUTH, "HOST": ""}, "HOST is not set", id="no-host"),
+        pytest.param({**OAUTH, "CLIENT_ID": "", "USER": ""}, "USER is not set; CLIENT_ID is not set", id="two-at-once"),
+        pytest.param({**OAUTH, "REFRESH_TOKEN": ""}, "REFRESH_TOKEN is not set", id="no-refresh-token"),
+        pytest.param({**OAUTH, "OAUTH_PORT": "smtps"}, "OAUTH_PORT='smtps': input should be a valid", id="port"),
+        pytest.param({**OAUTH, "OAUTH_SECURE": "maybe"}, "OAUTH_SECURE='maybe': input should be a valid", id="secure"),
+        pytest.param({**OAUTH, "OAUTH_GRANT": "password"}, "OAUTH_GRANT='password': input should be", id="grant"),
+        pytest.param(APP, "OAUTH_TOKEN_URL is not set; OAUTH_GRANT=client_credentials needs one", id="whose-token"),
+        pytest.param({**OAUTH, "OAUTH_TOKEN_URL": "http://x"}, "OAUTH_TOKEN_URL='http://x': expected an", id="plain"),
+        pytest.param({**OAUTH, "HOST": "https://x"}, "HOST='https://x': expected the mail server's name", id="host"),
+        pytest.param(
+            {**OAUTH, "CLIENT_SECRET": "hunt er"}, "CLIENT_SECRET=(a secret): expected printable", id="secret"
+        ),
+        pytest.param({"TRANSPORT": "sendgrid"}, "SENDGRID_API_KEY is not set (nor SMTP_PASSWORD)", id="no-key"),
+        pytest.param(
+            {"TRANSPORT": "sendgrid", "SENDGRID_API_KEY": "a\nhunter2"},
+            "SENDGRID_API_KEY=(a secret): expected printable ASCII",
+            id="broken-key",
+        ),
+        pytest.param(
+            {"TRANSPORT": "sendgrid", "SMTP_PASSWORD": "k", "SENDGRID_API_URL": "api.sendgrid.com"},
+            "SENDGRID_API_URL='api.sendgrid.com': expected an https:// URL",
+            id="no-url",
+        ),
+    ],
+)
+def test_a_transport_that_cannot_work_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], line: str
+) -> None:
+    with pytest.raises(Misconfigured) as stopped:
+        factory.build_channel(sender(monkeypatch, **changes), data_margin=5, turn_seconds=6)
+    assert line in str(stopped.value)
+    assert "hunt" not in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+
+
+def test_sendgrids_host_alone_does_not_change_the_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = sender(monkeypatch, SMTP_CONNECTION_URI="smtps://apikey:SG.x@smtp.sendgrid.net:465")
+    assert isinstance(factory.build_channel(settings, data_margin=5, turn_seconds=6).transport, SmtpTransport)
+
+
+def test_several_callers_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    monkeypatch.setenv("OIDC_AUDIENCE", "https://x")
+    monkeypatch.setenv("OIDC_SERVICE_ACCOUNTS", "a@p.iam, b@p.iam")
+    assert load(ServiceSettings).oidc_service_accounts == {"a@p.iam", "b@p.iam"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        pytest.param({}, "projects/p/subscriptions/mail-sender", id="called-after-the-topic"),
+        pytest.param({"MAIL_TOPIC": "post"}, "projects/p/subscriptions/post-sender", id="another-topic"),
+        pytest.param({"MAIL_SUBSCRIPTION": "inbox"}, "projects/p/subscriptions/inbox", id="given"),
+    ],
+)
+def test_which_subscription_is_pulled_from(monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], name: str) -> None:
+    sender(monkeypatch, **changes)
+    assert load(PullSettings).subscription == name
+
+
+def test_nobody_calls_a_sender_that_pulls_so_it_needs_no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Misconfigured):
+        sender(monkeypatch, PUBSUB_EMULATOR_HOST="")
+    assert load(PullSettings).verifier() is None
