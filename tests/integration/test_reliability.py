@@ -30,12 +30,14 @@ def configuration() -> Configuration:
 
 
 def test_a_mail_that_may_get_through_later_is_tried_until_it_does(system: System) -> None:
-    system.server.when("MAIL", nth=1).reply("451 4.3.0 Later")
+    system.server.when("RCPT", "later@").reply("451 4.3.0 Later")
     path = system.write({"to": "later@example.com", "message": MESSAGE})
-    delivery = system.concluded(path, attempts=2)
+    assert system.attempts(path, 1)[0]["after"] == "RETRY"
+    system.server.forget_rules()
+    delivery = system.ended(path)
     assert (delivery["state"], delivery["error"]) == ("SUCCESS", None)
+    assert delivery["attempts"] >= 2
     assert "nextAttemptTime" not in delivery
-    assert [attempt["after"] for attempt in system.attempts(path, 2)] == ["RETRY", "SUCCESS"]
 
 
 def test_a_mail_that_does_not_get_through_ends_as_error(system: System) -> None:
@@ -126,13 +128,14 @@ def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system
     """A lease that nobody will end stands here for a Firestore that says no for as long as Pub/Sub tries."""
     far = datetime.now(UTC) + timedelta(hours=1)
     path = system.new_path()
-    system.stack.kill("dispatcher")
-    system.write({"to": "poison@example.com", "delivery": {"state": "RETRY", "leaseExpireTime": far}}, path)
     if system.stack.options.backend == "google":  # whose emulator forgets some of what is refused again and again
+        system.write({"to": "poison@example.com", "delivery": {"state": "RETRY", "leaseExpireTime": far}}, path)
         system.publish({"document": path}, "mail-dead-letter", CloudPubSubDeadLetterSourceDeliveryCount="5")
     else:
+        system.stack.kill("dispatcher")
+        system.write({"to": "poison@example.com", "delivery": {"state": "RETRY", "leaseExpireTime": far}}, path)
         system.publish({"document": path})
-    system.stack.start_service("dispatcher")
+        system.stack.start_service("dispatcher")
     delivery = system.ended(path)
     assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
 
