@@ -22,10 +22,10 @@ EXIT_PULL_FAILED = 1
 
 @click.group()
 def cli() -> None:
-    """Sends the mail that Pub/Sub messages ask for.
+    """Send the mails that Pub/Sub messages ask for.
 
-    Settings are environment variables, read once at the start. Exit codes: 0 stopped by SIGTERM, 2 a setting is
-    missing or wrong (one line on standard error names it).
+    Settings are environment variables, read once at startup. Exit codes: 0 stopped by SIGTERM, 2 a setting is missing
+    or wrong (one line on standard error names it).
     """
 
 
@@ -42,8 +42,8 @@ def push() -> None:
 def pull() -> None:
     """Pull from the subscription MAIL_SUBSCRIPTION; answer GET /healthz on PORT.
 
-    Exit code 1, with one line on standard error: the subscription can't be pulled from, because it is missing or this
-    service account may not. While Pub/Sub is merely out of reach, it goes on trying.
+    Exits with code 1, and one line on standard error, if the subscription does not exist or this service account may
+    not pull from it. While Pub/Sub is unreachable, it keeps trying.
     """
     chosen = settings.load(PullSettings)
     logs.configure("sender", chosen.google_cloud_project)
@@ -66,13 +66,13 @@ def _one_address(context: click.Context, parameter: click.Parameter, value: str 
 
 
 @cli.command()
-@click.option("--send-to", metavar="ADDRESS", callback=_one_address, help="Then send one test mail there.")
+@click.option("--send-to", metavar="ADDRESS", callback=_one_address, help="Also send a test mail to this address.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 def check(send_to: str | None, as_json: bool) -> None:
-    """Try the mail settings: connect, encrypt, log in; nothing is sent.
+    """Try the mail settings: connect, encrypt and log in, without sending mail.
 
-    One line for each step; where one fails, it says what to change. Only the settings about mail are read. Exit codes:
-    0 all is well, 1 a step failed, 2 a setting is missing or wrong.
+    Prints one line per step; if a step fails, the line says what to change. Only the mail settings are read. Exit
+    codes: 0 success, 1 a step failed, 2 a setting is missing or wrong.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Where the sender is put together: settings → clients → handler → entry point."""
+"""Assembles the sender: settings → clients → handler → entry point."""
 
 from __future__ import annotations
 
@@ -28,21 +28,24 @@ from shared.pubsub.publisher import TopicPublisher, connect_publisher, connect_s
 
 
 def build(settings: SenderSettings) -> Service:
-    """The app as production runs it, for push."""
+    """The WSGI app for push, with its shutdown hooks. Raises `Misconfigured`."""
     tracer = tracing.connect("sender", settings.traces)
     sender = build_sender(settings, tracer)
     return Service(create_app(sender, settings.verifier()), sender.drain, tracer.close)
 
 
 def build_puller(settings: PullSettings, tracer: Tracer) -> Puller:
-    """The same for pull. No more messages at a time than threads: what waits here, another could work on."""
+    """The puller for pull. Raises `Misconfigured`.
+
+    By default it holds no more messages than it has threads: another sender could handle those that would wait here.
+    """
     flow = Flow(settings.pull_max_messages or settings.threads, settings.pull_max_bytes, settings.ack_deadline_seconds)
     sender = build_sender(settings, tracer)
     return Puller(connect_subscriber(), settings.subscription, flow, sender, settings.threads)
 
 
 def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
-    """What both entry points hand their messages to. Clients are made here, and connect with their first request."""
+    """The handler for both entry points. Its clients connect with their first request. Raises `Misconfigured`."""
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
     channel, clock = (
@@ -68,7 +71,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
 
 
 def limits(settings: SenderSettings) -> Limits:
-    """How much may be under way. While one mail is being sent over a connection, the next one for it is claimed."""
+    """The limits on concurrency. While a connection sends one mail, the next one for it may already be claimed."""
     return Limits(
         claimed=2 * factory.mails_at_once(settings, settings.threads),
         queue_seconds=settings.queue_seconds,
@@ -78,7 +81,7 @@ def limits(settings: SenderSettings) -> Limits:
 
 
 def composer(settings: SenderSettings, database: FirestoreDatabase, write: Encoder) -> Compose:
-    """What composes mails as the settings say; raises `Misconfigured`."""
+    """The function that composes mails according to the settings; raises `Misconfigured`."""
     users, templates = settings.users_collection, settings.templates_collection
     return partial(
         compose,
@@ -91,7 +94,7 @@ def composer(settings: SenderSettings, database: FirestoreDatabase, write: Encod
 
 
 def downloads(settings: SenderSettings) -> Downloads:
-    """Where attachments may be fetched from; raises `Misconfigured`."""
+    """The allowed sources of attachments; raises `Misconfigured`."""
     return Downloads.configured(settings.attachment_hosts, settings.attachment_buckets)
 
 
@@ -102,7 +105,7 @@ def _retention(settings: SenderSettings) -> Retain:
 
 
 def validate(settings: SenderSettings) -> None:
-    """Find out what is wrong with the settings before a process is forked; raises `Misconfigured`."""
+    """Check the settings before processes are forked; raises `Misconfigured`."""
     factory.build_channel(settings, settings.data_margin, settings.turn_seconds)
     factory.defaults(settings)
     downloads(settings)

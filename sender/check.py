@@ -1,7 +1,7 @@
-"""`python -m sender check`: goes the way a mail would go, step by step, and says where it ends and what to change.
+"""`python -m sender check`: tries each step up to sending a mail, and reports what fails and what to change.
 
-Nothing is sent, unless an address for a test mail is given; that one is composed and handed over by what production
-does it with. It needs the mail settings alone: no Firestore, no Pub/Sub.
+A mail is only sent if an address for a test mail is given; it is composed and sent by the same code as in production.
+Only the mail settings are needed: no Firestore, no Pub/Sub.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from shared.settings import load
 
 EXIT_FAILED = 1
 
-#: For the way to a login, and again for the test mail: what an attempt has, and some servers greet after half of it.
+#: Time limit for the steps up to the login, and again for the test mail. Some servers take half a minute to greet.
 SECONDS = 60.0
 
 _COLOURS = {"ok": "green", "failed": "red", "skipped": "yellow", "waiting": "cyan"}
@@ -39,16 +39,16 @@ _NAMES = {Step.CONNECT: "connect", Step.HELLO: "greet", Step.STARTTLS: "encrypt"
 
 
 class Failed(Exception):
-    """The way ends at the step that was begun last."""
+    """The current step failed."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(" ".join(detail.split()))
 
 
 def run(send_to: str | None, report: Report) -> int:
-    """Check what the environment says, of every transport; a test mail leaves by each.
+    """Check every transport configured in the environment, and send a test mail over each if `send_to` is given.
 
-    Returns the exit code: 0 all is well, 1 a step failed, 2 a wrong setting.
+    Returns the exit code: 0 success, 1 a step failed, 2 a wrong setting.
     """
     try:
         settings = load(MailSettings)
@@ -57,17 +57,17 @@ def run(send_to: str | None, report: Report) -> int:
     except Misconfigured as error:
         report(Finding("settings", Status.FAILED, " ".join(str(error).split())))
         return EXIT_MISCONFIGURED
-    results = [_is_well(settings, settings, DEFAULT_TRANSPORT, send_to, report)]
-    for name, its in settings.transports.items():
-        results.append(_is_well(settings, its, name, send_to, _under(name, report)))
+    results = [_succeeds(settings, settings, DEFAULT_TRANSPORT, send_to, report)]
+    for name, named in settings.transports.items():
+        results.append(_succeeds(settings, named, name, send_to, _prefixed(name, report)))
     return 0 if all(results) else EXIT_FAILED
 
 
-def _under(name: str, report: Report) -> Report:
+def _prefixed(name: str, report: Report) -> Report:
     return lambda finding: report(replace(finding, step=f"{name}: {finding.step}"))
 
 
-def _is_well(
+def _succeeds(
     settings: MailSettings, transport: TransportSettings, name: str, send_to: str | None, report: Report
 ) -> bool:
     with Stopwatch(report) as watch:
@@ -75,8 +75,8 @@ def _is_well(
             (_sendgrid if transport.transport == "sendgrid" else _smtp)(transport, watch)
             if send_to:
                 _send(settings, name, send_to, watch)
-        except Failed as end:
-            watch.end(Status.FAILED, str(end))
+        except Failed as failure:
+            watch.end(Status.FAILED, str(failure))
             return False
     return True
 
@@ -92,38 +92,38 @@ def _smtp(settings: TransportSettings, watch: Stopwatch) -> None:
         except DeliveryFailed as failure:
             raise Failed(str(failure)) from failure
         watch.end(Status.OK, url)
-    beginning = _Beginning(server, watch)
+    progress = _SessionProgress(server, watch)
     try:
-        open_connection(server, tokens, deadline, beginning.passed).quit()
+        open_connection(server, tokens, deadline, progress.passed).quit()
     except DeliveryFailed as failure:
         raise Failed(str(failure)) from failure
-    beginning.over()
+    progress.finish()
 
 
-class _Beginning:
-    """The beginning of a session, step by step."""
+class _SessionProgress:
+    """Reports the steps of opening a session."""
 
     def __init__(self, server: SmtpServer, watch: Stopwatch) -> None:
         self._server = server
         self._watch = watch
-        self._left = _steps(server.encryption)
-        self._go_on()
+        self._remaining = _steps(server.encryption)
+        self._begin_next()
 
-    def passed(self, step: Step, how: str) -> None:
-        """`open_connection` tells of each step, and of some twice."""
-        if self._left and step is self._left[0]:
-            self._left.pop(0)
-            self._watch.end(Status.SKIPPED if how == NOT_OFFERED else Status.OK, how)
-            self._go_on()
+    def passed(self, step: Step, detail: str) -> None:
+        """The `Progress` for `open_connection`, which reports some steps twice."""
+        if self._remaining and step is self._remaining[0]:
+            self._remaining.pop(0)
+            self._watch.end(Status.SKIPPED if detail == NOT_OFFERED else Status.OK, detail)
+            self._begin_next()
 
-    def over(self) -> None:
-        """What is left was not needed."""
-        if self._left:
+    def finish(self) -> None:
+        """Report the remaining step, the login, as not needed."""
+        if self._remaining:
             self._watch.end(Status.SKIPPED, "no user is configured")
 
-    def _go_on(self) -> None:
-        if self._left:
-            self._watch.begin(_NAMES[self._left[0]], _awaited(self._left[0], self._server))
+    def _begin_next(self) -> None:
+        if self._remaining:
+            self._watch.begin(_NAMES[self._remaining[0]], _awaited(self._remaining[0], self._server))
 
 
 def _awaited(step: Step, server: SmtpServer) -> str:
@@ -151,13 +151,13 @@ def _steps(encryption: Encryption) -> list[Step]:
 
 
 def _sendgrid(settings: TransportSettings, watch: Stopwatch) -> None:
-    """The key is shown to the one request that any key may make: what the key may do."""
+    """Ask SendGrid for the key's permissions, a request that every key may make."""
     account, until = factory.sendgrid_account(settings), Deadline.after(SECONDS)
     watch.begin("connect", f"SendGrid ({account.endpoint})")
     try:
         answer = account.ask("GET", "/v3/scopes", start_by=until, end_by=until)
     except (RequestNotSent, NoResponse) as error:
-        raise Failed(f"SendGrid ({account.endpoint}) can't be asked: {why(error)}.") from error
+        raise Failed(f"The request to SendGrid ({account.endpoint}) failed: {why(error)}.") from error
     watch.end(Status.OK, str(account.endpoint))
     watch.begin("log in", "SendGrid")
     if answer.status != 200:
@@ -171,15 +171,15 @@ def _sendgrid(settings: TransportSettings, watch: Stopwatch) -> None:
 
 def _scopes(answer: Answer) -> list[object]:
     try:
-        said = json.loads(answer.body)
+        content = json.loads(answer.body)
     except ValueError:
         return []
-    scopes = said.get("scopes") if isinstance(said, dict) else None
+    scopes = content.get("scopes") if isinstance(content, dict) else None
     return scopes if isinstance(scopes, list) else []
 
 
 def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch) -> None:
-    watch.begin("send", "the test mail to be taken over")
+    watch.begin("send", "the test mail to be accepted")
     now = datetime.now(UTC)
     fields = {
         "to": address,
@@ -189,22 +189,22 @@ def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch
             "text": f"Firepost can send mail with these settings ({now:%Y-%m-%d %H:%M} UTC).\n",
         },
     }
-    outlet = factory.build_channel(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
+    channel = factory.build_channel(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
     stem, defaults = f"check-{secrets.token_hex(8)}", factory.defaults(settings)
     try:
-        mail = compose(fields, defaults, stem=stem, now=now, write=outlet.write)
-        receipt = outlet.transport.send(mail.envelope, mail.data, Deadline.after(SECONDS))
+        mail = compose(fields, defaults, stem=stem, now=now, write=channel.write)
+        receipt = channel.transport.send(mail.envelope, mail.data, Deadline.after(SECONDS))
     except (DeliveryFailed, Deferred) as failure:
         raise Failed(str(failure)) from failure
     finally:
-        outlet.transport.close()
+        channel.transport.close()
     watch.end(Status.OK, f"{receipt.response} (Message-ID {mail.message_id})")
 
 
 def print_line(finding: Finding) -> None:
-    """The finding for people; in colour on a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    """Print the finding for people, in colour on a terminal unless NO_COLOR is set (https://no-color.org)."""
     status = click.style(f"{finding.status:<8}", fg=_COLOURS[finding.status])
-    # A mail server's words must not steer the terminal.
+    # A mail server's reply must not control the terminal.
     detail = "".join(character if character.isprintable() else "?" for character in finding.detail)
     if finding.seconds is not None:
         detail += f" ({finding.seconds:.1f} s)"
@@ -212,5 +212,5 @@ def print_line(finding: Finding) -> None:
 
 
 def print_json(finding: Finding) -> None:
-    """The finding for programs: one JSON object per line."""
+    """Print the finding for programs: one JSON object per line."""
     click.echo(json.dumps(asdict(finding)))

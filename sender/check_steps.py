@@ -1,4 +1,4 @@
-"""The steps of a check, each with its time, and a sign of life while one takes long."""
+"""Times and reports the steps of a check, including those that take long."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-#: Every so many seconds, a step that is not over is reported.
+#: The interval, in seconds, at which a running step is reported.
 PATIENCE = 3.0
 
 
 class Status(StrEnum):
-    """How a step goes; `skipped` ones are not needed, or can't be had and are not insisted upon."""
+    """The state of a step; `skipped`: not needed, or optional and not available."""
 
     OK = "ok"
     FAILED = "failed"
@@ -25,7 +25,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of one step, in one line, and how many seconds it has taken; None if it took no time."""
+    """A step's status with one line of detail, and its duration in seconds (None if it was not timed)."""
 
     step: str
     status: Status
@@ -37,18 +37,18 @@ Report = Callable[[Finding], None]
 
 
 class Stopwatch:
-    """Times one step after the other, and reports each; usable as a context, which ends with the last step.
+    """Times steps one after another and reports each. A context manager that ends after the last step.
 
-    While a step takes long, it is reported again and again what is waited for.
+    While a step takes long, it repeatedly reports what the step is waiting for.
     """
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self._patience = PATIENCE
+        self._interval = PATIENCE
         self._lock = threading.Lock()
-        self._step, self._what, self._began = "", "", time.monotonic()
+        self._step, self._awaited, self._started = "", "", time.monotonic()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._give_signs, name="stopwatch", daemon=True)
+        self._thread = threading.Thread(target=self._report_waiting, name="stopwatch", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -58,22 +58,22 @@ class Stopwatch:
         self._over.set()
         self._thread.join()
 
-    def begin(self, step: str, what: str) -> None:
-        """A step begins; `what` ends the sentence that begins with "waiting for"."""
+    def begin(self, step: str, awaited: str) -> None:
+        """Start a step; `awaited` completes the sentence "waiting for …"."""
         with self._lock:
-            self._step, self._what, self._began = step, what, time.monotonic()
+            self._step, self._awaited, self._started = step, awaited, time.monotonic()
 
     def end(self, status: Status, detail: str) -> None:
-        """The step that was begun last is over."""
+        """End the current step and report it."""
         with self._lock:
             step, self._step = self._step, ""
             self._report(Finding(step, status, detail, self._seconds()))
 
-    def _give_signs(self) -> None:
-        while not self._over.wait(self._patience):
+    def _report_waiting(self) -> None:
+        while not self._over.wait(self._interval):
             with self._lock:
-                if self._step and self._seconds() >= self._patience / 2:
-                    self._report(Finding(self._step, Status.WAITING, f"for {self._what}", self._seconds()))
+                if self._step and self._seconds() >= self._interval / 2:
+                    self._report(Finding(self._step, Status.WAITING, f"for {self._awaited}", self._seconds()))
 
     def _seconds(self) -> float:
-        return round(time.monotonic() - self._began, 3)
+        return round(time.monotonic() - self._started, 3)

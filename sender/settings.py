@@ -18,7 +18,7 @@ from shared.settings import CollectionPath, ServiceSettings, TopicId, load
 
 
 class OAuthSettings(BaseSettings):
-    """What `AUTH_TYPE=OAuth2` needs. Read only then: every shell has a USER, and many have a HOST."""
+    """The settings of `AUTH_TYPE=OAuth2`, which are read only then: every shell sets USER, and many set HOST."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -35,7 +35,7 @@ class OAuthSettings(BaseSettings):
     @model_validator(mode="after")
     def _grant_is_possible(self) -> Self:
         if self.oauth_grant is Grant.REFRESH_TOKEN and self.refresh_token is None:
-            raise ValueError("REFRESH_TOKEN is not set; OAUTH_GRANT=client_credentials does without")
+            raise ValueError("REFRESH_TOKEN is not set; only OAUTH_GRANT=client_credentials works without it")
         if self.oauth_grant is Grant.CLIENT_CREDENTIALS and "oauth_token_url" not in self.model_fields_set:
             example = "https://login.microsoftonline.com/TENANT/oauth2/v2.0/token"
             raise ValueError(f"OAUTH_TOKEN_URL is not set; OAUTH_GRANT=client_credentials needs one such as {example}")
@@ -43,7 +43,7 @@ class OAuthSettings(BaseSettings):
 
 
 class TransportSettings(BaseSettings):
-    """One way for mail to leave."""
+    """The settings of one transport."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -61,22 +61,22 @@ class TransportSettings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _read_oauth(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """The settings of OAuth2 have no variable of their own; one that is called OAUTH is none of ours."""
-        is_wanted = values.get("auth_type") == "OAuth2" and values.get("transport", "smtp") == "smtp"
-        return values | {"oauth": load(OAuthSettings, cls.model_config.get("env_prefix", "")) if is_wanted else None}
+        """Load `oauth` from its own variables; a variable named OAUTH is ignored."""
+        is_needed = values.get("auth_type") == "OAuth2" and values.get("transport", "smtp") == "smtp"
+        return values | {"oauth": load(OAuthSettings, cls.model_config.get("env_prefix", "")) if is_needed else None}
 
     @model_validator(mode="after")
     def _transport_is_complete(self) -> Self:
         if self.transport == "sendgrid" and self.api_key is None:
-            raise ValueError("SENDGRID_API_KEY is not set (nor SMTP_PASSWORD), which TRANSPORT=sendgrid needs")
+            raise ValueError("SENDGRID_API_KEY is not set (nor SMTP_PASSWORD); TRANSPORT=sendgrid needs it")
         if self.transport == "smtp" and self.oauth is None and self.smtp_connection_uri is None:
             raise ValueError("SMTP_CONNECTION_URI is not set")
         return self
 
     def shared_by(self, workers: int) -> Self:
-        """What each of so many processes gets, which have connections and a pace of their own.
+        """The share of each of `workers` processes in the limits on connections and rate.
 
-        What does not divide evenly is left unused.
+        The remainder of connections that does not divide evenly is unused.
         """
         connections, rate = self.smtp_max_connections // workers, self.smtp_rate_per_second
         return self.model_copy(
@@ -85,12 +85,12 @@ class TransportSettings(BaseSettings):
 
     @property
     def api_key(self) -> SecretStr | None:
-        """SendGrid's key, which is also what goes for a password there."""
+        """SendGrid's API key; Trigger Email keeps it in SMTP_PASSWORD."""
         return self.sendgrid_api_key or self.smtp_password
 
 
 class NamedTransport(TransportSettings):
-    """A transport beside the default one; None where that one's sender stands in."""
+    """An additional, named transport; `default_from` and `default_reply_to` fall back to the common ones."""
 
     from_domains: str = ""
     default_from: str | None = None
@@ -99,7 +99,7 @@ class NamedTransport(TransportSettings):
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Say which transport's variable is meant, if one is wrong."""
+    """Add the transport's name and variable prefix to a `Misconfigured` raised in the block."""
     try:
         yield
     except Misconfigured as error:
@@ -120,7 +120,7 @@ def _load_named(name: str) -> NamedTransport:
 
 
 class MailSettings(TransportSettings):
-    """How mail leaves: all that `python -m sender check` looks at. TRANSPORTS lists the names of further transports."""
+    """The settings about sending mail, which `python -m sender check` reads. TRANSPORTS lists additional transports."""
 
     default_from: str
     default_reply_to: str | None = None
@@ -138,7 +138,7 @@ class MailSettings(TransportSettings):
 
 
 class SenderSettings(MailSettings, ServiceSettings):
-    """What a sender needs to know beside `ServiceSettings` and `MailSettings`. Times are in seconds."""
+    """All settings of a sender. Times are in seconds."""
 
     dead_letter_topic: TopicId = "mail-dead-letter"
     users_collection: CollectionPath | None = None
@@ -153,7 +153,7 @@ class SenderSettings(MailSettings, ServiceSettings):
     ack_deadline_seconds: int = Field(default=75, ge=10, le=600)
 
     @model_validator(mode="after")
-    def _keeping_is_clear(self) -> Self:
+    def _retention_is_unambiguous(self) -> Self:
         if self.store_rendered and self.redact_after_success:
             raise ValueError("STORE_RENDERED and REDACT_AFTER_SUCCESS exclude each other")
         return self
@@ -174,43 +174,43 @@ class SenderSettings(MailSettings, ServiceSettings):
         if self.lease_seconds >= self.ack_deadline_seconds:
             raise ValueError(
                 f"LEASE_SECONDS={self.lease_seconds} must be less than ACK_DEADLINE_SECONDS={self.ack_deadline_seconds}"
-                ", which must be what the subscription has"
+                ", which must be the subscription's ack deadline"
             )
         return self
 
     def of_one_worker(self) -> Self:
-        """The same, with an instance's limits towards the mail servers divided among its worker processes."""
-        named = {name: its.shared_by(self.web_workers) for name, its in self.transports.items()}
+        """The settings for one worker process: the limits on connections and rate are divided among all workers."""
+        named = {name: each.shared_by(self.web_workers) for name, each in self.transports.items()}
         return self.shared_by(self.web_workers).model_copy(update={"transports": named})
 
     @property
     def attempt(self) -> float:
-        """Seconds of wall-clock time that an attempt may take, from claim to result."""
+        """The longest that an attempt may take from claim to result, in seconds of wall-clock time."""
         return self.attempt_seconds or self.lease_seconds * 5 / 6
 
     @property
     def data_margin(self) -> float:
-        """Seconds of the attempt that must be left for the mail itself to be begun."""
+        """Seconds that must be left of an attempt to start the content of a mail."""
         return self.attempt / 10
 
     @property
     def turn_seconds(self) -> float:
-        """Seconds for which a claimed mail may wait for a connection: its lease is not for waiting."""
+        """The longest that a claimed mail waits for a connection, in seconds; a small part of its lease."""
         return self.lease_seconds / 10
 
     @property
     def queue_seconds(self) -> float:
-        """Seconds for which a message may wait before its document is claimed, and still be acknowledged in time."""
+        """The longest, in seconds, that a message can wait before the claim and still be acknowledged in time."""
         return float(self.ack_deadline_seconds - self.lease_seconds)
 
     @property
     def finish_retry_seconds(self) -> float:
-        """Seconds for which writing a result can still help: until the message comes again."""
+        """How long, in seconds, writing a result is retried: until Pub/Sub redelivers the message."""
         return self.ack_deadline_seconds - self.attempt
 
 
 class PullSettings(SenderSettings):
-    """What a sender needs to know that pulls its messages. Nobody calls it, so no tokens are checked."""
+    """The settings of a sender that pulls. It is not called over HTTP, so it verifies no tokens."""
 
     has_callers: ClassVar[bool] = False
 
@@ -220,6 +220,6 @@ class PullSettings(SenderSettings):
 
     @property
     def subscription(self) -> str:
-        """The full name of the subscription to pull from."""
+        """The full name of the subscription."""
         name = self.mail_subscription or f"{self.mail_topic}-sender"
         return f"projects/{self.google_cloud_project}/subscriptions/{name}"

@@ -1,6 +1,6 @@
-"""The services' parts, put together as production does, with defaults for all that a test does not care about.
+"""Assembles the services as production does, with defaults for everything that a test does not care about.
 
-A constructor that changes is changed here, and nowhere else in the tests.
+If a constructor changes, this is the only place in the tests to adapt.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
 LEASE: Final = timedelta(seconds=60)
 POLICY: Final = Policy(LEASE)
 COLLECTION: Final = "mail"
-#: Seconds that no test waits unless it hangs.
+#: Seconds that a test waits only if it hangs.
 PATIENCE: Final = 10.0
-#: Whoever waits for others waits until they have come.
+#: Batches that wait for all the items that a test submits.
 TOGETHER: Final = Batching(wait_seconds=PATIENCE)
 
 LIMITS: Final = Limits(claimed=64, queue_seconds=PATIENCE, attempt_seconds=50, batching=TOGETHER)
@@ -47,7 +47,7 @@ composing: Final = partial(compose, defaults=Defaults(Address("Shop", "shop@exam
 
 
 def no_sleep(seconds: float) -> None:
-    """For stores: failures are repeated at once."""
+    """Makes a store retry at once."""
 
 
 def store(database: Database, policy: Policy = POLICY, *, patience: float = 5.0) -> MailStore:
@@ -64,7 +64,7 @@ def unclaimed(database: MemoryDatabase, path: str) -> bool:
 
 @dataclass
 class SenderParts:
-    """What a sender is made of and talks to; `sender` is a new process over the same outside."""
+    """A sender's parts and environment; each call of `sender` is a new process in the same environment."""
 
     policy: Policy = POLICY
     database: MemoryDatabase = field(default_factory=MemoryDatabase)
@@ -97,7 +97,7 @@ class SenderParts:
 
 @dataclass
 class DispatcherParts:
-    """What a dispatcher is made of and talks to."""
+    """A dispatcher's parts and environment."""
 
     policy: Policy = POLICY
     database: MemoryDatabase = field(default_factory=MemoryDatabase)
@@ -126,16 +126,16 @@ class DispatcherParts:
 
 
 def limits(**changes: object) -> Limits:
-    """The usual ones but for these."""
+    """`LIMITS` with these changes."""
     return replace(LIMITS, **changes)  # type: ignore[arg-type]
 
 
 def collected(batcher: Batcher[Any, Any], count: int) -> None:
-    """Return when so many items wait for a batch that has not left."""
+    """Wait until `count` items are in the open batch."""
     assert wait_until(lambda: len(waiting(batcher)) == count, PATIENCE, pause=0.001), waiting(batcher)
 
 
 def waiting(batcher: Batcher[Any, Any]) -> Sequence[object]:
-    """The items of the batch that has not left."""
+    """The items of the open batch."""
     batch = batcher._open
     return [] if batch is None else list(batch.items)

@@ -1,4 +1,4 @@
-"""What holds for every test: signals that reach the processes that tests start, and the seed of the tests' order."""
+"""Configuration for all tests: time limits, signals for processes that tests start, and the seed of the order."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.patience import patience
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Scale the time limit of a test, and undo what `nohup` or a shell's `&` does to the interrupt signal.
+    """Scale the time limit of tests, and restore SIGINT, which `nohup` and a shell's `&` ignore.
 
-    A process that ignores SIGINT hands that on to all that it starts, and Python then raises no KeyboardInterrupt.
+    Child processes inherit an ignored SIGINT, and Python then raises no KeyboardInterrupt.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how to run the tests in the same order again; without -q, the plugin says so itself."""
+    """Print how to repeat the tests in the same order; without -q, the plugin itself prints it."""
     seed = config.getoption("randomly_seed", default=None)
     if seed is not None and config.getoption("verbose") < 0:
         terminalreporter.write_line(f"This order again: --randomly-seed={seed}")

@@ -1,4 +1,4 @@
-"""What a Dockerfile says, and enough of what a container engine does with it to try it where there is none."""
+"""Parses a Dockerfile, and executes enough of it to test it without a container engine."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction, its lines joined."""
+    """One instruction with its continuation lines joined."""
 
     word: str
     rest: str
 
     @property
     def words(self) -> list[str]:
-        """The arguments: of the exec form the list's, else what stands between spaces."""
+        """The arguments: the items of the exec form's list, otherwise the words."""
         words: list[str] = json.loads(self.rest) if self.is_exec_form else self.rest.split()
         return words
 
@@ -37,7 +37,7 @@ class Instruction:
 
 @dataclass(slots=True)
 class Stage:
-    """What one FROM begins."""
+    """A build stage, started by FROM."""
 
     name: str
     base: str
@@ -49,7 +49,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """Stages by name, and the arguments before the first, with their defaults."""
+    """The stages by name, and the arguments before the first one with their defaults."""
 
     arguments: dict[str, str]
     stages: dict[str, Stage]
@@ -70,12 +70,12 @@ class Dockerfile:
         return dockerfile
 
     def chain(self, name: str) -> list[Stage]:
-        """The stage and those that it is based on, the first of them first."""
+        """The stage preceded by all stages that it is based on."""
         stage = self.stages[name]
         return [*(self.chain(stage.base) if stage.base in self.stages else []), stage]
 
     def setting(self, name: str, word: str) -> Instruction | None:
-        """The last such instruction, which is the one that holds in the stage's image."""
+        """The last such instruction, which is the one in effect in the stage's image."""
         found = [instruction for stage in self.chain(name) for instruction in stage.all(word)]
         return found[-1] if found else None
 
@@ -89,7 +89,7 @@ def _instructions(text: str) -> Iterator[Instruction]:
 
 
 def context(ignore: Path = ROOT / ".dockerignore") -> list[str]:
-    """The files that are sent to the builder: of all that are here, those that `.dockerignore` leaves."""
+    """The files of the build context: all that `.dockerignore` does not exclude."""
     patterns = [line for line in ignore.read_text().splitlines() if line and not line.startswith("#")]
     files: list[str] = []
     for top, folders, names in os.walk(ROOT):
@@ -99,7 +99,7 @@ def context(ignore: Path = ROOT / ".dockerignore") -> list[str]:
 
 
 def _ignored(file: str, patterns: list[str]) -> bool:
-    """The last pattern that fits decides."""
+    """The last matching pattern decides."""
     parts = Path(file).parts
     parents = ["/".join(parts[: length + 1]) for length in range(len(parts))]
     ignored = False
@@ -111,19 +111,19 @@ def _ignored(file: str, patterns: list[str]) -> bool:
 
 
 class Build:
-    """Carries out stages on this machine, with `places` for some of the image's folders; all stages share them."""
+    """Executes stages on this machine, with `places` in place of some of the image's folders; all stages share them."""
 
     def __init__(self, places: Mapping[str, Path]) -> None:
-        """`places` maps a path of the image (`/app`) to a folder; other paths mean this machine's."""
-        self._slots = places
+        """`places` maps a path of the image (`/app`) to a local folder; other paths are used as they are."""
+        self._places = places
         self._files = context()
-        # What the base image calls python is the one that runs the tests.
+        # The Python that runs the tests stands in for that of the base image.
         self._environment = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
         self._arguments: dict[str, str] = {}
         self._folder = Path("/")
 
     def run(self, *stages: Stage) -> dict[str, str]:
-        """The stages' instructions, one after another; returns the environment that they leave."""
+        """Execute the stages' instructions in order; returns the resulting environment."""
         for instruction in (each for stage in stages for each in stage.instructions):
             match instruction.word:
                 case "ARG":
@@ -137,7 +137,7 @@ class Build:
                     self._folder.mkdir(exist_ok=True)
                 case "COPY":
                     self._copy(instruction.words)
-                case "RUN" if "pip uninstall" not in instruction.rest:  # that would be this machine's
+                case "RUN" if "pip uninstall" not in instruction.rest:  # it would uninstall from this machine
                     self._execute(instruction)
         return self._environment
 
@@ -156,12 +156,12 @@ class Build:
         for source in sources:
             plain = source.rstrip("/")
             copied = [file for file in self._files if file == plain or file.startswith(f"{plain}/")]
-            assert copied, f"COPY {source}: .dockerignore leaves nothing of it"
+            assert copied, f"COPY {source}: .dockerignore excludes all of it"
             for file in copied:
                 to = self._folder / self._placed(target) / Path(file).relative_to(plain if file != plain else ".")
                 to.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / file, to)
 
     def _placed(self, text: str) -> str:
-        names = "|".join(map(re.escape, self._slots))
-        return re.sub(rf"(?<![\w/.])({names})(?![\w-])", lambda found: str(self._slots[found[1]]), text)
+        names = "|".join(map(re.escape, self._places))
+        return re.sub(rf"(?<![\w/.])({names})(?![\w-])", lambda found: str(self._places[found[1]]), text)

@@ -1,4 +1,4 @@
-"""In-memory adapters with the real ones' manners, for tests that need no server."""
+"""In-memory adapters that behave like the real ones, for tests that need no server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 class Clock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that only the test advances."""
 
     def __init__(self, now: datetime = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)) -> None:
         self.now = now
@@ -31,7 +31,7 @@ class Clock:
 
 
 class MemoryPublisher:
-    """A topic that remembers; it can be made to fail."""
+    """A topic that records messages; it fails while `broken`."""
 
     def __init__(self) -> None:
         self.published: list[tuple[bytes, dict[str, str]]] = []
@@ -55,8 +55,8 @@ class MemoryPublisher:
 class MemoryDatabase:
     """Firestore's conditional writes over a dict.
 
-    `meanwhile` runs once, right before the next write: what someone else did in between. `lose_answers` makes that
-    many next writes happen and yet be `Unavailable`.
+    `meanwhile` runs once, right before the next write, to simulate a concurrent change. The next `lose_answers` writes
+    succeed but return `Unavailable`.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class MemoryDatabase:
         ]
 
     def put(self, path: str, fields: dict[str, Any] | None) -> Version:
-        """What anyone may do: write (or with None, delete) the document whatever it was."""
+        """Write the document (or delete it, with None) without a precondition."""
         old = self.documents.get(path)
         self._ticks += 1
         version = Version(seconds=1_700_000_000 + self._ticks)
@@ -139,7 +139,7 @@ def _next_attempt(found: Found) -> datetime | None:
 
 
 def applied(fields: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
-    """A document's fields after an update with these changes, as Firestore's field masks have it."""
+    """A document's fields after an update with these changes, by the rules of Firestore's field masks."""
     result = dict(fields)
     for path, value in changes.items():
         name, _, rest = path.partition(".")
@@ -154,9 +154,9 @@ def applied(fields: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
 
 
 class MemoryTransport:
-    """A mail server that takes everything but what it is told to refuse, or fails as it is told to.
+    """A mail server that accepts everything except the recipients in `refuse` and `defer`, or raises `fail`.
 
-    `on_mail` is called with the recipients before the server has the mail.
+    `on_mail` is called with the recipients before the mail is accepted.
     """
 
     def __init__(self) -> None:
@@ -180,11 +180,11 @@ class MemoryTransport:
         return sum(recipient in envelope.recipients for envelope, _ in self.sent)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 class TemplateDatabase(MemoryDatabase):
-    """Documents with the one query that templates need; it notes what it is asked."""
+    """A database with the query that templates need; it records its requests."""
 
     def __init__(self, templates: dict[str, dict[str, Any]] | None = None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A TCP proxy with a gate: a test can hold back what a client says to its server, at a point of its choice."""
+"""A TCP proxy with a gate, with which a test can hold back the data from a client to its server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self
 
 
 class Gate:
-    """Listens on 127.0.0.1 and forwards to `target` (`host:port`); while it is closed, what clients send waits."""
+    """Listens on 127.0.0.1 and forwards to `target` (`host:port`); while it is closed, clients' data waits."""
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
@@ -33,7 +33,7 @@ class Gate:
             each.close()
 
     def close(self) -> None:
-        """Hold back what comes from now on; `held` is set when something waits."""
+        """Hold back all further data; `held` is set when some is waiting."""
         self._open.clear()
 
     def _accept(self) -> None:

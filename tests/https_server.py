@@ -1,4 +1,4 @@
-"""A real HTTPS server on a thread, that answers as a test tells it to.
+"""A real HTTPS server on a thread, whose answers a test scripts.
 
 with HttpsServer(tls) as server:
     server.answer(429, {"X-RateLimit-Reset": "1700000060"})     # the next request
@@ -68,22 +68,22 @@ class HttpsServer:
         return f"https://localhost:{self._server.server_port}"
 
     def answer(self, status: int, headers: Mapping[str, str] | None = None, body: object = b"") -> None:
-        """What the next request is answered with, after those that were told before; `body` may be JSON."""
+        """Script the answer to the next request (after those scripted before); a `body` that is not bytes is JSON."""
         self._script.append(_responder(status, headers, body))
 
     def usually(self, status: int, headers: Mapping[str, str] | None = None, body: object = b"") -> None:
         self._usual = _responder(status, headers, body)
 
     def misbehave(self, manner: str) -> None:
-        """The next request is not answered properly: drop, reset, silence, drip, nonsense, half (of the body)."""
+        """Script a faulty answer to the next request: drop, silence, drip, nonsense, half (of the body) or early."""
         self._script.append(getattr(_Handler, manner))
 
     def say(self, head: bytes, repeated: bytes = b"") -> None:
-        """The next request is answered with these very bytes; then `repeated` until the client hangs up."""
+        """Script raw bytes as the next answer, then `repeated` until the client hangs up."""
         self._script.append(lambda handler: handler.say(head, repeated))
 
     def wait_for_requests(self, count: int) -> None:
-        """Return as soon as so many have arrived. Raises `TimeoutError`."""
+        """Wait until `count` requests have arrived. Raises `TimeoutError`."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.requests) >= count, PATIENCE):
                 raise TimeoutError(f"only {len(self.requests)} requests came")
@@ -118,7 +118,7 @@ class _Server(ThreadingHTTPServer):
         return self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), address
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients come and go as the tests want it, and look at what they were told."""
+        """Ignore errors: tests disconnect on purpose, and check the client's side."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def drop(self) -> None:
-        """Close the connection without a word."""
+        """Close the connection without an answer."""
 
     def silence(self) -> None:
         self.server.owner.closing.wait(PATIENCE)
@@ -169,15 +169,15 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(repeated)
 
     def early(self) -> None:
-        """Answer before the body has been read, and hang up on it."""
+        """Answer before reading the body, and close the connection."""
         self.respond(413, {}, b'{"errors": [{"message": "The payload is too large"}]}')
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nobody reads it."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def deaf_port() -> Iterator[int]:
-    """A port on which connections are accepted by the system and never spoken to."""
+    """A port on which the system accepts connections, but nothing is ever sent."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""A collector of traces: OpenTelemetry's own protocol over gRPC, and a list of what came."""
+"""A trace collector: receives spans by OTLP over gRPC and keeps them in a list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What is looked at of a span; ids in hexadecimal digits, `parent` is empty for a root."""
+    """The parts of a span that tests check; ids are in hexadecimal, `parent` is empty for a root."""
 
     service: str
     name: str
@@ -27,7 +27,7 @@ class Span:
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """Listens on a free port of this machine."""
+    """Listens on a free port of 127.0.0.1."""
 
     def __init__(self) -> None:
         self._arrival = threading.Condition()
@@ -58,7 +58,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def wait_for(self, enough: Callable[[list[Span]], bool], patience: float = 30.0) -> list[Span]:
-        """All spans, as soon as they are `enough`."""
+        """Wait until `enough` returns true for the received spans; returns all of them."""
         with self._arrival:
             assert self._arrival.wait_for(lambda: enough(self._spans), patience), self._spans
             return list(self._spans)

@@ -1,7 +1,7 @@
-"""How long tests wait for what must happen: one factor scales every deadline.
+"""Scales the deadlines of all tests by one factor.
 
-Tests wait for conditions; a deadline only ends a wait that has failed. On a machine that is busy with other things, set
-`TEST_PATIENCE_FACTOR` to a number above 1.
+Tests wait for conditions, so a deadline only ends a failed test. On a busy machine, set `TEST_PATIENCE_FACTOR` to a
+number above 1.
 """
 
 from __future__ import annotations
@@ -12,5 +12,5 @@ FACTOR = float(os.environ.get("TEST_PATIENCE_FACTOR", "1"))
 
 
 def patience(seconds: float) -> float:
-    """The deadline, in seconds, for something that takes far less than `seconds` on a quiet machine."""
+    """The scaled deadline in seconds; on an idle machine, the awaited condition takes far less than `seconds`."""
     return seconds * FACTOR

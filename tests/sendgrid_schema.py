@@ -1,8 +1,8 @@
-"""What SendGrid documents about the body of `POST /v3/mail/send`, as a JSON Schema and a few rules beyond one.
+"""SendGrid's documented rules for the body of `POST /v3/mail/send`: a JSON Schema and a few further checks.
 
 https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
 https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
-Stricter than the documentation in that unknown names are refused: SendGrid refuses them, too.
+Unlike the documentation, it refuses unknown names, as SendGrid does.
 """
 
 from __future__ import annotations
@@ -99,14 +99,14 @@ SCHEMA = {
     "then": {"required": ["subject", "content"]},
     "not": {"required": ["reply_to", "reply_to_list"]},
 }
-# `from` is no name that Python can pass.
+# `from` can't be a keyword argument in Python.
 SCHEMA["properties"]["from"] = _ADDRESS
 
 _ORDER = ("text/plain", "text/html")
 
 
 def complaints(body: Json) -> list[Json]:
-    """What SendGrid would answer with in `errors`; nothing for a body that it takes."""
+    """The `errors` that SendGrid would answer with; empty for a valid body."""
     faults = [
         {"message": error.message, "field": ".".join(map(str, error.absolute_path)), "help": None}
         for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(body)

@@ -1,4 +1,4 @@
-"""What a test tells the scripted SMTP server to do: rules, and the actions they are made of."""
+"""The rules and actions with which a test scripts the SMTP server."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class Hangup(Exception):
-    """The connection is to be closed without another word."""
+    """Close the connection without another reply."""
 
 
 @dataclass
 class Stall:
-    """A point at which the server waits: `reached` is set when it is there, `release` lets it go on."""
+    """A point at which the server waits: `reached` is set when it gets there, `release` lets it continue."""
 
     reached: threading.Event = field(default_factory=threading.Event)
     _released: threading.Event = field(default_factory=threading.Event)
@@ -32,7 +32,7 @@ class Stall:
 
 @dataclass
 class Rule:
-    """What the server does at an event, instead of or before the usual. `stalls` is where its stalls are noted."""
+    """What the server does at an event, before or instead of the usual reply. Its stalls are added to `stalls`."""
 
     event: str
     text: str
@@ -44,17 +44,17 @@ class Rule:
     replies: bool = False
 
     def reply(self, *lines: str) -> Self:
-        """Answer with these lines, instead of as usual."""
+        """Answer with these lines instead of the usual reply."""
         self.replies = True
         return self._then(lambda session: session.reply(*lines))
 
     def drip(self, seconds: float, *lines: str) -> Self:
-        """Answer with these lines, one byte each so many seconds."""
+        """Answer with these lines, one byte every `seconds`."""
         self.replies = True
         return self._then(lambda session: session.drip(seconds, lines))
 
     def babble(self, seconds: float, line: str) -> Self:
-        """Answer with the same line again and again, for as long as the client listens."""
+        """Repeat the same line every `seconds` for as long as the client is connected."""
         self.replies = True
         return self._then(lambda session: session.babble(seconds, line))
 
@@ -62,14 +62,14 @@ class Rule:
         return self._then(lambda session: session.server.pause(seconds))
 
     def stall(self) -> Stall:
-        """Wait here until the test releases it."""
+        """Wait until the test releases the stall."""
         stall = Stall()
         self.stalls.append(stall)
         self._then(stall.act)
         return stall
 
     def drop(self) -> None:
-        """Close the connection; there is nothing after that."""
+        """Close the connection; further actions are ignored."""
 
         def act(session: Session) -> None:
             raise Hangup

@@ -1,4 +1,4 @@
-"""A real SMTP server on a thread, that does what a test tells it to.
+"""A real SMTP server on a thread, whose behaviour a test scripts.
 
     with ScriptedServer() as server:
         server.when("RCPT", "bob@example.com").reply("550 5.1.1 No such user")
@@ -9,10 +9,10 @@
         stall.reached.wait(5)      # the first mail is here in full, and not answered
         stall.release()            # now it is accepted
 
-Events are CONNECT, the commands by their verb, and BODY (a whole mail has arrived). A rule's actions are done in the
-order in which they were given, then comes the usual, unless the rule had a reply or dropped the connection. A positive
-reply has the usual effect: the recipient is noted, the mail is read, TLS starts. Rules may be added while the server
-runs; the newest that matches goes first.
+Events are CONNECT, the verbs of the commands, and BODY (a whole mail has arrived). A rule's actions are executed in
+order, followed by the usual reply unless the rule replies itself or drops the connection. A positive reply has its
+usual effect: the recipient is recorded, the mail is read, TLS starts. Rules may be added while the server runs; the
+newest matching rule applies.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from typing import Self
 from tests.patience import patience
 from tests.smtp_script import Hangup, Rule, Stall
 
-#: Longer than anything a test waits for on purpose; reached only when something is broken.
+#: Longer than any intended wait; reached only if something is broken.
 PATIENCE = patience(10.0)
 
-#: What the scripted server offers unless a test says otherwise.
+#: The extensions that the scripted server offers by default.
 EXTENSIONS = ("PIPELINING", "SIZE 10485760", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 
 
@@ -45,15 +45,15 @@ def without(extension: str) -> tuple[str, ...]:
     return tuple(name for name in EXTENSIONS if not name.startswith(extension))
 
 
-#: What has an effect beside the reply.
+#: The commands that have an effect besides the reply.
 EFFECTIVE = ("MAIL", "RCPT", "DATA", "STARTTLS", "QUIT")
 
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail that arrived in full, on the session of that number.
+    """A mail that arrived completely, with the number of its session.
 
-    `reply` is what the client was told, or None if the connection was dropped first.
+    `reply` is the reply to it, or None if the connection was dropped first.
     """
 
     sender: str
@@ -66,9 +66,9 @@ class Mail:
 
 @dataclass(frozen=True)
 class Idle:
-    """What a server says to a client that has been silent for so many seconds between commands, and how it goes on.
+    """What the server does if a client sends no command for `seconds`: it sends `farewell`, if any, and hangs up.
 
-    It hangs up, orderly or with a RST, unless it `stays`.
+    With `resets`, it hangs up with a RST; with `stays`, it does not hang up.
     """
 
     seconds: float
@@ -78,14 +78,13 @@ class Idle:
 
 
 class ScriptedServer:
-    """Listens on 127.0.0.1, on a free port, while it is open.
+    """Listens on a free port of 127.0.0.1 while its context is open.
 
-    With `tls`, it speaks TLS from the start if `implicit`, and offers STARTTLS otherwise. With `users` (passwords or
-    access tokens by name), it offers AUTH with the `mechanisms` and takes mail only after a login. With
-    `replies_together`, it answers commands that came together in one write, as Postfix does, and else one by one.
+    With `tls`, it uses implicit TLS if `implicit` is set, and offers STARTTLS otherwise. With `users` (passwords or
+    access tokens by name), it offers AUTH with the `mechanisms` and accepts mail only after a login. With
+    `replies_together`, it answers pipelined commands in one write, as Postfix does; otherwise one by one.
 
-    `idle` is what it does when a client that has said something before has been silent for so long: see `Idle`. All
-    attributes may be changed while it runs.
+    `idle` is what it does to inactive clients, see `Idle`. All attributes may be changed while it runs.
     """
 
     def __init__(
@@ -131,7 +130,7 @@ class ScriptedServer:
             thread.join(PATIENCE)
 
     def uri(self, user: str = "", host: str = "127.0.0.1") -> str:
-        """For `SMTP_CONNECTION_URI`; `user` goes in as it is, and may hold a password after a colon."""
+        """A value for `SMTP_CONNECTION_URI`; `user` is inserted unchanged and may include `:password`."""
         return f"smtp{'s' if self.implicit else ''}://{user}{'@' if user else ''}{host}:{self.port}"
 
     def when(
@@ -143,9 +142,9 @@ class ScriptedServer:
         nth_in_session: int | None = None,
         session: int | None = None,
     ) -> Rule:
-        """A rule for an event whose command (for BODY: sender and recipients) holds `text`.
+        """Add a rule for an event whose command (for BODY: sender and recipients) contains `text`.
 
-        Always, or only for the n-th such event on the server or in its session, or only on the n-th session; all are
+        It can be limited to the n-th event of this kind on the server or in its session, or to one session; all are
         counted from 1.
         """
         rule = Rule(event, text, nth, nth_in_session, session, self._stalls)
@@ -153,11 +152,11 @@ class ScriptedServer:
         return rule
 
     def forget_rules(self) -> None:
-        """From now on, answer as usual. A session that a rule has stalled stays so until the test releases it."""
+        """Remove all rules. A stalled session stays so until the test releases it."""
         self._rules.clear()
 
     def reset(self) -> None:
-        """Be as at the start: forget the rules, count events from 1 again, and let every stalled session go on."""
+        """Return to the initial state: remove the rules, restart all counts, and release every stalled session."""
         self.forget_rules()
         with self._changed:
             self._counts.clear()
@@ -169,24 +168,24 @@ class ScriptedServer:
 
     @property
     def accepted(self) -> list[Mail]:
-        """The mails that the server has taken over, whether or not the client could hear it say so."""
+        """The mails that the server has accepted, whether or not the client received the reply."""
         return [mail for mail in self.mails if mail.reply is not None and mail.reply.startswith("2")]
 
     @property
     def commands(self) -> list[str]:
-        """All commands of all sessions, in the order of the sessions."""
+        """The commands of all sessions, session by session."""
         return [command for session in self.sessions for command in session.commands]
 
     def wait_for_mails(self, count: int, seconds: float = PATIENCE) -> list[Mail]:
-        """The accepted mails, as soon as there are so many."""
+        """Wait until `count` mails are accepted; returns all of them. Raises `TimeoutError`."""
         self.wait_until(lambda: len(self.accepted) >= count, seconds)
         return self.accepted
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-        """Return as soon as the condition holds; looked at after each event. Raises `TimeoutError`."""
+        """Wait until the condition holds; it is evaluated after each event. Raises `TimeoutError`."""
         with self._changed:
             if not self._changed.wait_for(condition, seconds):
-                raise TimeoutError(f"not so within {seconds} s; the server heard {self.commands}")
+                raise TimeoutError(f"the condition did not hold within {seconds} s; commands: {self.commands}")
 
     # For the sessions
 
@@ -210,7 +209,7 @@ class ScriptedServer:
             raise Hangup
 
     def wait(self, event: threading.Event) -> None:
-        """Wait for the test to set `event`, or for the end of it."""
+        """Wait until the test sets `event` or ends."""
         while not event.wait(0.02):
             if self._closing.is_set():
                 raise Hangup
@@ -232,9 +231,9 @@ class ScriptedServer:
 
 
 class Session:
-    """One connection: what was said on it, and how the server answers.
+    """One connection: its commands, and the server's behaviour.
 
-    `round_trips` is how often the client has waited for replies before it said more.
+    `round_trips` counts how often the client has waited for replies before sending more.
     """
 
     def __init__(self, server: ScriptedServer, connection: socket.socket, number: int) -> None:
@@ -263,7 +262,7 @@ class Session:
         try:
             self._converse()
         except (Hangup, OSError):
-            pass  # either side may end it at any time; tests look at what was said
+            pass  # either side may end it at any time; tests check what was sent
         finally:
             with contextlib.suppress(OSError):
                 self._flush()
@@ -276,7 +275,7 @@ class Session:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def reply(self, *lines: str) -> None:
-        if self._has_replied:  # a rule has, and this is the usual reply, which only came for its effect
+        if self._has_replied:  # a rule has replied; the usual handler only ran for its effect
             self._has_replied = False
             return
         self._answer(lines)
@@ -297,7 +296,7 @@ class Session:
             self.server.pause(seconds)
 
     def _answer(self, lines: Iterable[str]) -> None:
-        """Note the reply before it goes out, so that who has heard it finds it noted, and the mail recorded."""
+        """Record the reply, and the mail, before the reply is sent: a client that has received it finds both."""
         self._last_reply = "\n".join(lines)
         if self._unanswered is not None:
             self.server.record(replace(self._unanswered, reply=self._last_reply))
@@ -316,7 +315,7 @@ class Session:
             self.server.notify()
 
     def _at(self, event: str, text: str, usual: Callable[[], None]) -> None:
-        """Do what the newest rule for the event says, and the usual unless the rule has replied."""
+        """Execute the newest rule for the event, then the usual handler, unless the rule has replied."""
         self.counts[event] += 1
         rule = self.server.rule_for(event, text, self.counts[event], self.number)
         for action in rule.actions if rule else ():
@@ -402,7 +401,7 @@ class Session:
         self.reply("500 5.5.2 Command unrecognized")
 
     def _take_body(self) -> None:
-        """Read up to the lone dot, and answer; whether or not anybody is still there to hear it."""
+        """Read the content up to the lone dot and reply, even if the client has already gone."""
         data = self._read_body()
         mail = self._unanswered = Mail(self._sender or "", tuple(self._recipients), self._options, data, self.number)
         self._forget_mail()
@@ -481,7 +480,7 @@ def _path(line: str) -> tuple[str, str]:
     """The address and the parameters of MAIL FROM or RCPT TO."""
     match = re.fullmatch(r"\w+ \w+:<(.*?)>(.*)", line)
     if match is None:
-        raise ValueError(f"the client said {line!r}")
+        raise ValueError(f"the client sent {line!r}")
     return match[1], match[2].strip()
 
 

@@ -1,4 +1,4 @@
-"""Messages that come to one sender while another one's mail is being claimed: so their claims travel together."""
+"""Concurrent messages for one sender, whose claims are collected into one batch while another claim is running."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST = "mail/first"
 
 
 class WatchedDatabase(MemoryDatabase):
-    """Remembers how many documents its requests were about; `before` is told of each, and may hold it or fail."""
+    """Records the size of each request; `before` is called with each and may block or raise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class WatchedDatabase(MemoryDatabase):
 
 
 class Hold:
-    """A point that one thread reaches, where it waits for a test."""
+    """A point at which a thread waits until the test releases it."""
 
     def __init__(self) -> None:
         self._reached, self._released = threading.Event(), threading.Event()
@@ -65,7 +65,7 @@ class Hold:
 
 
 class Together:
-    """A sender, and threads that hand it messages."""
+    """A sender, and threads that pass it messages."""
 
     def __init__(self, threads: ThreadPoolExecutor, policy: Policy = POLICY) -> None:
         self.clock, self.database, self.transport = Clock(), WatchedDatabase(), MemoryTransport()
@@ -86,7 +86,7 @@ class Together:
         return self._threads.submit(self.handle, name)
 
     def together(self, names: Sequence[str], *, results: int = 0) -> list[Future[HandlerResult]]:
-        """The messages of these documents, whose claims travel together; and so many of their results."""
+        """Submit messages for these documents so that their claims form one batch, and `results` of their results."""
         self.write("first")
         claiming, finishing, before = Hold(), Hold(), self.database.before
         holds: dict[str, list[Hold | None]] = {"read": [claiming], "write": [None, finishing if results else None]}
@@ -115,13 +115,13 @@ class Together:
         return delivery
 
     def sent(self) -> list[str]:
-        """The recipients' local parts, sorted, without the first one's."""
+        """The sorted local parts of the recipients, except that of the first mail."""
         recipients = (envelope.recipients[0].partition("@")[0] for envelope, _ in self.transport.sent)
         return sorted(name for name in recipients if name != "first")
 
 
 def outcomes(futures: Sequence[Future[HandlerResult]]) -> list[str]:
-    """The reasons of the verdicts, in brackets where the message comes again; or the errors."""
+    """The reasons, in parentheses if the message was not acknowledged; or the text of the error."""
     found = []
     for future in futures:
         try:

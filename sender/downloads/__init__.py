@@ -1,5 +1,5 @@
-"""Files that a mail refers to: fetched from the Web (web.py) or from Cloud Storage (storage.py).
+"""Downloads the files that a mail refers to, from the Web (web.py) or Cloud Storage (storage.py).
 
-What must not happen: that a document makes the sender fetch from the network it runs in (guard.py), wait for longer
-than the attempt lasts, or hold more than a mail may carry.
+A document must not be able to make the sender fetch from its own network (guard.py), wait beyond the attempt's
+deadline, or hold more bytes than a mail may carry.
 """

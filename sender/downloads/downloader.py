@@ -1,4 +1,4 @@
-"""The files of one mail, from wherever they are: what the settings allow, within a share of the attempt's time."""
+"""Fetches the files of one mail from the sources that the settings allow, within a share of the attempt's time."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from sender.net.dial import resolve
 from shared.deadline import Deadline
 from shared.errors import Misconfigured
 
-#: How much of what is left of an attempt all its downloads may take together; the rest is for the mail server.
+#: The share of an attempt's remaining time for all its downloads together; the rest is for the mail server.
 SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Downloads:
-    """Where files may come from; None where it is switched off."""
+    """The allowed sources of files; None if switched off."""
 
     web: WebDownloads | None = None
     storage: StorageDownloads | None = None
 
     @classmethod
     def configured(cls, hosts: str, buckets: str) -> Self:
-        """What ATTACHMENT_HOSTS (`*`, `none`, or host names) and ATTACHMENT_BUCKETS (names or nothing) allow.
+        """From ATTACHMENT_HOSTS (`*`, `none`, or host names) and ATTACHMENT_BUCKETS (names, or empty).
 
-        Lists are separated by commas. With buckets, it finds out who we are, which may ask the metadata server. Raises
+        Lists are comma-separated. With buckets, it loads Google credentials, which may call the metadata server. Raises
         `Misconfigured`.
         """
         web = None if hosts.strip().lower() == "none" else WebDownloads(Hosts.parse(hosts))
@@ -42,7 +42,7 @@ class Downloads:
         return cls(web, _storage(names) if names else None)
 
     def for_attempt(self, deadline: Deadline) -> Fetch:
-        """What fetches the files of the mail whose attempt ends at `deadline`."""
+        """The `Fetch` for a mail whose attempt ends at `deadline`."""
         until = deadline.within(deadline.remaining() * SHARE)
 
         def fetch(source: WebFile | StoredObject, limit: int) -> Fetched:

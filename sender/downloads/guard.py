@@ -1,7 +1,7 @@
-"""Where downloads may go: to public addresses, and to hosts that the operator allows.
+"""Restricts downloads to public addresses and to the hosts that the operator allows.
 
-The check is made on the addresses that a name resolves to, and the connection is made to the very addresses that were
-checked: a name that resolves differently the next time (DNS rebinding) gains nothing.
+The resolved addresses are checked, and the connection goes to exactly those: DNS rebinding, where a name resolves
+differently the next time, achieves nothing.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from sender.net import host_patterns
 from sender.net.dial import resolve
 from shared.deadline import Deadline
 
-#: IP addresses of a host, in the order in which to try them. Raises `OSError` or `CannotFetch`.
+#: Resolves host and port to IP addresses, in the order to try them. Raises `OSError` or `CannotFetch`.
 Resolve = Callable[[str, int, Deadline], Sequence[str]]
 
-# Taken for global, and yet not: protocol assignments (among them Oracle's metadata; newer Pythons know), 6to4 relays
-# (RFC 7526), and the address at which Azure's host talks to its virtual machines.
+# `is_global` for Python, but not public: protocol assignments (including Oracle's metadata server; newer versions of
+# Python exclude them), 6to4 relays (RFC 7526), and the address of Azure's host on its virtual machines.
 _NOT_PUBLIC_V4 = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32")))
-# All that was ever given out to the public; outside are the forms that hide an IPv4 address (mapped, NAT64 64:ff9b::).
+# All public IPv6 addresses are in this range; those that embed an IPv4 address (mapped, NAT64 64:ff9b::) are not.
 _PUBLIC_V6 = ip_network("2000::/3")
-# Inside it: Teredo and other experiments, documentation, 6to4. Not all versions of Python know them.
+# Exceptions within it: Teredo and other experiments, documentation, 6to4. Not all versions of Python know them.
 _NOT_PUBLIC_V6 = tuple(map(ip_network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the public Internet: not to a private network, to this machine or its host."""
+    """Whether an IP address is on the public Internet: not in a private network, not this machine or its host."""
     ip = ip_address(address.partition("%")[0])
     if not ip.is_global or ip.is_multicast:
         return False
@@ -38,7 +38,7 @@ def is_public(address: str) -> bool:
 
 
 def public_addresses(host: str, port: int, deadline: Deadline, look_up: Resolve = resolve) -> list[str]:
-    """The host's public addresses. Raises `CannotFetch` if it has none, `OSError` if it does not resolve."""
+    """The host's public IP addresses. Raises `CannotFetch` if it has none, `OSError` if it does not resolve."""
     public = [address for address in look_up(host, port, deadline) if is_public(address)]
     if not public:
         raise CannotFetch("a host without a public address", "a host on the public Internet")
@@ -47,13 +47,13 @@ def public_addresses(host: str, port: int, deadline: Deadline, look_up: Resolve 
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The hosts that may be asked: any, or those named, `*.example.com` standing for all below `example.com`."""
+    """The allowed hosts: any (None), or those that match one of the patterns."""
 
     patterns: frozenset[str] | None
 
     @classmethod
     def parse(cls, setting: str) -> Hosts:
-        """ATTACHMENT_HOSTS: `*` for any, or host names and patterns separated by commas. Raises `Misconfigured`."""
+        """From ATTACHMENT_HOSTS: `*` for any, or comma-separated patterns. Raises `Misconfigured`."""
         if setting.strip() == "*":
             return cls(None)
         return cls(host_patterns.parse("ATTACHMENT_HOSTS", setting, also=", '*' or 'none'"))

@@ -1,4 +1,4 @@
-"""What is to be fetched, and what comes of it."""
+"""Sources and results of downloads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sender.document.attachments import StoredObject
 
 @dataclass(frozen=True, slots=True)
 class WebFile:
-    """A file behind a URL; the headers (ASCII) go to the URL's own site only, not where it redirects to."""
+    """A file at a URL; the headers (ASCII) are sent to that URL's host and port only, not to redirect targets."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
@@ -18,7 +18,7 @@ class WebFile:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A file's content; type and name are what the server and the URL say, if they say anything of use."""
+    """A file's content, with the type and name that the server or the URL gives, if any."""
 
     content: bytes
     media_type: str | None = None
@@ -26,9 +26,9 @@ class Fetched:
 
 
 class CannotFetch(Exception):
-    """There is no file to be had. `found` and `expected` are for the error about the document's field.
+    """The file can't be fetched. `found` and `expected` complete the error about the document's field.
 
-    `passing` says that it may be had later.
+    `passing` is true if a later attempt may succeed.
     """
 
     def __init__(self, found: str, expected: str = "a file that can be downloaded", *, passing: bool = False) -> None:
@@ -38,12 +38,12 @@ class CannotFetch(Exception):
         self.passing = passing
 
 
-#: Fetches a file of at most so many bytes, or raises `CannotFetch`. Whose time is limited has been told so before.
+#: Fetches a file of at most the given number of bytes, or raises `CannotFetch`. The deadline is already bound.
 Fetch = Callable[[WebFile | StoredObject, int], Fetched]
 
 
 def fetch_nothing(source: WebFile | StoredObject, limit: int) -> Fetched:
-    """The `Fetch` where nothing may be fetched."""
+    """The `Fetch` that refuses every source."""
     if isinstance(source, StoredObject):
         raise CannotFetch("an object in Cloud Storage, with no bucket in ATTACHMENT_BUCKETS", "another source")
     expected = "a 'data:' URL, or 'content' in its place"

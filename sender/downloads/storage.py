@@ -1,4 +1,4 @@
-"""Objects from Cloud Storage, read as the service's own identity.
+"""Reads objects from Cloud Storage with the sender's own service account.
 
 https://cloud.google.com/storage/docs/json_api/v1/objects/get
 """
@@ -22,7 +22,7 @@ ENDPOINT = "https://storage.googleapis.com"
 
 
 class StorageDownloads:
-    """Reads the objects of some buckets; the service account needs `storage.objects.get` there."""
+    """Reads objects from the allowed buckets; the service account needs `storage.objects.get` on them."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class StorageDownloads:
         web: WebDownloads,
         endpoint: str = ENDPOINT,
     ) -> None:
-        """`request` is how tokens are renewed. `web` may go to private addresses: Google's own can be."""
+        """`request` renews tokens. `web` must allow private addresses: Cloud Storage may be at one."""
         self._buckets = buckets
         self._credentials = credentials
         self._request = request
@@ -40,7 +40,7 @@ class StorageDownloads:
         self._endpoint = endpoint
 
     def fetch(self, stored: StoredObject, limit: int, deadline: Deadline) -> Fetched:
-        """The object, as `WebDownloads.fetch`."""
+        """Fetch the object; limits and errors are those of `WebDownloads.fetch`."""
         if stored.bucket not in self._buckets:
             raise CannotFetch("another bucket", "an object in a bucket in ATTACHMENT_BUCKETS")
         url = object_url(self._endpoint, stored)
@@ -59,7 +59,7 @@ class StorageDownloads:
 
 
 def object_url(endpoint: str, stored: StoredObject) -> str:
-    """Where the object's content is."""
+    """The URL of the object's content."""
     generation = "" if stored.generation is None else f"&generation={stored.generation}"
     bucket, name = quote(stored.bucket, safe=""), quote(stored.name, safe="")
     return f"{endpoint}/storage/v1/b/{bucket}/o/{name}?alt=media{generation}"

@@ -1,4 +1,4 @@
-"""Files from the Web: https only, from checked addresses, within the time and the size that are given."""
+"""Fetches files from the Web: only https, only from checked addresses, within a time and a size limit."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from shared.deadline import Deadline
 MAX_REDIRECTS = 3
 
 _MAX_ADDRESSES = 4
-#: Characters of a header that are looked at; the library takes quadratic time for its parameters.
+#: Longer header values are ignored: the library parses their parameters in quadratic time.
 _MAX_HEADER = 2000
-#: The longest that one address may take to accept the connection, in seconds.
+#: Time limit for the connection to one address, in seconds.
 _CONNECT_SECONDS = 5.0
-#: Statuses of the server's class 4 that time may mend (RFC 9110, RFC 6585).
-_PASSING_STATUSES = (408, 425, 429)
-#: What servers say of files whose type they don't know.
+#: The transient 4xx statuses (RFC 9110, RFC 6585).
+_TRANSIENT_STATUSES = (408, 425, 429)
+#: What servers send for files of unknown type.
 _NO_TYPE = ("application/octet-stream", "binary/octet-stream", "application/x-unknown")
 
 _A_URL = "a https: URL such as 'https://example.com/a.pdf', without user name and password"
@@ -43,7 +43,7 @@ _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|[0-9a-f:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL taken apart; `host` is in lower case and A-labels, `path` holds the query, percent-encoded."""
+    """A parsed URL; `host` is in lower case and A-labels, `path` is percent-encoded and includes the query."""
 
     host: str
     port: int
@@ -51,7 +51,7 @@ class Target:
 
     @classmethod
     def parse(cls, url: str) -> Target:
-        """Raises `CannotFetch` for what is not an https: URL, and for what parsers read differently."""
+        """Raises `CannotFetch` unless it is an https: URL that all parsers read alike."""
         if re.search(r"[\0-\x1f\x7f\\]", url):
             raise CannotFetch("a URL with a backslash or a control character", _A_URL)
         try:
@@ -68,27 +68,27 @@ class Target:
 
 
 class WebDownloads:
-    """Fetches files by HTTP/1.1, each over a connection of its own (one is rarely followed by another)."""
+    """Fetches files by HTTP/1.1, each over its own connection (few mails need two files from one host)."""
 
     def __init__(self, hosts: Hosts, tls: ssl.SSLContext | None = None, resolve: Resolve = public_addresses) -> None:
         """`tls` trusts the system's certificate authorities by default.
 
-        `resolve` finds the addresses to connect to, and is what keeps private ones out.
+        `resolve` finds the addresses to connect to and keeps private ones out.
         """
         self._hosts = hosts
         self._resolve = resolve
         self._tls = tls or ssl.create_default_context()
 
     def fetch(self, file: WebFile, limit: int, deadline: Deadline) -> Fetched:
-        """The file, if it has no more than `limit` bytes and comes before the deadline; or `CannotFetch`.
+        """Fetch a file of at most `limit` bytes before the deadline. Raises `CannotFetch`.
 
-        If the process dies here, nothing has happened: the file is fetched again with the next attempt.
+        If the process dies here, nothing has happened: the next attempt fetches the file again.
         """
         url, first = file.url, Target.parse(file.url)
         for _ in range(MAX_REDIRECTS + 1):
             target = Target.parse(url)
-            known = (target.host, target.port) == (first.host, first.port)
-            with _explained(), self._response(target, dict(file.headers) if known else {}, deadline) as response:
+            same_site = (target.host, target.port) == (first.host, first.port)
+            with _explained(), self._response(target, dict(file.headers) if same_site else {}, deadline) as response:
                 location = response.headers.get("Location")
                 if response.status not in (301, 302, 303, 307, 308) or not location:
                     return _fetched(response, url, limit)
@@ -100,11 +100,11 @@ class WebDownloads:
     ) -> AbstractContextManager[Response]:
         if target.host not in self._hosts:
             raise CannotFetch("another host", "a URL on a host in ATTACHMENT_HOSTS")
-        always = {"Accept-Encoding": "identity", "User-Agent": "Firepost"}
-        request = Request("GET", target.host, target.port, target.path, always | dict(headers))
+        defaults = {"Accept-Encoding": "identity", "User-Agent": "Firepost"}
+        request = Request("GET", target.host, target.port, target.path, defaults | dict(headers))
 
         def connect_to_checked(until: Deadline) -> socket.socket:
-            """At one of the addresses that were found for the host, and no other."""
+            """Connect to one of the resolved and checked addresses."""
             addresses = self._resolve(target.host, target.port, until)
             return connect(addresses[:_MAX_ADDRESSES], target.port, until, _CONNECT_SECONDS)
 
@@ -120,7 +120,7 @@ def _redirected(url: str, location: str) -> str:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """All that goes wrong on the way to a server, as `CannotFetch`."""
+    """Turns errors of the exchange into `CannotFetch`."""
     try:
         yield
     except (RequestNotSent, NoResponse) as error:
@@ -144,7 +144,7 @@ def _explanation(cause: BaseException | None) -> CannotFetch:
 
 def _fetched(response: Response, url: str, limit: int) -> Fetched:
     if response.status != HTTPStatus.OK:
-        passing = response.status >= 500 or response.status in _PASSING_STATUSES
+        passing = response.status >= 500 or response.status in _TRANSIENT_STATUSES
         raise CannotFetch(f"status {response.status}", passing=passing)
     media_type = _header(response, "Content-Type")
     useful = is_media_type(media_type) and media_type.partition(";")[0].strip().lower() not in _NO_TYPE
@@ -155,13 +155,13 @@ def _fetched(response: Response, url: str, limit: int) -> Fetched:
 
 
 def _header(response: Response, name: str) -> str:
-    """The value; empty if there is none, and if it is so long that reading its parameters would take its time."""
+    """The header's value; empty if it is missing or too long to parse."""
     value = str(response.headers.get(name, "")).strip()
     return value if len(value) <= _MAX_HEADER else ""
 
 
 def clean_name(name: str) -> str | None:
-    """A file's name without folders and control characters; what UTF-8 was read as Latin-1 is put right."""
+    """A file's name without folders and control characters. UTF-8 that was decoded as Latin-1 is repaired."""
     with contextlib.suppress(UnicodeError):
         name = name.encode("latin-1").decode()
     name = re.split(r"[/\\]", name)[-1]
@@ -169,7 +169,7 @@ def clean_name(name: str) -> str | None:
 
 
 def _content(response: Response, limit: int) -> bytes:
-    """The body, given up as soon as it is too large: neither more than the limit nor an unpacked bomb is held."""
+    """The body. Reading stops as soon as it is too large, so that no decompression bomb fills the memory."""
     received, content = 0, bytearray()
     unpacker = _unpacker(_header(response, "Content-Encoding").lower())
     declared = _header(response, "Content-Length")
@@ -186,7 +186,7 @@ def _content(response: Response, limit: int) -> bytes:
 
 
 def _unpacker(encoding: str) -> Any:
-    """What undoes a Content-Encoding; None if there is none. Some servers pack what was not asked for packed."""
+    """The decompressor for a Content-Encoding; None if there is none. Some servers compress without being asked to."""
     if encoding in ("gzip", "x-gzip"):
         return zlib.decompressobj(wbits=31)
     if encoding not in ("", "identity"):

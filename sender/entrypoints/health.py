@@ -1,4 +1,4 @@
-"""`GET /healthz` for a process that serves nothing else: worker pools, GKE and load balancers ask for it by HTTP.
+"""`GET /healthz` for a process that serves nothing else, probed by worker pools, GKE and load balancers.
 
 https://cloud.google.com/run/docs/configuring/workerpools/healthchecks
 """
@@ -13,15 +13,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from shared.errors import Misconfigured
 
-#: How often the server looks whether it shall end.
-_LOOK_SECONDS = 0.1
+#: How often the server checks whether to stop.
+_POLL_SECONDS = 0.1
 
 
 @contextmanager
 def health_endpoint(port: int, is_well: Callable[[], bool]) -> Iterator[int]:
-    """Answer on `port` (0: any free one) for as long as the block runs; yields the port.
+    """Serve on `port` (0: any free port) while the block runs; yields the port.
 
-    200 when `is_well`, else 503. Raises `Misconfigured` if the port can't be had.
+    The status is 200 if `is_well` returns true, otherwise 503. Raises `Misconfigured` if it can't listen on the port.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -37,13 +37,13 @@ def health_endpoint(port: int, is_well: Callable[[], bool]) -> Iterator[int]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing: probes are no news."""
+            """Don't log probes."""
 
     try:
         server = ThreadingHTTPServer(("", port), Handler)
     except OSError as error:
         raise Misconfigured(f"PORT={port} can't be listened on: {error.strerror}") from error
-    threading.Thread(target=server.serve_forever, args=(_LOOK_SECONDS,), name="health", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), name="health", daemon=True).start()
     try:
         yield server.server_port
     finally:

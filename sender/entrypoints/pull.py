@@ -1,6 +1,6 @@
-"""The sender's entry point for pull: messages come over a stream, as many at a time as there are workers for.
+"""The sender's entry point for pull: messages arrive over a stream and are handled by worker threads.
 
-The stream is opened by the API's own calls instead of `SubscriberClient.subscribe`: docs/decisions/0012-…
+It calls `streaming_pull` directly instead of `SubscriberClient.subscribe`: docs/decisions/0012-…
 https://cloud.google.com/pubsub/docs/pull#streamingpull_api
 """
 
@@ -32,8 +32,8 @@ from shared.pubsub.push import ReceivedMessage
 
 _log = logging.getLogger("firepost.pull")
 
-#: What ends a stream now and then, or for as long as Pub/Sub has a bad time; anything else will not go away by itself.
-_PASSING = (
+#: Errors that end a stream in normal operation or during an outage. Others are permanent.
+_TRANSIENT = (
     google_errors.Aborted,
     google_errors.DeadlineExceeded,
     google_errors.InternalServerError,
@@ -42,43 +42,44 @@ _PASSING = (
     google_errors.Unknown,
 )
 
-#: Seconds until a message comes again that could not be worked on: another sender holds the document, or Firestore does
-#: not answer. Without it, a subscription that has no retry policy would deliver it again at once, and again.
+#: Seconds before a message that could not be handled is redelivered: another sender holds the lease, or Firestore does
+#: not answer. Without this pause, a subscription without a retry policy would redeliver it in a tight loop.
 PAUSE_SECONDS = 5
 
-#: Pub/Sub takes a stream on which the client has said nothing for a minute for dead.
+#: Pub/Sub closes a stream on which the client has sent nothing for a minute.
 _HEARTBEAT_SECONDS = 30.0
 _LONGEST_BACKOFF_SECONDS = 30.0
-#: A stream that has lasted so long was not a failure, even if nothing came: there was no mail.
+#: A stream that lasted this long does not count as a failure, even if it delivered nothing: there was no mail.
 _GOOD_SECONDS = 10.0
-#: Of the time for an orderly end: how long Pub/Sub may take to end the stream, and what is left for the last answers.
-_FAREWELL_SECONDS = 1.0
+#: Parts of the shutdown time: for Pub/Sub to end the stream, and for sending the last answers.
+_STREAM_END_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """How much Pub/Sub may hand to this process before it has answers: messages, and bytes of them.
+    """Flow control: how many messages, and bytes of them, Pub/Sub may deliver to this process before they are answered.
 
-    `lease_seconds` is how long it keeps a message for us without a renewal (10 to 600).
+    `ack_deadline_seconds` is the stream's ack deadline (10 to 600).
     """
 
     messages: int
     bytes: int
-    lease_seconds: int
+    ack_deadline_seconds: int
 
 
 class Puller:
-    """Has `sender` work on what a subscription (its full name) delivers, in so many threads."""
+    """Pulls messages and has a handler process them on worker threads."""
 
     def __init__(self, client: SubscriberClient, subscription: str, flow: Flow, sender: Handler, threads: int) -> None:
+        """`subscription` is the full name; `threads` is the number of workers."""
         self._client = client
         self._subscription = subscription
         self._flow = flow
         self._sender = sender
-        self._ack_deadlines = AckDeadlines(client, subscription, flow.lease_seconds)
+        self._ack_deadlines = AckDeadlines(client, subscription, flow.ack_deadline_seconds)
         self._waiting: SimpleQueue[Any] = SimpleQueue()
-        self._over = threading.Event()
+        self._stopping = threading.Event()
         self._failure: Exception | None = None
         self._call: Any = None
         self._name = str(uuid.uuid4())
@@ -89,28 +90,28 @@ class Puller:
 
     @property
     def is_well(self) -> bool:
-        """Whether a stream is open, or will be as soon as Pub/Sub can be reached, and answers are sent."""
-        return self._listener.is_alive() and self._ack_deadlines.is_alive and not self._over.is_set()
+        """Whether its threads run: one keeps a stream open (or tries to), the other sends answers."""
+        return self._listener.is_alive() and self._ack_deadlines.is_alive and not self._stopping.is_set()
 
     def run(self, grace_seconds: float) -> None:
-        """Work until `stop`, then end within `grace_seconds`: see `_end`.
+        """Handle messages until `stop` is called, then shut down within `grace_seconds`.
 
-        Raises `PullFailed` when the subscription can't be pulled from.
+        Raises `PullFailed` if the subscription can't be pulled from.
         """
         self._ack_deadlines.start()
         for thread in (self._listener, *self._workers):
             thread.start()
-        self._over.wait()
-        self._end(time.monotonic() + grace_seconds)
+        self._stopping.wait()
+        self._shut_down(time.monotonic() + grace_seconds)
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
-        """Let `run` end; from any thread, and more than once if need be."""
-        self._over.set()
+        """Make `run` shut down and return. Thread-safe; may be called more than once."""
+        self._stopping.set()
 
-    def _end(self, deadline: float) -> None:
-        """Take nothing more; give back what is not begun; let what is begun finish or be released; say so."""
+    def _shut_down(self, deadline: float) -> None:
+        """Close the stream, give back waiting messages, let running attempts finish or release, send the answers."""
         self._close_stream()
         self._give_back_waiting()
         for _ in self._workers:
@@ -119,19 +120,20 @@ class Puller:
         for worker in self._workers:
             worker.join(max(0.0, deadline - _ANSWER_SECONDS - time.monotonic()))
         if late := sum(worker.is_alive() for worker in self._workers):
-            _log.error("%d attempts have not ended in time; their leases will run out", late)
+            _log.error("%d attempts did not end in time; their leases will expire", late)
         self._ack_deadlines.close(max(0.0, deadline - time.monotonic()))
 
     def _close_stream(self) -> None:
-        """Say that no more is wanted, and hear Pub/Sub out: what it has sent already would else be nobody's.
+        """Wait for Pub/Sub to end the stream, so that messages already on their way are received and given back.
 
-        The requests have ended with `_over`. A stream that is cancelled keeps its messages until their leases end.
+        `_stopping` ends our side of the stream. After a cancellation, messages on their way are only redelivered at
+        their ack deadlines.
         """
-        self._listener.join(_FAREWELL_SECONDS)
+        self._listener.join(_STREAM_END_SECONDS)
         if self._listener.is_alive() and self._call is not None:
-            _log.warning("Pub/Sub did not end the stream in time; what it has sent meanwhile will come again later")
+            _log.warning("Pub/Sub did not end the stream in time; messages on their way will be redelivered later")
             self._call.cancel()
-            self._listener.join(_FAREWELL_SECONDS)
+            self._listener.join(_STREAM_END_SECONDS)
 
     def _give_back_waiting(self) -> None:
         try:
@@ -141,46 +143,46 @@ class Puller:
             return
 
     def _listen(self) -> None:
-        """Retain a stream open, however often it breaks off: Pub/Sub closes each of them sooner or later."""
+        """Keep a stream open: Pub/Sub closes each one sooner or later, so open the next."""
         failures = 0
         try:
-            while not self._over.is_set():
+            while not self._stopping.is_set():
                 failures = 0 if self._receive() else failures + 1
-                self._over.wait(_backoff(failures, random.random()))  # noqa: S311  # spreads load, guards nothing
+                self._stopping.wait(_backoff(failures, random.random()))  # noqa: S311  # spreads load, guards nothing
         except google_errors.GoogleAPICallError as error:
             self._failure = PullFailed(f"{self._subscription} can't be pulled from: {error.message}")
         except Exception as error:
             self._failure = error
-        self._over.set()
+        self._stopping.set()
 
     def _receive(self) -> bool:
-        """Receive until the stream ends. Whether it was a good one; raises what will not go away by itself."""
-        was_good, begin = False, time.monotonic()
+        """Receive until the stream ends. Returns whether it worked; raises permanent errors."""
+        was_good, started = False, time.monotonic()
         try:
             self._call = self._client.streaming_pull(requests=self._requests(), retry=None, timeout=None)
             for response in self._call:
                 was_good = True
-                self._take(StreamingPullResponse.pb(response).received_messages)
-        except _PASSING as error:
-            was_good = was_good or time.monotonic() - begin >= _GOOD_SECONDS
-            _log.log(logging.DEBUG if was_good else logging.WARNING, "the stream broke off: %s", type(error).__name__)
+                self._enqueue(StreamingPullResponse.pb(response).received_messages)
+        except _TRANSIENT as error:
+            was_good = was_good or time.monotonic() - started >= _GOOD_SECONDS
+            _log.log(logging.DEBUG if was_good else logging.WARNING, "the stream broke: %s", type(error).__name__)
         except google_errors.Cancelled:
-            if not self._over.is_set():
+            if not self._stopping.is_set():
                 raise
         return was_good
 
     def _requests(self) -> Iterator[StreamingPullRequest]:
         yield StreamingPullRequest(
             subscription=self._subscription,
-            stream_ack_deadline_seconds=self._flow.lease_seconds,
+            stream_ack_deadline_seconds=self._flow.ack_deadline_seconds,
             max_outstanding_messages=self._flow.messages,
             max_outstanding_bytes=self._flow.bytes,
             client_id=self._name,
         )
-        while not self._over.wait(_HEARTBEAT_SECONDS):
+        while not self._stopping.wait(_HEARTBEAT_SECONDS):
             yield StreamingPullRequest()
 
-    def _take(self, messages: Any) -> None:
+    def _enqueue(self, messages: Any) -> None:
         self._ack_deadlines.hold([message.ack_id for message in messages])
         for message in messages:
             self._waiting.put(message)
@@ -190,14 +192,14 @@ class Puller:
             if work_off(self._sender.handle, message):
                 self._ack_deadlines.acknowledge(message.ack_id)
             else:
-                self._ack_deadlines.give_back(message.ack_id, 0 if self._over.is_set() else PAUSE_SECONDS)
+                self._ack_deadlines.give_back(message.ack_id, 0 if self._stopping.is_set() else PAUSE_SECONDS)
 
 
 def serve(puller: Puller, *, port: int, grace_seconds: float) -> None:
     """Pull until SIGTERM or SIGINT, and answer health checks on `port`. Raises `PullFailed`, `Misconfigured`."""
 
     def at_signal(number: int, frame: FrameType | None) -> None:
-        threading.Thread(target=puller.stop, name="stop").start()  # a signal handler must not wait for locks
+        threading.Thread(target=puller.stop, name="stop").start()  # a signal handler must not block on locks
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, at_signal)
@@ -206,7 +208,10 @@ def serve(puller: Puller, *, port: int, grace_seconds: float) -> None:
 
 
 def work_off(handle: Callable[[ReceivedMessage], HandlerResult], message: Any) -> bool:
-    """Whether Pub/Sub may forget the message (a raw `ReceivedMessage`); `handle` is `Handler.handle`."""
+    """Handle one message (a raw `ReceivedMessage`) and return whether to acknowledge it.
+
+    `handle` is `Handler.handle`. Its errors are logged, not raised.
+    """
     content = message.message
     received = ReceivedMessage(
         content.data, dict(content.attributes), content.message_id, content.publish_time.ToDatetime(UTC)
@@ -222,5 +227,5 @@ def work_off(handle: Callable[[ReceivedMessage], HandlerResult], message: Any) -
 
 
 def _backoff(failures: int, jitter: float) -> float:
-    """Seconds until the next stream, after so many bad ones; `jitter` is random, from 0 to 1."""
+    """Seconds to wait before opening a stream after `failures` failed ones; `jitter` is random, from 0 to 1."""
     return min(_LONGEST_BACKOFF_SECONDS, 0.1 * 2.0 ** min(failures, 30)) * jitter

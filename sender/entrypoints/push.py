@@ -1,4 +1,4 @@
-"""The push entry point: `POST /` takes one Pub/Sub push. 2xx acknowledges; anything else is a redelivery."""
+"""The push entry point: `POST /` takes one Pub/Sub push. 2xx acknowledges; any other status causes redelivery."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from shared.pubsub.push import unwrap
 #: Pub/Sub's 10 MB as base64, with room for the envelope.
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 
-#: Not an error of anybody's: another sender holds the lease, and Pub/Sub shall ask again later.
+#: Not an error: another sender holds the lease, for example, and Pub/Sub should deliver the message again later.
 _NOT_ACKNOWLEDGED = 409
 
 
 def create_app(sender: Handler, verifier: TokenVerifier | None) -> Flask:
-    """The WSGI app."""
+    """The WSGI app. `verifier` checks callers' tokens; None lets everybody in."""
 
     def receive(header: Header, body: bytes) -> tuple[str, int]:
         handled = sender.handle(unwrap(body))

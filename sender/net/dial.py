@@ -1,4 +1,4 @@
-"""TCP connections to servers, each within a deadline."""
+"""Opens TCP connections within a deadline."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from shared.deadline import Deadline
 
 
 def dial(host: str, port: int, until: Deadline, seconds_per_address: float) -> socket.socket:
-    """Connect to the first of the host's addresses that answers; raises `OSError`, `TimeoutError` past `until`."""
+    """Connect to the first address of the host that answers; raises `OSError`, and `TimeoutError` after `until`."""
     return connect(resolve(host, port, until), port, until, seconds_per_address)
 
 
 def connect(addresses: Sequence[str], port: int, until: Deadline, seconds_per_address: float) -> socket.socket:
-    """Connect to the first of these IP addresses that answers; raises the last one's error if none does."""
+    """Connect to the first of these IP addresses that answers; raises the last error if none does."""
     failure: OSError = OSError("the name has no address")
     for address in addresses:
         try:
@@ -25,17 +25,17 @@ def connect(addresses: Sequence[str], port: int, until: Deadline, seconds_per_ad
         except OSError as error:
             failure = error
         else:
-            # Requests are small and wait for their answer, which Nagle's algorithm would hold up.
+            # Requests are small and await an answer; Nagle's algorithm would delay them.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
     raise failure
 
 
 def resolve(host: str, port: int, until: Deadline) -> list[str]:
-    """The host's IP addresses, in the order in which to try them (RFC 6724, by the system's resolver).
+    """The host's IP addresses, in the system resolver's order of preference (RFC 6724).
 
-    The resolver knows no time limit; so it is asked on a thread, which is left behind if the answer comes too late.
-    Raises `OSError` if the name does not resolve.
+    The resolver has no time limit, so it runs on a thread that is abandoned after `until`. Raises `OSError` if the name
+    does not resolve, `TimeoutError` after `until`.
     """
     answer: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
 
@@ -57,7 +57,7 @@ def resolve(host: str, port: int, until: Deadline) -> list[str]:
 
 
 def seconds_left(until: Deadline) -> float:
-    """The time limit for a socket's next call; raises `TimeoutError` when none is left."""
+    """The timeout for a socket's next call, in seconds; raises `TimeoutError` if the deadline has passed."""
     seconds = until.remaining()
     if seconds <= 0:
         raise TimeoutError

@@ -1,4 +1,4 @@
-"""Host names as settings list them: `example.com` for itself, `*.example.com` for all that is below it."""
+"""Host name patterns in settings: `example.com` matches itself, `*.example.com` all its subdomains."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _PATTERN = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 def parse(setting: str, text: str, also: str = "") -> frozenset[str]:
-    """The patterns of a list separated by commas, in lower case.
+    """The patterns of a comma-separated list, in lower case.
 
-    Raises `Misconfigured`, which names `setting` and what is expected, `also` included.
+    Raises `Misconfigured` with the name of the `setting` and what it expects; `also` is appended to that.
     """
     patterns = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
     for pattern in patterns:
@@ -24,7 +24,7 @@ def parse(setting: str, text: str, also: str = "") -> frozenset[str]:
 
 
 def patterns_for(host: str) -> Iterator[str]:
-    """The patterns that match a host name in lower case, the narrowest first."""
+    """The patterns that match a host name (in lower case), most specific first."""
     yield host
     labels = host.split(".")
     yield from ("*." + ".".join(labels[start:]) for start in range(1, len(labels)))

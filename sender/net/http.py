@@ -1,8 +1,8 @@
-"""One HTTPS request over a connection of its own, by httpcore over a socket of ours: docs/decisions/0017.
+"""HTTPS requests, each over its own connection, with httpcore on top of a bounded socket: docs/decisions/0017.
 
-The socket bounds the exchange as a whole: in time, whatever a server does between two bytes, and in bytes that are not
-content. It also knows whether the server has the request. A connection is not used again: if the server closes it
-meanwhile, nobody can say whether the next request was heard, and no mail may be sent twice.
+The socket limits the time of the whole exchange, however slowly a server sends, and the bytes around the content. It
+also knows whether the whole request was sent. Connections are not reused: if a server closes one that is idle, it is
+unknown whether it received the next request, and no mail may be sent twice.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from sender.net.dial import dial, seconds_left
 from shared.deadline import Deadline
 from shared.errors import Misconfigured
 
-#: The longest body that is read as a whole.
+#: The longest body of an `Answer`; a longer one is dropped.
 MAX_BODY_BYTES = 256 * 1024
 
-#: Bytes of an exchange that are not content (status line, headers, chunk sizes, trailers) may be as many as the content
-#: has, and so many more. httpcore refuses headers of 100 KiB, and reads up to 64 KiB ahead.
+#: The bytes of an exchange that are not content (status line, headers, chunk sizes, trailers) may exceed the length of
+#: the content by this much. httpcore refuses headers of 100 KiB and reads up to 64 KiB ahead.
 MAX_FRAMING_BYTES = 160 * 1024
 
-#: The longest that one address of the server may take to accept the connection, in seconds.
+#: Time limit for the connection to one address, in seconds.
 CONNECT_SECONDS = 10.0
 
-#: Gives a connection that was begun before the deadline, or raises `OSError`.
+#: Opens a connection before the deadline, or raises `OSError`.
 Connect = Callable[[Deadline], socket.socket]
 
 
 class RequestNotSent(OSError):
-    """The server does not have the whole request; `__cause__` says why."""
+    """The server did not get the whole request; `__cause__` is the reason."""
 
 
 class NoResponse(OSError):
-    """The server has the request, or may have it, and no complete response came; `__cause__` says why."""
+    """The server may have the request, but no complete response arrived; `__cause__` is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of an HTTPS server; `path` is percent-encoded and holds the query."""
+    """An HTTPS request; `path` is percent-encoded and includes the query."""
 
     method: str
     host: str
@@ -57,13 +57,13 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
 
     def to_httpcore(self) -> httpcore.Request:
-        """The request with the headers that every one has; its own go before them."""
+        """The request with default headers added; those of `headers` take precedence."""
         name = f"[{self.host}]" if ":" in self.host else self.host
-        always = {"Host": name if self.port == 443 else f"{name}:{self.port}", "Connection": "close"}
+        defaults = {"Host": name if self.port == 443 else f"{name}:{self.port}", "Connection": "close"}
         if self.body is not None:
-            always["Content-Length"] = str(len(self.body))
+            defaults["Content-Length"] = str(len(self.body))
         given = {each.lower() for each in self.headers}
-        headers = {each: value for each, value in always.items() if each.lower() not in given} | dict(self.headers)
+        headers = {each: value for each, value in defaults.items() if each.lower() not in given} | dict(self.headers)
         return httpcore.Request(
             self.method,
             httpcore.URL(scheme=b"https", host=self.host.encode(), port=self.port, target=self.path.encode()),
@@ -73,16 +73,16 @@ class Request:
 
 
 class Response:
-    """A status, the headers, and a body that is still to be read."""
+    """A status, headers, and a body that is read piece by piece."""
 
     def __init__(self, status: int, headers: Message, body: Iterator[bytes]) -> None:
-        """Names in `headers` are found in upper and lower case."""
+        """Header names are case-insensitive."""
         self.status = status
         self.headers = headers
         self._body = body
 
     def pieces(self) -> Iterator[bytes]:
-        """The body, as it comes. Raises `NoResponse` when it breaks off."""
+        """The body in pieces, as they arrive. Raises `NoResponse` if it is incomplete."""
         try:
             yield from self._body
         except (OSError, httpcore.ProtocolError) as error:
@@ -93,9 +93,10 @@ class Response:
 def exchange(
     request: Request, connect: Connect, tls: ssl.SSLContext, *, start_by: Deadline, end_by: Deadline
 ) -> Iterator[Response]:
-    """Make the request, and give the response as soon as its headers are there.
+    """Send the request and yield the response as soon as its headers have arrived.
 
-    The request is not begun after `start_by`, and all is over by `end_by`. Raises `RequestNotSent` and `NoResponse`.
+    The connection must be ready by `start_by`, and the exchange ends by `end_by`. Raises `RequestNotSent` and
+    `NoResponse`.
     """
     bounded = _BoundedConnection(connect, start_by, end_by)
     origin = httpcore.Origin(b"https", request.host.encode(), request.port)
@@ -118,11 +119,11 @@ def _message(headers: Iterable[tuple[bytes, bytes]]) -> Message:
 
 
 class TooMuchFraming(OSError):
-    """A response has more bytes around its content than any honest server sends."""
+    """A response has more bytes around its content than any legitimate server sends."""
 
 
 class _BoundedConnection(httpcore.NetworkBackend, httpcore.NetworkStream):
-    """The connection of one exchange, as httpcore wants it: before, during and after the TLS handshake."""
+    """The connection of one exchange, as httpcore's network backend and stream."""
 
     def __init__(self, connect: Connect, start_by: Deadline, end_by: Deadline) -> None:
         self._dial = connect
@@ -135,30 +136,33 @@ class _BoundedConnection(httpcore.NetworkBackend, httpcore.NetworkStream):
 
     @property
     def has_sent(self) -> bool:
-        """Whether the whole request was written: httpcore reads when it has, or when the server takes no more of it."""
+        """Whether the whole request was written.
+
+        httpcore starts reading after it has written all, or when the server has closed its side.
+        """
         return self._is_reading and not self._is_cut_off
 
     def counted(self, body: Iterable[bytes]) -> Iterator[bytes]:
-        """The pieces of the body, each of which allows for more bytes to come."""
+        """The pieces of the body; each extends the limit on received bytes."""
         for piece in body:
             self._bytes_left += 2 * len(piece)
             yield piece
 
     def connect_tcp(self, *_: Any, **__: Any) -> httpcore.NetworkStream:
-        """Connect, not to where httpcore wants but as `connect` does: addresses are checked there."""
+        """Connect by `connect`, which checks addresses; httpcore's arguments are ignored."""
         self._sock = self._dial(self._start_by)
         return self
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        """The handshake as a whole is bounded by the socket's time limit."""
+        """Start TLS. The socket's timeout bounds the handshake as a whole."""
         sock = self._bounded(self._start_by)
         self._sock = ssl_context.wrap_socket(sock, server_hostname=server_hostname, suppress_ragged_eofs=False)
         return self
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """At most so many bytes; none at the end."""
+        """Read up to `max_bytes`; empty at the end of the stream."""
         self._is_reading = True
         data = self._bounded(self._end_by).recv(max_bytes)
         self._bytes_left -= len(data)
@@ -167,7 +171,11 @@ class _BoundedConnection(httpcore.NetworkBackend, httpcore.NetworkStream):
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """All of it. A server that refuses a request may answer before it has read it, so httpcore goes on to read."""
+        """Write all of it.
+
+        A server that refuses a request may answer and close before it has read everything. `WriteError` makes httpcore
+        read that answer.
+        """
         rest = memoryview(buffer)
         try:
             while rest:
@@ -177,7 +185,7 @@ class _BoundedConnection(httpcore.NetworkBackend, httpcore.NetworkStream):
             raise httpcore.WriteError from error
 
     def close(self) -> None:
-        """Close the connection, if there is one; more than once if need be."""
+        """Close the connection, if any. May be called more than once."""
         if self._sock is not None:
             self._sock.close()
 
@@ -189,7 +197,7 @@ class _BoundedConnection(httpcore.NetworkBackend, httpcore.NetworkStream):
 
 
 def why(error: OSError) -> str:
-    """The reason for a `RequestNotSent` or `NoResponse`, as the end of a sentence, for people."""
+    """The reason for a `RequestNotSent` or `NoResponse`, worded as the end of a sentence."""
     match error.__cause__:
         case TimeoutError():
             return "it did not answer in time"
@@ -204,7 +212,7 @@ def why(error: OSError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response as a whole; names in `headers` are in lower case. A body that is too long, or breaks off, is empty."""
+    """A complete response; header names are in lower case. `body` is empty if it was too long or incomplete."""
 
     status: int
     headers: Mapping[str, str]
@@ -213,7 +221,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class HttpsEndpoint:
-    """An HTTPS server named by a setting, and the path below which it is asked."""
+    """An HTTPS server and base path, as configured by a setting."""
 
     host: str
     port: int
@@ -223,7 +231,7 @@ class HttpsEndpoint:
     @classmethod
     def parse(cls, setting: str, url: str, tls: ssl.SSLContext) -> HttpsEndpoint:
         """From an `https://` URL; raises `Misconfigured` naming the setting."""
-        shown = url.rpartition("@")[2]  # what stands before it may be a secret
+        shown = url.rpartition("@")[2]  # what comes before the @ may be a secret
         expected = Misconfigured(f"{setting}={shown!r}: expected an https:// URL, without user, query and fragment.")
         try:
             parts = urlsplit(url)
@@ -249,7 +257,7 @@ class HttpsEndpoint:
         start_by: Deadline,
         end_by: Deadline,
     ) -> Answer:
-        """Make one request below the endpoint's path; see `exchange` for deadlines and errors."""
+        """Make one request to `path` below the base path; see `exchange` for deadlines and errors."""
         request = Request(method, self.host, self.port, self.path + path or "/", headers, body)
         with exchange(request, self._connect, self.tls, start_by=start_by, end_by=end_by) as response:
             lower = {name.lower(): value for name, value in response.headers.items()}
@@ -267,5 +275,5 @@ def _short_body(response: Response) -> bytes:
             if len(body) > MAX_BODY_BYTES:
                 return b""
     except NoResponse:
-        return b""  # the status says what has become of the request
+        return b""  # the status alone tells the result
     return bytes(body)

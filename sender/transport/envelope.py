@@ -1,4 +1,4 @@
-"""What goes to a mail server and what comes back, independent of how."""
+"""The interface between composing and sending: envelope, receipt and the `Transport` protocol."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Protocol
 from sender.document.dsn import Dsn
 from shared.deadline import Deadline
 
-#: The name of the transport that the settings without a name describe.
+#: The name of the transport that is configured by the unprefixed settings.
 DEFAULT_TRANSPORT = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Who sends, and who receives (RFC 5321 section 2.3.1).
+    """Sender and recipients of a mail (RFC 5321 section 2.3.1).
 
-    Addresses are bare (`a@b.c`), domains are ASCII; only local parts may hold other characters. `dsn` says which
-    notifications are wanted, `transport` is the name of the one that the mail was written for.
+    Addresses are bare (`a@b.c`) with ASCII domains; local parts may contain other characters. `dsn` lists the requested
+    delivery status notifications; `transport` is the name of the transport for which the mail was encoded.
     """
 
     sender: str
@@ -27,18 +27,18 @@ class Envelope:
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether an address can only be said to a server that offers SMTPUTF8 (RFC 6531)."""
+        """Whether an address requires the SMTPUTF8 extension (RFC 6531)."""
         return not all(address.isascii() for address in (self.sender, *self.recipients))
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The server's answer to a mail that at least one recipient's mailbox was accepted for.
+    """The server's answer to a mail that it accepted for at least one recipient.
 
-    2xx replies to RCPT are in `accepted`, 4xx in `pending`, 5xx in `rejected`, each in the envelope's order;
-    `response` is the reply to the mail itself ("250 2.0.0 Ok: queued as 4F2"), `queue_id` what SendGrid calls the mail.
-    `warnings` name what was asked for and the server can't do. `retry_after` is in how many seconds the server wants to
-    be asked again for those in `pending`, if it says so.
+    Recipients with a 2xx reply to RCPT are in `accepted`, 4xx in `pending`, 5xx in `rejected`, each in the envelope's
+    order. `response` is the reply to the content ("250 2.0.0 Ok: queued as 4F2"); `queue_id` is SendGrid's message id.
+    `warnings` list requested features that the server does not support. `retry_after` is the delay, in seconds, that
+    the server announced for the pending recipients, if any.
     """
 
     accepted: tuple[str, ...]
@@ -51,19 +51,19 @@ class Receipt:
 
 
 class Transport(Protocol):
-    """One way to hand a mail over."""
+    """Hands mails over to one mail server or API."""
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
-        """Hand over `data`, which was written for this transport, before `deadline`.
+        """Hand over a mail before `deadline`.
 
-        It is a whole RFC 5322 message with CRLF line ends for SMTP, and the request's JSON for SendGrid.
+        `data` is encoded for this transport: an RFC 5322 message with CRLF line ends for SMTP, the request's JSON for
+        SendGrid.
 
-        Raises `NotSent` when no recipient was accepted, `OutcomeUnknown` when the connection was lost between the
-        end of the data and the server's answer to it, `Deferred` when nothing was said to a server because it is not
-        the time to.
+        Raises `NotSent` if no recipient was accepted, `OutcomeUnknown` if the connection was lost after the server may
+        have received the whole mail, and `Deferred` if the mail has to wait and no server was contacted.
         """
         ...
 
     def close(self) -> None:
-        """Say goodbye on all kept-open connections."""
+        """Close all idle connections and start nothing new."""
         ...

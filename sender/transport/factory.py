@@ -1,4 +1,4 @@
-"""From the mail settings to what mail leaves by: transports, and what writes for them."""
+"""Builds transports, and the encoders that match them, from the mail settings."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from shared.errors import Misconfigured
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What writes a mail, and what sends it then."""
+    """An encoder (`write`) and the transport that sends what it encodes."""
 
     write: Encoder
     transport: Transport
 
 
 def build_channel(settings: MailSettings, data_margin: float, turn_seconds: float) -> Channel:
-    """All that the settings describe as one; it connects with the first mail. Raises `Misconfigured`.
+    """One channel for all configured transports; it connects with the first mail. Raises `Misconfigured`.
 
-    `data_margin`: the seconds of an attempt that must be left for the mail itself to be begun. `turn_seconds`: how long
-    a mail waits for a free connection.
+    `data_margin` is the number of seconds that must be left of an attempt when the content of a mail is started;
+    `turn_seconds` is the longest that a mail waits for a free connection.
     """
-    only = Channel(_encoder(settings), transport(settings, data_margin, turn_seconds))
+    default = Channel(_encoder(settings), transport(settings, data_margin, turn_seconds))
     if not settings.transports:
-        return only
-    encoders, transports = {DEFAULT_TRANSPORT: only.write}, {DEFAULT_TRANSPORT: only.transport}
+        return default
+    encoders, transports = {DEFAULT_TRANSPORT: default.write}, {DEFAULT_TRANSPORT: default.transport}
     domains = {}
-    for name, its in settings.transports.items():
+    for name, named in settings.transports.items():
         with naming(name):
-            encoders[name], transports[name] = _encoder(its), transport(its, data_margin, turn_seconds)
-            domains[name] = host_patterns.parse("FROM_DOMAINS", its.from_domains)
+            encoders[name], transports[name] = _encoder(named), transport(named, data_margin, turn_seconds)
+            domains[name] = host_patterns.parse("FROM_DOMAINS", named.from_domains)
     return Channel(routed_encoder(Routes.of(domains), encoders), RoutedTransport(transports))
 
 
 def mails_at_once(settings: MailSettings, threads: int) -> int:
-    """How many mails the servers of all transports take at a time; SendGrid, as many as there are threads."""
+    """The number of mails that all transports together can send at a time; for SendGrid, one per thread."""
     transports: list[TransportSettings] = [settings, *settings.transports.values()]
     return sum(_at_once(each, threads) for each in transports)
 
@@ -64,7 +64,7 @@ def _at_once(settings: TransportSettings, threads: int) -> int:
 
 
 def transport(settings: TransportSettings, data_margin: float, turn_seconds: float) -> Transport:
-    """The one transport that these settings describe; raises `Misconfigured`."""
+    """The transport that these settings describe; raises `Misconfigured`. For the parameters, see `build_channel`."""
     if settings.transport == "sendgrid":
         return SendGridTransport(sendgrid_account(settings), data_margin)
     limits = SmtpLimits(
@@ -91,12 +91,12 @@ def smtp_server(settings: TransportSettings) -> SmtpServer:
 
 
 def access_tokens(settings: TransportSettings) -> AccessTokens | None:
-    """Where the tokens for the mail server's login come from, if it wants any; raises `Misconfigured`."""
+    """The source of access tokens for AUTH_TYPE=OAuth2, otherwise None; raises `Misconfigured`."""
     return AccessTokens(_oauth_client(settings.oauth)) if settings.oauth else None
 
 
 def _oauth_client(oauth: OAuthSettings) -> OAuthClient:
-    # The system's authorities, and not TLS_OPTIONS: those are about the mail server.
+    # Trust the system's authorities: TLS_OPTIONS applies to the mail server only.
     return OAuthClient(
         endpoint=HttpsEndpoint.parse("OAUTH_TOKEN_URL", oauth.oauth_token_url, ssl.create_default_context()),
         client_id=oauth.client_id,
@@ -107,7 +107,7 @@ def _oauth_client(oauth: OAuthSettings) -> OAuthClient:
 
 
 def sendgrid_account(settings: TransportSettings) -> SendGridAccount:
-    """The API and the key that the settings give; raises `Misconfigured`."""
+    """SendGrid's API and the key from the settings; raises `Misconfigured`."""
     tls = build_context(parse_tls_options(settings.tls_options, {}))
     name = "SENDGRID_API_KEY" if settings.sendgrid_api_key else "SMTP_PASSWORD"
     return SendGridAccount(
@@ -117,7 +117,7 @@ def sendgrid_account(settings: TransportSettings) -> SendGridAccount:
 
 
 def _secret(name: str, value: SecretStr) -> str:
-    """Without the line end that a file leaves behind; nothing else that can't stand in a request."""
+    """The secret, without the line end that comes from a file; raises `Misconfigured` if it can't be sent by HTTP."""
     text = value.get_secret_value().strip()
     if not re.fullmatch(r"[!-~]+", text):
         raise Misconfigured(f"{name}=(a secret): expected printable ASCII without spaces")
@@ -125,14 +125,14 @@ def _secret(name: str, value: SecretStr) -> str:
 
 
 def defaults(settings: MailSettings) -> Defaults:
-    """DEFAULT_FROM and DEFAULT_REPLY_TO as addresses, and those of the named transports; raises `Misconfigured`."""
+    """DEFAULT_FROM and DEFAULT_REPLY_TO of all transports, parsed; raises `Misconfigured`."""
     common = _defaults(settings.default_from, settings.default_reply_to)
-    named = {}
-    for name, its in settings.transports.items():
+    by_name = {}
+    for name, named in settings.transports.items():
         with naming(name):
-            sender, reply_to = its.default_from or settings.default_from, its.default_reply_to
-            named[name] = _defaults(sender, reply_to or settings.default_reply_to)
-    return Defaults(common.sender, common.reply_to, named)
+            sender, reply_to = named.default_from or settings.default_from, named.default_reply_to
+            by_name[name] = _defaults(sender, reply_to or settings.default_reply_to)
+    return Defaults(common.sender, common.reply_to, by_name)
 
 
 def _defaults(default_from: str, reply_to: str | None) -> Defaults:

@@ -1,4 +1,4 @@
-"""Going no faster than a mail server wants: a rate limit and a circuit breaker, both without a clock of their own."""
+"""A rate limit and a circuit breaker for a mail server. The caller passes the current time in."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
-    """When to leave a server alone, and for how long (seconds).
+    """When the breaker opens, and for how long (seconds).
 
-    One mail that is throttled says little; several in a row say that the others would be, too.
+    A single throttled mail says little; `threshold` in a row mean that the next ones would be throttled, too.
     """
 
     threshold: int = 3
@@ -19,9 +19,9 @@ class BreakerRules:
 
 
 class Breaker:
-    """Opens when the server throttles mail after mail; then lets one mail probe whether it has calmed down.
+    """Opens after several throttled mails in a row; after each pause, lets one mail through as a probe.
 
-    Safe to use from several threads. All times are monotonic seconds.
+    Thread-safe. All times are monotonic seconds.
     """
 
     def __init__(self, rules: BreakerRules) -> None:
@@ -33,10 +33,10 @@ class Breaker:
         self._open_until = 0.0
 
     def wait(self, now: float) -> float:
-        """Seconds for which the server should be left alone; 0 admits the mail.
+        """Seconds until the next mail may be sent; 0 admits this one.
 
-        The mail that is admitted first after a pause is the probe: until its outcome is known, or as long as another
-        pause lasts, the others keep waiting.
+        The first mail admitted after a pause is the probe. The others wait until its outcome is known, but no longer
+        than another pause.
         """
         with self._lock:
             if self._pauses == 0:
@@ -48,17 +48,17 @@ class Breaker:
             return 0.0
 
     def record(self, throttled: bool, now: float, wanted: float = 0.0) -> None:
-        """Note the outcome of a mail that was admitted, and for how many seconds the server wants to be left alone.
+        """Record the outcome of an admitted mail; `wanted` is the pause, in seconds, that the server asked for.
 
-        Mails that were under way already when the breaker opened say nothing new: each pause is lengthened once.
+        Each pause is lengthened only once: mails that were in flight when the breaker opened say nothing new.
         """
         with self._lock:
             if not throttled:
                 self._throttled_in_a_row = self._pauses = 0
                 return
             self._throttled_in_a_row += 1
-            goes_on = self._probing if self._pauses else self._throttled_in_a_row >= self._rules.threshold
-            if goes_on:
+            opens = self._probing if self._pauses else self._throttled_in_a_row >= self._rules.threshold
+            if opens:
                 self._probing = False
                 self._pauses += 1
                 self._open_until = now + max(self._pause(), wanted)
@@ -68,19 +68,20 @@ class Breaker:
 
 
 class Rate:
-    """At most so many mails a second on average, and no more than a second's worth at once (GCRA).
+    """A rate limit with bursts of up to one second's worth of mails (GCRA).
 
-    Safe to use from several threads. All times are monotonic seconds.
+    Thread-safe. All times are monotonic seconds.
     """
 
     def __init__(self, per_second: float) -> None:
+        """`per_second` is the average number of mails per second; it may be less than 1."""
         self._interval = 1.0 / per_second
         self._burst = max(1.0, self._interval)
         self._lock = threading.Lock()
         self._full_at = 0.0
 
     def wait(self, now: float, patience: float) -> float:
-        """Seconds until the mail's turn. Where that is within `patience`, the turn is taken; else it is not."""
+        """Seconds until the mail may be sent. Reserves its turn if that is at most `patience` seconds away."""
         with self._lock:
             full_at = max(self._full_at, now) + self._interval
             seconds = max(0.0, full_at - self._burst - now)

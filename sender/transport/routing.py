@@ -1,6 +1,6 @@
-"""Which transport a mail leaves by: the one that its document names, or else the one whose domains its author is in.
+"""Chooses a mail's transport: by the document's field `transport`, otherwise by the domain of its author.
 
-What is chosen when the mail is written travels in its envelope, so that writing and sending can't differ.
+The choice is made when the mail is encoded and stored in its envelope, so encoding and sending always agree.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from shared.errors import ErrorCode, Misconfigured, NotSendable
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The names of the transports, and whose mail goes by which without being told: name by host pattern."""
+    """The names of all transports, and the transport's name by host pattern of the author's domain."""
 
     names: frozenset[str]
     by_domain: Mapping[str, str]
 
     @classmethod
     def of(cls, domains: Mapping[str, frozenset[str]]) -> Routes:
-        """From each named transport's patterns; raises `Misconfigured` where two have the same."""
+        """From the patterns of each named transport; raises `Misconfigured` if two share a pattern."""
         by_domain: dict[str, str] = {}
         for name, patterns in domains.items():
             for pattern in patterns:
@@ -34,23 +34,23 @@ class Routes:
                     raise Misconfigured(f"TRANSPORTS: '{other}' and '{name}' both have the domain {pattern!r}")
         return cls(frozenset({DEFAULT_TRANSPORT, *domains}), by_domain)
 
-    def choose(self, wish: object, domain: str) -> str:
-        """The transport's name for a document's field `transport` and the domain (in lower case) of its author.
+    def choose(self, requested: object, domain: str) -> str:
+        """The name of the transport for a document's field `transport` and its author's domain (in lower case).
 
-        Raises `NotSendable` where there is none of that name.
+        Raises `NotSendable` if no transport has the requested name.
         """
-        if wish is None:
+        if requested is None:
             found = (self.by_domain.get(pattern) for pattern in host_patterns.patterns_for(domain))
             return next(filter(None, found), DEFAULT_TRANSPORT)
-        if isinstance(wish, str) and wish in self.names:
-            return wish
-        found_kind = "another string" if isinstance(wish, str) else describe(wish)
+        if isinstance(requested, str) and requested in self.names:
+            return requested
+        found_kind = "another string" if isinstance(requested, str) else describe(requested)
         text = f"Field 'transport': expected one of {', '.join(sorted(self.names))}; found {found_kind}."
         raise NotSendable(ErrorCode.VALIDATION, text)
 
 
 def routed_encoder(routes: Routes, encoders: Mapping[str, Encoder]) -> Encoder:
-    """What writes each mail as its own transport takes it."""
+    """An encoder that chooses each mail's transport and encodes the mail for it."""
 
     def write(draft: MailDraft, loader: Loader) -> EncodedMail:
         name = routes.choose(draft.document.transport, draft.author[0].domain)
@@ -60,7 +60,7 @@ def routed_encoder(routes: Routes, encoders: Mapping[str, Encoder]) -> Encoder:
 
 
 class RoutedTransport:
-    """A `Transport` that hands each mail to the one that it was written for."""
+    """A `Transport` that passes each mail to the transport named in its envelope."""
 
     def __init__(self, transports: Mapping[str, Transport]) -> None:
         self._transports = transports

@@ -1,16 +1,16 @@
-"""SendGrid's Web API v3 as a transport: one request per mail, and what its answer means.
+"""SendGrid's Web API v3 as a transport: one request per mail.
 
-| answer | what becomes of the mail |
+| answer | result |
 |---|---|
 | 202, or 200 in sandbox mode | accepted for all recipients |
-| 429 that says until when | deferred until then, with all that follow |
-| 429 | throttled |
+| 429 with a reset time | deferred until then, like all later mails |
+| other 429 | throttled |
 | 401, 403 | auth |
-| 502, 504 | unknown: a gateway has lost sight of it |
-| any other 5xx | temporary |
-| any other 4xx | rejected |
-| none, though the whole request was handed over; any other | unknown |
-| none, and it was not | connection |
+| 502, 504 | unknown: a gateway got no answer |
+| other 5xx | temporary |
+| other 4xx | rejected |
+| none after the whole request was sent; any other status | unknown |
+| none before that | connection |
 
 https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/errors
 """
@@ -34,7 +34,7 @@ from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeU
 API_URL = "https://api.sendgrid.com"
 MAIL_SEND = "/v3/mail/send"
 
-#: The longest that SendGrid's word on when to come back is taken for, in seconds.
+#: The longest pause, in seconds, that is accepted from SendGrid's rate limit header.
 LONGEST_PAUSE = 3600.0
 
 _MAX_REASON = 500
@@ -46,7 +46,7 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class SendGridAccount:
-    """Where the API is, and the key to it."""
+    """The API's endpoint and key."""
 
     endpoint: HttpsEndpoint
     key: str = field(repr=False)
@@ -59,35 +59,35 @@ class SendGridAccount:
         return self.endpoint.ask(method, path, headers, body, start_by=start_by, end_by=end_by)
 
     def refusal(self, answer: Answer) -> DeliveryFailed:
-        """The error for any answer that is not an acceptance; the key is not in it, even if SendGrid quotes it."""
+        """The error for an answer other than an acceptance. The key is masked, in case SendGrid quotes it."""
         return refusal(answer, mask([self.key]))
 
 
 class SendGridTransport:
-    """A `Transport` whose data are the JSON of `sendgrid_request`. Safe to use from several threads."""
+    """A `Transport` whose `data` is the JSON of `sender.message.sendgrid_json`. Thread-safe."""
 
     def __init__(
         self, account: SendGridAccount, data_margin: float, wall_clock: Callable[[], float] = time.time
     ) -> None:
-        """`data_margin` is the time in seconds that must be left of an attempt for the request to be begun.
+        """`data_margin` is the number of seconds that must be left of an attempt to start the request.
 
-        `wall_clock` gives seconds since 1970, which is how SendGrid says when to come back.
+        `wall_clock` returns seconds since 1970, the unit of SendGrid's reset time.
         """
         self._account = account
         self._data_margin = data_margin
         self._wall_clock = wall_clock
-        self._paused_until = -math.inf  # on the deadlines' clock
+        self._paused_until = -math.inf  # by the deadlines' clock
         self._closing = threading.Event()
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
-        """Hand over one mail, as `Transport` says."""
+        """See `Transport.send`."""
         if self._closing.is_set():
             raise Deferred(None, "This sender is shutting down.")
         if (seconds := self._paused_until - deadline.clock()) > 0:
             raise Deferred(seconds, "SendGrid's rate limit is used up.")
         start_by = deadline.brought_forward(self._data_margin)
         if start_by.remaining() <= 0:
-            raise NotSent(ErrorCode.TEMPORARY, "The attempt's time ran out before SendGrid was asked.")
+            raise NotSent(ErrorCode.TEMPORARY, "The attempt's time ran out before the request to SendGrid.")
         answer = self._post(data, start_by, deadline)
         if answer.status in (200, 202):
             return _receipt(envelope, answer)
@@ -97,7 +97,7 @@ class SendGridTransport:
         raise self._account.refusal(answer)
 
     def close(self) -> None:
-        """Begin nothing new; no connection is kept open."""
+        """Send nothing more. No connection is kept open."""
         self._closing.set()
 
     def _post(self, data: bytes, start_by: Deadline, end_by: Deadline) -> Answer:
@@ -107,12 +107,12 @@ class SendGridTransport:
             text = f"The mail could not be handed over to SendGrid ({self._account.endpoint}): {why(error)}."
             raise NotSent(ErrorCode.CONNECTION, text) from error
         except NoResponse as error:
-            text = f"SendGrid has the mail, but {why(error)}. It may have taken it over, or not."
+            text = f"The mail was sent to SendGrid, but {why(error)}. It may or may not have been accepted."
             raise OutcomeUnknown(text) from error
 
 
 def pause(answer: Answer, now: float) -> float:
-    """Seconds for which SendGrid wants to be left alone; 0 if it does not say. `now` is in seconds since 1970."""
+    """Seconds until SendGrid's rate limit resets; 0 if the answer does not say. `now` is in seconds since 1970."""
     if answer.status != 429:
         return 0.0
     reset = answer.headers.get("x-ratelimit-reset", "")
@@ -122,30 +122,30 @@ def pause(answer: Answer, now: float) -> float:
 
 
 def refusal(answer: Answer, masked: Callable[[str], str] = str) -> DeliveryFailed:
-    """The error for any answer that is not an acceptance; `masked` takes our secrets out of a text."""
-    said = f"SendGrid answered {answer.status}{_reason(answer.body, masked)}"
+    """The error for an answer other than an acceptance; `masked` masks secrets in a text."""
+    text = f"SendGrid answered {answer.status}{_reason(answer.body, masked)}"
     match answer.status:
         case 401 | 403:
-            return NotSent(ErrorCode.AUTH, f"{said} {_ADVICE[answer.status]}")
+            return NotSent(ErrorCode.AUTH, f"{text} {_ADVICE[answer.status]}")
         case 429:
-            return NotSent(ErrorCode.THROTTLED, said)
+            return NotSent(ErrorCode.THROTTLED, text)
         case 502 | 504:
-            return OutcomeUnknown(f"{said} It may have taken the mail over, or not.")
+            return OutcomeUnknown(f"{text} It may or may not have accepted the mail.")
         case status if 500 <= status < 600:
-            return NotSent(ErrorCode.TEMPORARY, said)
+            return NotSent(ErrorCode.TEMPORARY, text)
         case status if 400 <= status < 500:
-            return NotSent(ErrorCode.REJECTED, said)
-    return OutcomeUnknown(f"{said} That is not an answer to a mail: check SENDGRID_API_URL.")
+            return NotSent(ErrorCode.REJECTED, text)
+    return OutcomeUnknown(f"{text} SendGrid's mail API never answers that: check SENDGRID_API_URL.")
 
 
 def _receipt(envelope: Envelope, answer: Answer) -> Receipt:
-    """SendGrid takes a mail for all recipients or for none. The response reads as the extension has it."""
+    """SendGrid accepts a mail for all recipients or none. `response` has Trigger Email's format."""
     queue_id = answer.headers.get("x-message-id")
     return Receipt(envelope.recipients, (), (), f"status={answer.status}", queue_id)
 
 
 def _reason(body: bytes, masked: Callable[[str], str]) -> str:
-    """The messages in an error's body, with the fields they are about, but without addresses that they quote."""
+    """The messages in an error's body with the fields that they name, but without quoted addresses."""
     messages = masked("; ".join(_messages(body)))
     legible = re.sub(r"[^\s\"'<>\[\]]+", _without_address, messages)
     printable = "".join(character for character in legible if character.isprintable())
@@ -158,10 +158,10 @@ def _without_address(word: re.Match[str]) -> str:
 
 def _messages(body: bytes) -> Iterator[str]:
     try:
-        said = json.loads(body)
+        content = json.loads(body)
     except (ValueError, RecursionError):
         return
-    errors = said.get("errors") if isinstance(said, Mapping) else None
+    errors = content.get("errors") if isinstance(content, Mapping) else None
     for error in errors if isinstance(errors, list) else ():
         if isinstance(error, Mapping) and isinstance(error.get("message"), str):
             name = error.get("field")

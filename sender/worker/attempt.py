@@ -1,11 +1,11 @@
-"""One attempt at a mail that has been claimed: compose and send. `sender.worker.handler` writes what becomes of it.
+"""One attempt at a claimed mail: compose and send. `sender.worker.handler` writes the result.
 
 If the process dies …
-    before the server took the mail   the lease runs out; redelivery concludes it as ERROR (lease-expired), or claims
-                                      anew where the policy says so
-    after that                        the same: whether the mail went out is not known, and the copy that a new attempt
-                                      sends has the same Message-ID
-    after the finish                  redelivery finds a final state and acknowledges
+    before the server accepts the mail   the lease expires; redelivery sets ERROR (lease-expired), or claims the
+                                         document again if the policy says so
+    after that                           the same: the outcome is unknown, and a copy sent by a new attempt has the
+                                         same Message-ID
+    after the result is written          redelivery finds a final state and acknowledges
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log = logging.getLogger("firepost.sender")
 
 @dataclass(frozen=True, slots=True)
 class HandlerResult:
-    """Whether Pub/Sub may forget the message, and the one word that says why."""
+    """Whether to acknowledge the message, and the reason."""
 
     acknowledge: bool
     reason: str
@@ -41,7 +41,7 @@ class HandlerResult:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The moment before a claim, in UTC; until when the attempt has to end, and how it has gone since."""
+    """The start of an attempt, just before its claim (`at`, in UTC), with its deadline and its timings."""
 
     at: datetime
     deadline: Deadline
@@ -50,7 +50,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that has been claimed, and has not reached the mail server."""
+    """An attempt whose document is claimed and whose mail has not reached the server."""
 
     claim: Claim
     start: Start
@@ -58,7 +58,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt with a result that is still to be written. `accepted` is when the server took the mail, if it did."""
+    """An attempt whose result is not written yet. `accepted` is when the server accepted the mail, if it did (UTC)."""
 
     attempt: Attempt
     finish: Finish
@@ -67,7 +67,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """An attempt that came to nothing, `wait` says why; its claim is still to be released."""
+    """An attempt that sent nothing, for the reason in `wait`, and whose claim is not released yet."""
 
     attempt: Attempt
     release: Release
@@ -87,7 +87,7 @@ class Attempts:
         retain: Retain = retain_all,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`clock` tells the time in UTC; `jitter`, from 0 to 1, spreads next attempts."""
+        """`clock` returns the time in UTC; `jitter` returns a random number from 0 to 1 that spreads retries."""
         self._transport = transport
         self._compose = compose
         self._downloads = downloads
@@ -97,12 +97,12 @@ class Attempts:
         self._draining = threading.Event()
 
     def drain(self) -> None:
-        """Begin nothing new: mails that have not reached the mail server are put off. Called at SIGTERM."""
+        """Put off every mail that has not reached the mail server yet. Called on SIGTERM."""
         self._draining.set()
         self._transport.close()
 
     def make(self, attempt: Attempt) -> Ended | PutOff:
-        """Compose and send."""
+        """Compose and send the mail. A failure is part of what is returned, not raised."""
         try:
             result, accepted = self._result(attempt)
         except Deferred as wait:
@@ -111,7 +111,7 @@ class Attempts:
         return Ended(attempt, Finish(attempt.claim, result, self._clock(), self._jitter()), accepted)
 
     def _result(self, attempt: Attempt) -> tuple[Result, datetime | None]:
-        """The attempt's result, and when the server took the mail over, if it did."""
+        """The attempt's result, and when the server accepted the mail, if it did. Raises `Deferred`."""
         claim, timings, deadline = attempt.claim, attempt.start.timings, attempt.start.deadline
         mail, earlier = None, Earlier.of(claim.fields)
         try:
@@ -130,7 +130,7 @@ class Attempts:
         if self._draining.is_set():
             raise Deferred(None, "This sender is shutting down.")
 
-    def _composed(self, claim: Claim, only: tuple[str, ...], deadline: Deadline) -> Mail:
+    def _composed(self, claim: Claim, pending: tuple[str, ...], deadline: Deadline) -> Mail:
         fetch = self._downloads.for_attempt(deadline)
         try:
             return self._compose(
@@ -139,14 +139,14 @@ class Attempts:
                 now=self._clock(),
                 deadline=deadline,
                 fetch=fetch,
-                only=only,
+                only=pending,
             )
         except DeliveryFailed:
             raise
-        except Unavailable as error:  # users or templates can't be read: nothing was sent, so give the claim back
+        except Unavailable as error:  # users or templates can't be read: nothing was sent, so release the claim
             raise Deferred(None, str(error)) from error
         except Exception as error:
-            # A bug of ours must not leave the document in PROCESSING: nothing was sent, so say it.
+            # A bug must not leave the document in PROCESSING. Nothing was sent, so report a definite failure.
             _log.exception("composing failed", extra={"fields": {"document": claim.path}})
             text = f"The mail could not be composed ({type(error).__name__}) and was not sent."
             raise NotSendable(ErrorCode.VALIDATION, text) from error
@@ -160,5 +160,5 @@ def _sent(transport: Transport, mail: Mail, deadline: Deadline) -> Receipt:
     except Exception as error:
         _log.exception("sending failed")
         raise OutcomeUnknown(
-            f"Sending failed ({type(error).__name__}); whether the mail went out is not known."
+            f"Sending failed ({type(error).__name__}). The mail may or may not have been sent."
         ) from error

@@ -1,6 +1,6 @@
-"""A mail is claimed only when there is, or is about to be, a connection for it: until then its message waits here.
+"""Limits the mails that are claimed and not yet sent to what the connections can take.
 
-What waits here holds nothing: it has no claim, and leaves at once when the sender shuts down.
+Further messages wait here, before their claim, and stop waiting at once when the sender shuts down.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from shared.delivery.model import Reason
 
 
 class ClaimSlots:
-    """So many mails may be claimed and not yet sent. Safe to use from several threads."""
+    """A counting semaphore that can be closed. Thread-safe."""
 
     def __init__(self, count: int, wait_seconds: float) -> None:
-        """`wait_seconds` is how long a mail waits for a place at most."""
+        """`count` mails may hold a slot at a time; `wait_seconds` is the longest that a mail waits for one."""
         self._free = count
         self._wait_seconds = wait_seconds
         self._closed = False
         self._changed = threading.Condition()
 
     def acquire(self) -> Reason | None:
-        """Wait for a place and take it; None if that worked, otherwise the reason why there is none."""
+        """Wait for a slot and take it. Returns None, or the reason if there is no slot."""
         with self._changed:
             if not self._free and not self._closed:
                 self._changed.wait_for(lambda: self._free or self._closed, self._wait_seconds)
@@ -33,13 +33,13 @@ class ClaimSlots:
             return None
 
     def release(self) -> None:
-        """The mail has been sent, or will not be."""
+        """Return a slot: the mail was sent, or will not be."""
         with self._changed:
             self._free += 1
             self._changed.notify()
 
     def close(self) -> None:
-        """Give nobody a place any more; those who wait learn it at once."""
+        """Give out no more slots and wake all waiting threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

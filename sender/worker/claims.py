@@ -1,4 +1,4 @@
-"""Claims and their ends, as many threads ask for them: together, and alone where that leads nowhere."""
+"""Begins and ends claims for many threads: batched, and one by one after a conflict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("firepost.sender")
 
 
 class Claims:
-    """Begins and ends claims. Methods raise `Unavailable` and `Unwritable` as `MailStore`'s do for one document."""
+    """Batches claims and results. Methods raise `Unavailable` and `Unwritable`, as `MailStore.claim_alone` does."""
 
     def __init__(self, store: MailStore, batching: Batching) -> None:
         self._store = store
@@ -21,19 +21,23 @@ class Claims:
         self._ends: Batcher[Ending, Reason | Conflict] = Batcher(store.end, batching)
 
     def begin(self, request: ClaimRequest) -> Claim | Decision:
-        """The claim, or why there is no attempt to make. Raises `InvalidMessage` as `MailStore.claim_alone`.
+        """Claim a document; returns the decision instead if there is nothing to attempt.
 
-        A document that may have to be created is claimed alone.
+        A request that may have to create its document bypasses the batch. Raises `InvalidMessage`, as
+        `MailStore.claim_alone` does.
         """
         outcome = Conflict() if request.mail is not None else self._begins.submit(request, key=request.path)
         return self._store.claim_alone(request, outcome.written) if isinstance(outcome, Conflict) else outcome
 
     def end(self, ending: Ending) -> Reason:
-        """What was written. Whatever becomes of those that it went with, a result is not lost."""
+        """Write the end of a claim and return what was written.
+
+        If the batch fails, the ending is written on its own, so that no result is lost.
+        """
         try:
             outcome = self._ends.submit(ending, key=ending.claim.path)
         except Exception as error:
             if not isinstance(error, Unavailable):
-                _log.exception("claims could not be ended together")
+                _log.exception("a batch of results failed")
             outcome = Conflict()
         return self._store.end_alone(ending) if isinstance(outcome, Conflict) else outcome

@@ -1,8 +1,8 @@
 """One message, one attempt: claim → compose → send → finish.
 
-Each mail has a thread of its own, and hangs alone. Claims and results of concurrent mails share requests. If the
-process dies before the claim, nothing has happened, and Pub/Sub delivers again; `sender.worker.attempt` says what
-happens if it dies later.
+Each mail is handled on its own thread, so a slow one delays no other. Claims and results of concurrent mails are
+batched. If the process dies before the claim, nothing has happened and Pub/Sub redelivers; `sender.worker.attempt`
+describes later crashes.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ from shared.pubsub.push import ReceivedMessage
 
 _log = logging.getLogger("firepost.sender")
 
-#: Pub/Sub allows 100 attributes a message; a dead letter needs room for its own.
+#: Pub/Sub allows 100 attributes per message; the rest is for those that dead-lettering adds.
 _KEPT_ATTRIBUTES = 90
 
 
 class Handler(Protocol):
-    """What both entry points hand their messages to."""
+    """Handles the messages of both entry points."""
 
     def handle(self, received: ReceivedMessage) -> HandlerResult:
         """Do what the message asks for.
 
-        Raises `Unavailable` when Firestore or Pub/Sub failed, so that the message must not be acknowledged.
+        Raises `Unavailable` if Firestore or Pub/Sub fails; the message must not be acknowledged then.
         """
         ...
 
     def drain(self) -> None:
-        """Begin nothing new: mails that have not reached the mail server are given back. Called at SIGTERM."""
+        """Start nothing new and release every mail that has not reached the mail server. Called on SIGTERM."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`claimed` mails may be claimed and not yet sent; others wait for that, unclaimed, for `queue_seconds`.
+    """At most `claimed` mails are claimed and not yet sent; others wait, unclaimed, for up to `queue_seconds`.
 
-    `attempt_seconds` is wall-clock time from the claim to the result.
+    `attempt_seconds` is the wall-clock time from the claim to the result.
     """
 
     claimed: int
@@ -70,7 +70,7 @@ class Limits:
 
 
 class Sender:
-    """A `Handler`; called by many threads."""
+    """The `Handler` that sends mail. Thread-safe."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Sender:
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """`clock` tells the time in UTC; `monotonic` counts seconds, for the log."""
+        """`clock` returns the time in UTC; `monotonic` returns seconds and is used for durations in the log."""
         self._store = store
         self._attempts = attempts
         self._dead_letters = dead_letters
@@ -102,7 +102,7 @@ class Sender:
         self._attempts.drain()
 
     def handle(self, received: ReceivedMessage) -> HandlerResult:
-        """See `Handler.handle`. A message that no repetition can make work is dead-lettered."""
+        """See `Handler.handle`. A message that can never work is dead-lettered."""
         with self._working_on(received) as annotate:
             try:
                 handled = self._attempt(
@@ -118,32 +118,32 @@ class Sender:
 
     @contextmanager
     def _working_on(self, received: ReceivedMessage) -> Iterator[Annotate]:
-        """Within the block, logs and spans belong to the trace in which the message was published."""
+        """Run the block within the trace in which the message was published."""
         published_in = tracing.of_message(received.attributes)
         with tracing.within(published_in), self._tracer.span("message", message_id=received.message_id) as annotate:
             yield annotate
 
-    def _attempt(self, asked: Message) -> HandlerResult:
+    def _attempt(self, request: Message) -> HandlerResult:
         if reason := self._slots.acquire():
-            return reports.declined(Decision(reason, acknowledge=False), asked.path)
+            return reports.declined(Decision(reason, acknowledge=False), request.path)
         try:
-            made = self._made(asked)
+            outcome = self._claim_and_send(request)
         finally:
             self._slots.release()
-        match made:
+        match outcome:
             case Decision():
-                return reports.declined(made, asked.path)
+                return reports.declined(outcome, request.path)
             case PutOff():
-                return reports.put_off(made, self._claims.end(made.release))
+                return reports.put_off(outcome, self._claims.end(outcome.release))
             case Ended():
-                return self._finish(made)
+                return self._finish(outcome)
 
-    def _made(self, asked: Message) -> Decision | PutOff | Ended:
-        """Claim and make the attempt. Its deadline is counted from before the claim, as the lease is."""
+    def _claim_and_send(self, request: Message) -> Decision | PutOff | Ended:
+        """Claim the document and make the attempt. Deadline and lease both count from just before the claim."""
         timings = Timings(self._monotonic, self._tracer)
         start = Start(self._clock(), Deadline.after(self._attempt_seconds), timings)
         with timings.step("claim"):
-            claim = self._claims.begin(ClaimRequest(asked.path, start.at, asked.mail))
+            claim = self._claims.begin(ClaimRequest(request.path, start.at, request.mail))
         return claim if isinstance(claim, Decision) else self._attempts.make(Attempt(claim, start))
 
     def _finish(self, ended: Ended) -> HandlerResult:
@@ -157,7 +157,7 @@ class Sender:
         return reports.finished(ended, state, written)
 
     def _dead_letter(self, received: ReceivedMessage, error: InvalidMessage) -> HandlerResult:
-        """Put the message, as it came, where an operator finds it, with the reason beside it."""
+        """Publish the unchanged message to the dead-letter topic, with the reason as an attribute."""
         kept = islice(received.attributes.items(), _KEPT_ATTRIBUTES)
         self._dead_letters.publish(received.data, {**dict(kept), "reason": error.reason, "error": str(error)[:500]})
         fields = {"message_id": received.message_id, "reason": error.reason}

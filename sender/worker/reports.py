@@ -1,4 +1,4 @@
-"""What the log says about messages and attempts, and whether Pub/Sub may forget the message."""
+"""Logs the results of messages and attempts, and decides whether the message is acknowledged."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _log = logging.getLogger("firepost.sender")
 
 
 def declined(decision: Decision, path: str) -> HandlerResult:
-    """There is no attempt to make."""
+    """Report a message for which no attempt is made."""
     log_event(_log, Event.MESSAGE, f"message {decision.reason}", {"document": path, "reason": decision.reason})
     return HandlerResult(decision.acknowledge, decision.reason)
 
 
 def finished(ended: Ended, state: State, written: Reason) -> HandlerResult:
-    """An attempt's result has been dealt with, as `written` says; `state` is the one that it leads to."""
+    """Report an attempt's result; `written` says how it was written, `state` is the document's new state."""
     claim, start = ended.attempt.claim, ended.attempt.start
     fields = _fields(ended, state) | {"written": written} | start.timings.millis()
     if ended.accepted and (queued := waited(claim.known, start.at, ended.accepted)) is not None:
@@ -29,12 +29,16 @@ def finished(ended: Ended, state: State, written: Reason) -> HandlerResult:
 
 
 def unwritten(ended: Ended, state: State) -> None:
-    """An attempt's result will not be found in the document."""
+    """Report a result that could not be written to the document."""
     _log.critical("the attempt's result could not be written", extra={"fields": _fields(ended, state)})
 
 
 def put_off(attempt: PutOff, written: Reason) -> HandlerResult:
-    """A claim has been given back. With a time to try again, the reconciler publishes the mail then; else Pub/Sub."""
+    """Report a released claim.
+
+    If the time of the next attempt is known, the message is acknowledged and the reconciler publishes the mail again at
+    that time. Otherwise Pub/Sub redelivers the message.
+    """
     claim, wait, later = attempt.attempt.claim, attempt.wait, attempt.release.next_attempt
     reason = "released" if later is None else "deferred"
     fields = {"document": claim.path, "attempt": claim.lease.attempt, "reason": reason, "written": written}

@@ -1,7 +1,6 @@
-"""From what a mail server said to what the document will say: pure, one attempt after another.
+"""Turns a server's answer into the result that is written to the document. Pure functions.
 
-When a mail is tried again by itself, recipients whose fate is settled are left out, and what is known of them is
-carried along in `delivery.info`.
+An automatic retry goes to pending recipients only. The outcome of the others is carried along in `delivery.info`.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ from sender.transport.envelope import Receipt
 from shared.delivery.model import Result, State
 from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSent
 
-#: Failures that time may mend. Not among them are refusals for good (5xx), a login that is refused, and the document's
-#: own faults; whether a mail whose outcome is unknown may be sent again is policy's to say.
-PASSING = frozenset({ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPORARY, ErrorCode.UNKNOWN})
+#: Failures that a retry may cure. Permanent refusals (5xx), refused logins and invalid documents are not among them.
+#: Whether an unknown outcome is retried is the policy's decision.
+TRANSIENT = frozenset({ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPORARY, ErrorCode.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What earlier attempts at the same mail have settled; `pending` are the recipients that are left.
+    """The outcome of earlier attempts at the same mail; `pending` are the recipients still to be tried.
 
-    `info` is all of that as it stands in the document.
+    `info` is the document's `delivery.info`, from which the other fields are taken.
     """
 
     accepted: tuple[str, ...] = ()
@@ -35,7 +34,7 @@ class Earlier:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Earlier | None:
-        """Read a claimed document; None where the attempt is for all of its recipients."""
+        """From a claimed document's fields; None if the attempt is for all of its recipients."""
         match fields.get("delivery"):
             case {
                 "resumes": True,
@@ -51,7 +50,7 @@ class Earlier:
 
 
 def result_of_receipt(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> Result:
-    """The result of an attempt in which the server took the mail for someone."""
+    """The result of an attempt in which the server accepted the mail for at least one recipient."""
     before = earlier or Earlier()
     info = _info(
         mail,
@@ -73,36 +72,36 @@ def result_of_receipt(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> 
 
 
 def result_of_failure(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
-    """The result of an attempt in which nobody got the mail, or (unknown) nobody can say.
+    """The result of an attempt that reached no recipient, or whose outcome is unknown.
 
-    `mail` is None where it could not even be composed. If an earlier attempt reached someone, the whole is a success.
+    `mail` is None if it could not be composed. If an earlier attempt reached a recipient, the state is SUCCESS.
     """
     wait = failure.retry_after if isinstance(failure, NotSent) else None
     return replace(_failed(failure, mail, earlier), retry_after=wait)
 
 
 def _failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
-    may_pass = failure.code in PASSING or isinstance(failure, NotLoaded)
+    is_transient = failure.code in TRANSIENT or isinstance(failure, NotLoaded)
     refused = failure.rejected if isinstance(failure, NotSent) else ()
     if mail is None and earlier:
-        return _unchanged(failure, earlier, may_pass)
+        return _unchanged(failure, earlier, is_transient)
     if mail is None or not (earlier or refused):
-        return _error(failure, mail, unsettled=may_pass)
+        return _error(failure, mail, unsettled=is_transient)
     before = earlier or Earlier()
-    left = tuple(recipient for recipient in mail.envelope.recipients if recipient not in refused)
-    info = _info(mail, before.accepted, before.rejected + refused, left, before.response)
+    pending = tuple(recipient for recipient in mail.envelope.recipients if recipient not in refused)
+    info = _info(mail, before.accepted, before.rejected + refused, pending, before.response)
     if before.accepted:
         return Result(
-            State.SUCCESS, info=info, warnings=mail.warnings, unsettled=may_pass and bool(left), progress=info
+            State.SUCCESS, info=info, warnings=mail.warnings, unsettled=is_transient and bool(pending), progress=info
         )
-    return _error(failure, mail, unsettled=may_pass, progress=info)
+    return _error(failure, mail, unsettled=is_transient, progress=info)
 
 
-def _unchanged(failure: DeliveryFailed, earlier: Earlier, may_pass: bool) -> Result:
-    """The result of an attempt for the rest of the recipients that did not even have a mail for them."""
+def _unchanged(failure: DeliveryFailed, earlier: Earlier, is_transient: bool) -> Result:
+    """The result of a retry whose mail could not be composed: nothing changes for any recipient."""
     if earlier.accepted:
-        return Result(State.SUCCESS, unsettled=may_pass, progress=earlier.info)
-    return _error(failure, None, unsettled=may_pass, progress=earlier.info)
+        return Result(State.SUCCESS, unsettled=is_transient, progress=earlier.info)
+    return _error(failure, None, unsettled=is_transient, progress=earlier.info)
 
 
 def _error(
@@ -126,7 +125,7 @@ def _info(
     response: str | None,
     queue_id: str | None = None,
 ) -> dict[str, Any]:
-    """Trigger Email's `info`, key by key."""
+    """The `info` map with Trigger Email's keys."""
     return {
         "messageId": mail.message_id,
         "sendgridQueueId": queue_id,

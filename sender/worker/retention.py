@@ -1,6 +1,7 @@
-"""What stays in the document after a mail is sent: its text as it went out, or nothing private. Pure.
+"""Decides what stays in the document after a mail is sent. Pure functions.
 
-Both are off unless asked for (STORE_RENDERED, REDACT_AFTER_SUCCESS), and exclude each other.
+STORE_RENDERED adds the rendered texts, REDACT_AFTER_SUCCESS removes private content. Both are off by default and
+mutually exclusive.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from sender.document.document import Message
 from sender.message.compose import Mail
 from shared.delivery.model import DELETE, Changes
 
-#: A document holds 1 MiB; the application's own fields and their indexes need most of it.
+#: Firestore allows 1 MiB per document. Most of it is left to the application's own fields and their indexes.
 MAX_RENDERED_BYTES = 256 * 1024
 
-# By map: what of a mail is for its recipients' eyes. Recipients and subject stay: they are how one finds it again.
+# Private fields by map. Recipients and subject stay, so that the mail can still be found.
 _PRIVATE: Mapping[str, tuple[str, ...]] = {
     "message": ("text", "html", "amp", "attachments", "alternatives", "icalEvent"),
     "template": ("data",),
@@ -24,30 +25,30 @@ _PRIVATE: Mapping[str, tuple[str, ...]] = {
 }
 
 
-#: What is kept of a mail that has been sent for good: from the document's fields and the mail, the changes to make.
+#: Takes the fields of a document and the mail that was sent; returns the changes to write with the final result.
 Retain = Callable[[Mapping[str, Any], Mail], Changes]
 
 
 def retain_all(fields: Mapping[str, Any], mail: Mail) -> Changes:
-    """Neither: the application's fields are left alone."""
+    """The default: no changes."""
     return {}
 
 
 def retain_rendered(fields: Mapping[str, Any], mail: Mail) -> Changes:
-    """STORE_RENDERED."""
+    """STORE_RENDERED: store the rendered texts."""
     return rendered(mail.message) if mail.message else {}
 
 
 def retain_nothing_private(fields: Mapping[str, Any], mail: Mail) -> Changes:
-    """REDACT_AFTER_SUCCESS."""
+    """REDACT_AFTER_SUCCESS: delete private content."""
     return redacted(fields)
 
 
 def rendered(message: Message, limit: int = MAX_RENDERED_BYTES) -> Changes:
-    """The changes that store the texts of a mail as it was sent, in `delivery.rendered`.
+    """The changes that store the texts of a mail in `delivery.rendered`, as they were sent.
 
-    Texts are kept whole, in the order of their use to a reader, as long as all fit into `limit` bytes of UTF-8;
-    `omitted` names the others.
+    Texts are stored in the order subject, text, html, amp. One that does not fit into what is left of `limit` (bytes of
+    UTF-8) is left out as a whole, and `omitted` names it.
     """
     texts = {"subject": message.subject, "text": message.text, "html": message.html, "amp": message.amp}
     kept: dict[str, Any] = {}
@@ -65,9 +66,9 @@ def rendered(message: Message, limit: int = MAX_RENDERED_BYTES) -> Changes:
 
 
 def redacted(fields: Mapping[str, Any]) -> Changes:
-    """The changes that take everything private out of a decoded document; `delivery.redacted` says that it was there.
+    """The changes that delete private fields from a document and set `delivery.redacted`; none if there are none.
 
-    Written with the result that concludes the mail for good, never before: an attempt that is to follow needs it all.
+    Only for the final result: a retry still needs the content.
     """
     private = list(_private(fields))
     return dict.fromkeys(private, DELETE) | {"delivery.redacted": True} if private else {}

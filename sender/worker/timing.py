@@ -1,4 +1,4 @@
-"""How one attempt went, step by step: what its log entry says beside its result."""
+"""Measures the steps of an attempt, for its log entry and its trace."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from shared.observability.tracing import Tracer
 
 
 class Timings:
-    """Times the steps of an attempt, and the attempt from its beginning on; each step is a span, too."""
+    """Measures an attempt and its steps; each step is also a span."""
 
     def __init__(self, monotonic: Callable[[], float], tracer: Tracer) -> None:
-        """`monotonic` counts seconds; the attempt begins now."""
+        """Start measuring. `monotonic` returns seconds."""
         self._monotonic = monotonic
         self._tracer = tracer
-        self._began = monotonic()
+        self._started = monotonic()
         self._seconds: dict[str, float] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Time the block, also if it fails."""
-        began = self._monotonic()
+        """Measure the block, even if it raises."""
+        started = self._monotonic()
         try:
             with self._tracer.span(name):
                 yield
         finally:
-            self._seconds[name] = self._monotonic() - began
+            self._seconds[name] = self._monotonic() - started
 
     def millis(self) -> dict[str, float]:
-        """The time that each step has taken, and the attempt until now, as log fields."""
+        """Log fields, in milliseconds: the attempt's duration until now, and that of each step."""
         steps = {f"{name}_ms": millis(seconds) for name, seconds in self._seconds.items()}
-        return {"duration_ms": millis(self._monotonic() - self._began), **steps}
+        return {"duration_ms": millis(self._monotonic() - self._started), **steps}
 
 
 def waited(known: DocumentState, claimed: datetime, accepted: datetime) -> timedelta | None:
-    """How long a mail that a server took over at `accepted` has waited for that.
+    """The time from queueing until the server accepted the mail (`accepted`).
 
-    From when it was queued, or else claimed (`claimed`), on, and not before `sendAt`. `known` is of the document as
-    the claim found it. None for a mail that had ended before: when a user asked for it again is not recorded.
+    It starts when the mail was queued (or `claimed`, if that is not recorded), but not before `sendAt`. `known` is the
+    document as the claim found it. None if the document was in a final state before: the time at which a user asked for
+    the resend is not recorded.
     """
     delivery = known.delivery
     if delivery is not None and delivery.end_time is not None:

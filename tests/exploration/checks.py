@@ -1,4 +1,4 @@
-"""What must hold in every world: written down without a look at the state machine's own code."""
+"""The invariants of every world, stated independently of the state machine's code."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.exploration.world import Claimed, World, state_of
 
 
 class Violation(Exception):
-    """Something that must never be."""
+    """An invariant does not hold."""
 
 
 class Author(StrEnum):
-    """Who writes into a document, and why; users may write what they like."""
+    """The writers of a document, apart from users, who may write anything."""
 
     DISPATCHER = "dispatcher"
     RECONCILER = "reconciler"
@@ -29,8 +29,8 @@ class Author(StrEnum):
 _ENDED: Final = (State.PROCESSING, State.ERROR)
 _AS_IT_WAS: Final = {(State.PENDING, State.PENDING), (State.RETRY, State.RETRY)}
 
-#: The transitions that each author may cause. Nobody but a claim leads out of a queued state that a user may have
-#: wished for; a dead letter does, on purpose, because nothing else would.
+#: The transitions that each author may cause. Only a claim may leave a queued state, which a user may have requested,
+#: and a dead letter, because nothing else would end it.
 ALLOWED: Final[dict[Author, set[tuple[State | None, State | None]]]] = {
     Author.DISPATCHER: {(None, State.PENDING), (State.RETRY, State.PENDING)} | _AS_IT_WAS | {_ENDED},
     Author.RECONCILER: _AS_IT_WAS | {_ENDED},
@@ -47,7 +47,7 @@ ALLOWED: Final[dict[Author, set[tuple[State | None, State | None]]]] = {
 
 
 def check_write(world: World, author: Author, new: DocumentState) -> None:
-    """Any write but a user's, into the document as it stands in `world`."""
+    """Check a write by `author` to the document of `world`."""
     transition = state_of(world.document), state_of(new)
     if transition not in ALLOWED[author]:
         raise Violation(f"{author}: {transition[0]} became {transition[1]}")
@@ -63,14 +63,14 @@ def _leased(world: World) -> bool:
 
 
 def check_claim(world: World) -> None:
-    """A claim that is about to be written."""
+    """Check a claim that is about to be written."""
     leases = [sender.lease for sender in world.senders if isinstance(sender, Claimed)]
     if any(lease.expires > world.latest() for lease in leases):
         raise Violation("two live leases")
 
 
 def check_result(world: World, lease: Lease) -> None:
-    """A result, of the attempt under `lease`, that is about to be written."""
+    """Check the result of the attempt under `lease`, which is about to be written."""
     delivery = world.document.delivery if world.document else None
     if delivery is None or delivery.attempts != lease.attempt:
         raise Violation("a result lands on another attempt")
@@ -79,19 +79,19 @@ def check_result(world: World, lease: Lease) -> None:
 
 
 def check_acceptance(world: World, policy: Policy) -> None:
-    """A mail server has taken the mail once more."""
+    """Check a world after a mail server has accepted the mail."""
     if policy.lease_expiry is LeaseExpiryPolicy.ERROR and world.accepted > world.requests:
         raise Violation(f"sent {world.accepted} times, asked for {world.requests} times, and the policy is error")
 
 
 def check_end(world: World, policy: Policy) -> None:
-    """A world in which nothing is on its way any more."""
+    """Check a world in which nothing is in flight any more."""
     delivery = world.document.delivery if world.document else None
     if world.document is None:
         return
     if delivery is None or delivery.state not in FINAL:
         raise Violation(f"the end, and the document says {state_of(world.document)}")
-    if world.wish:
+    if world.request_pending:
         raise Violation("a user's request was never tried")
     may_go_on = {ErrorCode.TEMPORARY}
     if policy.lease_expiry is LeaseExpiryPolicy.RETRY:

@@ -1,4 +1,4 @@
-"""The services' own code over memory, with a trap wherever it talks to the outside: there, a process dies."""
+"""Runs the services' own code over in-memory fakes that let a process die at every external call."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _T = TypeVar("_T")
 
 
 class Died(BaseException):
-    """The process is gone. Not an `Exception`: nothing in it may have a last word."""
+    """The process died. Not an `Exception`, so that no handler in the process catches it."""
 
 
 class Moment(StrEnum):
-    """Where a process talks to the outside: right before it does, or right after."""
+    """The moments right before and right after an external call."""
 
     PUBLISH = "publish"
     PUBLISHED = "published"
@@ -45,7 +45,7 @@ class Moment(StrEnum):
 
 
 class Trap:
-    """Kills whoever comes to a certain moment for the n-th time; once."""
+    """Kills the process that reaches a moment for the n-th time; only once."""
 
     def __init__(self, moment: Moment, nth: int) -> None:
         self._deadly = (moment, nth)
@@ -102,7 +102,7 @@ class MortalTransport(MemoryTransport):
 
 
 class Place:
-    """All of Firepost around one document, and the clouds' promise: what is not acknowledged comes again."""
+    """All of Firepost around one document, with redelivery of whatever is not acknowledged."""
 
     def __init__(self, policy: Policy, trap: Trap) -> None:
         self.policy, self.trap, self.clock = policy, trap, Clock()
@@ -125,11 +125,11 @@ class Place:
         return self._sender_parts.sender()
 
     def write(self, **fields: Any) -> None:
-        """What an application does."""
+        """Write the document, as an application does."""
         self.database.put(PATH, {"to": "a@b.c", "message": {"subject": "s", "text": "t"}, **fields})
 
     def work(self) -> None:
-        """Everything that is to be done now, each thing by a process that may die of it."""
+        """Handle all events and messages, each in a process that may die."""
         while self.events:
             with suppress(Died):
                 self.dispatcher.handle(self.events[0])
@@ -140,12 +140,12 @@ class Place:
                     self.topic.published.remove(delivered)
 
     def reconcile(self) -> None:
-        """What happens every minute."""
+        """Run the reconciler, as happens every minute."""
         with suppress(Died):
             self.reconciler.run()
 
     def give_up(self) -> None:
-        """Pub/Sub moves every message to the dead-letter topic, and delivers it from there until it is acknowledged."""
+        """Dead-letter every message: Pub/Sub delivers it to the dead-letter handler until it is acknowledged."""
         while self.topic.published:
             data, attributes = self.topic.published[0]
             counted = {**attributes, "CloudPubSubDeadLetterSourceDeliveryCount": "100"}
@@ -154,7 +154,7 @@ class Place:
                 self.topic.published.pop(0)
 
     def end(self) -> str:
-        """Let time pass until all has ended; what then stands in the document, and how many mails were sent."""
+        """Let time pass until everything has ended; returns the document's state and the number of mails sent."""
         self.shuts_down, self.sender = False, self.new_sender()
         for _ in range(10):
             self.work()
@@ -180,13 +180,13 @@ class Place:
 
 
 def plainly(place: Place) -> None:
-    """A document is written; the mail goes out."""
+    """A document is written and its mail sent."""
     place.write()
     place.work()
 
 
 def later(place: Place) -> None:
-    """A document is written for later, and its time comes."""
+    """A scheduled document is written, and its time comes."""
     place.write(sendAt=place.clock.now + LEASE)
     place.work()
     place.clock.advance(LEASE)
@@ -200,7 +200,7 @@ def shutting_down(place: Place) -> None:
 
 
 def given_up(place: Place) -> None:
-    """The message can't be worked off for so long that Pub/Sub gives it up."""
+    """The message can't be handled for so long that Pub/Sub dead-letters it."""
     place.write()
     while place.events:
         place.dispatcher.handle(place.events.pop(0))
@@ -209,7 +209,7 @@ def given_up(place: Place) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CrashPoint:
-    """Who dies when: the n-th time that the story comes to a moment."""
+    """A process dies when the story reaches a moment for the n-th time."""
 
     story: Callable[[Place], None]
     moment: Moment
@@ -222,7 +222,7 @@ class CrashPoint:
         return place.end()
 
 
-#: By what the table in docs/reliability.md calls them.
+#: By their names in the table of docs/reliability.md.
 CRASH_POINTS: Final[Mapping[str, CrashPoint]] = {
     "dispatcher, before it publishes": CrashPoint(plainly, Moment.PUBLISH, 1),
     "dispatcher, between publishing and writing PENDING": CrashPoint(plainly, Moment.PUBLISHED, 1),

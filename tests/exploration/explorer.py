@@ -1,4 +1,4 @@
-"""Breadth first through every world that can come about, and from each of them to the end."""
+"""Visits every reachable world breadth-first, and runs each of them to its end."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tests.exploration.checks import Violation, check_end
 from tests.exploration.model import Model
 from tests.exploration.world import TICK, Answer, World, state_of
 
-#: More steps than any way to the end has.
+#: More steps than any path to the end has.
 _PATIENCE = 300
 
 
 class Counterexample(Exception):
-    """How a world comes about in which something does not hold: one of the shortest ways."""
+    """A shortest path to a world that breaks an invariant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """How much was looked at."""
+    """The size of an exploration."""
 
     states: int
     transitions: int
@@ -30,7 +30,7 @@ class Explored:
 
 
 class Explorer:
-    """Visits every world that `model` allows, starting with `start`."""
+    """Visits every world that is reachable from `start` under `model`."""
 
     def __init__(self, model: Model, start: World) -> None:
         self._model = model
@@ -39,7 +39,7 @@ class Explorer:
         self._end_well: set[tuple[Answer, World]] = set()
 
     def run(self) -> Explored:
-        """Raises `Counterexample`."""
+        """Explore everything; raises `Counterexample`."""
         waiting, transitions = deque([self._start]), 0
         while waiting:
             world = waiting.popleft()
@@ -67,7 +67,7 @@ class Explorer:
         return labels[::-1]
 
     def _check_that_it_ends(self, world: World, answer: Answer) -> None:
-        """Once nothing goes wrong any more and mail servers say `answer`, everything comes to a good end."""
+        """Check that `world` ends well if there are no more failures and mail servers always give `answer`."""
         way = []
         while (answer, world) not in self._end_well:
             way.append(world)
@@ -81,7 +81,7 @@ class Explorer:
         self._end_well.update((answer, each) for each in way)
 
     def _calmly(self, world: World, answer: Answer) -> World | None:
-        """What Firepost does next; where it can only wait, time passes. None at the end."""
+        """Firepost's next step without failures; if it can only wait, time passes. None at the end."""
         for label, following in self._model.progress(world, (answer,)):
             if label != "message" or self._model.can_work_off(world):
                 return following

@@ -1,7 +1,7 @@
-"""What can happen next in a world: one atomic step of somebody, or one piece of trouble.
+"""The steps that are possible in a world: one atomic step of a process, or one failure.
 
-The decisions are the real ones (`Rules`); what is modelled is what lies between them: Firestore's conditional writes
-and transactions, Pub/Sub's and Eventarc's repetitions, a mail server, and processes that die between any two steps.
+The decisions are Firepost's own (`Rules`). The model covers the environment: Firestore's conditional writes and
+transactions, redelivery by Pub/Sub and Eventarc, a mail server, and processes that die between any two steps.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from tests.exploration.world import (
 
 Steps = Iterator[tuple[str, World]]
 
-#: Enough times to see every decision that an event may lead to: at the last, all leases have expired.
+#: Enough times to cover every decision about an event; at the last one, all leases have expired.
 _TIMES = [START + ticks * TICK for ticks in (*range(8), 50)]
 
 
 class Model:
-    """The transition relation under given rules. Steps raise `Violation` when they do what must never be done."""
+    """The transition relation under given rules. A step that breaks an invariant raises `Violation`."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -54,18 +54,18 @@ class Model:
         self._has_effect = cache(self._find_effect)
 
     def begin(self, world: World) -> World:
-        """An application has written the document."""
+        """The world after an application has written the document."""
         return replace(world, events=frozenset({Event(None, world.document)}))
 
     def steps(self, world: World) -> Steps:
-        """All that can happen next, each with a label."""
+        """All possible next steps, each with a label."""
         yield from self.progress(world)
         yield from self._senders_in_trouble(world)
         yield from self._others_in_trouble(world)
         yield from self._outside(world)
 
     def progress(self, world: World, answers: tuple[Answer, ...] = tuple(Answer)) -> Steps:
-        """What Firepost does by itself while nothing goes wrong, whatever the mail server answers."""
+        """Firepost's own steps without failures, for each of the mail server's `answers`."""
         for index, sender in enumerate(world.senders):
             if sender is not None:
                 yield from self._sender(world, index, sender, answers)
@@ -76,7 +76,7 @@ class Model:
         yield from self._reconciler(world)
 
     def can_work_off(self, world: World) -> bool:
-        """Whether a message, delivered now, would not only come again."""
+        """Whether a message delivered now would be acknowledged."""
         return self.rules.on_message(world.document, world.now, self.policy, None).acknowledge
 
     # Senders
@@ -110,13 +110,13 @@ class Model:
         return self._decided(self._write(world, Author.CLAIM, decision.write), index, decision)
 
     def _claim_decision(self, world: World, sender: Read) -> Decision:
-        """What one conditional write says; where that comes too late, a transaction decides anew."""
+        """The decision of a conditional write; if that is stale, a transaction decides again."""
         seen = sender.seen if sender.fresh or not self.rules.conditional else world.document
         return self.rules.on_message(seen, sender.now, self.policy, sender.written)
 
     def _decided(self, world: World, index: int, decision: Decision) -> World:
         if decision.lease:
-            return replace(world.with_sender(index, Claimed(decision.lease)), wish=False)
+            return replace(world.with_sender(index, Claimed(decision.lease)), request_pending=False)
         free = world.with_sender(index, None)
         return free if decision.acknowledge else free.sent_again()
 
@@ -139,7 +139,7 @@ class Model:
         return self._write(world, Author.RESULT, write)
 
     def _release(self, world: World, index: int, sender: Releasing) -> World:
-        """Shutting down leaves the message to Pub/Sub; waiting for a time (`later`) acknowledges it."""
+        """At shutdown, Pub/Sub redelivers the message; with a time to try again (`later`), it is acknowledged."""
         idle = self._written_release(world, sender).with_sender(index, None)
         return idle if sender.later else idle.sent_again()
 
@@ -165,7 +165,7 @@ class Model:
                 yield from self._sender_unanswered(world.spent("lost_answers"), index, sender)
 
     def _sender_unanswered(self, world: World, index: int, sender: Sender) -> Steps:
-        """Its write is done, but it does not hear so, and will repeat it."""
+        """The sender's write succeeds, but the answer is lost, so the sender repeats it."""
         match sender:
             case Read():
                 if lease := self._claim_decision(world, sender).lease:
@@ -192,7 +192,7 @@ class Model:
         return self._second_half(idle, Author.DISPATCHER, self._on(handling), handling.fresh)
 
     def _others_in_trouble(self, world: World) -> Steps:
-        """The dispatcher dies before or after its write; so does the reconciler, whom the next minute replaces."""
+        """The dispatcher or the reconciler dies before or after its write; the latter starts again every minute."""
         if world.dispatcher is not None and world.left.crashes:
             event = replace(world.dispatcher.event, fresh=world.dispatcher.fresh)
             died = replace(world.spent("crashes"), dispatcher=None)
@@ -255,12 +255,12 @@ class Model:
             yield "message is repeated", world.spent("repeats").sent_again()
         if document is None:
             return
-        if left.wishes:
+        if left.user_requests:
             for state in (State.RETRY, State.PENDING):
-                wished = self._put(world.spent("wishes"), after(document, {"delivery.state": state}))
-                yield f"user: {state}", replace(wished, requests=world.requests + 1, wish=True)
+                requested = self._put(world.spent("user_requests"), after(document, {"delivery.state": state}))
+                yield f"user: {state}", replace(requested, requests=world.requests + 1, request_pending=True)
         if left.deletions:
-            yield "user deletes it", replace(self._put(world.spent("deletions"), None), wish=False)
+            yield "user deletes it", replace(self._put(world.spent("deletions"), None), request_pending=False)
         if left.dead_letters and world.messages:
             yield "message is given up", self._give_up(replace(world, messages=world.messages - 1))
 
@@ -268,7 +268,7 @@ class Model:
         spent = world.spent("dead_letters")
         decision = self.rules.on_dead_letter(world.document, False, world.now, "!", self.policy)
         if decision.write is not None:
-            return replace(self._write(spent, Author.DEAD_LETTER, decision.write), wish=False)
+            return replace(self._write(spent, Author.DEAD_LETTER, decision.write), request_pending=False)
         return spent.sent_again() if decision.publish else spent
 
     # Firestore
@@ -279,7 +279,7 @@ class Model:
         return self._put(world, new)
 
     def _put(self, world: World, new: DocumentState | None) -> World:
-        """The document's new version: everybody's knowledge is outdated, and an event is on its way."""
+        """Write a new version of the document: every version known so far becomes stale, and an event follows."""
         events = (*map(outdated, world.events), Event.of(world.document, new))
         written = replace(
             world,
@@ -292,7 +292,7 @@ class Model:
         return self._settled(written)
 
     def _settled(self, world: World) -> World:
-        """Without those whose second half will do nothing, because somebody else's write came first."""
+        """Remove dispatchers and reconcilers whose write will do nothing, because another write came first."""
         if not self.rules.conditional:
             return world
         if world.dispatcher is not None and not world.dispatcher.fresh:
@@ -302,6 +302,6 @@ class Model:
         return world
 
     def _find_effect(self, event: Event) -> bool:
-        """Whether an event may, now or ever, lead to a message or a write."""
+        """Whether an event may lead to a message or a write at any time."""
         decisions = [self.rules.on_event(event.old, event.new, time, self.policy) for time in _TIMES]
         return any(each.publish or (each.write is not None and event.fresh) for each in decisions)

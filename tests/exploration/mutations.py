@@ -1,4 +1,4 @@
-"""Wrong rules, each of which would one day lose a mail, send it twice, or say what is not so."""
+"""Deliberately wrong rules, each of which could lose a mail, send it twice, or report a wrong result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _without_fencing(known: DocumentState | None, lease: Lease, changes: Changes
     return Decision(Reason.FINISHED, write=changes) if known else Decision(Reason.DELETED)
 
 
-def _over_a_users_wish(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
+def _over_a_users_request(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
     if known and known.delivery and known.delivery.holds(lease):
         return Decision(Reason.FINISHED, write=changes)
     return machine.on_result(known, lease, changes, now)
@@ -56,32 +56,36 @@ def _leaves_expired_leases(
     return Decision(Reason.LEASE_HELD) if decision.reason is Reason.LEASE_EXPIRED else decision
 
 
-def _drops_what_is_held(known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
+def _acknowledges_while_the_lease_is_held(
+    known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
+) -> Decision:
     return replace(machine.on_message(known, now, policy, written), acknowledge=True)
 
 
 def _retries_the_unknown(known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None) -> Decision:
-    daring = replace(policy, lease_expiry=LeaseExpiryPolicy.RETRY, max_attempts=9)
-    return machine.on_message(known, now, daring, written)
+    retrying = replace(policy, lease_expiry=LeaseExpiryPolicy.RETRY, max_attempts=9)
+    return machine.on_message(known, now, retrying, written)
 
 
 def _takes_anothers_lease(
     known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
 ) -> Decision:
-    """Takes a lease for its own because the number is."""
+    """Compares only the attempt number of the lease, not its time."""
     found = known.delivery if known else None
     if written and found and found.state is State.PROCESSING and found.attempts == written.attempt:
         return Decision(Reason.CLAIMED, lease=written)
     return machine.on_message(known, now, policy, written)
 
 
-def _takes_unknown_for_unsent(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
+def _treats_unknown_as_not_sent(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
     if result.error_code is ErrorCode.UNKNOWN:
         result = replace(result, error_code=ErrorCode.TEMPORARY)
     return machine.concluded(result, attempt, now, policy, jitter)
 
 
-def _calls_every_end_a_success(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
+def _reports_every_attempt_as_success(
+    result: Result, attempt: int, now: datetime, policy: Policy, jitter: float
+) -> Changes:
     return machine.concluded(replace(result, state=State.SUCCESS), attempt, now, policy, jitter)
 
 
@@ -103,12 +107,12 @@ def _finds_nothing_expired(known: DocumentState, updated: datetime, now: datetim
     return Decision(Reason.PROCESSING) if decision.reason is Reason.LEASE_EXPIRED else decision
 
 
-def _leaves_what_is_due(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
+def _ignores_due_documents(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
     decision = machine.on_reconcile(known, updated, now, policy)
     return Decision(Reason.NOT_DUE) if decision.reason is Reason.DUE else decision
 
 
-def _buries_the_living(
+def _dead_letters_a_running_attempt(
     known: DocumentState | None, changed: bool, now: datetime, error: str, policy: Policy
 ) -> Decision:
     if known and known.delivery and known.delivery.state is State.PROCESSING:
@@ -117,7 +121,7 @@ def _buries_the_living(
     return machine.on_dead_letter(known, changed, now, error, policy)
 
 
-#: By what it does wrong: the scenario of `SMALL` that shows it, and the mutation.
+#: By description (see docs/reliability.md): the scenario of `SMALL` that detects the mutation, and the mutation.
 MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
     "a result is written without a look at the lease": (
         "once, asked again",
@@ -125,7 +129,7 @@ MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
     ),
     "a result overwrites a user's RETRY": (
         "once, asked again",
-        lambda rules: replace(rules, on_result=_over_a_users_wish),
+        lambda rules: replace(rules, on_result=_over_a_users_request),
     ),
     "a result concludes a user's RETRY": (
         "once, asked again",
@@ -149,7 +153,7 @@ MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
     ),
     "a held document's message is acknowledged": (
         "once, asked again",
-        lambda rules: replace(rules, on_message=_drops_what_is_held),
+        lambda rules: replace(rules, on_message=_acknowledges_while_the_lease_is_held),
     ),
     "an expired lease is claimed under LEASE_EXPIRY_POLICY=error": (
         "once, a crash",
@@ -165,11 +169,11 @@ MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
     ),
     "an unknown outcome counts as not sent": (
         "twice if surely not sent",
-        lambda rules: replace(rules, concluded=_takes_unknown_for_unsent),
+        lambda rules: replace(rules, concluded=_treats_unknown_as_not_sent),
     ),
     "every attempt is called a success": (
         "once, a crash",
-        lambda rules: replace(rules, concluded=_calls_every_end_a_success),
+        lambda rules: replace(rules, concluded=_reports_every_attempt_as_success),
     ),
     "a temporary failure is final although attempts are left": (
         "twice if surely not sent",
@@ -185,10 +189,10 @@ MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
     ),
     "what is due is left alone": (
         "once, a release and a lost answer",
-        lambda rules: replace(rules, on_reconcile=_leaves_what_is_due),
+        lambda rules: replace(rules, on_reconcile=_ignores_due_documents),
     ),
     "a dead letter ends a running attempt": (
         "once, a dead letter and a repeat",
-        lambda rules: replace(rules, on_dead_letter=_buries_the_living),
+        lambda rules: replace(rules, on_dead_letter=_dead_letters_a_running_attempt),
     ),
 }

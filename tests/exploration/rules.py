@@ -1,4 +1,4 @@
-"""What Firepost decides, gathered so that a test can put a wrong decision in a right one's place."""
+"""Firepost's decision functions in one object, so that a test can replace any of them with a wrong one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from shared.delivery.policy import Policy
 
 @dataclass(frozen=True)
 class Rules:
-    """The pure core's functions, and the two manners of those who carry its decisions out.
+    """The pure core's functions, and two properties of how decisions are executed.
 
-    `publishes_first`: a message is on its way before the write that takes it for granted. `conditional`: writes are
-    refused once the document is no longer what was known.
+    `publishes_first`: a message is published before the document is marked. `conditional`: writes fail if the document
+    has changed.
     """
 
     policy: Policy

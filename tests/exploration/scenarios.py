@@ -1,4 +1,4 @@
-"""What is explored: each scenario lets a few kinds of trouble meet, within bounds that keep the worlds countable."""
+"""The scenarios that are explored: each combines a few kinds of failure, within bounds that keep it tractable."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.exploration.world import START, TICK, Bounds, World
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A policy, what trouble there is, and whether the mail is for later.
+    """A policy, bounds on failures, and whether the mail is scheduled.
 
-    `states` is how many worlds that makes: should it change, so has the protocol, or what is explored of it.
+    `states` is the expected number of worlds; if it changes, the protocol or the model has changed.
     """
 
     policy: LeaseExpiryPolicy
@@ -29,7 +29,7 @@ class Scenario:
     scheduled: bool = False
 
     def rules(self) -> Rules:
-        """Firepost's own. Nothing is ever stranded for long enough: the system must end without that net."""
+        """Firepost's own rules, but nothing counts as stranded: the system must work without that safety net."""
         return Rules(
             Policy(
                 lease=TICK,
@@ -41,7 +41,7 @@ class Scenario:
         )
 
     def explore(self, rules: Rules | None = None) -> Explored:
-        """Raises `Counterexample`."""
+        """Explore the scenario; raises `Counterexample`."""
         document = DocumentState(send_at=START + TICK if self.scheduled else None)
         return Explorer(Model(rules or self.rules()), World(document, self.bounds)).run()
 
@@ -51,7 +51,7 @@ ERROR, RETRY = LeaseExpiryPolicy.ERROR, LeaseExpiryPolicy.RETRY
 #: Explored in every test run.
 SMALL: Final[Mapping[str, Scenario]] = {
     "once, a crash": Scenario(ERROR, 1, Bounds(ticks=1, crashes=1), 2_924),
-    "once, asked again": Scenario(ERROR, 1, Bounds(ticks=1, wishes=1), 4_919),
+    "once, asked again": Scenario(ERROR, 1, Bounds(ticks=1, user_requests=1), 4_919),
     "once, two lost answers": Scenario(ERROR, 1, Bounds(ticks=1, lost_answers=2), 734),
     "once, a repeat": Scenario(ERROR, 1, Bounds(ticks=1, repeats=1), 2_833),
     "once, a release and a lost answer": Scenario(ERROR, 1, Bounds(ticks=1, releases=1, lost_answers=1), 3_970),
@@ -64,11 +64,11 @@ SMALL: Final[Mapping[str, Scenario]] = {
 
 #: Explored by `make explore`: minutes.
 LARGE: Final[Mapping[str, Scenario]] = {
-    "once, a crash, asked again": Scenario(ERROR, 1, Bounds(ticks=1, crashes=1, wishes=1), 45_535),
-    "once, a lost answer, asked again": Scenario(ERROR, 1, Bounds(ticks=1, lost_answers=1, wishes=1), 12_986),
+    "once, a crash, asked again": Scenario(ERROR, 1, Bounds(ticks=1, crashes=1, user_requests=1), 45_535),
+    "once, a lost answer, asked again": Scenario(ERROR, 1, Bounds(ticks=1, lost_answers=1, user_requests=1), 12_986),
     "once, a crash and a repeat": Scenario(ERROR, 1, Bounds(ticks=1, crashes=1, repeats=1), 14_301),
-    "once, asked twice": Scenario(ERROR, 1, Bounds(ticks=1, wishes=2), 62_161),
+    "once, asked twice": Scenario(ERROR, 1, Bounds(ticks=1, user_requests=2), 62_161),
     "once, two crashes": Scenario(ERROR, 1, Bounds(ticks=2, crashes=2), 50_071),
     "twice whatever happened, a crash": Scenario(RETRY, 2, Bounds(ticks=1, crashes=1), 70_119),
-    "twice whatever happened, asked again": Scenario(RETRY, 2, Bounds(ticks=1, wishes=1), 408_742),
+    "twice whatever happened, asked again": Scenario(RETRY, 2, Bounds(ticks=1, user_requests=1), 408_742),
 }

@@ -1,4 +1,4 @@
-"""A process that dies with a batch: wherever that happens, every mail ends as a lone one would."""
+"""A process dies while it handles a batch: every mail ends as it would on its own."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from shared.firestore.database import Version, Write
 from tests.assembly import LEASE, PATIENCE
 from tests.together import Together
 
-#: Claims and results are written in one request each, before and after which a process may die; and three mails are
-#: sent, before and after each of which it may.
+#: The process may die before and after the request for the claims, each of three mails, and the request for results.
 PLACES = 2 + 6 + 2
 
 
 class Death:
-    """Ends the process at the n-th time that it turns to the outside, right before or right after that.
+    """Kills the process at the n-th moment right before or after an external call.
 
-    Nothing that another of its threads would do later happens, either. The first mail, which the others came behind,
-    is of no interest.
+    From then on, no other thread of the process has any effect either. The first mail, which only made the others form
+    a batch, is ignored.
     """
 
     def __init__(self, world: Together, nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,10 +32,10 @@ class Death:
         write, send = world.database.write, world.transport.send
 
         def mortal_write(writes: Sequence[Write]) -> list[Version | FirepostError]:
-            who = [write.path for write in writes]
-            self._strike(who, counts=len(writes) == 3)
+            paths = [write.path for write in writes]
+            self._strike(paths, counts=len(writes) == 3)
             written = write(writes)
-            self._strike(who, counts=len(writes) == 3)
+            self._strike(paths, counts=len(writes) == 3)
             return written
 
         def mortal_send(envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
@@ -49,8 +48,8 @@ class Death:
         monkeypatch.setattr(world.transport, "send", mortal_send)
         monkeypatch.setattr(world.database, "transact", self._no_transaction)
 
-    def _strike(self, who: Sequence[str], counts: bool) -> None:
-        if any("first" in each for each in who):
+    def _strike(self, names: Sequence[str], counts: bool) -> None:
+        if any("first" in name for name in names):
             return
         with self._lock:
             self._left -= counts
@@ -63,7 +62,7 @@ class Death:
 
 @pytest.mark.parametrize("policy", LeaseExpiryPolicy)
 @pytest.mark.parametrize("nth", range(1, PLACES + 1))
-def test_wherever_a_process_dies_every_mail_ends_as_the_policy_wants(
+def test_wherever_a_process_dies_every_mail_ends_according_to_the_policy(
     nth: int, policy: LeaseExpiryPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as mortal, ThreadPoolExecutor(8) as threads:

@@ -43,12 +43,12 @@ def test_a_crash_ends_as_the_table_says_by_default(point: str, end: str) -> None
 
 
 @pytest.mark.parametrize(("point", "end"), [pytest.param(row[0], row[2], id=row[0]) for row in TABLE])
-def test_a_crash_ends_as_the_table_says_if_the_unknown_is_retried(point: str, end: str) -> None:
+def test_a_crash_ends_as_the_table_says_if_unknown_outcomes_are_retried(point: str, end: str) -> None:
     assert CRASH_POINTS[point].end_under(policy(LeaseExpiryPolicy.RETRY, 3)) == end
 
 
 @pytest.mark.parametrize("moment", [Moment.TAKEN, Moment.WRITE])
-def test_the_copy_that_a_crash_makes_carries_the_same_message_id(moment: Moment) -> None:
+def test_a_duplicate_after_a_crash_has_the_same_message_id(moment: Moment) -> None:
     place = Place(policy(LeaseExpiryPolicy.RETRY, 3), Trap(moment, 1 if moment is Moment.TAKEN else 3))
     plainly(place)
     assert place.end() == "SUCCESS, 2 mails"

@@ -1,7 +1,7 @@
-"""The protocol, exhaustively: every order in which the steps of dispatcher, reconciler and two senders can come.
+"""Explores the protocol exhaustively: every interleaving of the steps of dispatcher, reconciler and two senders.
 
-The decisions are the real ones. Within a scenario's bounds, nothing is left to chance: events and messages come in any
-order, users interfere at any moment, processes die between any two steps. `docs/reliability.md` says what is checked.
+The decisions are Firepost's own. Within a scenario's bounds, events and messages arrive in any order, users interfere
+at any moment, and processes die between any two steps. `docs/reliability.md` lists the checks.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ explored = pytest.mark.parametrize("scenario", [pytest.param(each, id=name) for 
 
 
 @explored
-def test_in_every_world_that_can_come_about_all_is_well_and_ends_well(scenario: Scenario) -> None:
+def test_in_every_reachable_world_the_invariants_hold_and_it_ends_well(scenario: Scenario) -> None:
     found = scenario.explore()
-    assert found.states == scenario.states, f"explored {found}; docs/reliability.md says another number"
+    assert found.states == scenario.states, f"explored {found}; docs/reliability.md has another number"
 
 
 @pytest.mark.skipif(not os.environ.get("EXPLORE"), reason="takes minutes: run `make explore`")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("scenario", [pytest.param(each, id=name) for name, each in LARGE.items()])
-def test_the_same_holds_where_more_trouble_meets(scenario: Scenario) -> None:
+def test_the_same_holds_for_more_failures(scenario: Scenario) -> None:
     found = scenario.explore()
-    assert found.states == scenario.states, f"explored {found}; docs/reliability.md says another number"
+    assert found.states == scenario.states, f"explored {found}; docs/reliability.md has another number"
 
 
 @pytest.mark.parametrize(
     ("scenario", "mutation"), [pytest.param(SMALL[name], each, id=what) for what, (name, each) in MUTATIONS.items()]
 )
-def test_a_wrong_rule_is_found_out(scenario: Scenario, mutation: Mutation) -> None:
-    """This is what makes the explorer worth trusting."""
+def test_a_wrong_rule_is_detected(scenario: Scenario, mutation: Mutation) -> None:
+    """Shows that the checks of the exploration can fail."""
     with pytest.raises(Counterexample):
         scenario.explore(mutation(scenario.rules()))

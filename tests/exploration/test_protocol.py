@@ -1,7 +1,7 @@
-"""The whole protocol under random interleavings: user edits, repeated and reordered events and messages, several
-senders, crashes at any point, lost answers and a jumping clock.
+"""The protocol under random interleavings: user edits, repeated and reordered events and messages, several senders,
+crashes at any point, lost answers and a clock that jumps.
 
-The real state machine, store, claims and dispatcher run here; only Firestore, Pub/Sub and the mail server are modelled.
+State machine, store, claims and dispatcher are the real ones; only Firestore, Pub/Sub and the mail server are modelled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 
 PATH = "mail/a"
 
-#: What a write may turn a state into; from a final one only a user leads out, or the truth about an expired lease.
+#: The states that may follow each state. Only a user's request, or the result of an expired lease, leaves a final one.
 FOLLOWERS: dict[State | None, set[State | None]] = {
     None: {None, State.PENDING, State.RETRY, State.PROCESSING},
     State.PENDING: {State.PENDING, State.RETRY, State.PROCESSING},
@@ -40,7 +40,7 @@ FOLLOWERS: dict[State | None, set[State | None]] = {
 
 @dataclass
 class Attempt:
-    """A sender in the middle of an attempt; what the mail server said is known once it has been asked."""
+    """A running attempt of a sender; `accepted` is the mail server's answer, None before that."""
 
     claim: Claim
     accepted: bool | None = None
@@ -58,7 +58,7 @@ class Protocol(RuleBasedStateMachine):
         self.concluded: set[Lease] = set()
         self.database.on_write = self.observe
 
-    # What the outside does.
+    # Applications, users and failures
 
     @precondition(lambda self: self.database.documents.get(PATH) is None)
     @rule()
@@ -83,7 +83,7 @@ class Protocol(RuleBasedStateMachine):
         self.database.lose_answers = answers
 
     def interfere(self, what: str) -> None:
-        """Between a reader's read and its write."""
+        """Interfere between a process's read and its write."""
         if self.database.documents.get(PATH) is None:
             return
         if what == "claim":
@@ -92,7 +92,7 @@ class Protocol(RuleBasedStateMachine):
         else:
             self.database.edit(PATH, {"note": "x"} if what == "edit" else {"delivery.state": State.RETRY})
 
-    # What the dispatcher does.
+    # The dispatcher
 
     @precondition(lambda self: self.events)
     @rule(data=st.data(), repeat=st.booleans())
@@ -108,7 +108,7 @@ class Protocol(RuleBasedStateMachine):
             self.dispatcher.handle(data.draw(st.sampled_from(self.events)))
         self.database.meanwhile = None
 
-    # What senders do.
+    # Senders
 
     @precondition(lambda self: self.topic.published)
     @rule(data=st.data(), repeat=st.booleans())
@@ -140,17 +140,17 @@ class Protocol(RuleBasedStateMachine):
         self.die(self.attempts.pop(data.draw(st.integers(0, len(self.attempts) - 1))))
 
     def die(self, attempt: Attempt) -> None:
-        """Its message is not acknowledged, so it comes again."""
+        """The attempt's message is not acknowledged, so it is redelivered."""
         self.topic.publish(*message.encode(attempt.claim.path, "redelivered"))
 
-    # What must hold.
+    # Invariants
 
     @invariant()
     def success_only_if_accepted(self) -> None:
         assert self.accepted or self.state() is not State.SUCCESS
 
     def observe(self, path: str, old: Snapshot | None, new: Snapshot | None) -> None:
-        """Firestore's own eyes: every write makes an event, follows the table, and no claim overlaps another."""
+        """Called for every write: makes an event, and checks the transition and that no two leases overlap."""
         before, after = (DocumentState.of(snapshot.fields) if snapshot else None for snapshot in (old, new))
         self.events.append(DocumentChange(path, before, after, new.version if new else Version()))
         earlier, delivery = (known.delivery if known else None for known in (before, after))
@@ -166,7 +166,7 @@ class Protocol(RuleBasedStateMachine):
             self.concluded.add(self.newest_claim)
 
     def a_sender(self) -> Claims:
-        """Each of them is another process."""
+        """A new sender process."""
         return assembly.claims(self.database)
 
     def state(self) -> State | None:
@@ -176,8 +176,8 @@ class Protocol(RuleBasedStateMachine):
 
     def deliver(self, index: int, repeat: bool = False) -> Claim | None:
         data, attributes = self.topic.published[index]
-        asked = message.decode(data, attributes, "1", "mail")
-        claim = self.a_sender().begin(ClaimRequest(asked.path, self.clock.now))
+        request = message.decode(data, attributes, "1", "mail")
+        claim = self.a_sender().begin(ClaimRequest(request.path, self.clock.now))
         if not repeat and (isinstance(claim, Claim) or claim.acknowledge):
             self.topic.published.pop(index)
         return claim if isinstance(claim, Claim) else None
@@ -191,7 +191,7 @@ class Protocol(RuleBasedStateMachine):
             assert attempt.claim.lease == newest, "a result landed on another attempt"
 
     def teardown(self) -> None:
-        """Once all is worked off, every mail has ended."""
+        """When everything has been handled, every mail is in a final state."""
         for attempt in self.attempts:
             self.die(attempt)
         for _ in range(200):
@@ -207,7 +207,7 @@ class Protocol(RuleBasedStateMachine):
 
 
 class Died(Exception):
-    """The process is gone."""
+    """The process died."""
 
 
 def _die() -> None:

@@ -1,7 +1,7 @@
-"""One mail's whole world at one moment, as a value: the document, what is on its way, and where everybody stands.
+"""The state of everything around one mail as a value: the document, what is in flight, and what each process does.
 
-Two worlds that behave alike are equal, so that the explorer visits them once: versions are only known as fresh or
-stale, interchangeable senders stand in one order, and events that can never have an effect are left out.
+Worlds that behave alike are equal, so that the explorer visits them once: versions are only fresh or stale, the two
+interchangeable senders have a fixed order, and events without any possible effect are left out.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from shared.errors import ErrorCode
 from tests.fakes import applied
 
 START: Final = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-#: The unit of time: leases and back-offs last one tick, so that every tick changes what is true.
+#: The unit of time: leases and back-offs last one tick, so that every tick matters.
 TICK: Final = timedelta(seconds=1)
 
-#: How many clock readings of one moment are told apart, by microseconds.
+#: The number of distinct clock readings within one tick; they differ by microseconds.
 INSTANTS: Final = 9
 
-#: Beyond so many equal messages on their way, one more makes no difference.
+#: With this many equal messages in flight, another one makes no difference.
 MANY_MESSAGES: Final = 3
 
 
 class Answer(Enum):
-    """How a mail server may end an attempt: whether it took the mail, and what the sender makes of it."""
+    """A mail server's answer: whether it accepted the mail, and the result that the sender derives."""
 
     ACCEPTED = (True, Result(State.SUCCESS, info={}))
     ACCEPTED_UNHEARD = (True, Result(State.ERROR, error="?", error_code=ErrorCode.UNKNOWN, unsettled=True))
@@ -36,7 +36,7 @@ class Answer(Enum):
     NOT_NOW = (False, Result(State.ERROR, error="4", error_code=ErrorCode.TEMPORARY, unsettled=True))
     NEVER = (False, Result(State.ERROR, error="5", error_code=ErrorCode.REJECTED))
 
-    # Members are told apart by identity; the results in them can't be hashed.
+    # Members are compared by identity; the results in them are not hashable.
     __hash__ = object.__hash__
 
     @property
@@ -58,13 +58,13 @@ class Event:
 
     @classmethod
     def of(cls, old: DocumentState | None, new: DocumentState | None) -> Event:
-        """The event of a write, without what no decision about events looks at."""
+        """The event of a write, reduced to what decisions about events depend on."""
         return cls(_outline(old), _deciding(new))
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A sender that has a message and has not read the document; `written` as in `on_message`."""
+    """A sender that has a message and has not read the document yet; `written` as in `on_message`."""
 
     now: datetime
     written: Lease | None = None
@@ -72,7 +72,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A sender that is about to write what it has decided about the document as it saw it."""
+    """A sender that has read the document and is about to write its decision."""
 
     now: datetime
     seen: DocumentState | None
@@ -90,7 +90,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A sender that has the mail server's answer, or knows that none will come, and has not finished."""
+    """A sender that has the mail server's answer, or has given up waiting for it, and has not written the result."""
 
     lease: Lease
     answer: Answer
@@ -100,7 +100,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Releasing:
-    """A sender that gives its claim back, `later` being when to try again."""
+    """A sender that is about to release its claim; `later` is when to try again, if known."""
 
     lease: Lease
     later: datetime | None
@@ -109,7 +109,7 @@ class Releasing:
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """The dispatcher between the two halves (publish, write) of what it decided about an event at `at`."""
+    """The dispatcher between publishing and writing, as decided about an event at `at`."""
 
     event: Event
     at: datetime
@@ -118,7 +118,7 @@ class Handling:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The reconciler with what its query found."""
+    """The reconciler with a document that its query found."""
 
     seen: DocumentState
     fresh: bool = True
@@ -126,7 +126,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Noting:
-    """The reconciler between the two halves of what it decided at `at`."""
+    """The reconciler between publishing and writing, as decided at `at`."""
 
     seen: DocumentState
     at: datetime
@@ -138,24 +138,24 @@ Sender = Asked | Read | Claimed | Answered | Releasing
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How often each kind of trouble may still happen; `wishes` are a user's requests after the first."""
+    """How often each kind of failure or interference may still happen; `user_requests` are those after the first."""
 
     ticks: int = 0
     crashes: int = 0
     repeats: int = 0
     lost_answers: int = 0
     releases: int = 0
-    wishes: int = 0
+    user_requests: int = 0
     deletions: int = 0
     dead_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The state that the explorer explores. `requests`, `accepted` and `wish` are the books it keeps on the side:
+    """A state of the exploration.
 
-    how often a user asked for the mail, how often a mail server took it, whether the last request still waits for an
-    attempt.
+    Three fields only serve the checks: how often a user has asked for the mail (`requests`), how often a mail server
+    has accepted it (`accepted`), and whether the last request has had no attempt yet (`request_pending`).
     """
 
     document: DocumentState | None
@@ -168,14 +168,14 @@ class World:
     reconciler: Found | Noting | None = None
     requests: int = 1
     accepted: int = 0
-    wish: bool = True
+    request_pending: bool = True
 
     def with_sender(self, index: int, sender: Sender | None) -> World:
-        """This world with one sender elsewhere."""
+        """This world with one sender replaced."""
         return replace(self, senders=(*self.senders[:index], sender, *self.senders[index + 1 :]))
 
     def canonical(self) -> World:
-        """The same world with its senders in one order: which of them is which does not matter."""
+        """An equivalent world with the interchangeable senders in a fixed order."""
         first, second = self.senders
         ordered = self.senders if hash(first) <= hash(second) else (second, first)
         document = self._without_old_times()
@@ -184,7 +184,7 @@ class World:
         return replace(self, senders=ordered, document=document)
 
     def _without_old_times(self) -> DocumentState | None:
-        """The document, its `endTime` a constant unless a sender may still ask whether it is its own."""
+        """The document with a constant `endTime`, unless a sender may still compare it with its own."""
         delivery = self.document.delivery if self.document else None
         if self.document is None or delivery is None or delivery.end_time in (None, START):
             return self.document
@@ -197,16 +197,16 @@ class World:
         return replace(self, messages=min(self.messages + 1, MANY_MESSAGES))
 
     def spent(self, kind: str) -> World:
-        """This world after one of the troubles that `Bounds` counts."""
+        """This world with one less of a kind of `Bounds` left."""
         return replace(self, left=replace(self.left, **{kind: getattr(self.left, kind) - 1}))
 
     def an_instant(self) -> datetime:
-        """Now, told apart from every lease's instant: no two readings of a clock are the same microsecond."""
+        """A clock reading of now that differs from every known one, as real readings differ by microseconds."""
         taken = {lease.microsecond for lease in self._instants()}
         return self.now + timedelta(microseconds=next(each for each in range(INSTANTS) if each not in taken))
 
     def latest(self) -> datetime:
-        """The last instant that anybody's clock may read now."""
+        """The latest possible clock reading of now."""
         return self.now + timedelta(microseconds=INSTANTS)
 
     def _instants(self) -> list[datetime]:
@@ -225,12 +225,12 @@ _Actor = TypeVar("_Actor")
 
 
 def outdated(actor: _Actor) -> _Actor:
-    """Whoever knew the document's version, after somebody else's write."""
+    """The actor after another's write: the version that it knows is stale."""
     return replace(actor, fresh=False) if getattr(actor, "fresh", False) else actor  # type: ignore[type-var]
 
 
 def after(known: DocumentState | None, changes: Changes) -> DocumentState:
-    """What is known of the document once `changes` are written. When it was first tried is of no consequence."""
+    """The document's state after `changes`; the time of its first attempt is a constant, as nothing depends on it."""
     fields = applied(_fields(known) if known else {}, changes)
     result = DocumentState.of(fields)
     if result.delivery is None or result.delivery.start_time is None:
@@ -271,5 +271,5 @@ def _deciding(known: DocumentState | None) -> DocumentState | None:
 
 
 def state_of(known: DocumentState | None) -> State | None:
-    """What `delivery.state` says, if there is one."""
+    """The document's `delivery.state`, if any."""
     return known.delivery.state if known and known.delivery else None

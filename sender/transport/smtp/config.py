@@ -1,4 +1,4 @@
-"""The mail server as configured, read once: `SMTP_CONNECTION_URI` or `HOST`, `SMTP_PASSWORD` and `TLS_OPTIONS`."""
+"""Parses the mail server's settings: `SMTP_CONNECTION_URI` or `HOST`, `SMTP_PASSWORD` and `TLS_OPTIONS`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from shared.errors import Misconfigured
 
 EXPECTED = "smtp://USER@HOST:PORT or smtps://USER@HOST:PORT"
 
-#: The query options of nodemailer's connection URLs that have a meaning here, apart from `tls.*`.
-#: `pool` changes nothing, because connections are always kept open; `pipelining` is ours.
+#: The supported query options of nodemailer's connection URLs, apart from `tls.*`. `pool` has no effect, because
+#: connections are always kept open; `pipelining` is Firepost's own.
 OPTIONS = (
     "connectionTimeout",
     "greetingTimeout",
@@ -50,11 +50,11 @@ class Encryption(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The longest that one step may take, in seconds, each further bounded by the attempt's deadline.
+    """Time limits of single steps, in seconds; the attempt's deadline applies in addition.
 
-    These are the minutes of RFC 5321 section 4.5.3.2, so that the deadline alone decides unless the URI says otherwise:
-    servers pause for half a minute before they greet, and check recipients for as long. Only the connection is given
-    up earlier, because a host may have other addresses.
+    The defaults are those of RFC 5321 section 4.5.3.2. They exceed any attempt, so normally only the deadline counts:
+    some servers take half a minute to greet or to check recipients. The limit for the connection is shorter, because a
+    host may have other addresses.
     """
 
     connect: float = 10.0
@@ -66,11 +66,11 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """Where mail goes, as whom, and how it is protected on the way.
+    """A mail server with login, encryption and limits.
 
-    `servername` is the name that the certificate must carry, `client_name` what we call ourselves in EHLO;
-    `max_connections` and `max_mails` (per connection) are None unless the URI limits them. `pipelining` is whether to
-    make use of it where it is offered.
+    `servername` is the name that the certificate must have, `client_name` the one that EHLO sends. `max_connections`
+    and `max_mails` (per connection) are None unless the URI limits them. `pipelining` is whether to use PIPELINING if
+    the server offers it.
     """
 
     host: str
@@ -91,13 +91,13 @@ class SmtpServer:
 
 
 def parse_server(uri: str, password: str | None = None, tls_options: str | None = None) -> SmtpServer:
-    """Read the mail server's settings as nodemailer reads them (nodemailer.com/smtp).
+    """Parse the mail server's settings as nodemailer does (nodemailer.com/smtp).
 
-    `password` (`SMTP_PASSWORD`) replaces the URI's. The last `@` ends user and password, so that both may hold any
-    character but for a `:` in the user and a `%` before two hexadecimal digits, which must be percent-encoded.
-    Differs from the extension in that certificates are verified and that an option it does not know is an error.
+    `password` (`SMTP_PASSWORD`) replaces the URI's. User and password end at the last `@`, so they may contain any
+    character; only a `:` in the user, and a `%` before two hexadecimal digits, must be percent-encoded. Unlike Trigger
+    Email, certificates are verified, and an unknown option is an error.
 
-    Raises `Misconfigured` in one line, with the password masked.
+    Raises `Misconfigured` with one line of text, in which the password is masked.
     """
     scheme, _, rest = uri.strip().partition("://")
     if scheme.lower() not in ("smtp", "smtps"):
@@ -106,7 +106,7 @@ def parse_server(uri: str, password: str | None = None, tls_options: str | None 
     userinfo, _, location = rest.rpartition("@")
     match = _HOST.fullmatch(location)
     if match is None:
-        raise _bad_uri(uri, f"expected {EXPECTED}, then at most options such as ?requireTLS=true")
+        raise _bad_uri(uri, f"expected {EXPECTED}, optionally followed by options such as ?requireTLS=true")
     options, uri_tls = _parse_query(match["query"] or "")
     user, secret = _credentials(uri, userinfo, password)
     host = unquote(match["ipv6"] or match["name"])
@@ -130,10 +130,10 @@ def parse_server(uri: str, password: str | None = None, tls_options: str | None 
 
 
 def token_server(host: str, port: int | None, implicit: bool, user: str, tls_options: str | None) -> SmtpServer:
-    """The mail server of Trigger Email's `AUTH_TYPE=OAuth2`, where the login is by access token.
+    """The mail server for Trigger Email's `AUTH_TYPE=OAuth2`, with login by access token.
 
-    Where TLS is not `implicit` (`OAUTH_SECURE`), STARTTLS is insisted upon, other than in the extension: a token is
-    as good as a password. Raises `Misconfigured`.
+    Unless TLS is `implicit` (`OAUTH_SECURE`), STARTTLS is required, unlike in Trigger Email: a token deserves the same
+    protection as a password. Raises `Misconfigured`.
     """
     if not re.fullmatch(r"[^\s:/?#\[\]@]+", host) or not _can_be_host(host):
         raise Misconfigured(f"HOST={host!r}: expected the mail server's name, such as smtp.gmail.com.")
@@ -152,7 +152,7 @@ def token_server(host: str, port: int | None, implicit: bool, user: str, tls_opt
 
 
 def masked(uri: str) -> str:
-    """The URI for people's eyes: no password, no query, and no password either where the host was forgotten."""
+    """The URI without password and query, for error messages. Works for malformed URIs, too."""
     scheme = match[0] if (match := re.match(r"[A-Za-z]+://", uri)) else ""
     userinfo, at, location = uri.removeprefix(scheme).rpartition("@")
     location = location.partition("?")[0]
@@ -171,7 +171,7 @@ def _credentials(uri: str, userinfo: str, password: str | None) -> tuple[str | N
     try:
         user, secret = unquote(user, errors="strict"), unquote(secret, errors="strict")
     except UnicodeDecodeError:
-        raise _bad_uri(uri, "a '%' in user or password that starts no UTF-8 must be written as %25") from None
+        raise _bad_uri(uri, "a '%' in user or password that does not encode UTF-8 must be written as %25") from None
     secret = password or secret
     if not user and not secret:
         return None, None
@@ -189,7 +189,7 @@ def _servername(tls: TlsOptions, host: str) -> str:
 
 
 def _can_be_host(name: str) -> bool:
-    """Whether the socket and ssl modules take it; they use the same codec."""
+    """Whether the socket and ssl modules accept the name; both use this codec."""
     try:
         name.encode("idna")
     except UnicodeError:
@@ -205,7 +205,7 @@ def _port(uri: str, port: str | None, default: int) -> int:
 
 
 def _client_name(options: Mapping[str, str]) -> str:
-    # Not socket.getfqdn(): it asks the DNS. An address literal is what RFC 5321 4.1.3 has for hosts without a name.
+    # Not socket.getfqdn(), which queries the DNS. RFC 5321 section 4.1.3: hosts without a name send an address literal.
     own = socket.gethostname()
     name = options.get("name") or (own if "." in own and own.isascii() else "[127.0.0.1]")
     if not re.fullmatch(r"[!-~]+", name):
@@ -214,7 +214,7 @@ def _client_name(options: Mapping[str, str]) -> str:
 
 
 def _parse_query(query: str) -> tuple[dict[str, str], dict[str, object]]:
-    """Our options by name, and those of `tls.*` without the prefix, with their booleans converted."""
+    """The options by name, and separately those of `tls.*`, without the prefix and with booleans converted."""
     pairs = dict(parse_qsl(query, keep_blank_values=True))
     booleans = {"true": True, "false": False}
     tls: dict[str, object] = {
@@ -261,8 +261,7 @@ def _number(options: Mapping[str, str], name: str) -> int | None:
 
 
 def _timeouts(options: Mapping[str, str]) -> Timeouts:
-    """nodemailer's time limits, which are in milliseconds; its `socketTimeout` goes for every reply."""
-
+    """From nodemailer's options, which are in milliseconds; `socketTimeout` applies to every reply."""
     default = Timeouts()
 
     def seconds(name: str, otherwise: float) -> float:

@@ -1,4 +1,4 @@
-"""One SMTP session: from the connection to the login, and then mail after mail."""
+"""One SMTP session: connects, logs in, and sends one mail after another."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from sender.transport.smtp.transaction import Transaction
 from shared.deadline import Deadline
 from shared.errors import ErrorCode, NotSent
 
-#: QUIT is a courtesy: it is written if that works at once.
-GOODBYE_SECONDS = 0.5
+#: Time limit for writing QUIT, which is only a courtesy.
+QUIT_SECONDS = 0.5
 
-#: How many characters of a server's list of logins are shown.
+#: The most characters of a server's list of login mechanisms that an error quotes.
 MAX_OFFERED = 200
 
 OAUTH_ADVICE = (
-    "USER must be the mailbox that the access token is for. Gmail wants the scope https://mail.google.com/; Microsoft "
-    "365 wants SMTP AUTH enabled for the mailbox, and the permission SMTP.Send (or SMTP.SendAsApp, and the app "
+    "USER must be the mailbox that the access token is for. Gmail needs the scope https://mail.google.com/; Microsoft "
+    "365 needs SMTP AUTH enabled for the mailbox and the permission SMTP.Send (or SMTP.SendAsApp, with the app "
     "registered in Exchange Online)."
 )
 
-#: Told of each step of the session's beginning as it succeeds, and how.
+#: Called after each successful step up to the login, with a detail for people.
 Progress = Callable[[Step, str], None]
 
-#: How encryption succeeds where it is wanted only if the server offers it.
-NOT_OFFERED = "the server offers no STARTTLS: mails go in the clear"
+#: The detail of the STARTTLS step if it was skipped.
+NOT_OFFERED = "the server offers no STARTTLS: mail is sent unencrypted"
 
 
-def untold(step: Step, how: str) -> None:
-    """Nobody wants to know."""
+def no_progress(step: Step, detail: str) -> None:
+    """The `Progress` that reports nothing."""
 
 
 class SmtpConnection:
     """A session that is logged in and ready for mail. Used by one thread at a time."""
 
     def __init__(
-        self, server: SmtpServer, deadline: Deadline, token: str | None = None, progress: Progress = untold
+        self, server: SmtpServer, deadline: Deadline, token: str | None = None, progress: Progress = no_progress
     ) -> None:
-        """Connect, introduce ourselves, encrypt and log in, all before `deadline`. Raises `NotSent`.
+        """Connect, send EHLO, start TLS and log in, all before `deadline`. Raises `NotSent`.
 
-        The login is with the access token if there is one, and else with the server's password.
+        The login uses the access token, if given, otherwise the password of `server`.
         """
         self.server = server
         self._token = token
@@ -67,12 +67,12 @@ class SmtpConnection:
 
     @property
     def usable(self) -> bool:
-        """Whether another mail may be sent: the connection is open, and both sides agree that no mail is under way."""
+        """Whether another mail may be sent: the connection is open, and no mail is in progress on either side."""
         return self._session.in_step and (self._mail is None or self._mail.is_over)
 
     @property
     def is_silent(self) -> bool:
-        """Whether it is usable still: the server has neither said anything since the last reply nor hung up."""
+        """Whether it is still usable: since the last reply, the server has sent nothing and has not hung up."""
         try:
             self._socket.expect_silence()
         except OSError:
@@ -85,11 +85,11 @@ class SmtpConnection:
         return self.server.pipelining and self._socket.has_extn("pipelining")
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline, data_margin: float) -> Receipt:
-        """Hand over one mail; its content is begun only while at least `data_margin` seconds are left until `deadline`.
+        """Hand over one mail. Its content is started only if at least `data_margin` seconds are left until `deadline`.
 
-        `data` is a whole message with CRLF line ends. Raises `ConnectionSpent` if another connection may take the mail,
-        of which the server was given nothing; another `NotSent` if the server (or the margin) said no; `OutcomeUnknown`
-        if the connection broke between the first byte of `data` and the reply to the last.
+        `data` is an RFC 5322 message with CRLF line ends. Raises `ConnectionSpent` if no content was sent and another
+        connection may accept the mail; another `NotSent` if the server refused the mail or the time was up;
+        `OutcomeUnknown` if the connection was lost between the first byte of `data` and the final reply.
         """
         was_used = self.mails > 0
         self.mails += 1
@@ -97,14 +97,14 @@ class SmtpConnection:
         return self._mail.send(envelope, data, deadline, data_margin)
 
     def quit(self) -> None:
-        """Say QUIT, without waiting for an answer that nobody needs, and close."""
-        self._socket.until = Deadline.after(GOODBYE_SECONDS, self._session.deadline.clock)
+        """Send QUIT and close without waiting for the reply."""
+        self._socket.until = Deadline.after(QUIT_SECONDS, self._session.deadline.clock)
         with contextlib.suppress(OSError):
             self._socket.putcmd("QUIT")
         self.close()
 
     def close(self) -> None:
-        """Close without a word."""
+        """Close without QUIT."""
         self._socket.close()
 
     # The session
@@ -142,14 +142,14 @@ class SmtpConnection:
     def _start_tls(self) -> None:
         if not self._socket.has_extn("starttls"):
             if self.server.encryption is Encryption.REQUIRED:
-                insistence = "AUTH_TYPE=OAuth2" if self._token else "requireTLS"
-                raise lacking(self._session.name, "STARTTLS", f"which {insistence} asks for", ErrorCode.CONNECTION)
+                setting = "AUTH_TYPE=OAuth2" if self._token else "requireTLS"
+                raise lacking(self._session.name, "STARTTLS", f"which {setting} asks for", ErrorCode.CONNECTION)
             self._progress(Step.STARTTLS, NOT_OFFERED)
             return
         reply = self._session.command(Step.STARTTLS, "STARTTLS")
         if not reply.accepted:
             raise self._session.refused(Step.STARTTLS, reply)
-        complaint = "there is plaintext after the reply to STARTTLS"
+        complaint = "the server sent plaintext after the reply to STARTTLS"
         self._session.timed(Step.STARTTLS, math.inf, lambda: self._socket.expect_silence(complaint))
         self._encrypt(Step.STARTTLS)
         self._introduce()
@@ -160,7 +160,7 @@ class SmtpConnection:
         self._progress(Step.STARTTLS, self._socket.tls_version)
 
     def _log_in(self) -> None:
-        """AUTH XOAUTH2 with a token; with a password PLAIN, or LOGIN where there is no PLAIN (RFC 4954, RFC 4616)."""
+        """AUTH XOAUTH2 with a token; with a password PLAIN, or LOGIN if PLAIN is not offered (RFC 4954, RFC 4616)."""
         offered = self._socket.esmtp_features.get("auth", "").upper().split()
         known = {"PLAIN": self._auth_plain, "LOGIN": self._auth_login}
         if self._token:
@@ -173,25 +173,28 @@ class SmtpConnection:
         )
         reply = mechanisms[0]()
         if reply.code == 504 and len(mechanisms) > 1:
-            reply = mechanisms[1]()  # it offered PLAIN without knowing it; a wrong password is never tried twice
+            reply = mechanisms[1]()  # the server offers PLAIN but does not support it; this is not a wrong password
         if not reply.accepted:
             raise self._session.refused(Step.AUTH, reply)
         self._progress(Step.AUTH, str(self.server.user))
 
     def _no_login(self, known: str, offered: str) -> NotSent:
-        """We don't send without the login that is configured: the mail might leave as somebody else's, or as spam."""
+        """The error if the server offers no known mechanism.
+
+        Mail is never sent without the configured login: it might go out under another identity, or as spam.
+        """
         if offered:
             remark = f"but only {self._session.shown(Reply(250, (offered[:MAX_OFFERED],))).text}"
-            abort_command = "Another port of the server may; 587 and 465 are the usual ones for logging in"
+            advice = "Another port of the server may; 587 and 465 are the usual ones for logging in"
         else:
             remark = "but a user is configured"
-            abort_command = (
+            advice = (
                 "If the server knows you by your IP address, take the user out of SMTP_CONNECTION_URI (and unset "
-                "SMTP_PASSWORD); if it takes logins only over TLS, use smtps://, or the port where it offers STARTTLS"
+                "SMTP_PASSWORD); if it allows logins only over TLS, use smtps://, or the port where it offers STARTTLS"
             )
         if self._token:
-            abort_command = "Check HOST and OAUTH_PORT"
-        return lacking(self._session.name, f"AUTH {known}", f"{remark}. {abort_command}", ErrorCode.AUTH)
+            advice = "Check HOST and OAUTH_PORT"
+        return lacking(self._session.name, f"AUTH {known}", f"{remark}. {advice}", ErrorCode.AUTH)
 
     def _mask(self) -> Callable[[str], str]:
         user, password, token = self.server.user, self.server.password, self._token
@@ -199,7 +202,7 @@ class SmtpConnection:
         return mask(secrets, [_plain(user, password or ""), _bearer(user, token or "")])
 
     def _auth_xoauth2(self) -> Reply:
-        """A token that is refused is told so in JSON first, and the refusal comes after our empty answer to that."""
+        """For a refused token, the server first sends JSON; the refusal follows after our empty response to that."""
         proof = _base64(_bearer(self.server.user, self._token))
         reply = self._session.command(Step.AUTH, f"AUTH XOAUTH2 {proof}")
         return self._session.command(Step.AUTH, "") if reply.code == 334 else reply

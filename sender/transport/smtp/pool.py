@@ -1,4 +1,4 @@
-"""Connections that are kept open between mails."""
+"""Keeps SMTP connections open between mails."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sender.transport.smtp.connection import SmtpConnection
 class KeepOpen:
     """How long a connection is used: seconds since it was opened, seconds without a mail, number of mails.
 
-    Servers close sessions with many mails at will, and idle ones after minutes, or as Amazon SES after ten seconds.
-    Leaving first spares the reconnection in the middle of a mail.
+    Servers close sessions after many mails, or after minutes of inactivity (Amazon SES: ten seconds). Closing first
+    avoids having to reconnect in the middle of a mail.
     """
 
     max_age: float = 600.0
@@ -22,9 +22,9 @@ class KeepOpen:
 
 
 class IdleConnections:
-    """The open connections that nobody uses at the moment. Safe to use from several threads.
+    """The open connections that are not in use. Thread-safe.
 
-    The most recently used one goes first: so the surplus of a busy time grows old at the other end and is closed.
+    The most recently used one is taken first, so that surplus connections become idle and are closed.
     """
 
     def __init__(self, rules: KeepOpen) -> None:
@@ -34,9 +34,9 @@ class IdleConnections:
         self._closed = False
 
     def take(self, now: float) -> SmtpConnection | None:
-        """A connection to use, if there is one that is still good at `now` (monotonic seconds).
+        """Take a connection that is still good at `now` (monotonic seconds); None if there is none.
 
-        One on which the server has said anything since, goodbye perhaps, or which it has closed, is closed unread.
+        A connection that the server has closed, or on which it has sent anything (such as a goodbye), is discarded.
         """
         while (connection := self._take_fresh(now)) is not None:
             if connection.is_silent:
@@ -54,7 +54,7 @@ class IdleConnections:
         return taken
 
     def put(self, connection: SmtpConnection, now: float) -> None:
-        """Retain a connection for later if it is worth keeping; close it otherwise."""
+        """Keep a connection for later if it is still good; close it otherwise."""
         with self._lock:
             if keep := not self._closed and connection.usable and self._is_good(connection, now, now):
                 self._idle.append((connection, now))
@@ -62,7 +62,7 @@ class IdleConnections:
             _retire(connection)
 
     def close(self) -> None:
-        """Say goodbye on every connection, and on those that are still in use when they come back."""
+        """Close all idle connections, and those in use when they are put back."""
         with self._lock:
             self._closed = True
             retired, self._idle = self._idle, []
@@ -79,7 +79,7 @@ class IdleConnections:
 
 
 def _retire(connection: SmtpConnection) -> None:
-    # In the middle of a mail, or out of step, QUIT could be taken for something else.
+    # In the middle of a mail, or out of step, the server could misread QUIT.
     if connection.usable:
         connection.quit()
     else:

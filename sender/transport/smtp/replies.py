@@ -1,21 +1,21 @@
-"""What a mail server's answer means, and how to say it to people: pure functions of the answer.
+"""Classifies a mail server's reply and words the error for it. Pure functions.
 
-The first row that fits; `wording` says what the words are about.
+The first matching row applies; `wording` interprets the text.
 
-| answer | at | code |
+| reply | step | code |
 |---|---|---|
 | 4xx or 5xx about a sending limit | any step | throttled |
 | 421 about encryption, a policy, content or size | any step | temporary |
 | 421 | any step | throttled |
 | 454 | AUTH | throttled |
 | 4xx or 5xx | STARTTLS | connection |
-| anything but 4xx and 5xx (out of place) | any step | connection |
+| anything but 4xx and 5xx (unexpected) | any step | connection |
 | 4xx | any other step | temporary |
 | 5xx about too many recipients of one mail (RFC 5321 section 4.5.3.1.10) | RCPT | temporary |
 | 5xx | AUTH | auth |
 | 530, 534, 535 | any step | auth |
 | 5xx | any other step | rejected |
-| none: refused, unresolvable, not trusted, too slow, lost | any step | connection |
+| none: refused, not resolved, untrusted, timed out, lost | any step | connection |
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from enum import Enum
 from sender.transport.smtp import wording
 from shared.errors import ErrorCode, NotSent
 
-#: The most characters of a server's reply that are looked at, and that end up in a document.
+#: The most characters of a reply that are interpreted, and that are written to a document.
 MAX_WORDS = 2000
 
 
 class Step(Enum):
-    """Where in the dialogue; the value ends a sentence such as "The mail server refused …"."""
+    """A step of the SMTP dialogue; its value completes a sentence such as "The mail server refused …"."""
 
     CONNECT = "the connection"
     GREETING = "the greeting"
@@ -50,14 +50,14 @@ class Step(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A server's complete answer: its three-digit code and the text of each line without it (RFC 5321 section 4.2)."""
+    """A complete reply: the three-digit code, and the text of each line without the code (RFC 5321 section 4.2)."""
 
     code: int
     lines: tuple[str, ...]
 
     @classmethod
     def decode(cls, code: int, message: bytes) -> Reply:
-        """From what `smtplib` returns; text that is not UTF-8 is shown with replacement characters."""
+        """From what `smtplib` returns; bytes that are not UTF-8 become replacement characters."""
         return cls(code, tuple(message.decode("utf-8", "replace").split("\n")))
 
     @property
@@ -67,21 +67,21 @@ class Reply:
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the same may succeed later (4xx)."""
+        """Whether the same command may succeed later (4xx)."""
         return 400 <= self.code < 500
 
     @property
     def refused(self) -> bool:
-        """Whether the step failed in the orderly way, for now (4xx) or for good (5xx)."""
+        """Whether the server refused the step, temporarily (4xx) or permanently (5xx)."""
         return 400 <= self.code < 600
 
     @property
     def text(self) -> str:
-        """The words of the lines as one text."""
+        """All lines as one text, at most `MAX_WORDS` characters."""
         return " ".join(self.lines)[:MAX_WORDS]
 
     def shown(self, mask: Callable[[str], str]) -> Reply:
-        """As it may be shown to people: `mask` has been over it, and it reads no longer than `MAX_WORDS`."""
+        """The reply with `mask` applied, and cut to `MAX_WORDS` characters."""
         text = mask("\n".join(self.lines))
         if len(self.lines) == 1 and len(text) < MAX_WORDS - len("250 "):
             return Reply(self.code, (text,))
@@ -95,41 +95,41 @@ class Reply:
         return Reply(self.code, tuple(lines))
 
     def __str__(self) -> str:
-        """As nodemailer puts it into `info.response`: the lines as they came, without the CR."""
+        """The format of nodemailer's `info.response`: the lines as received, without the CR."""
         *first, last = self.lines
         return "\n".join([*(f"{self.code}-{line}" for line in first), f"{self.code} {last}".rstrip()])
 
 
 class ConnectionSpent(NotSent):
-    """This connection will not carry the mail, and was not given its content: another connection may.
+    """This connection can't be used for the mail, whose content was not sent; another connection may work.
 
-    It was lost, the server ends it (421) or is out of step, or it has carried mails before and takes no more: a
-    session's limit is not the mail's failure.
+    The connection was lost, the server closes it (421) or is out of step, or a connection that was used before accepts
+    no more mails: a session's limit is not a failure of the mail.
     """
 
     @classmethod
     def by(cls, refusal: NotSent) -> ConnectionSpent:
-        """The same refusal, taken for one of the connection."""
+        """The same error, attributed to the connection."""
         spent = cls(refusal.code, str(refusal))
         spent.rejected, spent.retry_after = refusal.rejected, refusal.retry_after
         return spent
 
 
 class LoginRefused(NotSent):
-    """The server does not accept our credentials, or not any more."""
+    """The server refuses our credentials."""
 
 
-#: What may mend a refused login.
+#: Advice that is appended to the error for a refused login.
 LOGIN_ADVICE = "Check the user in SMTP_CONNECTION_URI and SMTP_PASSWORD."
 
 _TLS_ADVICE = "The server wants TLS: use smtps://, or ?requireTLS=true in SMTP_CONNECTION_URI."
 
-#: The codes that time may mend.
-FOR_NOW = (ErrorCode.TEMPORARY, ErrorCode.THROTTLED)
+#: The codes of refusals that a retry may cure.
+TRANSIENT = (ErrorCode.TEMPORARY, ErrorCode.THROTTLED)
 
 
 def classify(step: Step, reply: Reply) -> ErrorCode:
-    """The `errorCode` for a reply that is not the hoped-for one, after the table above."""
+    """The `errorCode` for a reply other than success, by the table above."""
     if reply.refused and wording.is_sending_limit(reply.text):
         return ErrorCode.THROTTLED
     if reply.code == 421:
@@ -146,9 +146,9 @@ def classify(step: Step, reply: Reply) -> ErrorCode:
 
 
 def wait_after(step: Step, reply: Reply) -> float | None:
-    """In how many seconds the server wants to be asked again; None if it leaves that to us, or for good."""
+    """Seconds to wait before a retry; None if the server does not say, or the refusal is permanent."""
     code = classify(step, reply)
-    if code not in FOR_NOW:
+    if code not in TRANSIENT:
         return None
     if (seconds := wording.announced_wait(reply.text)) is not None:
         return seconds
@@ -156,13 +156,14 @@ def wait_after(step: Step, reply: Reply) -> float | None:
 
 
 def refusal(server: str, step: Step, reply: Reply, advice: str = LOGIN_ADVICE) -> NotSent:
-    """The error for a reply; `server` is `host:port`, `advice` what may mend a refused login.
+    """The error for a reply; `server` is `host:port`, `advice` is appended if the login was refused.
 
-    421 says that the server hangs up, so that a fresh connection may help; but not after it has seen the whole mail.
+    421 means that the server closes the connection, so another connection may work, unless the server has already
+    received the content.
     """
     code = classify(step, reply)
     if not reply.refused:
-        return ConnectionSpent(code, f"The mail server {server} answered {step.value} out of place: {reply}")
+        return ConnectionSpent(code, f"The mail server {server} gave an unexpected reply to {step.value}: {reply}")
     text = f"The mail server {server} refused {step.value}: {reply}"
     if wording.demands_tls(reply.text) and code is not ErrorCode.THROTTLED and step is not Step.STARTTLS:
         advice = _TLS_ADVICE
@@ -181,28 +182,28 @@ def _kind(step: Step, reply: Reply, code: ErrorCode) -> type[NotSent]:
 
 
 def sentence(words: str) -> str:
-    """A server's words, with a full stop before ours go on."""
+    """The server's words, ended by a full stop, so that another sentence may follow."""
     words = words.rstrip()
     return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
 def lacking(server: str, extension: str, remark: str, code: ErrorCode) -> NotSent:
-    """The error for something that the server does not offer; `remark` says who wants it."""
+    """The error for an extension that the server does not offer; `remark` continues the sentence."""
     return NotSent(code, f"The mail server {server} does not offer {extension}, {remark}.")
 
 
 def loss(server: str, step: Step, error: OSError) -> ConnectionSpent:
-    """The error for a connection that could not be made, or broke, before the mail was handed over."""
+    """The error for a connection that failed before the content was sent."""
     return ConnectionSpent(ErrorCode.CONNECTION, describe_loss(server, step, error))
 
 
 def describe_loss(server: str, step: Step, error: OSError) -> str:
-    """What went wrong on the wire, for people."""
+    """Describes a connection error for people."""
     match error:
         case TimeoutError() if step is Step.GREETING:
             return (
-                f"The mail server {server} accepted the connection, and did not greet in time. A port that expects TLS "
-                "from the first byte is silent, too: smtps:// usually goes with port 465, smtp:// with 587."
+                f"The mail server {server} accepted the connection but sent no greeting in time. A port that expects "
+                "TLS from the first byte is silent, too: smtps:// usually goes with port 465, smtp:// with 587."
             )
         case TimeoutError():
             return f"The mail server {server} did not answer {step.value} in time.{_hint(step)}"

@@ -1,4 +1,4 @@
-"""Commands and replies on one connection, each within its time, and what went wrong told in words."""
+"""Commands and replies on one connection, each within its time limit, with errors turned into `NotSent`."""
 
 from __future__ import annotations
 
@@ -20,89 +20,90 @@ T = TypeVar("T")
 
 @contextmanager
 def before_the_content(server: str) -> Iterator[None]:
-    """What goes wrong within leaves no doubt, even if it is a bug of ours: not sent. Raises `DeliveryFailed`."""
+    """Turn any error in the block, even a bug, into a definite `NotSent`. Raises `DeliveryFailed`."""
     try:
         yield
     except DeliveryFailed:
         raise
     except Exception as error:
-        _log.exception("the mail could not be begun", extra={"fields": {"server": server}})
+        _log.exception("the mail could not be started", extra={"fields": {"server": server}})
         text = f"The conversation with the mail server {server} failed ({type(error).__name__}). Nothing was sent."
         raise NotSent(ErrorCode.TEMPORARY, text) from error
 
 
 class Session:
-    """What a session is made of. Used by one thread at a time.
+    """Sends commands and receives replies. Used by one thread at a time.
 
-    Nothing begins, or goes on, past `deadline`, which its user sets as the conversation proceeds. `advice` is what may
-    mend a refused login, `mask` takes our secrets out of what the server says.
+    Nothing starts or continues after `deadline`, which the caller sets for each phase. `advice` is appended to the
+    error for a refused login; `mask` masks secrets in replies.
     """
 
     def __init__(self, server: SmtpServer, deadline: Deadline, advice: str, mask: Callable[[str], str]) -> None:
         self.deadline = deadline
         self.name = str(server)
         self.socket = SmtpSocket(server.client_name, deadline)
-        #: How many replies are still to come for what has been said.
-        self.due = 0
+        #: The number of commands that have no reply yet.
+        self.pending_replies = 0
         self._advice = advice
         self._mask = mask
         self._seconds = server.timeouts.command
 
     @property
     def in_step(self) -> bool:
-        """Whether the connection is open, and every command has its reply and every reply its command."""
-        return self.socket.in_step and not self.due
+        """Whether the connection is open, with exactly one reply for each command."""
+        return self.socket.in_step and not self.pending_replies
 
     def command(self, step: Step, command: str) -> Reply:
-        """Say a command and return its reply. Raises as `hear` does."""
+        """Send a command and return its reply. Raises as `send` and `receive` do."""
         self.send(step, [command])
         return self.receive(step)
 
     def send(self, step: Step, commands: Sequence[str]) -> None:
-        """Say commands in one write; `hear` then gives their replies in order (RFC 2920). `step` is the first one's.
+        """Send commands in one write; `receive` then returns their replies in order (RFC 2920).
 
-        Raises `ConnectionSpent`, also if the server has spoken before; another `NotSent` when the time has run out.
+        `step` is that of the first command. Raises `ConnectionSpent` if the connection is lost or the server has sent
+        something unprompted; another `NotSent` if the time has run out.
         """
 
-        def ask() -> None:
+        def write() -> None:
             self.socket.expect_silence()
             self.socket.put_commands(commands)
 
-        self.timed(step, self._seconds, ask)
-        self.due += len(commands)
+        self.timed(step, self._seconds, write)
+        self.pending_replies += len(commands)
 
     def receive(self, step: Step) -> Reply:
-        """The next reply that is due. Raises `ConnectionSpent` if none comes, or if it is 421."""
+        """Read the next reply. Raises `ConnectionSpent` if none arrives, or if it is 421."""
         reply = Reply.decode(*self.timed(step, self._seconds, self.socket.getreply))
-        self.due -= 1
+        self.pending_replies -= 1
         if reply.code == 421:
             raise self.refused(step, reply)
         return reply
 
-    def timed(self, step: Step, seconds: float, talk: Callable[[], T]) -> T:
-        """Let `talk` use the wire for so long; not at all when the time has run out already.
+    def timed(self, step: Step, seconds: float, action: Callable[[], T]) -> T:
+        """Run `action` on the socket within `seconds` and the deadline.
 
-        Raises `ConnectionSpent` for its `OSError`, and closes then. Also closes when the time has run out over replies
-        that are due, because what they are replies to can't be taken back.
+        Raises `ConnectionSpent` for an `OSError`, and closes the connection. Raises `NotSent` if the deadline has
+        already passed; closes the connection only if replies are pending, because those commands can't be taken back.
         """
         if self.deadline.remaining() <= 0:
-            if self.due:
+            if self.pending_replies:
                 self.socket.close()
             text = f"The attempt's time ran out before {step.value} at the mail server {self.name}."
             raise NotSent(ErrorCode.TEMPORARY, text)
         self.socket.until = self.deadline.within(seconds)
         try:
-            return talk()
+            return action()
         except OSError as error:
             self.socket.close()
             raise loss(self.name, step, error) from error
 
     def shown(self, reply: Reply) -> Reply:
-        """The reply as people may see it."""
+        """The reply with secrets masked and its length limited."""
         return reply.shown(self._mask)
 
     def refused(self, step: Step, reply: Reply) -> NotSent:
-        """The error for a reply that is not the hoped-for one; closes where the two sides can't go on."""
-        if reply.code == 421 or not reply.refused:  # it hangs up, or is at another point of the dialogue than we are
+        """The error for a reply other than success; closes the connection if it can't be used any more."""
+        if reply.code == 421 or not reply.refused:  # the server hangs up, or is out of step with us
             self.socket.close()
         return refusal(self.name, step, self.shown(reply), self._advice)

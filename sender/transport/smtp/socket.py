@@ -1,4 +1,4 @@
-"""The wire: smtplib's dialogue over a socket on which nothing can wait for longer than it may."""
+"""smtplib on a socket with a total deadline for each operation."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from shared.deadline import Deadline
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-#: More than any server has to say; one that goes on is broken or malicious.
+#: The longest reply. A server that sends more is broken or malicious.
 MAX_REPLY_BYTES = 64 * 1024
 
-#: Up to here, copying bytes costs less than another write does.
+#: Up to this size, copying bytes is cheaper than another write.
 MAX_JOINED = 64 * 1024
 
-# Its code, what shows whether another line follows, and the text.
+# The code, the separator ("-" if another line follows), and the text.
 _REPLY_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 
 
 class GarbledReply(smtplib.SMTPException):
-    """The server says something that is not SMTP (RFC 5321 section 4.2)."""
+    """The server sent something that is not a valid reply (RFC 5321 section 4.2), or sent it unprompted."""
 
 
 class SmtpSocket(smtplib.SMTP):
-    """smtplib with its input and output replaced: `until` bounds whatever is called next, down to the byte.
+    """smtplib with its input and output replaced, so that `until` bounds each operation as a whole.
 
-    smtplib gives every `recv` its own time limit, so that a server which sends a byte now and then can go on for ever,
-    and finds out its own name by asking the DNS. All that goes wrong is an `OSError` (smtplib's exceptions are):
-    `TimeoutError` past `until`, `SMTPServerDisconnected` at the end of the stream, `GarbledReply`, `ssl.SSLError`.
+    smtplib itself applies a timeout to every single `recv`, so that a server that sends a byte now and then can go on
+    forever, and looks up its own name in the DNS. All errors are `OSError`s, as smtplib's are: `TimeoutError` after
+    `until`, `SMTPServerDisconnected` at the end of the stream, `GarbledReply`, `ssl.SSLError`.
     """
 
-    ehlo_msg = "EHLO"  # in capitals, as all our commands
+    ehlo_msg = "EHLO"  # in capitals, like all our commands
 
     def __init__(self, client_name: str, until: Deadline) -> None:
         super().__init__(local_hostname=client_name)
@@ -47,12 +47,12 @@ class SmtpSocket(smtplib.SMTP):
         self._unread = bytearray()
 
     def dial(self, host: str, port: int, seconds_per_address: float) -> None:
-        """Connect, as the function `dial` does."""
+        """Connect, as `sender.net.dial.dial` does."""
         self.sock = dial(host, port, self.until, seconds_per_address)
 
     def encrypt(self, context: ssl.SSLContext, servername: str) -> None:
-        """Start TLS on the connection, and forget what was said before it (RFC 3207 section 4.2)."""
-        # The handshake as a whole is bounded by the socket's time limit.
+        """Start TLS, and forget what the server offered before it (RFC 3207 section 4.2)."""
+        # The socket's timeout bounds the handshake as a whole.
         self.sock = context.wrap_socket(self._ready(), server_hostname=servername)
         self.ehlo_resp = self.helo_resp = None
         self.esmtp_features = {}
@@ -60,33 +60,37 @@ class SmtpSocket(smtplib.SMTP):
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody has closed it on our side."""
+        """Whether it is connected and not closed on our side."""
         return self.sock is not None
 
     @property
     def in_step(self) -> bool:
-        """Whether the connection is open and every reply so far has been asked for."""
+        """Whether the connection is open and no unread data is left over."""
         return self.is_open and not self._unread
 
     def more(self, seconds: float = 0.0) -> bytes | None:
-        """What the server goes on to say within so many seconds; None if nothing, b"" if it closes the connection."""
+        """What the server sends within `seconds`, without consuming it.
+
+        None if it sends nothing, b"" if it closes the connection.
+        """
         if not self._unread:
             if self.sock is None:
                 return b""
             self.sock.settimeout(seconds)
             try:
                 chunk = self.sock.recv(8192)
-            except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):  # TLS may have had something to read
+            except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):  # possibly TLS records without content
                 return None
             except ConnectionError:
                 return b""
             self._unread += chunk
         return bytes(self._unread)
 
-    def expect_silence(self, complaint: str = "it spoke before it was asked") -> None:
-        """Make sure that there is nothing to read: what is there before a command can't be the answer to it.
+    def expect_silence(self, complaint: str = "the server sent something before the command") -> None:
+        """Check that there is nothing to read: what arrives before a command can't be the reply to it.
 
-        Raises `SMTPServerDisconnected` if the server has closed the connection, else `GarbledReply` with the complaint.
+        Raises `SMTPServerDisconnected` if the server has closed the connection, `GarbledReply` with the complaint if it
+        has sent something.
         """
         more = self.more()
         if more == b"":
@@ -96,39 +100,39 @@ class SmtpSocket(smtplib.SMTP):
 
     @property
     def tls_version(self) -> str:
-        """The protocol in use ("TLSv1.3"), after `encrypt`."""
+        """The TLS version in use, such as "TLSv1.3"; "none" without TLS."""
         sock = self._ready()
         return str(sock.version()) if isinstance(sock, ssl.SSLSocket) else "none"
 
     @property
     def exposed(self) -> bool:
-        """Whether what is said can be read on a network: there is no TLS, and the server is on another machine."""
+        """Whether data crosses a network unencrypted: there is no TLS, and the server is on another machine."""
         sock = self._ready()
         if isinstance(sock, ssl.SSLSocket):
             return False
         return not ipaddress.ip_address(sock.getpeername()[0].partition("%")[0]).is_loopback
 
     def put_commands(self, commands: Sequence[str]) -> None:
-        """Write commands in one go. Raises `ValueError` if one of them has a line break in it; then none is written."""
+        """Send all commands in one write. Raises `ValueError`, and sends nothing, if one contains a line break."""
         if any("\r" in command or "\n" in command for command in commands):
             raise ValueError("a newline within a command")
         self.send("\r\n".join(commands) + "\r\n")
 
     def put(self, pieces: Sequence[bytes]) -> None:
-        """Write the pieces one after the other, in one go if they are small; large ones are not copied."""
+        """Send the pieces in order: in one write if they are small, without copying if they are large."""
         if sum(map(len, pieces)) <= MAX_JOINED:
             pieces = [b"".join(pieces)]
         for piece in pieces:
             self.send(piece)
 
     def send(self, s: ReadableBuffer | str) -> None:
-        """Write all of it."""
+        """Send all of it."""
         rest = memoryview(s.encode(self.command_encoding) if isinstance(s, str) else s)
         while rest:
             rest = rest[self._ready().send(rest) :]
 
     def getreply(self) -> tuple[int, bytes]:
-        """Read one reply: its code and the texts of its lines, joined by line feeds."""
+        """Read one reply. Returns its code and the texts of its lines, joined by line feeds."""
         texts: list[bytes] = []
         first = b""
         size = 0
@@ -139,7 +143,7 @@ class SmtpSocket(smtplib.SMTP):
                 raise GarbledReply("the server's answer is not SMTP")
             size += len(line)
             if size > MAX_REPLY_BYTES:
-                raise GarbledReply("the server's answer has no end")
+                raise GarbledReply("the server's answer is too long")
             code, separator, text = match.groups(b"")
             if code != (first := first or code):  # RFC 5321 section 4.2.1
                 raise GarbledReply("the lines of the server's answer have different codes")
@@ -150,7 +154,7 @@ class SmtpSocket(smtplib.SMTP):
     def _read_line(self) -> bytes:
         while (end := self._unread.find(b"\n")) < 0:
             if len(self._unread) > MAX_REPLY_BYTES:
-                raise GarbledReply("the server's answer has no end")
+                raise GarbledReply("the server's answer is too long")
             chunk = self._ready().recv(8192)
             if not chunk:
                 raise smtplib.SMTPServerDisconnected("the server closed it")
@@ -160,8 +164,8 @@ class SmtpSocket(smtplib.SMTP):
         return line
 
     def _ready(self) -> socket.socket:
-        """The socket, with what is left of the time as the limit of its next call."""
+        """The socket, with the remaining time set as the timeout of its next call."""
         if self.sock is None:
-            raise smtplib.SMTPServerDisconnected("it is closed")
+            raise smtplib.SMTPServerDisconnected("it is closed already")
         self.sock.settimeout(seconds_left(self.until))
         return self.sock

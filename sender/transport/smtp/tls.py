@@ -1,4 +1,4 @@
-"""How TLS is spoken to the mail server: Node's `tls` options, read into one `ssl.SSLContext`."""
+"""Turns Node's `tls` options into an `ssl.SSLContext` for the mail server."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ VERSIONS: Mapping[Version, ssl.TLSVersion] = {
 
 
 class TlsOptions(BaseModel):
-    """The options of Node's `tls.connect` that make sense for a mail client, under Node's names.
+    """The options of Node's `tls.connect` that apply to a mail client, under Node's names.
 
-    `ca`, `cert` and `key` are PEM texts; `ca` replaces the system's certificate authorities, as it does in Node.
-    Certificates are verified unless `rejectUnauthorized` is spelled out as false.
+    `ca`, `cert` and `key` are PEM texts; `ca` replaces the system's certificate authorities, as in Node. Certificates
+    are verified unless `rejectUnauthorized` is explicitly false.
     """
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, frozen=True)
@@ -41,9 +41,9 @@ class TlsOptions(BaseModel):
 
 
 def parse_tls_options(text: str | None, uri_options: Mapping[str, object]) -> TlsOptions:
-    """Read `TLS_OPTIONS` (JSON; None or blank for none) over the `tls.*` options of the connection URI.
+    """Parse `TLS_OPTIONS` (JSON; may be None or blank), which override the `tls.*` options of the connection URI.
 
-    Raises `Misconfigured`, which never quotes a value: `key` is a secret.
+    Raises `Misconfigured`, which never quotes a value, because `key` is a secret.
     """
     options = {**uri_options, **_parse_json(text)}
     try:
@@ -71,9 +71,9 @@ def _parse_json(text: str | None) -> dict[str, object]:
 
 
 def build_context(options: TlsOptions) -> ssl.SSLContext:
-    """The context for all connections, so that certificates are loaded once.
+    """One context for all connections, so that certificates are loaded only once.
 
-    Raises `Misconfigured` naming the option that OpenSSL does not take.
+    Raises `Misconfigured` with the name of the option that OpenSSL does not accept.
     """
     context = _trusting(options.ca)
     if not options.reject_unauthorized:
@@ -110,7 +110,7 @@ def _load_client_certificate(context: ssl.SSLContext, options: TlsOptions) -> No
         pem.write(f"{options.cert}\n{options.key}\n")
         pem.flush()
         try:
-            # An empty password, because OpenSSL would ask the terminal for the one of an encrypted key.
+            # An empty password keeps OpenSSL from prompting on the terminal if the key is encrypted.
             context.load_cert_chain(pem.name, password="")
         except (ssl.SSLError, ValueError):
             raise Misconfigured(

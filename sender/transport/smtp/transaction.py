@@ -1,4 +1,4 @@
-"""One mail on a connection (RFC 5321 section 3.3), with as few round trips as the server allows (RFC 2920)."""
+"""Sends one mail on a connection (RFC 5321 section 3.3), with as few round trips as the server allows (RFC 2920)."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ import math
 
 from sender.transport.envelope import Envelope, Receipt
 from sender.transport.smtp import commands
-from sender.transport.smtp.replies import FOR_NOW, ConnectionSpent, Reply, Step, describe_loss, sentence
+from sender.transport.smtp.replies import TRANSIENT, ConnectionSpent, Reply, Step, describe_loss, sentence
 from sender.transport.smtp.session import Session, before_the_content
 from shared.deadline import Deadline
 from shared.errors import NotSent, OutcomeUnknown
 
-#: Seconds for which a server that does not answer DATA with 354, as RFC 5321 section 4.3.2 wants it, is listened to,
-#: whether that was all: it may be odd, or have no more mails for us, or have answered an earlier command twice.
-SECOND_THOUGHTS = 0.2
+#: Seconds to wait for a further reply if a server does not answer DATA with 354 (RFC 5321 section 4.3.2). It may have
+#: answered an earlier command twice, may accept no more mails, or may use another code.
+EXTRA_REPLY_SECONDS = 0.2
 
-
-#: Seconds in which the server must have forgotten a mail that is not sent; else, the connection is not used again.
-TIDY_SECONDS = 5.0
+#: Time limit, in seconds, for aborting a mail; after that, the connection is not used again.
+ABORT_SECONDS = 5.0
 
 
 class Transaction:
-    """The mail under way: what has been said for it, what the server has answered, and how to get out of it.
+    """One mail transaction: the commands sent, the replies received, and how to abort.
 
-    With `pipelining`, MAIL, RCPT and DATA are said in one go, two round trips for the whole mail; without, one by one.
-    All else is the same: each reply is judged when its turn comes, as if nothing had been said since.
+    With `pipelining`, MAIL, RCPT and DATA are sent in one write, so a mail takes two round trips; without it, they are
+    sent one by one. The replies are evaluated in the same way, one after another.
 
-    A connection that `was_used` before may be one that the server is about to leave. So half of the time must do for a
-    sign of life, and a mail that is refused as a whole has met the end of the session, for all we know.
+    If the connection `was_used` before, the server may be about to close it. So the first reply must arrive within half
+    of the time, and the refusal of a whole mail counts as the end of the session.
     """
 
     def __init__(self, session: Session, pipelining: bool, data_seconds: float, was_used: bool) -> None:
-        #: Whether the server is done with the mail, so that another may follow.
+        #: Whether the server has finished with the mail, so that another may follow.
         self.is_over = False
         self._session = session
         self._pipelining = pipelining
@@ -42,7 +41,7 @@ class Transaction:
         self._replies: list[Reply] = []
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline, data_margin: float) -> Receipt:
-        """As `SmtpConnection.send` says."""
+        """See `SmtpConnection.send`."""
         session = self._session
         offers = session.socket.esmtp_features
         try:
@@ -52,19 +51,19 @@ class Transaction:
             session.deadline = deadline
             response = self._hand_over(data)
         except NotSent:
-            session.deadline = deadline.within(TIDY_SECONDS)
-            self._abandon()
+            session.deadline = deadline.within(ABORT_SECONDS)
+            self._abort()
             raise
         return commands.receipt(envelope, self._replies[1:], session.shown(response), offers)
 
     def _open(self, envelope: Envelope, deadline: Deadline) -> None:
-        """Say MAIL, RCPT for each recipient and DATA, until the server waits for the content."""
+        """Send MAIL, RCPT for each recipient and DATA. Returns when the server waits for the content."""
         session = self._session
         session.deadline = deadline.within(deadline.remaining() / 2) if self._was_used else deadline
         for index, (step, _) in enumerate(self._commands):
             if step is Step.DATA and not any(reply.accepted for reply in self._replies[1:]):
                 raise self._refused_to_all(envelope)
-            if not session.due:
+            if not session.pending_replies:
                 rest = self._commands[index:] if self._pipelining else self._commands[index : index + 1]
                 session.send(step, commands.group(rest))
             reply = session.receive(step)
@@ -77,12 +76,12 @@ class Transaction:
                     raise self._refused(step, reply)
 
     def _expect_go_ahead(self, reply: Reply) -> None:
-        """Return if the server waits for the content, and has said nothing else."""
+        """Return if the server waits for the content and has sent nothing else; otherwise raise `NotSent`."""
         session = self._session
         if not commands.is_success(Step.DATA, reply):
             listen = self._pipelining or reply.accepted
-            patience = max(0.0, min(SECOND_THOUGHTS, session.deadline.remaining()))
-            more = session.timed(Step.DATA, math.inf, lambda: session.socket.more(patience)) if listen else None
+            seconds = max(0.0, min(EXTRA_REPLY_SECONDS, session.deadline.remaining()))
+            more = session.timed(Step.DATA, math.inf, lambda: session.socket.more(seconds)) if listen else None
             if not more and not reply.accepted:
                 self._replies.append(reply)
                 raise self._refused(Step.DATA, reply)
@@ -94,19 +93,19 @@ class Transaction:
     def _refused_to_all(self, envelope: Envelope) -> NotSent:
         replies = self._replies[1:]
         failure = self._session.refused(Step.RCPT, commands.most_temporary(replies))
-        failure.rejected = commands.refused_for_good(envelope, replies)
+        failure.rejected = commands.rejected(envelope, replies)
         failure.retry_after = commands.longest_wait(replies)
-        return self._spent(failure) if failure.code in FOR_NOW else failure
+        return self._spent(failure) if failure.code in TRANSIENT else failure
 
     def _spent(self, failure: NotSent) -> NotSent:
-        """The failure as one of the connection, if it may be; it is closed then."""
+        """On a connection that was used before, attribute the failure to the connection and close it."""
         if not self._was_used or isinstance(failure, ConnectionSpent):
             return failure
         self._session.socket.close()
         return ConnectionSpent.by(failure)
 
     def _hand_over(self, data: bytes) -> Reply:
-        """The content itself. From its first byte on, only a complete reply tells what became of it."""
+        """Send the content. From its first byte on, the outcome is unknown until a complete reply arrives."""
         sock, name = self._session.socket, self._session.name
         sock.until = self._session.deadline.within(self._data_seconds)
         try:
@@ -120,17 +119,17 @@ class Transaction:
             raise self._session.refused(Step.BODY, reply)
         if not reply.accepted:
             sock.close()
-            said = sentence(str(self._session.shown(reply)))
-            raise _unknown(f"The mail server {name} answered {Step.BODY.value} with {said}")
+            words = sentence(str(self._session.shown(reply)))
+            raise _unknown(f"The mail server {name} answered {Step.BODY.value} with {words}")
         return reply
 
-    def _abandon(self) -> None:
-        """Hear the replies that are due and let the server forget the mail; if that fails, it isn't over."""
+    def _abort(self) -> None:
+        """Read the pending replies and make the server discard the mail; if that fails, `is_over` stays false."""
         session = self._session
         if self.is_over or not session.socket.is_open:
             return
-        with contextlib.suppress(NotSent):  # the reason for which the mail was abandoned is the one to report
-            while session.due:
+        with contextlib.suppress(NotSent):  # the original error is the one to report
+            while session.pending_replies:
                 self._replies.append(session.receive(self._commands[len(self._replies)][0]))
             command = commands.abort_command(self._commands, self._replies)
             if command:
@@ -141,4 +140,4 @@ class Transaction:
 
 
 def _unknown(text: str) -> OutcomeUnknown:
-    return OutcomeUnknown(f"{text} It may have taken the mail over, or not.")
+    return OutcomeUnknown(f"{text} It may or may not have accepted the mail.")

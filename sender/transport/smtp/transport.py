@@ -1,4 +1,4 @@
-"""The SMTP transport: mail over kept-open connections, at most so many at a time."""
+"""The SMTP transport: sends mail over a limited number of connections, which are kept open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sender.transport.envelope import Envelope, Receipt
 from sender.transport.oauth import AccessTokens
 from sender.transport.rate_limit import Breaker, BreakerRules, Rate
 from sender.transport.smtp.config import SmtpServer
-from sender.transport.smtp.connection import Progress, SmtpConnection, untold
+from sender.transport.smtp.connection import Progress, SmtpConnection, no_progress
 from sender.transport.smtp.pool import IdleConnections, KeepOpen
 from sender.transport.smtp.replies import ConnectionSpent, LoginRefused
 from shared.deadline import Deadline
@@ -19,7 +19,7 @@ from shared.observability.events import Event, log_event, millis
 
 _log = logging.getLogger(__name__)
 
-#: Seconds that a mail may wait, its document claimed, for its turn under the rate limit; beyond, it is put off.
+#: The longest, in seconds, that a claimed mail waits for the rate limit before it is deferred.
 LONGEST_WAIT = 2.0
 
 
@@ -27,9 +27,9 @@ LONGEST_WAIT = 2.0
 class SmtpLimits:
     """How the connections to the server are used.
 
-    `data_margin` is the time in seconds that must be left of an attempt for DATA to start: a server that has the
-    whole mail is given at least that long to answer, before the outcome counts as unknown. `turn_seconds` is how long
-    a mail, its document claimed, waits for a free connection before it is put off.
+    `data_margin` is the number of seconds that must be left of an attempt to start DATA, so that the server has at
+    least that long to accept the mail before the outcome counts as unknown. `turn_seconds` is the longest that a
+    claimed mail waits for a free connection before it is deferred.
     """
 
     max_connections: int = 10
@@ -41,9 +41,12 @@ class SmtpLimits:
 
 
 def open_connection(
-    server: SmtpServer, tokens: AccessTokens | None, deadline: Deadline, progress: Progress = untold
+    server: SmtpServer, tokens: AccessTokens | None, deadline: Deadline, progress: Progress = no_progress
 ) -> SmtpConnection:
-    """A session that is logged in. An access token that is refused is replaced once: it may have been revoked."""
+    """Open a session and log in. A refused access token is replaced once, as it may have been revoked.
+
+    Raises `NotSent`.
+    """
     if tokens is None:
         return SmtpConnection(server, deadline, progress=progress)
     token = tokens.get(deadline)
@@ -54,14 +57,14 @@ def open_connection(
 
 
 class SmtpTransport:
-    """A `Transport` to one server. Connects with the first mail, not before; safe to use from several threads."""
+    """A `Transport` to one server. It connects with the first mail. Thread-safe."""
 
     def __init__(
         self, server: SmtpServer, limits: SmtpLimits | None = None, tokens: AccessTokens | None = None
     ) -> None:
-        """Limits that the server's URI gives (`maxConnections`, `maxMessages`) go where they are lower.
+        """The lower value applies if the server's URI also sets a limit (`maxConnections`, `maxMessages`).
 
-        With `tokens`, the login is by XOAUTH2.
+        With `tokens`, the login uses XOAUTH2.
         """
         limits = limits or SmtpLimits()
         keep_open = limits.keep_open
@@ -80,42 +83,42 @@ class SmtpTransport:
         self._has_warned = False
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
-        """Hand over one mail, as `Transport` says.
+        """See `Transport.send`.
 
-        A kept-open connection that turns out to be dead, or to take no more mails, is replaced once before the content
-        was given to it.
+        An idle connection that turns out to be dead, or accepts no more mails, is replaced once, provided that no
+        content was sent over it.
         """
-        self._keep_pace(deadline)
+        self._wait_for_limits(deadline)
         self._take_turn(deadline)
         try:
             receipt = self._send_in_turn(envelope, data, deadline)
         except DeliveryFailed as failure:
-            if failure.code is not ErrorCode.CONNECTION:  # no answer says nothing about throttling
+            if failure.code is not ErrorCode.CONNECTION:  # a lost connection says nothing about throttling
                 wait = failure.retry_after if isinstance(failure, NotSent) else None
                 self._breaker.record(failure.code is ErrorCode.THROTTLED, deadline.clock(), wait or 0.0)
             raise
         finally:
-            self._give_turn_back()
+            self._end_turn()
         self._breaker.record(False, deadline.clock())
         return receipt
 
     def close(self) -> None:
-        """Say goodbye on the kept-open connections; those in use follow when their mail is done.
+        """Close idle connections; those in use are closed after their mail.
 
-        Mails that still wait for their turn are deferred.
+        Mails that still wait for a connection are deferred.
         """
         self._closing.set()
         with self._turns:
             self._turns.notify_all()
         self._idle.close()
 
-    def _keep_pace(self, deadline: Deadline) -> None:
-        """Wait as the rate limit and the breaker want it; raises `Deferred` where that is long."""
+    def _wait_for_limits(self, deadline: Deadline) -> None:
+        """Wait for the rate limit; raises `Deferred` if that takes too long or the breaker is open."""
         now = deadline.clock()
         seconds = self._breaker.wait(now)
         if seconds:
             raise Deferred(
-                seconds, f"The mail server {self._server} is left alone, as it has throttled mail after mail."
+                seconds, f"Circuit breaker open: the mail server {self._server} is throttling. Retrying later."
             )
         if self._rate is None:
             return
@@ -123,22 +126,22 @@ class SmtpTransport:
         if seconds > LONGEST_WAIT:
             raise Deferred(seconds, "SMTP_RATE_PER_SECOND is used up.")
         if seconds and self._closing.wait(seconds):
-            raise self._shut()
+            raise _shutting_down()
 
     def _take_turn(self, deadline: Deadline) -> None:
-        """Wait until one of the connections is free."""
+        """Wait for a free connection; raises `Deferred` if that takes too long."""
         with self._turns:
             if self._free == 0:
                 left = max(0.0, deadline.brought_forward(self._data_margin).remaining())
-                patience = min(self._turn_seconds, left)
-                self._turns.wait_for(lambda: self._free > 0 or self._closing.is_set(), patience)
+                timeout = min(self._turn_seconds, left)
+                self._turns.wait_for(lambda: self._free > 0 or self._closing.is_set(), timeout)
             if self._closing.is_set():
-                raise self._shut()
+                raise _shutting_down()
             if self._free == 0:
                 raise Deferred(self._turn_seconds, f"All connections to the mail server {self._server} are busy.")
             self._free -= 1
 
-    def _give_turn_back(self) -> None:
+    def _end_turn(self) -> None:
         with self._turns:
             self._free += 1
             self._turns.notify()
@@ -150,12 +153,9 @@ class SmtpTransport:
                 return self._send_over(kept, envelope, data, deadline)
             except ConnectionSpent:
                 if deadline.brought_forward(self._data_margin).remaining() <= 0:
-                    raise  # it was not dead but slow, and has used up the time
+                    raise  # it was slow rather than dead, and no time is left
         fresh = self._connect(deadline, replaced=kept is not None)
         return self._send_over(fresh, envelope, data, deadline)
-
-    def _shut(self) -> Deferred:
-        return Deferred(None, "This sender is shutting down.")
 
     def _connect(self, deadline: Deadline, replaced: bool) -> SmtpConnection:
         began = deadline.clock()
@@ -177,3 +177,7 @@ class SmtpTransport:
             return connection.send(envelope, data, deadline, self._data_margin)
         finally:
             self._idle.put(connection, deadline.clock())
+
+
+def _shutting_down() -> Deferred:
+    return Deferred(None, "This sender is shutting down.")

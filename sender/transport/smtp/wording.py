@@ -1,22 +1,22 @@
-"""What the words of a refusal are about: pure functions of a text.
+"""Interprets the text of a refusal. Pure functions.
 
-Reply codes and enhanced status codes don't tell a limit on sending from a full mailbox: servers use 4xx and 5xx, 4.2.1,
-5.4.5 and 5.7.1 for both. So the idea decides. A text speaks of a sending limit if it names a pace ("slow down", "rate
+Reply codes and enhanced status codes don't distinguish a sending limit from a full mailbox: servers use 4xx and 5xx,
+4.2.1, 5.4.5 and 5.7.1 for both. So the text decides. It is about a sending limit if it names a rate ("slow down", "rate
 limit"), or a limit ("exceeded", "too many") together with what is limited: time ("per hour", "daily"), connections, or
-mails. What also looks like a limit and is none on sending (size, mailbox, recipients of one mail, hops) comes off.
+mails. Other limits (size, mailbox, recipients of one mail, hops) are excluded.
 
-`tests/unit/sender/transport/replies.py` holds what providers say.
+`tests/unit/sender/transport/replies.tsv` lists real replies of providers.
 """
 
 from __future__ import annotations
 
 import re
 
-#: The longest wait that a server's word is taken for, in seconds.
+#: The longest announced wait that is accepted, in seconds.
 LONGEST_WAIT = 86_400.0
 
-#: Seconds to leave a server alone whose limit is for a day or longer, if it does not say how long. Most such limits
-#: slide, so that there is room again before the day is over.
+#: Seconds to wait after reaching a limit per day or longer, if the server does not announce a wait. Most such limits
+#: use a sliding window, so that there is room again before the day is over.
 DAILY_WAIT = 3_600.0
 
 
@@ -117,7 +117,7 @@ _RECIPIENTS = _about(
 _CONTENT = _about(
     r"spam\w*", r"virus\w*", r"malware", r"phish\w*", r"content", r"dmarc", r"dkim", r"spf", r"\w*blacklist\w*", r"rbl"
 )
-#: Limits that have nothing to do with how much we send.
+#: Limits unrelated to how much we send.
 _FOREIGN = _about(
     r"(?:user|recipient|mailbox|they|account) .*receiv(?:e|ed|ing)",
     r"recipient (?:has|is|s) (?:\w+ )?(?:exceed\w*|over|reached)",
@@ -141,7 +141,7 @@ _POLICY = _about(
 
 
 def is_sending_limit(text: str) -> bool:
-    """Whether the server has enough of us for now: of the rate, the connections, or the mails of an hour or a day."""
+    """Whether we have reached a sending limit: of the rate, of connections, or of mails per hour or day."""
     words = _words(text)
     if _FOREIGN.search(words):
         return False
@@ -159,28 +159,28 @@ def is_sending_limit(text: str) -> bool:
 
 
 def is_daily(text: str) -> bool:
-    """Whether the limit that the text speaks of is for a day or longer."""
+    """Whether the limit in the text is per day or longer."""
     return _DAY.search(_words(text)) is not None
 
 
 def is_about_recipients(text: str) -> bool:
-    """Whether one mail has more recipients than the server takes at a time."""
+    """Whether one mail has more recipients than the server accepts."""
     return _RECIPIENTS.search(_words(text)) is not None
 
 
 def is_about_the_mail(text: str) -> bool:
-    """Whether it is this mail that the server does not want, or not so: not encrypted, not from us, not that size."""
+    """Whether the refusal is about encryption, a policy, the content or the size, rather than the server's load."""
     words = _words(text)
     return any(idea.search(words) for idea in (_TLS, _POLICY, _CONTENT, _SIZE))
 
 
 def demands_tls(text: str) -> bool:
-    """Whether the text speaks of encryption."""
+    """Whether the text is about encryption."""
     return _TLS.search(_words(text)) is not None
 
 
 def _words(text: str) -> str:
-    """The text's words in small letters, without addresses, links and announced waits, which only look like ideas."""
+    """The text's words in lower case, without addresses, links and announced waits, which would match by accident."""
     kept = " ".join(word for word in text.split() if "@" not in word and "://" not in word)
     split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kept).lower()  # SubmissionQuotaExceededException
     return " ".join(_TOKEN.findall(_ANNOUNCED.sub(" ", split)))
@@ -214,7 +214,7 @@ _PART = re.compile(rf"\b([0-9]+|(?:{'|'.join(_NUMBERS)})\b)\s*([smhd])", re.IGNO
 
 
 def announced_wait(text: str) -> float | None:
-    """In how many seconds the server wants to be asked again, if it says so; more than 0, and at most a day."""
+    """The wait in seconds that the server announces, more than 0 and at most a day; None if it announces none."""
     match = _ANNOUNCED.search(text)
     if match is None:
         return None
@@ -227,5 +227,5 @@ def announced_wait(text: str) -> float | None:
 
 
 def _number(word: str) -> float:
-    # Servers are not to be trusted with the number of digits.
+    # Limits the digits: a hostile server may send thousands.
     return float(word[:9]) if word.isdigit() else float(_NUMBERS[word.lower()])

@@ -1,4 +1,4 @@
-"""`python -m sender check`, against real servers: which step failed, and what to change."""
+"""`python -m sender check`, against real servers: it reports which step failed and what to change."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def https(tls: ssl.SSLContext) -> Iterator[HttpsServer]:
 
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch) -> Check:
-    """Runs it with these arguments, and these variables besides the ones that every mail needs."""
+    """Runs the command with these arguments, and these variables in addition to the required ones."""
 
     def run(*arguments: str, **variables: str) -> Result:
         for name, value in {"DEFAULT_FROM": "shop@example.com", "TLS_OPTIONS": CA, **variables}.items():
@@ -58,7 +58,7 @@ def steps(result: Result) -> list[tuple[str, str]]:
     return [(line[8:20].strip(), line[:8].strip()) for line in result.stdout.splitlines()]
 
 
-def test_each_step_of_a_good_way_is_ok_and_nothing_is_sent(check: Check, smtp: ScriptedServer) -> None:
+def test_each_step_succeeds_and_nothing_is_sent(check: Check, smtp: ScriptedServer) -> None:
     result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
     assert steps(result) == [("connect", "ok"), ("greet", "ok"), ("encrypt", "ok"), ("log in", "ok")]
     assert "TLSv1." in result.stdout
@@ -67,13 +67,13 @@ def test_each_step_of_a_good_way_is_ok_and_nothing_is_sent(check: Check, smtp: S
     assert not any(command.startswith("MAIL") for command in smtp.commands)
 
 
-def test_with_tls_from_the_start_it_comes_before_the_greeting(check: Check, tls: ssl.SSLContext) -> None:
+def test_implicit_tls_comes_before_the_greeting(check: Check, tls: ssl.SSLContext) -> None:
     with ScriptedServer(tls=tls, implicit=True, users={"ada": "pw"}) as smtp:
         result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
     assert steps(result) == [("connect", "ok"), ("encrypt", "ok"), ("greet", "ok"), ("log in", "ok")]
 
 
-def test_what_is_not_needed_is_skipped(check: Check) -> None:
+def test_steps_that_are_not_needed_are_skipped(check: Check) -> None:
     with ScriptedServer() as smtp:
         result = check(SMTP_CONNECTION_URI=smtp.uri())
     assert steps(result) == [("connect", "ok"), ("greet", "ok"), ("encrypt", "skipped"), ("log in", "skipped")]
@@ -93,7 +93,7 @@ def test_what_is_not_needed_is_skipped(check: Check) -> None:
         ),
     ],
 )
-def test_failed_step_is_the_last_line_and_says_what_to_change(
+def test_a_failed_step_is_the_last_line_and_says_what_to_change(
     check: Check, smtp: ScriptedServer, event: str, reply: str, failed: str, words: str
 ) -> None:
     smtp.when(event).reply(reply)
@@ -104,19 +104,19 @@ def test_failed_step_is_the_last_line_and_says_what_to_change(
     assert result.exit_code == 1
 
 
-def test_login_that_fails_without_tls_is_told_from_encryption(check: Check) -> None:
+def test_a_login_that_fails_without_tls_is_not_blamed_on_encryption(check: Check) -> None:
     with ScriptedServer(users={"ada": "pw"}) as smtp:
         result = check(SMTP_CONNECTION_URI=smtp.uri("ada:wrong"))
     assert steps(result)[2:] == [("encrypt", "skipped"), ("log in", "failed")]
 
 
-def test_certificate_that_nobody_vouches_for_fails_the_encryption(check: Check, smtp: ScriptedServer) -> None:
+def test_an_untrusted_certificate_fails_the_encryption(check: Check, smtp: ScriptedServer) -> None:
     result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"), TLS_OPTIONS="{}")
     assert steps(result)[-1] == ("encrypt", "failed")
     assert "TLS_OPTIONS may give the authority" in result.stdout
 
 
-def test_server_that_is_not_there_fails_the_connection(check: Check) -> None:
+def test_a_server_that_does_not_listen_fails_the_connection(check: Check) -> None:
     with ScriptedServer() as gone:
         uri = gone.uri()
     result = check(SMTP_CONNECTION_URI=uri)
@@ -134,10 +134,10 @@ def test_each_step_says_how_long_it_took(check: Check, smtp: ScriptedServer) -> 
     [
         ("CONNECT", "greet", "to greet; a port that expects TLS from the first byte (465) is silent, too"),
         ("AUTH", "log in", "to answer the login"),
-        ("BODY", "send", "for the test mail to be taken over"),
+        ("BODY", "send", "for the test mail to be accepted"),
     ],
 )
-def test_what_it_waits_for_is_told_meanwhile(
+def test_a_slow_step_reports_what_it_waits_for(
     check: Check, smtp: ScriptedServer, monkeypatch: pytest.MonkeyPatch, event: str, step: str, words: str
 ) -> None:
     monkeypatch.setattr(check_steps, "PATIENCE", 0.05)
@@ -150,11 +150,11 @@ def test_what_it_waits_for_is_told_meanwhile(
     assert result.exit_code == 0
 
 
-def test_a_silent_port_is_told_of_within_five_seconds() -> None:
+def test_a_silent_port_is_reported_within_five_seconds() -> None:
     assert check_steps.PATIENCE * 1.5 < 5
 
 
-def test_test_mail_is_sent_as_any_other(check: Check, smtp: ScriptedServer) -> None:
+def test_a_test_mail_is_sent_like_any_other(check: Check, smtp: ScriptedServer) -> None:
     result = check("--send-to", "Bob <bob@example.com>", SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
     assert steps(result)[-1] == ("send", "ok")
     assert "250 2.0.0 Ok: queued (Message-ID <check-" in result.stdout
@@ -163,14 +163,14 @@ def test_test_mail_is_sent_as_any_other(check: Check, smtp: ScriptedServer) -> N
     assert b"Subject: Firepost: test mail\r\n" in mail.data
 
 
-def test_refused_test_mail_fails_the_check(check: Check, smtp: ScriptedServer) -> None:
+def test_a_refused_test_mail_fails_the_check(check: Check, smtp: ScriptedServer) -> None:
     smtp.when("MAIL").reply("550 5.7.60 Client does not have permissions to send as this sender")
     result = check("--send-to", "bob@example.com", SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
     assert steps(result)[-1] == ("send", "failed")
     assert result.exit_code == 1
 
 
-def test_json_says_the_same_line_by_line(check: Check, smtp: ScriptedServer) -> None:
+def test_json_reports_the_same_steps(check: Check, smtp: ScriptedServer) -> None:
     smtp.when("AUTH").reply("535 5.7.8 No")
     result = check("--json", SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -179,7 +179,7 @@ def test_json_says_the_same_line_by_line(check: Check, smtp: ScriptedServer) -> 
     assert all(0 <= line["seconds"] < 10 for line in lines)
 
 
-def test_servers_words_do_not_steer_the_terminal(check: Check) -> None:
+def test_a_servers_reply_cannot_control_the_terminal(check: Check) -> None:
     with ScriptedServer() as smtp:
         smtp.when("EHLO").reply("250 \x1b[2Jhello")
         result = check(SMTP_CONNECTION_URI=smtp.uri())
@@ -196,7 +196,7 @@ def test_servers_words_do_not_steer_the_terminal(check: Check) -> None:
         pytest.param({"TRANSPORT": "pigeon"}, "TRANSPORT='pigeon': input should be 'smtp' or 'sendgrid'", id="pigeon"),
     ],
 )
-def test_wrong_setting_is_the_only_line(check: Check, variables: dict[str, str], line: str) -> None:
+def test_a_wrong_setting_is_the_only_line(check: Check, variables: dict[str, str], line: str) -> None:
     result = check(**variables)
     assert steps(result) == [("settings", "failed")]
     assert line in result.stdout
@@ -204,7 +204,7 @@ def test_wrong_setting_is_the_only_line(check: Check, variables: dict[str, str],
 
 
 @pytest.mark.parametrize("address", ["bob", "a@b.c, d@e.f", ""])
-def test_address_that_is_none_is_wrong_usage(check: Check, address: str) -> None:
+def test_an_invalid_address_is_a_usage_error(check: Check, address: str) -> None:
     result = check("--send-to", address, SMTP_CONNECTION_URI="smtp://localhost:1")
     assert result.exit_code == 2
     assert "expected one address" in result.stderr
@@ -215,7 +215,7 @@ def test_address_that_is_none_is_wrong_usage(check: Check, address: str) -> None
 
 @pytest.fixture
 def oauth(smtp: ScriptedServer, https: HttpsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """Settings of a mailbox that takes the token "good"; the system is made to trust the token endpoint."""
+    """Settings of a mailbox that accepts the token "good", and a system that trusts the token endpoint."""
     smtp.users, smtp.mechanisms = {ADA: "good"}, ("XOAUTH2",)
     authorities = tmp_path / "authorities.pem"
     authorities.write_text(pem(AUTHORITY))
@@ -242,14 +242,14 @@ def test_oauth2_fetches_a_token_first(check: Check, https: HttpsServer, oauth: d
     assert https.requests[0].form["client_secret"] == "our-secret"
 
 
-def test_expired_refresh_token_fails_the_first_step(check: Check, https: HttpsServer, oauth: dict[str, str]) -> None:
+def test_an_expired_refresh_token_fails_the_first_step(check: Check, https: HttpsServer, oauth: dict[str, str]) -> None:
     https.answer(400, {}, {"error": "invalid_grant"})
     result = check(**oauth)
     assert steps(result) == [("fetch token", "failed")]
     assert "While Google's OAuth consent screen is in status Testing" in result.stdout
 
 
-def test_refused_token_fails_the_login(check: Check, https: HttpsServer, oauth: dict[str, str]) -> None:
+def test_a_refused_token_fails_the_login(check: Check, https: HttpsServer, oauth: dict[str, str]) -> None:
     https.usually(200, {}, {"access_token": "bad", "expires_in": 3600})
     result = check(**oauth)
     assert steps(result)[-1] == ("log in", "failed")
@@ -264,7 +264,9 @@ def sendgrid(https: HttpsServer) -> dict[str, str]:
     return {"TRANSPORT": "sendgrid", "SENDGRID_API_KEY": "SG.key", "SENDGRID_API_URL": https.url}
 
 
-def test_sendgrid_is_asked_what_the_key_may_do(check: Check, https: HttpsServer, sendgrid: dict[str, str]) -> None:
+def test_the_keys_permissions_are_requested_from_sendgrid(
+    check: Check, https: HttpsServer, sendgrid: dict[str, str]
+) -> None:
     https.answer(200, {}, {"scopes": ["mail.send", "sender_verification_eligible"]})
     result = check(**sendgrid)
     assert steps(result) == [("connect", "ok"), ("log in", "ok"), ("permission", "ok")]
@@ -273,9 +275,7 @@ def test_sendgrid_is_asked_what_the_key_may_do(check: Check, https: HttpsServer,
     assert request.headers["authorization"] == "Bearer SG.key"
 
 
-def test_key_that_sendgrid_does_not_know_fails_the_login(
-    check: Check, https: HttpsServer, sendgrid: dict[str, str]
-) -> None:
+def test_an_unknown_key_fails_the_login(check: Check, https: HttpsServer, sendgrid: dict[str, str]) -> None:
     https.answer(401, {}, {"errors": [{"message": "authorization required", "field": None}]})
     result = check(**sendgrid)
     assert steps(result)[-1] == ("log in", "failed")
@@ -283,7 +283,7 @@ def test_key_that_sendgrid_does_not_know_fails_the_login(
 
 
 @pytest.mark.parametrize("body", [{"scopes": ["alerts.read"]}, {}, [], b"<html>"])
-def test_key_that_may_not_send_fails_the_permission(
+def test_a_key_that_may_not_send_fails_the_permission_step(
     check: Check, https: HttpsServer, sendgrid: dict[str, str], body: object
 ) -> None:
     https.answer(200, {}, body)
@@ -300,13 +300,13 @@ def test_sendgrid_gets_the_test_mail(check: Check, https: HttpsServer, sendgrid:
     assert complaints(https.requests[1].json) == []
 
 
-def test_smtp_password_goes_for_the_key(check: Check, https: HttpsServer, sendgrid: dict[str, str]) -> None:
+def test_smtp_password_may_hold_the_key(check: Check, https: HttpsServer, sendgrid: dict[str, str]) -> None:
     https.answer(200, {}, {"scopes": ["mail.send"]})
     check(**{**sendgrid, "SENDGRID_API_KEY": "", "SMTP_PASSWORD": "SG.other"})
     assert https.requests[0].headers["authorization"] == "Bearer SG.other"
 
 
-def test_every_transport_is_checked_and_one_that_fails_hides_no_other(check: Check, smtp: ScriptedServer) -> None:
+def test_every_transport_is_checked_even_if_another_fails(check: Check, smtp: ScriptedServer) -> None:
     with ScriptedServer() as news:
         result = check(
             "--send-to",

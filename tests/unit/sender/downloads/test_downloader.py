@@ -20,7 +20,7 @@ def refused(downloads: Downloads, source: WebFile | StoredObject) -> str:
     return caught.value.found
 
 
-def test_by_default_any_public_host_and_no_bucket_may_be_asked() -> None:
+def test_by_default_any_public_host_and_no_bucket_is_allowed() -> None:
     downloads = Downloads.configured("*", "")
     assert refused(downloads, WebFile("https://localhost/")) == "a host without a public address"
     assert (
@@ -52,9 +52,7 @@ def test_buckets_can_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         pytest.param("gs://invoices", "expected names of buckets separated by commas", id="not a name"),
     ],
 )
-def test_buckets_without_what_it_takes_stop_the_start(
-    buckets: str, error: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_misconfigured_buckets_prevent_the_start(buckets: str, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/does/not/exist.json")
     with pytest.raises(Misconfigured, match=error):
         Downloads.configured("*", buckets)

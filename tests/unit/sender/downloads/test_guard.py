@@ -11,7 +11,7 @@ from shared.errors import Misconfigured
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.216.34", "172.15.0.1", "2606:4700::1111", "2a00:1450:4001::8a"])
-def test_the_public_internet_may_be_asked(address: str) -> None:
+def test_public_addresses_are_allowed(address: str) -> None:
     assert is_public(address)
 
 
@@ -57,7 +57,7 @@ def test_the_public_internet_may_be_asked(address: str) -> None:
         pytest.param("5f00::1", id="segment routing"),
     ],
 )
-def test_nothing_else_may_be_asked(address: str) -> None:
+def test_other_addresses_are_not_allowed(address: str) -> None:
     assert not is_public(address)
 
 
@@ -68,7 +68,7 @@ def looked_up(*addresses: str) -> list[str]:
     return public_addresses("x.y", 443, Deadline.after(1), look_up)
 
 
-def test_of_a_host_s_addresses_only_public_ones_are_tried() -> None:
+def test_only_public_addresses_of_a_host_are_tried() -> None:
     assert looked_up("10.0.0.1", "8.8.8.8", "::1", "8.8.4.4") == ["8.8.8.8", "8.8.4.4"]
 
 
@@ -79,7 +79,7 @@ def test_a_host_without_a_public_address_is_refused() -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.1", "0x7f.1", "2130706433", "0177.0.0.1", "[::1]".strip("[]")])
-def test_names_and_numbers_of_this_machine_are_looked_through(host: str) -> None:
+def test_all_notations_of_the_loopback_address_are_refused(host: str) -> None:
     with pytest.raises(CannotFetch, match="without a public address"):
         public_addresses(host, 443, Deadline.after(5))
 
@@ -102,6 +102,6 @@ def test_hosts_are_allowed_by_name_or_pattern(setting: str, host: str, allowed: 
 
 
 @pytest.mark.parametrize("setting", ["https://x.y", "x.y/z", "a.*.b", "x.y:443", "*.", "**"])
-def test_a_setting_that_is_no_list_of_hosts_stops_the_start(setting: str) -> None:
+def test_an_invalid_list_of_hosts_prevents_the_start(setting: str) -> None:
     with pytest.raises(Misconfigured, match="ATTACHMENT_HOSTS"):
         Hosts.parse(setting)

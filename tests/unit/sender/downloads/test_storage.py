@@ -24,7 +24,7 @@ AUTHORITY = trustme.CA()
 
 
 class Identity(google.auth.credentials.Credentials):
-    """A service account whose tokens come from nowhere, or don't come."""
+    """A service account with a constant token, or whose token can't be renewed."""
 
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -37,7 +37,7 @@ class Identity(google.auth.credentials.Credentials):
 
 
 class Unasked(google.auth.transport.Request):
-    """How tokens would be renewed, if `Identity` did that."""
+    """A transport for renewing tokens, which `Identity` never uses."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         pytest.fail("tokens are not renewed in these tests")
@@ -64,7 +64,7 @@ def refused(storage: StorageDownloads, stored: StoredObject) -> CannotFetch:
     return caught.value
 
 
-def test_an_object_is_read_as_the_service_itself(server: HttpsServer) -> None:
+def test_an_object_is_read_with_the_senders_own_credentials(server: HttpsServer) -> None:
     server.answer(200, {"Content-Type": "application/pdf"}, b"%PDF")
     fetched = storage(server).fetch(StoredObject("invoices", "2026/ä b.pdf", 17), 1000, Deadline.after(5))
     assert fetched == Fetched(b"%PDF", "application/pdf", "ä b.pdf")
@@ -77,14 +77,16 @@ def test_the_live_generation_is_the_default() -> None:
     assert object_url(ENDPOINT, StoredObject("b", "o")) == "https://storage.googleapis.com/storage/v1/b/b/o/o?alt=media"
 
 
-def test_another_bucket_is_refused_before_anyone_is_asked(server: HttpsServer) -> None:
+def test_another_bucket_is_refused_without_a_request(server: HttpsServer) -> None:
     error = refused(storage(server), StoredObject("secrets", "a"))
     assert (error.found, error.expected) == ("another bucket", "an object in a bucket in ATTACHMENT_BUCKETS")
     assert not server.requests
 
 
 @pytest.mark.parametrize(("status", "passing"), [(404, False), (403, False), (503, True)])
-def test_what_storage_refuses_fails_for_now_or_for_good(server: HttpsServer, status: int, passing: bool) -> None:
+def test_a_refusal_of_storage_is_transient_or_permanent_by_its_status(
+    server: HttpsServer, status: int, passing: bool
+) -> None:
     server.answer(status)
     error = refused(storage(server), StoredObject("invoices", "a"))
     assert (error.found, error.passing) == (f"status {status}", passing)
@@ -93,13 +95,13 @@ def test_what_storage_refuses_fails_for_now_or_for_good(server: HttpsServer, sta
 @pytest.mark.parametrize(
     ("error", "passing"), [(RefreshError("no", retryable=False), False), (TransportError("no", retryable=True), True)]
 )
-def test_without_a_token_nobody_is_asked(server: HttpsServer, error: Exception, passing: bool) -> None:
+def test_without_a_token_there_is_no_request(server: HttpsServer, error: Exception, passing: bool) -> None:
     failure = refused(storage(server, error), StoredObject("invoices", "a"))
     assert (failure.found, failure.passing) == ("no access token for Cloud Storage", passing)
     assert not server.requests
 
 
-def test_all_files_of_a_mail_share_half_of_the_attempt(server: HttpsServer) -> None:
+def test_all_files_of_a_mail_share_half_of_the_attempts_time(server: HttpsServer) -> None:
     seen: list[float] = []
 
     class Storage(StorageDownloads):

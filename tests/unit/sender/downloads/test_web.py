@@ -1,7 +1,7 @@
 """Downloads from a real HTTPS server.
 
-It is at a loopback address, which production never asks. So tests give `WebDownloads` another `resolve`: one that knows
-where `files.test` and `other.test` are, and leaves all other names to production's own guard.
+It listens on a loopback address, which production refuses. So tests pass `WebDownloads` another `resolve`, which maps
+`files.test` and `other.test` to that address and leaves all other names to production's guard.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ AUTHORITY = trustme.CA()
 
 
 class Names:
-    """A name service for the tests' hosts; it remembers what it was asked."""
+    """A resolver for the tests' hosts that records its queries."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -86,7 +86,7 @@ def refused(web: WebDownloads, address: str, seconds: float = 5.0) -> tuple[str,
     return caught.value.found, caught.value.passing
 
 
-def test_a_file_comes_with_the_type_and_name_that_the_server_gives(web: WebDownloads, server: HttpsServer) -> None:
+def test_a_file_has_the_type_and_name_that_the_server_gives(web: WebDownloads, server: HttpsServer) -> None:
     server.answer(
         200, {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": 'attachment; filename="b.csv"'}, b"1,2"
     )
@@ -99,8 +99,8 @@ def test_a_file_comes_with_the_type_and_name_that_the_server_gives(web: WebDownl
         pytest.param("/x/a%20b.pdf?v=1", {}, None, "a b.pdf", id="name from the URL"),
         pytest.param("/o/reports%2F2024%2Fa.pdf?alt=media", {}, None, "a.pdf", id="a Firebase Storage URL"),
         pytest.param("/", {}, None, None, id="no name"),
-        pytest.param("/a", {"Content-Type": "binary/octet-stream"}, None, "a", id="a type that says nothing"),
-        pytest.param("/a", {"Content-Type": "no type"}, None, "a", id="a type that is none"),
+        pytest.param("/a", {"Content-Type": "binary/octet-stream"}, None, "a", id="a generic type"),
+        pytest.param("/a", {"Content-Type": "no type"}, None, "a", id="an invalid type"),
         pytest.param("/a", {"Content-Disposition": "attachment"}, None, "a", id="disposition without name"),
         pytest.param(
             "/a",
@@ -114,7 +114,7 @@ def test_a_file_comes_with_the_type_and_name_that_the_server_gives(web: WebDownl
         ),
     ],
 )
-def test_name_and_type_are_taken_if_they_are_of_use(
+def test_name_and_type_are_used_if_they_are_meaningful(
     web: WebDownloads, server: HttpsServer, path: str, headers: dict[str, str], media_type: str | None, filename: Any
 ) -> None:
     server.answer(200, headers, b"x")
@@ -147,19 +147,19 @@ def test_the_document_s_headers_are_sent(web: WebDownloads, server: HttpsServer)
 
 
 class TestRedirects:
-    def test_are_followed_within_reason(self, web: WebDownloads, server: HttpsServer) -> None:
+    def test_are_followed_up_to_a_limit(self, web: WebDownloads, server: HttpsServer) -> None:
         for number in range(3):
             server.answer(302, {"Location": f"/{number}"})
         server.answer(200, {}, b"x")
         assert get(web, url(server)).content == b"x"
         assert [request.path for request in server.requests] == ["/a.pdf", "/0", "/1", "/2"]
 
-    def test_without_end_are_not(self, web: WebDownloads, server: HttpsServer) -> None:
+    def test_beyond_the_limit_are_refused(self, web: WebDownloads, server: HttpsServer) -> None:
         server.usually(307, {"Location": "/a"})
         assert refused(web, url(server)) == ("more than 3 redirects", False)
         assert len(server.requests) == 4
 
-    def test_to_another_site_do_not_take_the_headers_along(self, web: WebDownloads, server: HttpsServer) -> None:
+    def test_to_another_host_do_not_forward_the_headers(self, web: WebDownloads, server: HttpsServer) -> None:
         server.answer(302, {"Location": url(server, "/b", host="other.test")})
         server.answer(200, {}, b"x")
         get(web, url(server), Authorization="Bearer t")
@@ -177,7 +177,7 @@ class TestRedirects:
             pytest.param("https://[::1", "a redirect to a malformed URL", id="to nowhere"),
         ],
     )
-    def test_into_the_private_are_refused(
+    def test_to_private_addresses_or_other_kinds_of_url_are_refused(
         self, web: WebDownloads, server: HttpsServer, location: str, found: str
     ) -> None:
         server.answer(302, {"Location": location})
@@ -196,13 +196,13 @@ class TestRedirects:
 
 
 class TestAddresses:
-    def test_are_looked_up_once_and_pinned(self, web: WebDownloads, server: HttpsServer, names: Names) -> None:
+    def test_are_resolved_once_and_pinned(self, web: WebDownloads, server: HttpsServer, names: Names) -> None:
         names.answers["files.test"] = [["127.0.0.1"], ["127.0.0.2"]]  # rebinding: the next answer is another one
         server.answer(200, {}, b"x")
         assert get(web, url(server)).content == b"x"
         assert names.asked == ["files.test"]
 
-    def test_are_looked_up_and_checked_anew_for_each_redirect(
+    def test_are_resolved_and_checked_again_for_each_redirect(
         self, web: WebDownloads, server: HttpsServer, names: Names
     ) -> None:
         server.answer(302, {"Location": "/b"})
@@ -232,7 +232,7 @@ def test_a_certificate_from_an_unknown_authority_is_refused(server: HttpsServer,
 
 
 class TestSize:
-    def test_up_to_the_limit_is_taken(self, web: WebDownloads, server: HttpsServer) -> None:
+    def test_up_to_the_limit_is_accepted(self, web: WebDownloads, server: HttpsServer) -> None:
         server.answer(200, {}, b"x" * LIMIT)
         assert len(get(web, url(server)).content) == LIMIT
 
@@ -245,11 +245,11 @@ class TestSize:
             ),
             pytest.param({"Content-Encoding": "gzip"}, gzip.compress(b"x" * 10_000_000), id="unpacked"),
             pytest.param(
-                {"Content-Encoding": "gzip"}, gzip.compress(b"") + b"x" * (LIMIT + 1), id="behind what is packed"
+                {"Content-Encoding": "gzip"}, gzip.compress(b"") + b"x" * (LIMIT + 1), id="after the compressed data"
             ),
         ],
     )
-    def test_beyond_is_given_up(
+    def test_beyond_the_limit_is_refused(
         self, web: WebDownloads, server: HttpsServer, headers: dict[str, str], body: bytes
     ) -> None:
         without_length = {"Content-Length": headers.pop("Content-Length", str(len(body)))}
@@ -284,7 +284,7 @@ class TestHostileServers:
             pytest.param(OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", FILLER, id="two lengths"),
         ],
     )
-    def test_fill_no_memory(self, web: WebDownloads, server: HttpsServer, head: bytes, repeated: bytes) -> None:
+    def test_cannot_fill_the_memory(self, web: WebDownloads, server: HttpsServer, head: bytes, repeated: bytes) -> None:
         server.say(head, repeated)
         tracemalloc.start()
         try:
@@ -296,18 +296,18 @@ class TestHostileServers:
         assert peak < 4_000_000
 
     @pytest.mark.parametrize("head", [OK + b"\r\n", CHUNKED + b"ffffffff\r\n"], ids=["without length", "one chunk"])
-    def test_a_body_without_end_is_given_up(self, web: WebDownloads, server: HttpsServer, head: bytes) -> None:
+    def test_cannot_send_an_endless_body(self, web: WebDownloads, server: HttpsServer, head: bytes) -> None:
         server.say(head, FILLER)
         assert refused(web, url(server)) == ("a larger file", False)
 
-    def test_a_disposition_takes_no_time(self, web: WebDownloads, server: HttpsServer) -> None:
+    def test_cannot_slow_down_the_parsing_of_a_disposition(self, web: WebDownloads, server: HttpsServer) -> None:
         """The library's own parser takes quadratic time."""
         server.answer(200, {"Content-Disposition": 'attachment; filename="' + ";" * 50_000}, b"x")
         started = time.process_time()
         assert get(web, url(server)) == Fetched(b"x", None, "a.pdf")
         assert time.process_time() - started < 1
 
-    def test_small_chunks_are_taken_all_the_same(self, web: WebDownloads, server: HttpsServer) -> None:
+    def test_small_chunks_are_accepted(self, web: WebDownloads, server: HttpsServer) -> None:
         server.say(CHUNKED + b"8;a=b\r\n12345678\r\n" * 12_000 + b"0\r\nA: b\r\n\r\n")
         assert len(get(web, url(server)).content) == 96_000
 
@@ -318,20 +318,20 @@ def test_headers_that_http_does_not_allow_are_refused(web: WebDownloads, server:
     assert not server.requests
 
 
-def test_a_packed_file_is_unpacked(web: WebDownloads, server: HttpsServer) -> None:
+def test_a_compressed_file_is_decompressed(web: WebDownloads, server: HttpsServer) -> None:
     server.answer(200, {"Content-Encoding": "gzip"}, gzip.compress(b"hello"))
     assert get(web, url(server)).content == b"hello"
 
 
 class TestTime:
     @pytest.mark.parametrize("manner", ["silence", "drip"])
-    def test_is_limited_over_all(self, web: WebDownloads, server: HttpsServer, manner: str) -> None:
+    def test_is_limited_in_total(self, web: WebDownloads, server: HttpsServer, manner: str) -> None:
         server.misbehave(manner)
         started = time.monotonic()
         assert refused(web, url(server), seconds=0.3) == ("no complete answer in time", True)
         assert time.monotonic() - started < 2
 
-    def test_that_has_run_out_asks_nobody(self, web: WebDownloads, server: HttpsServer) -> None:
+    def test_that_has_run_out_allows_no_request(self, web: WebDownloads, server: HttpsServer) -> None:
         assert refused(web, url(server), seconds=0) == ("no complete answer in time", True)
         assert not server.requests
 
@@ -350,7 +350,7 @@ class TestTime:
         (503, True),
     ],
 )
-def test_any_other_status_fails_for_now_or_for_good(
+def test_any_other_status_is_a_transient_or_permanent_failure(
     web: WebDownloads, server: HttpsServer, status: int, passing: bool
 ) -> None:
     server.answer(status)
@@ -358,7 +358,7 @@ def test_any_other_status_fails_for_now_or_for_good(
 
 
 @pytest.mark.parametrize("manner", ["drop", "nonsense"])
-def test_a_broken_connection_may_pass(web: WebDownloads, server: HttpsServer, manner: str) -> None:
+def test_a_broken_connection_is_transient(web: WebDownloads, server: HttpsServer, manner: str) -> None:
     server.misbehave(manner)
     assert refused(web, url(server)) == ("a connection that failed or broke off", True)
 
@@ -377,14 +377,14 @@ def test_a_broken_connection_may_pass(web: WebDownloads, server: HttpsServer, ma
         pytest.param({"Content-Encoding": "br"}, b"x", "a file in an encoding that was not asked for", id="br"),
     ],
 )
-def test_half_a_file_is_no_file(
+def test_an_incomplete_or_damaged_file_is_refused(
     web: WebDownloads, server: HttpsServer, headers: dict[str, str], body: bytes, found: str
 ) -> None:
     server.answer(200, headers, body)
     assert refused(web, url(server))[0] == found
 
 
-def test_a_closed_port_may_be_open_later(web: WebDownloads) -> None:
+def test_a_closed_port_is_transient(web: WebDownloads) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert refused(web, f"https://files.test:{port}/") == ("a connection that failed or broke off", True)
@@ -397,7 +397,7 @@ def test_a_closed_port_may_be_open_later(web: WebDownloads) -> None:
         pytest.param(socket.gaierror(socket.EAI_AGAIN, ""), ("a host name that does not resolve", True), id="for now"),
     ],
 )
-def test_a_name_may_not_resolve(error: OSError, expected: tuple[str, bool]) -> None:
+def test_a_name_that_does_not_resolve_is_transient_or_permanent(error: OSError, expected: tuple[str, bool]) -> None:
     def resolve(host: str, port: int, deadline: Deadline) -> Sequence[str]:
         raise error
 
@@ -416,7 +416,7 @@ def test_a_name_may_not_resolve(error: OSError, expected: tuple[str, bool]) -> N
         pytest.param("https://x.y/%2F%20?a=%26", Target("x.y", 443, "/%2F%20?a=%26"), id="already encoded"),
     ],
 )
-def test_urls_are_taken_apart(address: str, target: Target) -> None:
+def test_urls_are_parsed(address: str, target: Target) -> None:
     assert Target.parse(address) == target
 
 
@@ -436,6 +436,6 @@ def test_urls_are_taken_apart(address: str, target: Target) -> None:
         *(f"https://{'a' * 64}.y/", f"https://{'a.' * 130}y/", "https://x.y%2f.evil/", "https://[fe80::1%25eth0]/"),
     ],
 )
-def test_urls_that_could_be_misread_are_refused(address: str) -> None:
+def test_ambiguous_urls_are_refused(address: str) -> None:
     with pytest.raises(CannotFetch):
         Target.parse(address)

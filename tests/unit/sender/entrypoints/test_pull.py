@@ -1,4 +1,4 @@
-"""The pull entry point: against the embedded Pub/Sub over gRPC, and where time matters against a fake client."""
+"""The pull entry point, against the embedded Pub/Sub over gRPC and, where time matters, a fake client."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def raises(error: Exception) -> Handle:
     [
         pytest.param(lambda _: SENT, True, "", id="sent"),
         pytest.param(lambda _: HandlerResult(True, "final-state"), True, "", id="nothing to do"),
-        pytest.param(lambda _: HELD, False, "", id="another sender is at it"),
+        pytest.param(lambda _: HELD, False, "", id="another sender holds the lease"),
         pytest.param(raises(Unavailable("no Firestore")), False, "unavailable: no Firestore", id="no Firestore"),
         pytest.param(raises(ZeroDivisionError()), False, "unforeseen error", id="a bug"),
     ],
 )
-def test_a_message_is_forgotten_only_when_its_work_is_done(
+def test_a_message_is_acknowledged_only_when_it_is_done(
     handle: Handle, done: bool, logged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert work_off(handle, received()) is done
@@ -151,7 +151,7 @@ class World:
             assert not thread.is_alive()
 
     def left(self) -> list[str]:
-        """What somebody else gets who pulls now."""
+        """The messages that another puller gets now."""
         request = {"subscription": SUBSCRIPTION, "max_messages": 9, "return_immediately": True}
         with pytest.warns(DeprecationWarning, match="return_immediately"):  # which tests may
             found = self.subscriber.pull(request=request)
@@ -179,7 +179,7 @@ def soon(condition: Callable[[], bool]) -> bool:
     return wait_until(condition, seconds=10, pause=0.005)
 
 
-def test_messages_are_worked_on_and_forgotten(world: World) -> None:
+def test_messages_are_handled_and_acknowledged(world: World) -> None:
     world.subscribe()
     sender = Sender()
     world.pull(sender)
@@ -190,8 +190,8 @@ def test_messages_are_worked_on_and_forgotten(world: World) -> None:
 
 
 @pytest.mark.parametrize("limit", [{"messages": 2}, {"size": 150}], ids=["messages", "bytes"])
-def test_no_more_is_held_than_was_asked_for(world: World, limit: dict[str, int]) -> None:
-    """The messages are of 100 bytes and some, so a second one goes beyond the bytes, and a third is not delivered."""
+def test_flow_control_limits_unanswered_messages(world: World, limit: dict[str, int]) -> None:
+    """A message has a little over 100 bytes, so the second one exceeds 150 bytes and the third is not delivered."""
     world.subscribe()
     go_on = threading.Event()
     sender = Sender(lambda _: (go_on.wait(10), SENT)[1])
@@ -202,7 +202,7 @@ def test_no_more_is_held_than_was_asked_for(world: World, limit: dict[str, int])
     go_on.set()
 
 
-def test_a_thread_that_has_finished_takes_the_next_message_however_many_others_are_busy(world: World) -> None:
+def test_an_idle_thread_takes_the_next_message_while_all_others_are_busy(world: World) -> None:
     world.subscribe()
     work = TenAtATime()
     sender = Sender(work.handle)
@@ -214,8 +214,10 @@ def test_a_thread_that_has_finished_takes_the_next_message_however_many_others_a
     work.finish(*work.texts)
 
 
-def test_what_is_refused_waits_before_it_comes_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Although this subscription has no retry policy, which lets refused messages come again at once."""
+def test_a_message_that_is_not_acknowledged_is_redelivered_after_a_pause(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even though this subscription has no retry policy and would redeliver at once."""
     monkeypatch.setattr(pull, "PAUSE_SECONDS", 1)
     world.subscribe()
     times: list[float] = []
@@ -230,7 +232,7 @@ def test_what_is_refused_waits_before_it_comes_again(world: World, monkeypatch: 
     assert times[1] - times[0] >= 1
 
 
-def test_at_the_end_nothing_is_begun_what_is_begun_ends_and_the_rest_is_for_others(world: World) -> None:
+def test_shutdown_finishes_running_attempts_and_gives_back_waiting_messages(world: World) -> None:
     world.subscribe()
     sender = Sender()
     sender._handle = lambda _: (sender.drained.wait(10), SENT)[1]
@@ -243,7 +245,7 @@ def test_at_the_end_nothing_is_begun_what_is_begun_ends_and_the_rest_is_for_othe
     assert len(begun) == 2
 
 
-def test_what_is_released_at_the_end_comes_again_at_once(world: World) -> None:
+def test_a_message_released_at_shutdown_is_redelivered_at_once(world: World) -> None:
     world.subscribe()
     sender = Sender()
     sender._handle = lambda _: (sender.drained.wait(10), HandlerResult(False, "released"))[1]
@@ -254,7 +256,7 @@ def test_what_is_released_at_the_end_comes_again_at_once(world: World) -> None:
     assert world.left() == ["released"]
 
 
-def test_an_attempt_that_does_not_end_does_not_keep_the_process(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_attempt_that_hangs_does_not_keep_the_process_alive(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.subscribe()
     never = threading.Event()
     sender = Sender(lambda _: (never.wait(), SENT)[1])
@@ -262,22 +264,22 @@ def test_an_attempt_that_does_not_end_does_not_keep_the_process(world: World, ca
     world.pull(sender, grace=1.1)
     assert soon(lambda: bool(sender.handled))
     world.stop()
-    assert "1 attempts have not ended in time; their leases will run out" in caplog.messages
+    assert "1 attempts did not end in time; their leases will expire" in caplog.messages
     never.set()
 
 
-def test_a_stream_that_breaks_off_is_opened_again(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_stream_is_opened_again(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.backend.faults.on("StreamingPull").nth(1).fail(StatusCode.UNAVAILABLE)
     world.subscribe()
     sender = Sender()
     puller = world.pull(sender)
     world.publish("after all")
     assert soon(lambda: sender.handled == ["after all"])
-    assert "the stream broke off: ServiceUnavailable" in caplog.messages
+    assert "the stream broke: ServiceUnavailable" in caplog.messages
     assert puller.is_well
 
 
-def test_a_stream_that_ends_after_a_while_without_mail_is_no_failure(
+def test_a_stream_that_ends_after_a_while_without_mail_is_not_a_failure(
     world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pull, "_GOOD_SECONDS", 0)
@@ -291,7 +293,7 @@ def test_a_stream_that_ends_after_a_while_without_mail_is_no_failure(
 
 
 @pytest.mark.parametrize("code", [None, StatusCode.PERMISSION_DENIED], ids=["missing", "not allowed"])
-def test_a_subscription_that_cannot_be_pulled_from_ends_it(world: World, code: StatusCode | None) -> None:
+def test_the_puller_ends_if_it_cannot_pull_from_the_subscription(world: World, code: StatusCode | None) -> None:
     if code:
         world.subscribe()
         world.backend.faults.on("StreamingPull").nth(1).fail(code)
@@ -305,7 +307,7 @@ def test_a_subscription_that_cannot_be_pulled_from_ends_it(world: World, code: S
     assert not puller.is_well
 
 
-# Why it is not the library's `subscribe` (docs/decisions/0012)
+# Why the library's `subscribe` is not used (docs/decisions/0012)
 
 
 class TenAtATime:
@@ -325,10 +327,10 @@ class TenAtATime:
 
 
 def test_the_library_would_leave_a_thread_idle_and_a_message_to_nobody(world: World) -> None:
-    """Once this fails, the library has improved, and the decision is due for another look.
+    """If this fails, the library has improved and the decision should be reviewed.
 
-    It stops reading the stream when it holds its limit of messages, until it holds less than four fifths. What Pub/Sub
-    sends meanwhile waits unseen: begun by no thread, and at the end not given back.
+    The library pauses the stream at its limit of messages and resumes below four fifths of it. A message that Pub/Sub
+    sends meanwhile is neither handled by the idle thread nor given back at shutdown.
     """
     world.subscribe()
     work, begun = TenAtATime(), []
@@ -361,7 +363,7 @@ def test_the_library_would_leave_a_thread_idle_and_a_message_to_nobody(world: Wo
 
 
 class Client:
-    """Takes note of answers, or is out of order."""
+    """Records the answers, and fails if `broken`."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str | int, list[str]]] = []
@@ -394,15 +396,15 @@ def test_answers_given_at_the_same_time_share_a_request(client: Client, monkeypa
     monkeypatch.setattr(ack_deadlines, "_COLLECT_SECONDS", 0.1)
     held = start(client, 60)
     held.hold("abcd")
-    for lease in "abc":
-        held.acknowledge(lease)
+    for ack_id in "abc":
+        held.acknowledge(ack_id)
     held.give_back("d", PAUSE_SECONDS)
     held.give_back("e", 0)
     held.close(5)
     assert client.calls == [("done", ["a", "b", "c"]), (PAUSE_SECONDS, ["d"]), (0, ["e"])]
 
 
-def test_answers_that_do_not_get_through_stop_nothing(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_answer_does_not_stop_later_ones(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     client.broken = True
     held = start(client, 60)
     held.acknowledge("a")
@@ -411,12 +413,10 @@ def test_answers_that_do_not_get_through_stop_nothing(client: Client, caplog: py
     held.acknowledge("b")
     held.close(5)
     assert client.calls == [("done", ["a"]), ("done", ["b"])]
-    assert caplog.messages == [
-        "Pub/Sub did not hear the answers to 1 messages, which may come again: ServiceUnavailable"
-    ]
+    assert caplog.messages == ["answering Pub/Sub failed for 1 messages, which may be redelivered: ServiceUnavailable"]
 
 
-def test_leases_are_renewed_until_they_are_answered(client: Client) -> None:
+def test_ack_deadlines_are_extended_until_messages_are_answered(client: Client) -> None:
     seconds = 0.06
     held = start(client, seconds)
     held.hold(["long", "short"])
@@ -428,20 +428,22 @@ def test_leases_are_renewed_until_they_are_answered(client: Client) -> None:
     assert client.calls[after + 1 :] == []
 
 
-def test_a_lease_that_nobody_answers_is_let_go(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_ack_deadline_of_a_stuck_message_is_no_longer_extended(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
     held = start(client, 0.03)
     held.hold(["stuck"])
     assert soon(lambda: bool(caplog.messages))
     renewed = len(client.calls)
     held.close(5)
     assert 0 < renewed <= 3 * LONGEST_HOLD
-    assert caplog.messages == ["1 messages have not been answered for too long and will be delivered again"]
+    assert caplog.messages == ["1 messages are stuck; their ack deadlines are no longer extended"]
 
 
 # Health
 
 
-def test_health_is_asked_for_by_http() -> None:
+def test_healthz_reports_whether_the_process_is_well() -> None:
     well = [True, False]
     with health_endpoint(0, lambda: well.pop(0)) as port:
         answers = [requests.get(f"http://127.0.0.1:{port}/{path}", timeout=5) for path in ("healthz", "healthz", "")]
@@ -449,7 +451,7 @@ def test_health_is_asked_for_by_http() -> None:
     assert answers[0].text == "ok\n"
 
 
-def test_a_taken_port_is_a_wrong_setting() -> None:
+def test_a_port_in_use_is_reported_as_a_wrong_setting() -> None:
     with health_endpoint(0, lambda: True) as port:
         taken = health_endpoint(port, lambda: True)
         with pytest.raises(Misconfigured, match=f"PORT={port} "):
@@ -459,5 +461,5 @@ def test_a_taken_port_is_a_wrong_setting() -> None:
 @pytest.mark.parametrize(
     ("failures", "longest"), [(0, 0.1), (1, 0.2), (5, 3.2), (10, 30), (10_000, 30)], ids="after {0}".format
 )
-def test_streams_that_fail_are_opened_ever_more_seldom(failures: int, longest: float) -> None:
+def test_the_back_off_grows_with_each_failed_stream(failures: int, longest: float) -> None:
     assert timedelta(seconds=pull._backoff(failures, 1.0)) == timedelta(seconds=longest)

@@ -20,7 +20,7 @@ def post(endpoint: HttpsEndpoint, body: bytes = b"{}", seconds: float = 5.0) -> 
     return endpoint.ask("POST", "/mail", {"X-A": "b"}, body, start_by=soon(seconds), end_by=soon(seconds))
 
 
-def test_request_arrives_and_its_answer_comes_back(https: HttpsServer) -> None:
+def test_a_request_is_answered(https: HttpsServer) -> None:
     https.answer(202, {"X-Message-Id": "q1"}, b"done")
     answer = post(endpoint_at(https, "/api/"), b'{"a": 1}')
     assert (answer.status, answer.headers["x-message-id"], answer.body) == (202, "q1", b"done")
@@ -31,7 +31,7 @@ def test_request_arrives_and_its_answer_comes_back(https: HttpsServer) -> None:
 
 
 @pytest.mark.parametrize("manner", ["drop", "silence", "drip", "nonsense"])
-def test_whole_request_without_an_answer_has_no_response(https: HttpsServer, manner: str) -> None:
+def test_without_an_answer_to_a_complete_request_there_is_no_response(https: HttpsServer, manner: str) -> None:
     https.misbehave(manner)
     start = time.monotonic()
     with pytest.raises(NoResponse):
@@ -40,40 +40,40 @@ def test_whole_request_without_an_answer_has_no_response(https: HttpsServer, man
     assert len(https.requests) == 1
 
 
-def test_body_that_breaks_off_does_not_take_the_status_back(https: HttpsServer) -> None:
+def test_the_status_counts_even_if_the_body_is_incomplete(https: HttpsServer) -> None:
     https.misbehave("half")
     answer = post(endpoint_at(https))
     assert (answer.status, answer.headers["x-message-id"]) == (202, "q1")
 
 
-def test_body_without_end_does_not_take_the_status_back(https: HttpsServer) -> None:
+def test_the_status_counts_even_if_the_body_is_endless(https: HttpsServer) -> None:
     https.say(b"HTTP/1.1 202 Accepted\r\nX-Message-Id: q1\r\n\r\n", b"x" * 65536)
     assert post(endpoint_at(https)) == Answer(202, {"x-message-id": "q1"}, b"")
 
 
-def test_headers_without_end_are_no_response(https: HttpsServer) -> None:
+def test_endless_headers_are_no_response(https: HttpsServer) -> None:
     https.say(b"HTTP/1.1 202 Accepted\r\n", b"X-Slow: x\r\n" * 1000)
     with pytest.raises(NoResponse) as caught:
         post(endpoint_at(https))
     assert why(caught.value) == "its answer is not HTTP, or is incomplete"
 
 
-def test_an_ipv6_address_is_named_as_urls_name_it() -> None:
+def test_an_ipv6_address_is_bracketed_in_the_host_header() -> None:
     request = Request("GET", "2606:4700::1111", 8443, "/", {"host": "other"}).to_httpcore()
     assert [value for name, value in request.headers if name.lower() == b"host"] == [b"other"]
     request = Request("GET", "2606:4700::1111", 8443, "/", {}).to_httpcore()
     assert (b"Host", b"[2606:4700::1111]:8443") in request.headers
 
 
-def test_answer_that_comes_before_the_request_was_read_is_heard(https: HttpsServer) -> None:
+def test_an_answer_sent_before_the_request_was_read_is_received(https: HttpsServer) -> None:
     https.misbehave("early")
     try:
         assert post(endpoint_at(https), b"x" * 8_000_000).status == 413
-    except RequestNotSent:  # the system may throw the answer away with the connection; it is never taken for a success
+    except RequestNotSent:  # the system may discard the answer with the connection; it never counts as a success
         assert https.requests == []
 
 
-def test_server_that_nobody_vouches_for_is_not_asked(https: HttpsServer) -> None:
+def test_an_untrusted_server_gets_no_request(https: HttpsServer) -> None:
     stranger = ssl.create_default_context(cadata=pem(trustme.CA()))
     with pytest.raises(RequestNotSent) as caught:
         post(HttpsEndpoint.parse("X_URL", https.url, stranger))
@@ -81,13 +81,13 @@ def test_server_that_nobody_vouches_for_is_not_asked(https: HttpsServer) -> None
     assert https.requests == []
 
 
-def test_name_on_the_certificate_must_be_the_hosts(https: HttpsServer) -> None:
+def test_the_certificate_must_have_the_hosts_name(https: HttpsServer) -> None:
     with pytest.raises(RequestNotSent, match=r"^$") as caught:
         post(HttpsEndpoint.parse("X_URL", https.url.replace("localhost", "127.0.0.1"), trusting()))
     assert "not valid for '127.0.0.1'" in why(caught.value)
 
 
-def test_server_that_is_not_there_has_not_heard() -> None:
+def test_a_refused_connection_means_that_the_request_was_not_sent() -> None:
     with deaf_port() as port:
         pass
     with pytest.raises(RequestNotSent) as caught:
@@ -95,7 +95,7 @@ def test_server_that_is_not_there_has_not_heard() -> None:
     assert why(caught.value) == "Connection refused"
 
 
-def test_handshake_that_never_ends_cannot_outlive_the_start() -> None:
+def test_a_handshake_that_never_ends_cannot_exceed_the_deadline() -> None:
     with deaf_port() as port, pytest.raises(RequestNotSent) as caught:
         post(HttpsEndpoint.parse("X_URL", f"https://localhost:{port}", trusting()), seconds=0.2)
     assert why(caught.value) == "it did not answer in time"
@@ -105,7 +105,7 @@ def test_handshake_that_never_ends_cannot_outlive_the_start() -> None:
     ("url", "shown"),
     [("https://api.test", "api.test"), ("https://api.test:8443/v3/", "api.test:8443")],
 )
-def test_endpoint_shows_itself_by_its_host(url: str, shown: str) -> None:
+def test_an_endpoint_is_shown_by_its_host(url: str, shown: str) -> None:
     assert str(HttpsEndpoint.parse("X_URL", url, trusting())) == shown
 
 
@@ -121,7 +121,7 @@ def test_endpoint_shows_itself_by_its_host(url: str, shown: str) -> None:
         pytest.param("https://api.test:port", id="no port"),
     ],
 )
-def test_other_urls_are_refused_by_the_settings_name(url: str) -> None:
+def test_other_urls_are_refused_with_the_settings_name(url: str) -> None:
     with pytest.raises(Misconfigured, match=r"X_URL=.*expected an https:// URL") as caught:
         HttpsEndpoint.parse("X_URL", url, trusting())
     assert "pw" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""What the tests of the transport send, and how they wait for it."""
+"""Test data, settings and deadlines for the transport's tests."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.smtp_server import ScriptedServer
 
 ANA, BOB, CLEO = "ana@example.com", "bob@example.com", "cleo@example.com"
 
-#: Whom the scripted servers' certificates are from, and whom `server_at` trusts: nobody else, which also spares reading
-#: the system's hundred authorities for each test.
+#: Issues the scripted servers' certificates. `server_at` trusts only this authority, which also saves loading the
+#: system's authorities for each test.
 AUTHORITY = trustme.CA()
 
 
@@ -28,7 +28,7 @@ DATA = b"Subject: Hello\r\n\r\nHow are you?\r\n"
 
 
 def soon(seconds: float = 5.0) -> Deadline:
-    """A deadline that no test reaches unless it means to."""
+    """A deadline that a test only reaches on purpose."""
     return Deadline.after(seconds)
 
 
@@ -39,7 +39,7 @@ def envelope(*recipients: str, sender: str = "shop@example.com") -> Envelope:
 def server_at(
     smtp: ScriptedServer, options: str = "", *, login: str = "", host: str = "127.0.0.1", **tls_options: object
 ) -> SmtpServer:
-    """The settings for a scripted server; `login` as it stands in the URI, `options` its query."""
+    """The settings for a scripted server; `login` is the URI's user and password, `options` its query."""
     return parse_server(smtp.uri(login, host) + options, None, json.dumps({"ca": pem(AUTHORITY), **tls_options}))
 
 
@@ -48,5 +48,5 @@ def connect(server: SmtpServer, seconds: float = 5.0) -> SmtpConnection:
 
 
 def trusting() -> ssl.SSLContext:
-    """A client's context that trusts the scripted servers, and nobody else."""
+    """A client context that trusts only the scripted servers."""
     return ssl.create_default_context(cadata=pem(AUTHORITY))

@@ -9,7 +9,7 @@ from tests.https_server import HttpsServer
 from tests.smtp_server import EXTENSIONS, ScriptedServer, without
 from tests.unit.sender.transport.builders import AUTHORITY
 
-#: What a server offers, for tests that run with pipelining and without.
+#: A server's extensions, for tests that run with and without pipelining.
 EITHER_WAY = (
     pytest.param(EXTENSIONS, id="pipelining"),
     pytest.param(without("PIPELINING"), id="step by step"),
@@ -35,7 +35,7 @@ StartServer = Callable[..., ScriptedServer]
 
 @pytest.fixture
 def start_server() -> Iterator[StartServer]:
-    """Starts a server with any arguments of `ScriptedServer`; stops them all."""
+    """Starts servers with any arguments of `ScriptedServer`, and stops them after the test."""
     servers: list[ScriptedServer] = []
 
     def start(**arguments: object) -> ScriptedServer:

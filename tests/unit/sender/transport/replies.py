@@ -1,7 +1,7 @@
-"""What mail servers were reported to answer, and what it means: replies.tsv, one reply a line.
+"""Reads replies.tsv: real replies of mail servers, one per line, with the expected classification.
 
-Texts are shortened, names and addresses replaced. The source says who was reported to give the reply: the provider's
-documentation, or a public report. "own variation" is ours, of the same kind as its neighbours.
+Texts are shortened; names and addresses are replaced. The source is the provider's documentation or a public report.
+"own variation" marks a made-up reply similar to its neighbours.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OWN = "own variation"
 
 @dataclass(frozen=True)
 class Said:
-    """`wait` is in how many seconds the server wants to be asked again, if it says so or its limit is for a day."""
+    """A reply; `wait` is the expected wait in seconds, if it announces one or its limit is per day."""
 
     provider: str
     step: Step

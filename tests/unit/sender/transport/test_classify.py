@@ -36,7 +36,7 @@ from shared.errors import ErrorCode, NotSent
     ],
     ids=str,
 )
-def test_answer_means(step: Step, reply: str, code: ErrorCode) -> None:
+def test_each_reply_has_its_error_code(step: Step, reply: str, code: ErrorCode) -> None:
     assert classify(step, Reply(int(reply[:3]), (reply[4:],))) is code
 
 
@@ -50,7 +50,7 @@ def test_answer_means(step: Step, reply: str, code: ErrorCode) -> None:
         (550, b"caf\xe9", "550 caf\N{REPLACEMENT CHARACTER}"),
     ],
 )
-def test_reply_reads_as_nodemailers_response(code: int, message: bytes, text: str) -> None:
+def test_a_reply_has_the_format_of_nodemailers_response(code: int, message: bytes, text: str) -> None:
     assert str(Reply.decode(code, message)) == text
 
 
@@ -58,16 +58,16 @@ def test_reply_reads_as_nodemailers_response(code: int, message: bytes, text: st
     ("step", "kind"),
     [(Step.MAIL, ConnectionSpent), (Step.DATA, ConnectionSpent), (Step.BODY, NotSent)],
 )
-def test_421_asks_for_a_fresh_connection_until_the_server_has_the_mail(step: Step, kind: type[NotSent]) -> None:
+def test_421_calls_for_another_connection_until_the_content_was_sent(step: Step, kind: type[NotSent]) -> None:
     assert type(refusal("mx.test:25", step, Reply(421, ("Bye",)))) is kind
 
 
-def test_refusal_names_the_server_the_step_and_its_words() -> None:
+def test_a_refusal_names_the_server_the_step_and_the_reply() -> None:
     error = refusal("mx.test:587", Step.MAIL, Reply(550, ("5.7.1 Not you",)))
     assert str(error) == "The mail server mx.test:587 refused the sender (MAIL FROM): 550 5.7.1 Not you"
 
 
-def test_refused_login_says_what_to_check() -> None:
+def test_a_refused_login_says_what_to_check() -> None:
     assert "SMTP_PASSWORD" in str(refusal("mx.test:587", Step.AUTH, Reply(535, ("No",))))
 
 
@@ -81,6 +81,6 @@ def test_refused_login_says_what_to_check() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_lost_connection_is_told_in_words(error: OSError, words: str) -> None:
+def test_a_lost_connection_is_described(error: OSError, words: str) -> None:
     assert words in describe_loss("mx.test:25", Step.MAIL, error)
     assert loss("mx.test:25", Step.MAIL, error).code is ErrorCode.CONNECTION

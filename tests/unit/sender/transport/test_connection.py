@@ -1,4 +1,4 @@
-"""One session against a real server: the dialogue, and what becomes of the mail whatever the server says."""
+"""One SMTP session against a real server: the dialogue, and the result of a mail for every kind of reply."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.unit.sender.transport.conftest import EITHER_WAY, StartServer
 
 @pytest.fixture(params=EITHER_WAY)
 def smtp(request: pytest.FixtureRequest, start_server: StartServer) -> ScriptedServer:
-    """Nothing but the number of round trips may differ."""
+    """With and without pipelining: only the number of round trips may differ."""
     return start_server(extensions=request.param)
 
 
 def send(
     smtp: ScriptedServer, *recipients: str, data: bytes = DATA, seconds: float = 5.0, margin: float = 0.0
 ) -> Receipt:
-    """One mail over a connection of its own."""
+    """Send one mail over its own connection."""
     connection = connect(server_at(smtp))
     try:
         return connection.send(envelope(*recipients), data, soon(seconds), margin)
@@ -38,7 +38,7 @@ def send(
         connection.close()
 
 
-def test_mail_arrives_as_it_is(smtp: ScriptedServer) -> None:
+def test_a_mail_arrives_unchanged(smtp: ScriptedServer) -> None:
     receipt = send(smtp, ANA, BOB)
     assert receipt == Receipt((ANA, BOB), (), (), "250 2.0.0 Ok: queued")
     [mail] = smtp.accepted
@@ -59,11 +59,11 @@ def test_mail_arrives_as_it_is(smtp: ScriptedServer) -> None:
 def test_every_byte_survives(smtp: ScriptedServer, data: bytes) -> None:
     send(smtp, data=data)
     received = smtp.accepted[0].data
-    # A bare line feed followed by a dot has the dot doubled for good: that keeps it from ending the mail.
+    # A dot after a bare line feed stays doubled, so that it can't end the mail.
     assert received == data.replace(b"\n.", b"\n..").replace(b"\r\n..", b"\r\n.")
 
 
-def test_missing_line_end_is_added(smtp: ScriptedServer) -> None:
+def test_a_missing_line_end_is_added(smtp: ScriptedServer) -> None:
     send(smtp, data=b"no end")
     assert smtp.accepted[0].data == b"no end\r\n"
 
@@ -89,7 +89,7 @@ def test_recipients_are_sorted_by_the_servers_answers(smtp: ScriptedServer) -> N
         ("BODY", "554 5.6.0 Spam", ErrorCode.REJECTED, "refused the mail (end of DATA): 554 5.6.0 Spam"),
     ],
 )
-def test_refused_mail_is_not_sent_and_the_connection_stays(
+def test_a_refused_mail_is_not_sent_and_the_connection_stays_open(
     smtp: ScriptedServer, event: str, reply: str, code: ErrorCode, text: str
 ) -> None:
     smtp.when(event, nth=1).reply(reply)
@@ -105,7 +105,7 @@ def test_refused_mail_is_not_sent_and_the_connection_stays(
     connection.close()
 
 
-def test_no_recipient_accepted_is_temporary_if_one_of_them_is(smtp: ScriptedServer) -> None:
+def test_if_no_recipient_is_accepted_one_temporary_refusal_makes_the_failure_temporary(smtp: ScriptedServer) -> None:
     smtp.when("RCPT", ANA).reply("550 5.1.1 No such user")
     smtp.when("RCPT", BOB).reply("450 4.2.0 Greylisted")
     with pytest.raises(NotSent, match=r"450 4\.2\.0 Greylisted") as caught:
@@ -116,7 +116,7 @@ def test_no_recipient_accepted_is_temporary_if_one_of_them_is(smtp: ScriptedServ
 
 
 @pytest.mark.parametrize("event", ["MAIL", "RCPT", "DATA"])
-def test_connection_lost_before_the_mail_is_not_sent(smtp: ScriptedServer, event: str) -> None:
+def test_if_the_connection_is_lost_before_the_content_the_mail_is_not_sent(smtp: ScriptedServer, event: str) -> None:
     smtp.when(event).drop()
     with pytest.raises(ConnectionSpent) as caught:
         send(smtp)
@@ -132,7 +132,7 @@ def test_421_ends_the_connection_as_throttled(smtp: ScriptedServer, event: str) 
     assert caught.value.code is ErrorCode.THROTTLED
 
 
-def test_421_to_one_recipient_ends_the_mail_for_the_others_too(smtp: ScriptedServer) -> None:
+def test_421_to_one_recipient_ends_the_whole_mail(smtp: ScriptedServer) -> None:
     smtp.when("RCPT", BOB).reply("421 4.7.0 Too many recipients")
     connection = connect(server_at(smtp))
     with pytest.raises(ConnectionSpent) as caught:
@@ -142,7 +142,7 @@ def test_421_to_one_recipient_ends_the_mail_for_the_others_too(smtp: ScriptedSer
     assert smtp.mails == []
 
 
-def test_421_to_the_whole_mail_is_not_sent_and_no_reason_to_repeat_at_once(smtp: ScriptedServer) -> None:
+def test_421_to_the_content_means_not_sent_and_no_immediate_retry(smtp: ScriptedServer) -> None:
     smtp.when("BODY").reply("421 4.3.2 Shutting down").drop()
     connection = connect(server_at(smtp))
     with pytest.raises(NotSent) as caught:
@@ -176,25 +176,25 @@ def answer_out_of_place(smtp: ScriptedServer) -> None:
     "script",
     [drop_after_go_ahead, drop_after_body, drop_within_the_reply, answer_with_nonsense, answer_out_of_place],
 )
-def test_once_data_has_begun_anything_but_a_clear_answer_is_unknown(
+def test_once_the_content_is_started_anything_but_a_complete_reply_is_unknown(
     smtp: ScriptedServer, script: Callable[[ScriptedServer], None]
 ) -> None:
     script(smtp)
     connection = connect(server_at(smtp))
-    with pytest.raises(OutcomeUnknown, match=r"It may have taken the mail over, or not\.") as caught:
+    with pytest.raises(OutcomeUnknown, match=r"It may or may not have accepted the mail\.") as caught:
         connection.send(envelope(), DATA, soon(), 0)
     assert caught.value.code is ErrorCode.UNKNOWN
     assert not connection.usable
 
 
-def test_time_running_out_after_data_is_unknown(smtp: ScriptedServer) -> None:
+def test_a_timeout_after_the_content_is_unknown(smtp: ScriptedServer) -> None:
     stall = smtp.when("BODY").stall()
     with pytest.raises(OutcomeUnknown, match="did not answer the mail"):
         send(smtp, seconds=0.2)
     assert stall.reached.is_set()
 
 
-def test_content_is_never_begun_within_the_margin(smtp: ScriptedServer) -> None:
+def test_the_content_is_never_started_within_the_margin(smtp: ScriptedServer) -> None:
     smtp.when("RCPT").pause(0.2)
     connection = connect(server_at(smtp))
     with pytest.raises(NotSent):
@@ -204,7 +204,7 @@ def test_content_is_never_begun_within_the_margin(smtp: ScriptedServer) -> None:
     assert smtp.mails == []
 
 
-def test_mail_whose_time_is_up_is_not_even_begun_and_spares_the_connection(smtp: ScriptedServer) -> None:
+def test_a_mail_whose_time_is_up_is_not_started_and_the_connection_stays_usable(smtp: ScriptedServer) -> None:
     connection = connect(server_at(smtp))
     with pytest.raises(NotSent, match=r"time ran out before the sender") as caught:
         connection.send(envelope(), DATA, soon(5), 5.0)
@@ -213,7 +213,7 @@ def test_mail_whose_time_is_up_is_not_even_begun_and_spares_the_connection(smtp:
     connection.close()
 
 
-def test_go_ahead_within_the_margin_comes_too_late(smtp: ScriptedServer) -> None:
+def test_a_go_ahead_within_the_margin_is_too_late(smtp: ScriptedServer) -> None:
     smtp.when("DATA").pause(0.2).reply("354 At last")
     with pytest.raises(ConnectionSpent, match="did not answer the start of the mail"):
         send(smtp, seconds=60.1, margin=60.0)
@@ -223,7 +223,7 @@ def test_go_ahead_within_the_margin_comes_too_late(smtp: ScriptedServer) -> None
 
 @pytest.mark.parametrize("event", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("manner", ["byte by byte", "line by line"])
-def test_dripping_server_cannot_outlive_the_deadline(smtp: ScriptedServer, event: str, manner: str) -> None:
+def test_a_server_that_sends_slowly_cannot_exceed_the_deadline(smtp: ScriptedServer, event: str, manner: str) -> None:
     code = {"CONNECT": "220", "DATA": "354"}.get(event, "250")
     if manner == "byte by byte":
         smtp.when(event).drip(0.02, f"{code} {'wait ' * 100}")
@@ -236,7 +236,7 @@ def test_dripping_server_cannot_outlive_the_deadline(smtp: ScriptedServer, event
     assert time.monotonic() - start < 2
 
 
-def test_dripped_answer_to_the_mail_is_unknown_at_the_deadline(smtp: ScriptedServer) -> None:
+def test_a_slow_reply_to_the_content_is_unknown_at_the_deadline(smtp: ScriptedServer) -> None:
     smtp.when("BODY").babble(0.02, "250-wait")
     start = time.monotonic()
     with pytest.raises(OutcomeUnknown):
@@ -244,7 +244,7 @@ def test_dripped_answer_to_the_mail_is_unknown_at_the_deadline(smtp: ScriptedSer
     assert time.monotonic() - start < 2
 
 
-def test_server_that_does_not_read_cannot_outlive_the_deadline(start_server: StartServer) -> None:
+def test_a_server_that_does_not_read_cannot_exceed_the_deadline(start_server: StartServer) -> None:
     smtp = start_server(extensions=())
     smtp.when("DATA").reply("354 Go ahead").stall()
     start = time.monotonic()
@@ -256,7 +256,7 @@ def test_server_that_does_not_read_cannot_outlive_the_deadline(start_server: Sta
 @pytest.mark.parametrize(
     ("option", "event"), [("greetingTimeout", "CONNECT"), ("socketTimeout", "EHLO"), ("socketTimeout", "MAIL")]
 )
-def test_each_step_has_its_own_limit(smtp: ScriptedServer, option: str, event: str) -> None:
+def test_each_step_has_its_own_time_limit(smtp: ScriptedServer, option: str, event: str) -> None:
     smtp.when(event).stall()
     start = time.monotonic()
     with pytest.raises(ConnectionSpent, match="in time") as caught:
@@ -265,7 +265,7 @@ def test_each_step_has_its_own_limit(smtp: ScriptedServer, option: str, event: s
     assert caught.value.code is ErrorCode.CONNECTION
 
 
-def test_slow_resolver_cannot_outlive_the_deadline(smtp: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_resolver_cannot_exceed_the_deadline(smtp: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     end_of_test = threading.Event()
 
     def no_answer(*_: object, **__: object) -> list[object]:
@@ -280,7 +280,7 @@ def test_slow_resolver_cannot_outlive_the_deadline(smtp: ScriptedServer, monkeyp
 
 def test_all_addresses_of_the_host_are_tried(smtp: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.getaddrinfo
-    dead = "127.0.0.2"  # nothing listens there; the scripted server has 127.0.0.1 only
+    dead = "127.0.0.2"  # nothing listens there; the scripted server uses 127.0.0.1 only
 
     def two_addresses(host: str, port: int, *args: int, **kwargs: int) -> list[object]:
         addresses = [dead, "127.0.0.1"] if host == "mx.test" else [host]
@@ -292,45 +292,45 @@ def test_all_addresses_of_the_host_are_tried(smtp: ScriptedServer, monkeypatch: 
     connection.close()
 
 
-def test_refused_connection_says_so() -> None:
+def test_a_refused_connection_is_reported() -> None:
     with ScriptedServer() as gone:
         server = server_at(gone)
     with pytest.raises(ConnectionSpent, match="refused the connection: nothing listens there"):
         connect(server)
 
 
-def test_unknown_host_says_so(smtp: ScriptedServer) -> None:
+def test_an_unknown_host_is_reported(smtp: ScriptedServer) -> None:
     with pytest.raises(ConnectionSpent, match="could not be found"):
         connect(server_at(smtp, host="nowhere.invalid"))
 
 
-def test_server_without_ehlo_is_greeted_with_helo(smtp: ScriptedServer) -> None:
+def test_a_server_without_ehlo_gets_helo(smtp: ScriptedServer) -> None:
     smtp.when("EHLO").reply("502 5.5.1 What?")
     send(smtp)
     assert [command.split()[0] for command in smtp.commands] == ["EHLO", "HELO", "MAIL", "RCPT", "DATA"]
     assert "MAIL FROM:<shop@example.com>" in smtp.commands
 
 
-def test_we_call_ourselves_what_the_uri_says(smtp: ScriptedServer) -> None:
+def test_ehlo_sends_the_name_from_the_uri(smtp: ScriptedServer) -> None:
     connect(server_at(smtp, "?name=shop.example.com")).close()
     smtp.wait_until(lambda: "EHLO shop.example.com" in smtp.commands)
 
 
 @pytest.mark.parametrize("reply", ["Hello", "25 Ok", "2500 Ok", "250_Ok", "999 Ok"])
-def test_server_that_does_not_speak_smtp_is_left(smtp: ScriptedServer, reply: str) -> None:
+def test_a_reply_that_is_not_smtp_ends_the_connection(smtp: ScriptedServer, reply: str) -> None:
     smtp.when("MAIL").reply(reply)
     with pytest.raises(ConnectionSpent, match="the server's answer is not SMTP"):
         send(smtp)
 
 
 @pytest.mark.parametrize("line", ["250-" + "x" * 1000, "250-" + "x" * 100_000])
-def test_reply_without_end_is_not_read_for_ever(smtp: ScriptedServer, line: str) -> None:
+def test_an_endless_reply_is_cut_off(smtp: ScriptedServer, line: str) -> None:
     smtp.when("MAIL").babble(0, line)
-    with pytest.raises(ConnectionSpent, match="the server's answer has no end"):
+    with pytest.raises(ConnectionSpent, match="the server's answer is too long"):
         send(smtp)
 
 
-def test_answer_nobody_asked_for_puts_the_connection_in_doubt(smtp: ScriptedServer) -> None:
+def test_an_unexpected_extra_reply_makes_the_connection_unusable(smtp: ScriptedServer) -> None:
     smtp.when("BODY").reply("250 2.0.0 Ok", "250 2.0.0 And another thing")
     connection = connect(server_at(smtp))
     connection.send(envelope(), DATA, soon(), 0)
@@ -338,7 +338,7 @@ def test_answer_nobody_asked_for_puts_the_connection_in_doubt(smtp: ScriptedServ
     connection.close()
 
 
-def test_quit_is_said(smtp: ScriptedServer) -> None:
+def test_quit_is_sent(smtp: ScriptedServer) -> None:
     connect(server_at(smtp)).quit()
     smtp.wait_until(lambda: "QUIT" in smtp.commands)
 
@@ -354,7 +354,7 @@ def test_quit_is_said(smtp: ScriptedServer) -> None:
         pytest.param(("SIZE 0",), DATA, f"SIZE={len(DATA)}", id="size of no limit"),
     ],
 )
-def test_mail_is_announced_as_the_server_offers(
+def test_mail_parameters_follow_the_extensions_that_the_server_offers(
     start_server: StartServer, extensions: tuple[str, ...], data: bytes, options: str
 ) -> None:
     smtp = start_server(extensions=extensions)
@@ -362,7 +362,7 @@ def test_mail_is_announced_as_the_server_offers(
     assert smtp.accepted[0].options == options
 
 
-def test_too_large_mail_is_refused_before_it_is_begun(start_server: StartServer) -> None:
+def test_a_mail_that_is_too_large_is_refused_before_it_is_started(start_server: StartServer) -> None:
     smtp = start_server(extensions=("SIZE 10",))
     with pytest.raises(NotSent, match=r"The mail has 11 bytes; .* takes at most 10") as caught:
         send(smtp, data=b"123456789\r\n")
@@ -370,13 +370,13 @@ def test_too_large_mail_is_refused_before_it_is_begun(start_server: StartServer)
     assert not any(command.startswith("MAIL") for command in smtp.commands)
 
 
-def test_addresses_outside_ascii_go_by_smtputf8(smtp: ScriptedServer) -> None:
+def test_non_ascii_addresses_use_smtputf8(smtp: ScriptedServer) -> None:
     send(smtp, "jürgen@example.com")
     assert smtp.accepted[0].recipients == ("jürgen@example.com",)
     assert "SMTPUTF8" in smtp.accepted[0].options
 
 
-def test_server_without_smtputf8_does_not_get_such_addresses(start_server: StartServer) -> None:
+def test_a_server_without_smtputf8_gets_no_non_ascii_addresses(start_server: StartServer) -> None:
     smtp = start_server(extensions=without("SMTPUTF8"))
     with pytest.raises(NotSent, match="does not offer SMTPUTF8") as caught:
         send(smtp, "jürgen@example.com")
@@ -384,13 +384,13 @@ def test_server_without_smtputf8_does_not_get_such_addresses(start_server: Start
     assert "jürgen" not in str(caught.value)
 
 
-def test_line_break_in_an_address_never_reaches_the_server(smtp: ScriptedServer) -> None:
+def test_a_line_break_in_an_address_never_reaches_the_server(smtp: ScriptedServer) -> None:
     with pytest.raises(NotSent, match="Nothing was sent"):
         send(smtp, "ana@example.com>\r\nRCPT TO:<eve@example.com")
     assert not any("eve" in command for command in smtp.commands)
 
 
-def test_deadline_is_counted_on_the_callers_clock(smtp: ScriptedServer) -> None:
+def test_the_deadline_uses_the_callers_clock(smtp: ScriptedServer) -> None:
     with pytest.raises(NotSent, match="time ran out before the connection"):
         SmtpConnection(server_at(smtp), Deadline(at=10.0, clock=lambda: 10.0))
 
@@ -398,7 +398,7 @@ def test_deadline_is_counted_on_the_callers_clock(smtp: ScriptedServer) -> None:
 DSN = Dsn(envelope_id="17", returned="HDRS", notify="FAILURE,DELAY", recipient="rfc822;ana@example.com")
 
 
-def test_notifications_are_asked_for_where_the_server_offers_them(start_server: StartServer) -> None:
+def test_notifications_are_requested_if_the_server_offers_dsn(start_server: StartServer) -> None:
     smtp = start_server(extensions=(*EXTENSIONS, "DSN"))
     connection = connect(server_at(smtp))
     receipt = connection.send(replace(envelope(ANA, BOB), dsn=DSN), DATA, soon(), 0)
@@ -406,11 +406,11 @@ def test_notifications_are_asked_for_where_the_server_offers_them(start_server: 
     assert receipt.warnings == ()
     assert smtp.accepted[0].options.endswith("RET=HDRS ENVID=17")
     assert [command for command in smtp.commands if command.startswith("RCPT")] == [
-        f"RCPT TO:<{who}> NOTIFY=FAILURE,DELAY ORCPT=rfc822;ana@example.com" for who in (ANA, BOB)
+        f"RCPT TO:<{address}> NOTIFY=FAILURE,DELAY ORCPT=rfc822;ana@example.com" for address in (ANA, BOB)
     ]
 
 
-def test_server_without_notifications_still_gets_the_mail_and_the_sender_a_warning(smtp: ScriptedServer) -> None:
+def test_without_dsn_the_mail_is_sent_with_a_warning(smtp: ScriptedServer) -> None:
     connection = connect(server_at(smtp))
     receipt = connection.send(replace(envelope(), dsn=DSN), DATA, soon(), 0)
     connection.close()

@@ -1,4 +1,4 @@
-"""Encryption and login, against a real server with certificates of a made-up authority."""
+"""Encryption and login, against a real server with certificates from a test authority."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def talk(connection: SmtpConnection) -> None:
 
 
 @pytest.mark.parametrize("implicit", [True, False], ids=["smtps", "STARTTLS"])
-def test_mail_goes_over_tls_to_a_trusted_server(
+def test_mail_is_sent_over_tls_to_a_trusted_server(
     start_server: StartServer, server_tls: ssl.SSLContext, implicit: bool
 ) -> None:
     smtp = start_server(tls=server_tls, implicit=implicit)
@@ -34,7 +34,7 @@ def test_mail_goes_over_tls_to_a_trusted_server(
     assert smtp.sessions[0].encrypted
 
 
-def test_large_mail_goes_over_tls(start_server: StartServer, server_tls: ssl.SSLContext) -> None:
+def test_a_large_mail_is_sent_over_tls(start_server: StartServer, server_tls: ssl.SSLContext) -> None:
     smtp = start_server(tls=server_tls, implicit=True)
     data = b"0123456789\r\n" * 100_000
     connection = connect(server_at(smtp, host="localhost"))
@@ -43,7 +43,7 @@ def test_large_mail_goes_over_tls(start_server: StartServer, server_tls: ssl.SSL
     connection.close()
 
 
-def test_extensions_are_asked_for_again_after_starttls(start_server: StartServer, server_tls: ssl.SSLContext) -> None:
+def test_ehlo_is_repeated_after_starttls(start_server: StartServer, server_tls: ssl.SSLContext) -> None:
     smtp = start_server(tls=server_tls)
     smtp.when("EHLO", nth=1).reply("250-scripted.test", "250-SIZE 1", "250 STARTTLS")
     talk(connect(server_at(smtp, host="localhost")))
@@ -58,7 +58,7 @@ def test_extensions_are_asked_for_again_after_starttls(start_server: StartServer
         pytest.param("localhost", False, "self-signed certificate|unable to get local issuer", id="unknown authority"),
     ],
 )
-def test_server_that_can_not_be_trusted_gets_nothing(
+def test_an_untrusted_server_gets_nothing(
     start_server: StartServer,
     server_tls: ssl.SSLContext,
     implicit: bool,
@@ -76,7 +76,9 @@ def test_server_that_can_not_be_trusted_gets_nothing(
     assert not any(command.startswith(("AUTH", "MAIL")) for command in smtp.commands)
 
 
-def test_servername_is_the_name_to_expect(start_server: StartServer, server_tls: ssl.SSLContext) -> None:
+def test_servername_is_the_name_expected_in_the_certificate(
+    start_server: StartServer, server_tls: ssl.SSLContext
+) -> None:
     smtp = start_server(tls=server_tls)
     talk(connect(server_at(smtp, host="127.0.0.1", servername="localhost")))
     assert smtp.sessions[0].encrypted
@@ -88,7 +90,7 @@ def test_verification_can_be_switched_off(start_server: StartServer, server_tls:
     assert smtp.sessions[0].encrypted
 
 
-def test_client_certificate_is_shown(start_server: StartServer) -> None:
+def test_a_client_certificate_is_presented(start_server: StartServer) -> None:
     strict = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=pem(AUTHORITY))
     strict.verify_mode = ssl.CERT_REQUIRED
     AUTHORITY.issue_cert("localhost").configure_cert(strict)
@@ -99,13 +101,13 @@ def test_client_certificate_is_shown(start_server: StartServer) -> None:
     assert len(smtp.accepted) == 1
 
 
-def test_starttls_that_was_stripped_is_noticed_where_it_is_required(smtp: ScriptedServer) -> None:
+def test_required_starttls_that_is_not_offered_is_an_error(smtp: ScriptedServer) -> None:
     with pytest.raises(NotSent, match="does not offer STARTTLS, which requireTLS asks for") as caught:
         connect(server_at(smtp, "?requireTLS=true"))
     assert caught.value.code is ErrorCode.CONNECTION
 
 
-def test_starttls_is_left_alone_where_it_is_ignored(start_server: StartServer, server_tls: ssl.SSLContext) -> None:
+def test_with_ignoretls_starttls_is_not_used(start_server: StartServer, server_tls: ssl.SSLContext) -> None:
     smtp = start_server(tls=server_tls)
     talk(connect(server_at(smtp, "?ignoreTLS=true")))
     assert not smtp.sessions[0].encrypted
@@ -123,14 +125,14 @@ def test_failed_starttls_is_never_followed_by_plaintext(
     assert smtp.commands[-1] == "STARTTLS"
 
 
-def test_plaintext_smuggled_in_before_tls_is_refused(start_server: StartServer, server_tls: ssl.SSLContext) -> None:
+def test_plaintext_injected_before_tls_is_refused(start_server: StartServer, server_tls: ssl.SSLContext) -> None:
     smtp = start_server(tls=server_tls)
     smtp.when("STARTTLS").reply("220 Go ahead", "250 AUTH PLAIN")
-    with pytest.raises(ConnectionSpent, match="plaintext after the reply to STARTTLS"):
+    with pytest.raises(ConnectionSpent, match="sent plaintext after the reply to STARTTLS"):
         connect(server_at(smtp, host="localhost"))
 
 
-def test_smtps_to_a_plaintext_port_says_which_ports_are_usual(smtp: ScriptedServer) -> None:
+def test_smtps_to_a_plaintext_port_names_the_usual_ports(smtp: ScriptedServer) -> None:
     smtp.implicit = True  # the URI says smtps, but the server has no certificate and speaks plaintext
     with pytest.raises(ConnectionSpent, match=r"could not agree on TLS.* port 465"):
         connect(server_at(smtp))
@@ -145,14 +147,16 @@ def test_smtps_to_a_plaintext_port_says_which_ports_are_usual(smtp: ScriptedServ
         (("CRAM-MD5", "plain"), "AUTH PLAIN"),
     ],
 )
-def test_login_is_by_what_the_server_offers(start_server: StartServer, mechanisms: tuple[str, ...], used: str) -> None:
+def test_the_login_uses_a_mechanism_that_the_server_offers(
+    start_server: StartServer, mechanisms: tuple[str, ...], used: str
+) -> None:
     smtp = start_server(users=USERS, mechanisms=mechanisms)
     talk(connect(server_at(smtp, login=LOGIN)))
     assert smtp.sessions[0].user == "ana@example.com"
     assert [command[:10] for command in smtp.commands if command.startswith("AUTH")] == [used]
 
 
-def test_login_goes_on_where_the_server_wants_the_proof_on_a_line_of_its_own(start_server: StartServer) -> None:
+def test_credentials_are_sent_on_a_separate_line_if_the_server_asks_for_them(start_server: StartServer) -> None:
     smtp = start_server(users=USERS)
     proof = base64.b64encode("\0ana@example.com\0p@ss/wörd".encode()).decode()
     smtp.when("AUTH").reply("334 ")
@@ -161,14 +165,14 @@ def test_login_goes_on_where_the_server_wants_the_proof_on_a_line_of_its_own(sta
     assert len([command for command in smtp.commands if command.startswith("AUTH")]) == 1
 
 
-def test_plain_that_is_offered_but_unknown_gives_way_to_login(start_server: StartServer) -> None:
+def test_if_plain_is_offered_but_unsupported_login_is_used(start_server: StartServer) -> None:
     smtp = start_server(users=USERS)
     smtp.when("AUTH", "PLAIN").reply("504 5.5.4 Unrecognized authentication type")
     talk(connect(server_at(smtp, login=LOGIN)))
     assert smtp.sessions[0].user == "ana@example.com"
 
 
-def test_wrong_password_is_tried_once_and_never_told(start_server: StartServer) -> None:
+def test_a_wrong_password_is_tried_once_and_never_quoted(start_server: StartServer) -> None:
     smtp = start_server(users=USERS)
     with pytest.raises(NotSent, match=r"refused the login \(AUTH\): 535 5\.7\.8") as caught:
         connect(server_at(smtp, login="ana@example.com:s3cret"))
@@ -184,7 +188,7 @@ def test_wrong_password_is_tried_once_and_never_told(start_server: StartServer) 
         (None, "does not offer AUTH PLAIN or LOGIN, but a user is configured"),
     ],
 )
-def test_server_without_a_login_we_know_says_so(
+def test_a_server_without_a_known_mechanism_is_an_auth_error(
     start_server: StartServer, mechanisms: tuple[str, ...] | None, complaint: str
 ) -> None:
     smtp = start_server(users=USERS if mechanisms else None, mechanisms=mechanisms or ())
@@ -193,7 +197,7 @@ def test_server_without_a_login_we_know_says_so(
     assert caught.value.code is ErrorCode.AUTH
 
 
-def test_password_to_this_machine_needs_no_tls(start_server: StartServer) -> None:
+def test_a_password_to_this_machine_needs_no_tls(start_server: StartServer) -> None:
     smtp = start_server(users=USERS)
     connection = connect(server_at(smtp, login=LOGIN))
     assert not connection.password_was_visible

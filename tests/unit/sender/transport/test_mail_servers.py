@@ -1,6 +1,6 @@
-"""Mail servers as they are: what becomes of mails on connections that are kept open, and with servers that are odd.
+"""Real-world mail servers: connections that are kept open, unusual and malicious servers.
 
-Each server is tried without TLS, with STARTTLS and with TLS from the start, with PIPELINING and without.
+Each test runs without TLS, with STARTTLS and with implicit TLS, and with and without PIPELINING.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class TestAKeptConnection:
         if manner == "stays" and not farewell:
             pytest.skip("nothing happens")
         send(transport, ANA)
-        # The session is waiting already, for as long as it likes; the next one is watched.
+        # The server already waits for the next command without a limit; from the next mail on, it closes idle sessions.
         smtp.idle = Idle(0.05, farewell, stays=manner == "stays", resets=manner == "resets")
         send(transport, ANA)
         session = smtp.sessions[0]
@@ -90,7 +90,7 @@ class TestAKeptConnection:
 
     @pytest.mark.parametrize("event", ["MAIL", "DATA"])
     @pytest.mark.parametrize("reply", FAREWELLS[:6])
-    def test_that_takes_no_more_mails_is_replaced_once(
+    def test_that_accepts_no_more_mails_is_replaced_once(
         self, smtp: ScriptedServer, transport: SmtpTransport, event: str, reply: str
     ) -> None:
         smtp.when(event, nth_in_session=3).reply(reply)
@@ -98,7 +98,7 @@ class TestAKeptConnection:
             assert send(transport).accepted == (ANA,)
         assert sessions_used(smtp) == [1, 1, 2, 2, 3]
 
-    def test_that_refuses_all_recipients_for_now_is_replaced_once(
+    def test_that_temporarily_refuses_all_recipients_is_replaced_once(
         self, smtp: ScriptedServer, transport: SmtpTransport
     ) -> None:
         smtp.when("RCPT", session=1, nth_in_session=2).reply("452 4.5.3 Too many recipients in this session")
@@ -107,7 +107,7 @@ class TestAKeptConnection:
         assert send(transport, ANA, BOB).accepted == (ANA, BOB)
         assert sessions_used(smtp) == [1, 2]
 
-    def test_that_refuses_recipients_for_good_stays(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
+    def test_that_permanently_refuses_recipients_stays(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
         smtp.when("RCPT", BOB).reply("550 5.1.1 No such user")
         send(transport)
         with pytest.raises(NotSent, match="No such user"):
@@ -116,7 +116,7 @@ class TestAKeptConnection:
         assert sessions_used(smtp) == [1, 1]
 
     @pytest.mark.parametrize("event", ["MAIL", "RCPT", "DATA"])
-    def test_is_replaced_by_one_whose_word_counts(
+    def test_is_replaced_by_one_whose_reply_is_final(
         self, smtp: ScriptedServer, transport: SmtpTransport, event: str
     ) -> None:
         send(transport)
@@ -129,7 +129,7 @@ class TestAKeptConnection:
         assert len(smtp.mails) == 1
 
     @pytest.mark.parametrize("reply", ["451 4.3.0 Later", "554 5.6.0 No", "454 Throttling failure"])
-    def test_gets_a_content_only_once_whatever_the_answer(
+    def test_gets_the_content_only_once_whatever_the_reply(
         self, smtp: ScriptedServer, transport: SmtpTransport, reply: str
     ) -> None:
         send(transport)
@@ -138,7 +138,7 @@ class TestAKeptConnection:
             send(transport)
         assert len(smtp.mails) == 2
 
-    def test_that_is_silent_leaves_half_of_the_time_to_the_next(
+    def test_that_is_silent_leaves_half_of_the_time_for_its_replacement(
         self, smtp: ScriptedServer, transport: SmtpTransport
     ) -> None:
         send(transport)
@@ -153,15 +153,15 @@ class TestOddServers:
         assert send(transport).accepted == (ANA,)
         assert smtp.accepted[0].data == DATA
 
-    def test_more_recipients_than_it_takes_are_left_pending(
-        self, smtp: ScriptedServer, transport: SmtpTransport
-    ) -> None:
+    def test_recipients_beyond_its_limit_stay_pending(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
         smtp.when("RCPT", BOB).reply("552 5.5.3 Too many recipients")
         smtp.when("RCPT", CLEO).reply("552 5.2.2 Mailbox full")
         receipt = send(transport, ANA, BOB, CLEO)
         assert (receipt.accepted, receipt.pending, receipt.rejected) == ((ANA,), (BOB,), (CLEO,))
 
-    def test_the_wait_for_the_pending_is_read(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
+    def test_the_announced_wait_for_pending_recipients_is_read(
+        self, smtp: ScriptedServer, transport: SmtpTransport
+    ) -> None:
         smtp.when("RCPT", BOB).reply("450 4.2.0 Greylisted, please try again in 300 seconds")
         assert send(transport, ANA, BOB).retry_after == 300
         with pytest.raises(NotSent, match="Greylisted") as caught:
@@ -179,7 +179,7 @@ class TestOddServers:
         ("mechanisms", "words"),
         [(None, "take the user out of SMTP_CONNECTION_URI"), (("CRAM-MD5",), "but only CRAM-MD5. Another port")],
     )
-    def test_a_login_that_is_not_offered_is_not_done_without(
+    def test_no_mail_is_sent_without_the_configured_login(
         self, smtp: ScriptedServer, mechanisms: tuple[str, ...] | None, words: str
     ) -> None:
         if mechanisms:
@@ -200,10 +200,10 @@ class TestMaliciousServers:
             pytest.param(("550-No", "220 Hi"), id="different codes, the other way round"),
             pytest.param(("2" * 5000 + " Ok",), id="5,000 digits"),
             pytest.param(("",), id="nothing"),
-            pytest.param(("250 \0\x1b[2J",), id="control characters, and out of place"),
+            pytest.param(("250 \0\x1b[2J",), id="control characters, and unexpected"),
         ],
     )
-    def test_a_reply_that_is_none_is_never_unknown(
+    def test_an_invalid_reply_before_the_content_is_never_unknown(
         self, smtp: ScriptedServer, transport: SmtpTransport, event: str, reply: tuple[str, ...]
     ) -> None:
         smtp.when(event).reply(*reply)
@@ -216,24 +216,22 @@ class TestMaliciousServers:
             assert receipt.accepted == (ANA,)
 
     @pytest.mark.parametrize("size", ["9" * 5000, "-1", "1e3", "٣", "0x10", ""])
-    def test_a_size_that_is_none_limits_nothing(
-        self, smtp: ScriptedServer, transport: SmtpTransport, size: str
-    ) -> None:
+    def test_an_invalid_size_is_ignored(self, smtp: ScriptedServer, transport: SmtpTransport, size: str) -> None:
         smtp.extensions = tuple(f"SIZE {size}" if name.startswith("SIZE") else name for name in smtp.extensions)
         assert send(transport).accepted == (ANA,)
 
-    def test_an_answer_to_the_content_that_comes_before_it_is_none(
+    def test_a_reply_sent_before_the_content_is_not_accepted(
         self, smtp: ScriptedServer, transport: SmtpTransport
     ) -> None:
         smtp.replies_together = True
         smtp.when("DATA").reply("354 Go ahead", "250 2.0.0 Ok: queued")
-        with pytest.raises(NotSent, match="spoke before it was asked") as caught:
+        with pytest.raises(NotSent, match="sent something before the command") as caught:
             send(transport)
         assert caught.value.code is ErrorCode.CONNECTION
         smtp.wait_until(lambda: smtp.sessions[0].ended)
         assert smtp.mails == []
 
-    def test_a_reply_too_many_shifts_no_others(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
+    def test_an_extra_reply_does_not_shift_the_others(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
         smtp.replies_together = True
         smtp.when("RCPT", ANA).reply("250 2.1.5 Ok", "550 5.1.1 No")
         with pytest.raises(NotSent):
@@ -263,7 +261,7 @@ ECHOES = {
 
 @pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES.keys())
 @pytest.mark.parametrize("event", ["AUTH", "MAIL", "BODY"])
-def test_secrets_that_a_server_echoes_are_not_told(smtp: ScriptedServer, event: str, echo: str) -> None:
+def test_secrets_that_a_server_echoes_are_masked(smtp: ScriptedServer, event: str, echo: str) -> None:
     smtp.users = {"ana@example.com": PASSWORD}
     smtp.when(event).reply(f"535-5.7.8 Bad: {echo} {'x' * 1990}", f"535 5.7.8 ({echo}) " * 500)
     transport = SmtpTransport(settings_for(smtp, login=LOGIN), LIMITS)
@@ -275,7 +273,7 @@ def test_secrets_that_a_server_echoes_are_not_told(smtp: ScriptedServer, event: 
     assert len(str(caught.value)) < 2400
 
 
-def test_secrets_are_taken_out_of_a_receipt_too(smtp: ScriptedServer) -> None:
+def test_secrets_in_a_receipt_are_masked(smtp: ScriptedServer) -> None:
     smtp.users = {"ana@example.com": PASSWORD}
     smtp.when("BODY").reply(*[f"250-{PASSWORD} queued"] * 500, "250 Ok")
     transport = SmtpTransport(settings_for(smtp, login=LOGIN), LIMITS)
@@ -288,7 +286,7 @@ def test_secrets_are_taken_out_of_a_receipt_too(smtp: ScriptedServer) -> None:
 
 @pytest.mark.parametrize("event", ["AUTH", "MAIL"])
 @pytest.mark.parametrize(("words", "end"), [("No", "No. "), ("No.", "No. "), ("No!", "No! ")])
-def test_a_full_stop_stands_between_the_servers_words_and_ours(
+def test_a_full_stop_separates_the_servers_words_from_the_advice(
     smtp: ScriptedServer, event: str, words: str, end: str
 ) -> None:
     smtp.users = {"ana@example.com": PASSWORD}

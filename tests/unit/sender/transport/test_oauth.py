@@ -1,4 +1,4 @@
-"""Access tokens: from a token endpoint over HTTPS, and shown to a mail server."""
+"""Access tokens: fetched over HTTPS from a token endpoint, and sent to a mail server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def give(https: HttpsServer, token: str, seconds: object = 3599) -> None:
 
 
 class Ticking:
-    """A clock for deadlines that goes on when it is told to."""
+    """A clock for deadlines that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -44,7 +44,7 @@ class Ticking:
         return Deadline.after(5.0, lambda: self.now)
 
 
-def test_refresh_token_buys_an_access_token(https: HttpsServer) -> None:
+def test_a_refresh_token_is_exchanged_for_an_access_token(https: HttpsServer) -> None:
     give(https, "ya29.a")
     assert AccessTokens(client_of(https)).get(soon()) == "ya29.a"
     [request] = https.requests
@@ -58,7 +58,7 @@ def test_refresh_token_buys_an_access_token(https: HttpsServer) -> None:
     }
 
 
-def test_client_credentials_name_the_scope_instead_of_a_user(https: HttpsServer) -> None:
+def test_client_credentials_send_a_scope_instead_of_a_refresh_token(https: HttpsServer) -> None:
     give(https, "eyJ.b")
     AccessTokens(client_of(https, Grant.CLIENT_CREDENTIALS)).get(soon())
     assert https.requests[0].form == {
@@ -74,7 +74,7 @@ def test_client_credentials_name_the_scope_instead_of_a_user(https: HttpsServer)
     [(3599, 3539), (100, 50), (None, 240), (-1, 240), ("3599", 240)],
     ids=["an hour", "short", "not given", "nonsense", "text"],
 )
-def test_token_is_kept_until_shortly_before_it_expires(https: HttpsServer, lifetime: object, kept: int) -> None:
+def test_a_token_is_cached_until_shortly_before_it_expires(https: HttpsServer, lifetime: object, kept: int) -> None:
     give(https, "first", lifetime)
     give(https, "second")
     tokens, clock = AccessTokens(client_of(https)), Ticking()
@@ -85,7 +85,7 @@ def test_token_is_kept_until_shortly_before_it_expires(https: HttpsServer, lifet
     assert tokens.get(clock.soon()) == "second"
 
 
-def test_many_threads_ask_once(https: HttpsServer) -> None:
+def test_many_threads_share_one_request(https: HttpsServer) -> None:
     give(https, "only")
     https.usually(500)
     tokens = AccessTokens(client_of(https))
@@ -94,7 +94,7 @@ def test_many_threads_ask_once(https: HttpsServer) -> None:
     assert len(https.requests) == 1
 
 
-def test_who_waits_for_anothers_fetch_waits_no_longer_than_its_own_deadline(https: HttpsServer) -> None:
+def test_a_thread_waits_for_anothers_request_only_until_its_own_deadline(https: HttpsServer) -> None:
     https.misbehave("silence")
     tokens = AccessTokens(client_of(https))
     with ThreadPoolExecutor(1) as threads:
@@ -107,7 +107,7 @@ def test_who_waits_for_anothers_fetch_waits_no_longer_than_its_own_deadline(http
         assert isinstance(first.exception(5), NotSent)
 
 
-def test_refused_token_is_replaced_once_for_all_who_held_it(https: HttpsServer) -> None:
+def test_a_refused_token_is_replaced_once_for_all_threads(https: HttpsServer) -> None:
     give(https, "stale")
     give(https, "fresh")
     https.usually(500)
@@ -118,17 +118,19 @@ def test_refused_token_is_replaced_once_for_all_who_held_it(https: HttpsServer) 
 
 
 @pytest.mark.parametrize("manner", ["drop", "silence", "nonsense"])
-def test_endpoint_that_does_not_answer_may_do_so_later(https: HttpsServer, manner: str) -> None:
+def test_an_endpoint_that_does_not_answer_is_a_connection_error_and_tried_again(
+    https: HttpsServer, manner: str
+) -> None:
     https.misbehave(manner)
     give(https, "later")
     tokens = AccessTokens(client_of(https))
-    with pytest.raises(NotSent, match="No access token could be had from localhost:") as caught:
+    with pytest.raises(NotSent, match="Could not get an access token from localhost:") as caught:
         tokens.get(soon(0.2))
     assert caught.value.code is ErrorCode.CONNECTION
     assert tokens.get(soon()) == "later"
 
 
-def test_endpoint_that_is_not_there_may_be_so_later() -> None:
+def test_an_endpoint_that_refuses_connections_is_a_connection_error() -> None:
     with deaf_port() as port:
         pass
     endpoint = HttpsEndpoint.parse("OAUTH_TOKEN_URL", f"https://localhost:{port}/token", trusting())
@@ -159,18 +161,18 @@ def test_endpoint_that_is_not_there_may_be_so_later() -> None:
             id="Microsoft's number",
         ),
         pytest.param(400, b"{}", ErrorCode.AUTH, "HTTP 400.\nCheck OAUTH_TOKEN_URL", id="no reason given"),
-        pytest.param(400, b'{"error": "<b>x"}', ErrorCode.AUTH, "HTTP 400.", id="a reason that is no word"),
+        pytest.param(400, b'{"error": "<b>x"}', ErrorCode.AUTH, "HTTP 400.", id="a reason that is not a word"),
         pytest.param(404, b"<html>", ErrorCode.AUTH, "HTTP 404.", id="a page"),
-        pytest.param(404, b"[" * 100_000, ErrorCode.AUTH, "HTTP 404.", id="nested beyond measure"),
+        pytest.param(404, b"[" * 100_000, ErrorCode.AUTH, "HTTP 404.", id="deeply nested"),
         pytest.param(302, b"", ErrorCode.AUTH, "check OAUTH_TOKEN_URL", id="elsewhere"),
         pytest.param(200, b"<html>", ErrorCode.AUTH, "check OAUTH_TOKEN_URL", id="a page that says OK"),
-        pytest.param(200, b'{"access_token": "a\\r\\nb"}', ErrorCode.AUTH, "gave no access", id="a line break in it"),
+        pytest.param(200, b'{"access_token": "a\\r\\nb"}', ErrorCode.AUTH, "issued no access", id="a line break in it"),
         pytest.param(500, b"", ErrorCode.TEMPORARY, "for now (HTTP 500)", id="broken"),
         pytest.param(429, b"", ErrorCode.TEMPORARY, "for now (HTTP 429)", id="too many"),
         pytest.param(400, b'{"error": "temporarily_unavailable"}', ErrorCode.TEMPORARY, "for now", id="overloaded"),
     ],
 )
-def test_refusal_says_what_to_do(status: int, body: bytes, code: ErrorCode, words: str) -> None:
+def test_a_refusal_says_what_to_do(status: int, body: bytes, code: ErrorCode, words: str) -> None:
     with pytest.raises(NotSent) as caught:
         read_token(Answer(status, {}, body), "token.test")
     assert caught.value.code is code
@@ -178,7 +180,7 @@ def test_refusal_says_what_to_do(status: int, body: bytes, code: ErrorCode, word
     assert "ana@b.c" not in str(caught.value)
 
 
-def test_secrets_show_nowhere(https: HttpsServer) -> None:
+def test_secrets_are_not_in_the_repr(https: HttpsServer) -> None:
     client = client_of(https)
     token = read_token(Answer(200, {}, b'{"access_token": "ya29.secret"}'), "token.test")
     assert not any(secret in f"{client!r} {token!r}" for secret in ("our-secret", "1//refresh", "ya29"))
@@ -189,7 +191,7 @@ def test_secrets_show_nowhere(https: HttpsServer) -> None:
 
 @pytest.fixture
 def mailbox(start_server: StartServer, server_tls: ssl.SSLContext) -> ScriptedServer:
-    """A mail server that takes the token "good" of one user."""
+    """A mail server that accepts the token "good" of one user."""
     return start_server(tls=server_tls, implicit=True, users={ADA: "good"}, mechanisms=("XOAUTH2", "PLAIN"))
 
 
@@ -211,7 +213,9 @@ def logins(smtp: ScriptedServer) -> list[str]:
     return [command for command in smtp.commands if command.startswith("AUTH")]
 
 
-def test_login_shows_user_and_token_as_xoauth2_has_it(mailbox: ScriptedServer, https: HttpsServer, send: Send) -> None:
+def test_the_login_sends_user_and_token_in_xoauth2s_format(
+    mailbox: ScriptedServer, https: HttpsServer, send: Send
+) -> None:
     give(https, "good")
     send()
     [login] = logins(mailbox)
@@ -220,7 +224,7 @@ def test_login_shows_user_and_token_as_xoauth2_has_it(mailbox: ScriptedServer, h
     assert len(mailbox.accepted) == 1
 
 
-def test_token_that_the_server_refuses_is_replaced_and_shown_on_a_fresh_connection(
+def test_a_token_that_the_server_refuses_is_replaced_and_sent_on_a_new_connection(
     mailbox: ScriptedServer, https: HttpsServer, send: Send
 ) -> None:
     give(https, "revoked")
@@ -230,7 +234,7 @@ def test_token_that_the_server_refuses_is_replaced_and_shown_on_a_fresh_connecti
     assert len(mailbox.accepted) == 1
 
 
-def test_second_refusal_is_final_and_says_what_to_check(
+def test_a_second_refusal_is_final_and_says_what_to_check(
     mailbox: ScriptedServer, https: HttpsServer, send: Send
 ) -> None:
     give(https, "bad")
@@ -242,7 +246,9 @@ def test_second_refusal_is_final_and_says_what_to_check(
     assert "SMTP_PASSWORD" not in str(caught.value)
 
 
-def test_refusal_without_a_challenge_is_the_same(mailbox: ScriptedServer, https: HttpsServer, send: Send) -> None:
+def test_a_refusal_without_a_challenge_is_handled_alike(
+    mailbox: ScriptedServer, https: HttpsServer, send: Send
+) -> None:
     mailbox.when("AUTH", nth=1).reply("535 5.7.3 Authentication unsuccessful")
     give(https, "good")
     give(https, "good")
@@ -250,7 +256,7 @@ def test_refusal_without_a_challenge_is_the_same(mailbox: ScriptedServer, https:
     assert len(mailbox.accepted) == 1
 
 
-def test_temporary_refusal_costs_no_token(mailbox: ScriptedServer, https: HttpsServer, send: Send) -> None:
+def test_after_a_temporary_refusal_the_token_is_kept(mailbox: ScriptedServer, https: HttpsServer, send: Send) -> None:
     mailbox.when("AUTH").reply("454 4.7.0 Temporary authentication failure")
     give(https, "good")
     with pytest.raises(NotSent, match="454"):
@@ -258,7 +264,7 @@ def test_temporary_refusal_costs_no_token(mailbox: ScriptedServer, https: HttpsS
     assert len(https.requests) == len(mailbox.sessions) == 1
 
 
-def test_server_without_xoauth2_is_shown_nothing(mailbox: ScriptedServer, https: HttpsServer, send: Send) -> None:
+def test_a_server_without_xoauth2_gets_no_token(mailbox: ScriptedServer, https: HttpsServer, send: Send) -> None:
     mailbox.mechanisms = ("PLAIN", "LOGIN")
     give(https, "good")
     with pytest.raises(NotSent, match="does not offer AUTH XOAUTH2, but only PLAIN LOGIN") as caught:
@@ -267,7 +273,7 @@ def test_server_without_xoauth2_is_shown_nothing(mailbox: ScriptedServer, https:
     assert logins(mailbox) == []
 
 
-def test_token_is_never_said_in_the_clear(start_server: StartServer, https: HttpsServer) -> None:
+def test_a_token_is_never_sent_unencrypted(start_server: StartServer, https: HttpsServer) -> None:
     smtp = start_server(users={ADA: "good"}, mechanisms=("XOAUTH2",))
     give(https, "good")
     transport = SmtpTransport(server_at(smtp, implicit=False), SmtpLimits(), AccessTokens(client_of(https)))
@@ -276,7 +282,7 @@ def test_token_is_never_said_in_the_clear(start_server: StartServer, https: Http
     assert logins(smtp) == []
 
 
-def test_no_token_no_connection(mailbox: ScriptedServer, https: HttpsServer, send: Send) -> None:
+def test_without_a_token_there_is_no_connection(mailbox: ScriptedServer, https: HttpsServer, send: Send) -> None:
     https.usually(400, {}, {"error": "invalid_grant"})
     with pytest.raises(NotSent, match="invalid_grant") as caught:
         send()
@@ -285,7 +291,7 @@ def test_no_token_no_connection(mailbox: ScriptedServer, https: HttpsServer, sen
 
 
 @pytest.mark.parametrize(("implicit", "port"), [(True, 465), (False, 587)])
-def test_port_follows_from_how_tls_starts(implicit: bool, port: int) -> None:
+def test_the_default_port_depends_on_how_tls_starts(implicit: bool, port: int) -> None:
     assert token_server("smtp.gmail.com", None, implicit, ADA, None).port == port
 
 

@@ -14,7 +14,7 @@ COMMANDS: list[Command] = [
 
 
 def rcpt(size: int) -> Command:
-    """A command with so many bytes, its line end included."""
+    """A command of `size` bytes, including the line end."""
     return Step.RCPT, "x" * (size - 2)
 
 
@@ -28,29 +28,29 @@ def rcpt(size: int) -> Command:
         pytest.param([(Step.RCPT, "ü" * (GROUP_BYTES // 4))] * 2, 1, id="bytes count, not characters"),
     ],
 )
-def test_commands_are_said_ahead_up_to_what_a_socket_surely_holds(commands: list[Command], expected: int) -> None:
+def test_commands_are_grouped_up_to_a_safe_size(commands: list[Command], expected: int) -> None:
     assert group(commands) == [text for _, text in commands[:expected]]
 
 
 @pytest.mark.parametrize(
     ("codes", "expected"),
     [
-        pytest.param([], "", id="nothing was said"),
-        pytest.param([550], "", id="no mail was begun"),
-        pytest.param([550, 503, 503, 503], "", id="no mail was begun, and all else was answered"),
+        pytest.param([], "", id="nothing was sent"),
+        pytest.param([550], "", id="no mail was started"),
+        pytest.param([550, 503, 503, 503], "", id="no mail was started, and all else was answered"),
         pytest.param([250], "RSET", id="a mail without recipients yet"),
         pytest.param([250, 550, 550], "RSET", id="a mail without recipients"),
         pytest.param([250, 550, 450, 503], "RSET", id="a mail without recipients, and DATA refused"),
         pytest.param([250, 250, 550, 451], "RSET", id="a mail with a recipient, and DATA refused"),
-        pytest.param([250, 550, 550, 354], ".", id="content awaited for nobody"),
-        pytest.param([550, 503, 503, 354], ".", id="content awaited for no mail"),
-        pytest.param([250, 250, 550, 354], None, id="content awaited for somebody: a dot would send an empty mail"),
-        pytest.param([550, 250, 503, 354], None, id="content awaited for somebody, although there is no mail"),
+        pytest.param([250, 550, 550, 354], ".", id="content awaited without recipients"),
+        pytest.param([550, 503, 503, 354], ".", id="content awaited without a mail"),
+        pytest.param([250, 250, 550, 354], None, id="content awaited for a recipient: a dot would send an empty mail"),
+        pytest.param([550, 250, 503, 354], None, id="content awaited for a recipient, although there is no mail"),
         pytest.param([250, 354], None, id="a recipient answered as if it were DATA"),
         pytest.param([550, 503, 503, 250], None, id="DATA answered as if it were a recipient"),
     ],
 )
-def test_way_out_depends_on_what_the_server_holds(codes: list[int], expected: str | None) -> None:
+def test_the_abort_command_depends_on_the_replies(codes: list[int], expected: str | None) -> None:
     assert abort_command(COMMANDS, [Reply(code, ("",)) for code in codes]) == expected
 
 
@@ -64,7 +64,7 @@ def test_way_out_depends_on_what_the_server_holds(codes: list[int], expected: st
         (b"a\n.\nb.c\r\n", b"a\n..\nb.c\r\n.\r\n"),
     ],
 )
-def test_no_line_of_the_content_ends_it(data: bytes, expected: bytes) -> None:
+def test_no_line_of_the_content_can_end_the_mail(data: bytes, expected: bytes) -> None:
     assert b"".join(as_data(data)) == expected
 
 

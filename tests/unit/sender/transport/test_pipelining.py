@@ -1,4 +1,4 @@
-"""What is special about saying MAIL, RCPT and DATA in one go (RFC 2920), on top of what test_connection.py shows."""
+"""Behaviour specific to pipelining MAIL, RCPT and DATA (RFC 2920); test_connection.py covers the rest."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.unit.sender.transport.conftest import EITHER_WAY, StartServer
 ALL = (ANA, BOB, CLEO)
 
 
-def said(smtp: ScriptedServer) -> list[str]:
-    """The verbs that came after the introduction."""
+def verbs(smtp: ScriptedServer) -> list[str]:
+    """The verbs of the commands after EHLO."""
     return [command.split(" ")[0] for command in smtp.commands[1:]]
 
 
 def really_sent(smtp: ScriptedServer) -> list[Mail]:
-    """The mails that reach somebody: a lone dot that ends a mail without recipients is none."""
+    """The mails with recipients; a lone dot that ends DATA without recipients does not count."""
     return [mail for mail in smtp.accepted if mail.recipients]
 
 
@@ -45,8 +45,8 @@ class TestRoundTrips:
             connection.send(envelope(*recipients), DATA, soon(), 0)
         connection.quit()
         smtp.wait_until(lambda: smtp.sessions[0].ended)
-        assert smtp.sessions[0].round_trips - before == 2 * 2 + 1  # QUIT is the one more
-        assert said(smtp) == ["MAIL", "RCPT", "DATA", "MAIL", "RCPT", "RCPT", "RCPT", "DATA", "QUIT"]
+        assert smtp.sessions[0].round_trips - before == 2 * 2 + 1  # plus one for QUIT
+        assert verbs(smtp) == ["MAIL", "RCPT", "DATA", "MAIL", "RCPT", "RCPT", "RCPT", "DATA", "QUIT"]
 
     @pytest.mark.parametrize(
         ("extensions", "options"),
@@ -106,7 +106,7 @@ class TestAfterARefusal:
     @pytest.mark.parametrize(
         ("script", "pipelined", "step_by_step"),
         [
-            pytest.param(refuse_mail, "MAIL RCPT DATA", "MAIL", id="no transaction was begun"),
+            pytest.param(refuse_mail, "MAIL RCPT DATA", "MAIL", id="no transaction was started"),
             pytest.param(refuse_all, "MAIL RCPT DATA RSET", "MAIL RCPT RSET", id="no recipient"),
             pytest.param(refuse_all_and_wait_for_the_content, "MAIL RCPT DATA", "MAIL RCPT RSET", id="lone dot"),
             pytest.param(refuse_mail_and_wait_for_the_content, "MAIL RCPT DATA", "MAIL", id="lone dot without MAIL"),
@@ -115,7 +115,7 @@ class TestAfterARefusal:
         ],
     )
     @pytest.mark.parametrize("extensions", EITHER_WAY)
-    def test_the_server_forgets_the_mail_and_takes_another_on_the_same_connection(
+    def test_the_server_discards_the_mail_and_accepts_another_on_the_same_connection(
         self,
         start_server: StartServer,
         script: Callable[[ScriptedServer], None],
@@ -128,14 +128,14 @@ class TestAfterARefusal:
         connection = connect(server_at(smtp))
         with pytest.raises(NotSent):
             connection.send(envelope(), DATA, soon(), 0)
-        assert said(smtp) == (pipelined if "PIPELINING" in extensions else step_by_step).split()
+        assert verbs(smtp) == (pipelined if "PIPELINING" in extensions else step_by_step).split()
         assert really_sent(smtp) == []
         assert connection.usable
         connection.send(envelope(BOB), DATA, soon(), 0)
         assert [mail.recipients for mail in really_sent(smtp)] == [(BOB,)]
         connection.close()
 
-    def test_a_server_that_refuses_the_lone_dot_has_forgotten_the_mail_too(self, smtp: ScriptedServer) -> None:
+    def test_a_server_that_refuses_the_lone_dot_has_discarded_the_mail_too(self, smtp: ScriptedServer) -> None:
         refuse_all_and_wait_for_the_content(smtp)
         smtp.when("BODY", nth=1).reply("554 5.5.1 No valid recipients")
         connection = connect(server_at(smtp))
@@ -144,9 +144,9 @@ class TestAfterARefusal:
         assert connection.send(envelope(BOB), DATA, soon(), 0).accepted == (BOB,)
         connection.close()
 
-    def test_a_dot_is_not_said_where_it_would_send_an_empty_mail(self, smtp: ScriptedServer) -> None:
+    def test_no_dot_is_sent_if_it_would_send_an_empty_mail(self, smtp: ScriptedServer) -> None:
         refuse_mail_and_wait_for_the_content(smtp)
-        smtp.when("RCPT").reply("250 2.1.5 Ok")  # out of place, as there is no mail
+        smtp.when("RCPT").reply("250 2.1.5 Ok")  # unexpected, as there is no mail
         connection = connect(server_at(smtp))
         with pytest.raises(NotSent, match="Not you"):
             connection.send(envelope(), DATA, soon(), 0)
@@ -157,7 +157,7 @@ class TestAfterARefusal:
 
     @pytest.mark.parametrize("event", ["RCPT", "DATA", "RSET"])
     @pytest.mark.parametrize("manner", ["dropped", "421", "silence", "nonsense"])
-    def test_what_goes_wrong_on_the_way_out_does_not_hide_the_refusal(
+    def test_an_error_while_aborting_does_not_hide_the_refusal(
         self, smtp: ScriptedServer, event: str, manner: str
     ) -> None:
         (refuse_mail if event == "RCPT" else refuse_all)(smtp)
@@ -175,19 +175,19 @@ class TestAfterARefusal:
         connection.close()
 
 
-def test_time_running_out_over_replies_closes_the_connection_before_the_dot(start_server: StartServer) -> None:
+def test_a_timeout_with_pending_replies_closes_the_connection_before_the_dot(start_server: StartServer) -> None:
     smtp = start_server(replies_together=True)
     connection = connect(server_at(smtp))
-    over_when_all_is_said = Deadline(10.0, lambda: 60.0 if "DATA" in smtp.commands else 0.0)
+    over_after_data = Deadline(10.0, lambda: 60.0 if "DATA" in smtp.commands else 0.0)
     with pytest.raises(NotSent, match="time ran out before") as caught:
-        connection.send(envelope(), DATA, over_when_all_is_said, 0)
+        connection.send(envelope(), DATA, over_after_data, 0)
     assert caught.value.code is ErrorCode.TEMPORARY
     assert not connection.usable
     smtp.wait_until(lambda: smtp.sessions[0].ended)
     assert smtp.mails == []
 
 
-def test_reply_too_many_is_not_taken_for_the_next_one(smtp: ScriptedServer) -> None:
+def test_an_extra_reply_is_not_taken_for_the_next_one(smtp: ScriptedServer) -> None:
     smtp.when("RCPT", ANA).reply("250 2.1.5 Ok", "250 2.1.5 Ok, really")
     connection = connect(server_at(smtp))
     with pytest.raises(NotSent) as caught:
@@ -198,7 +198,7 @@ def test_reply_too_many_is_not_taken_for_the_next_one(smtp: ScriptedServer) -> N
     assert smtp.mails == []
 
 
-def test_content_is_never_given_to_a_server_that_swallows_a_reply(smtp: ScriptedServer) -> None:
+def test_no_content_is_sent_to_a_server_that_omits_a_reply(smtp: ScriptedServer) -> None:
     smtp.when("RCPT", BOB).reply()
     connection = connect(server_at(smtp, "?socketTimeout=150"))
     with pytest.raises(NotSent):
@@ -208,7 +208,7 @@ def test_content_is_never_given_to_a_server_that_swallows_a_reply(smtp: Scripted
     assert smtp.mails == []
 
 
-# Whatever a server does, what becomes of the mail must not depend on pipelining.
+# The outcome of a mail must not depend on pipelining, whatever the server does.
 
 DROP = "drop"
 REPLIES = {
@@ -220,13 +220,13 @@ REPLIES = {
 
 
 def replies(event: str) -> st.SearchStrategy[str]:
-    """The usual reply, or another one, or the end of the connection."""
+    """The usual reply, another one, or a dropped connection."""
     return st.just(REPLIES[event][0]) | st.sampled_from([*REPLIES[event], DROP])
 
 
 @dataclass(frozen=True)
 class Script:
-    """What a server answers to MAIL, to each recipient, to DATA and to the content."""
+    """A server's replies to MAIL, to each recipient, to DATA and to the content."""
 
     mail: str
     recipients: tuple[str, ...]
@@ -236,7 +236,7 @@ class Script:
     def set_up(self, smtp: ScriptedServer) -> None:
         smtp.forget_rules()
         steps = [("MAIL", "", self.mail), ("DATA", "", self.data), ("BODY", "", self.body)]
-        steps += [("RCPT", who, reply) for who, reply in zip(ALL, self.recipients, strict=False)]
+        steps += [("RCPT", address, reply) for address, reply in zip(ALL, self.recipients, strict=False)]
         for event, text, reply in steps:
             rule = smtp.when(event, text, session=len(smtp.sessions) + 1)
             if reply == DROP:
@@ -271,7 +271,7 @@ def either(request: pytest.FixtureRequest, start_server: StartServer) -> Scripte
 
 @settings(deadline=None, max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=SCRIPTS)
-def test_outcome_is_the_same_with_pipelining_and_without(either: ScriptedServer, script: Script) -> None:
+def test_the_outcome_is_the_same_with_and_without_pipelining(either: ScriptedServer, script: Script) -> None:
     outcomes, mails = [], []
     for options in ("", "?pipelining=false"):
         script.set_up(either)

@@ -11,7 +11,7 @@ RULES = KeepOpen(max_age=100, max_idle=10, max_mails=3)
 
 
 class FakeConnection:
-    """What the pool sees of a connection."""
+    """The part of a connection that the pool uses."""
 
     def __init__(self, opened_at: float = 0.0, mails: int = 0, usable: bool = True, is_silent: bool = True) -> None:
         self.opened_at = opened_at
@@ -42,11 +42,11 @@ def pool_of(*connections: FakeConnection) -> IdleConnections:
     return pool
 
 
-def test_empty_pool_has_nothing() -> None:
+def test_an_empty_pool_has_no_connection() -> None:
     assert take(pool_of()) is None
 
 
-def test_most_recently_used_connection_goes_first() -> None:
+def test_the_most_recently_used_connection_is_taken_first() -> None:
     older, newer = FakeConnection(), FakeConnection()
     pool = pool_of(older, newer)
     assert [take(pool), take(pool), take(pool)] == [newer, older, None]
@@ -59,13 +59,13 @@ def test_most_recently_used_connection_goes_first() -> None:
         pytest.param(10.0, False, id="idle for too long"),
     ],
 )
-def test_idle_connection_is_used_while_it_is_fresh(now: float, kept: bool) -> None:
+def test_an_idle_connection_is_used_until_the_limit(now: float, kept: bool) -> None:
     connection = FakeConnection()
     assert take(pool_of(connection), now) is (connection if kept else None)
     assert connection.farewell == ("" if kept else "quit")
 
 
-def test_fresh_connection_is_used_although_an_older_one_has_expired() -> None:
+def test_a_fresh_connection_is_used_although_an_older_one_has_expired() -> None:
     old, fresh = FakeConnection(), FakeConnection()
     pool = pool_of(old)
     put(pool, fresh, 8)
@@ -73,7 +73,7 @@ def test_fresh_connection_is_used_although_an_older_one_has_expired() -> None:
     assert old.farewell == "quit"
 
 
-def test_connections_on_which_the_server_has_spoken_are_passed_over() -> None:
+def test_connections_on_which_the_server_has_sent_something_are_skipped() -> None:
     good = FakeConnection()
     assert take(pool_of(good, FakeConnection(is_silent=False), FakeConnection(is_silent=False))) is good
     assert take(pool_of(FakeConnection(is_silent=False))) is None
@@ -99,7 +99,7 @@ def test_only_good_connections_are_kept(connection: FakeConnection, farewell: st
     assert take(pool) is (None if farewell else connection)
 
 
-def test_closed_pool_says_goodbye_now_and_later() -> None:
+def test_a_closed_pool_quits_idle_connections_and_those_put_back_later() -> None:
     idle, in_use = FakeConnection(), FakeConnection()
     pool = pool_of(idle)
     pool.close()

@@ -1,4 +1,4 @@
-"""Several named transports: which one a mail leaves by, and that it is written and sent by the same."""
+"""Named transports: which one a mail uses, and that it is encoded for and sent by the same one."""
 
 from __future__ import annotations
 
@@ -26,24 +26,26 @@ ROUTES = Routes.of(
 
 
 @pytest.mark.parametrize(
-    ("wish", "domain", "name"),
+    ("requested", "domain", "name"),
     [
-        pytest.param(None, "example.org", "default", id="nobodys-domain"),
-        pytest.param(None, "news.example.com", "news", id="its-domain"),
-        pytest.param(None, "pay.example.com", "billing", id="below-its-domain"),
-        pytest.param(None, "example.com", "default", id="a-star-is-for-what-is-below"),
-        pytest.param(None, "a.b.promo.example", "news", id="far-below"),
-        pytest.param(None, "special.promo.example", "billing", id="the-narrowest-wins"),
+        pytest.param(None, "example.org", "default", id="unknown-domain"),
+        pytest.param(None, "news.example.com", "news", id="exact-domain"),
+        pytest.param(None, "pay.example.com", "billing", id="subdomain"),
+        pytest.param(None, "example.com", "default", id="a-star-does-not-match-the-domain-itself"),
+        pytest.param(None, "a.b.promo.example", "news", id="nested-subdomain"),
+        pytest.param(None, "special.promo.example", "billing", id="the-most-specific-wins"),
         pytest.param("spare", "news.example.com", "spare", id="the-document-wins"),
         pytest.param("default", "news.example.com", "default", id="the-default-by-name"),
     ],
 )
-def test_the_transport_is_the_documents_or_else_the_author_domains(wish: object, domain: str, name: str) -> None:
-    assert ROUTES.choose(wish, domain) == name
+def test_the_transport_is_the_documents_otherwise_that_of_the_authors_domain(
+    requested: object, domain: str, name: str
+) -> None:
+    assert ROUTES.choose(requested, domain) == name
 
 
 @pytest.mark.parametrize(
-    ("wish", "found"),
+    ("requested", "found"),
     [
         pytest.param("s3cret", "another string", id="unknown"),
         pytest.param("News", "another string", id="case-counts"),
@@ -51,9 +53,9 @@ def test_the_transport_is_the_documents_or_else_the_author_domains(wish: object,
         pytest.param({"service": "gmail"}, "a map", id="nodemailers-options"),
     ],
 )
-def test_a_transport_that_there_is_not_is_the_documents_fault(wish: object, found: str) -> None:
+def test_an_unknown_transport_makes_the_document_invalid(requested: object, found: str) -> None:
     with pytest.raises(NotSendable) as refused:
-        ROUTES.choose(wish, "example.com")
+        ROUTES.choose(requested, "example.com")
     expected = "expected one of billing, default, news, spare"
     assert str(refused.value) == f"Field 'transport': {expected}; found {found}."
     assert refused.value.code is ErrorCode.VALIDATION
@@ -61,7 +63,7 @@ def test_a_transport_that_there_is_not_is_the_documents_fault(wish: object, foun
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Loads the mail settings with these variables besides those that every mail needs."""
+    """Loads the mail settings from the given variables and the required ones."""
 
     def read(**variables: str) -> MailSettings:
         common = {"DEFAULT_FROM": "shop@example.com", "SMTP_CONNECTION_URI": "smtp://127.0.0.1:25"}
@@ -104,13 +106,13 @@ def test_each_mail_goes_to_the_server_of_its_transport(settings: Any) -> None:
     assert [mail.sender for mail in news.mails] == ["weekly@news.example.com", "shop@example.com"]
 
 
-def test_a_mail_is_written_as_its_transport_takes_it(settings: Any) -> None:
+def test_a_mail_is_encoded_for_its_transport(settings: Any) -> None:
     ours = settings(TRANSPORTS="bulk", BULK_TRANSPORT="sendgrid", BULK_SENDGRID_API_KEY="SG.k")
     assert written(ours, transport="bulk").data.startswith(b'{"')
     assert written(ours).data.startswith(b"From: ")
 
 
-def test_a_named_transport_has_its_own_sender_or_the_common_one(settings: Any) -> None:
+def test_a_named_transport_has_its_own_default_from_or_the_common_one(settings: Any) -> None:
     ours = settings(
         DEFAULT_REPLY_TO="help@example.com",
         TRANSPORTS="news,bulk",
@@ -125,7 +127,7 @@ def test_a_named_transport_has_its_own_sender_or_the_common_one(settings: Any) -
     assert b"Reply-To: bulk@example.com\r\n" in written(ours, transport="bulk").data
 
 
-def test_without_named_transports_the_field_is_the_applications_own(settings: Any) -> None:
+def test_without_named_transports_the_field_is_ignored(settings: Any) -> None:
     assert written(settings(), transport={"carrier": "pigeon"}).warnings == ()
 
 
@@ -168,7 +170,7 @@ def test_without_named_transports_the_field_is_the_applications_own(settings: An
         ),
     ],
 )
-def test_a_named_transport_that_cannot_work_stops_the_start(
+def test_a_misconfigured_named_transport_prevents_the_start(
     settings: Any, variables: dict[str, str], line: str
 ) -> None:
     with pytest.raises(Misconfigured) as stopped:

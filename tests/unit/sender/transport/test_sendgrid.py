@@ -1,4 +1,4 @@
-"""SendGrid's API, played by a server that takes what SendGrid documents."""
+"""The SendGrid transport, against a local HTTPS server that answers as SendGrid documents."""
 
 from __future__ import annotations
 
@@ -50,12 +50,14 @@ def errors(*messages: str, field: str | None = "from") -> bytes:
     return json.dumps({"errors": [{"message": each, "field": field, "help": None} for each in messages]}).encode()
 
 
-def test_key_that_sendgrid_quotes_is_not_told(https: HttpsServer, transport: SendGridTransport) -> None:
+def test_a_key_that_sendgrid_quotes_is_masked(https: HttpsServer, transport: SendGridTransport) -> None:
     https.answer(401, {}, json.loads(errors("The key SG.key is not valid")))
     assert "The key *** is not valid. Check SENDGRID_API_KEY" in str(failure(transport))
 
 
-def test_mail_is_accepted_for_all_and_known_by_its_queue_id(https: HttpsServer, transport: SendGridTransport) -> None:
+def test_a_mail_is_accepted_for_all_recipients_and_has_a_queue_id(
+    https: HttpsServer, transport: SendGridTransport
+) -> None:
     https.answer(202, {"X-Message-Id": "14c5d75ce93"})
     assert send(transport) == Receipt((ANA, BOB), (), (), "status=202", "14c5d75ce93")
     [request] = https.requests
@@ -78,11 +80,11 @@ def test_sandbox_mode_answers_200(https: HttpsServer, transport: SendGridTranspo
             errors("The subject is required.", field="subject"),
             ErrorCode.REJECTED,
             "SendGrid answered 400: subject: The subject is required.",
-            id="the mail is at fault",
+            id="an invalid mail",
         ),
         pytest.param(413, errors("Too large"), ErrorCode.REJECTED, "answered 413: from: Too large.", id="too large"),
         pytest.param(404, b"<html>", ErrorCode.REJECTED, "SendGrid answered 404.", id="a page"),
-        pytest.param(401, errors("bad key"), ErrorCode.AUTH, "Check SENDGRID_API_KEY", id="a key that is none"),
+        pytest.param(401, errors("bad key"), ErrorCode.AUTH, "Check SENDGRID_API_KEY", id="an invalid key"),
         pytest.param(
             403,
             errors("The from address does not match a verified Sender Identity."),
@@ -93,13 +95,13 @@ def test_sandbox_mode_answers_200(https: HttpsServer, transport: SendGridTranspo
         pytest.param(429, errors("too many requests"), ErrorCode.THROTTLED, "too many requests", id="no time given"),
         pytest.param(500, b"", ErrorCode.TEMPORARY, "SendGrid answered 500.", id="broken"),
         pytest.param(503, b"", ErrorCode.TEMPORARY, "SendGrid answered 503.", id="not available"),
-        pytest.param(502, b"", ErrorCode.UNKNOWN, "It may have taken the mail over, or not", id="bad gateway"),
-        pytest.param(504, b"", ErrorCode.UNKNOWN, "It may have taken the mail over, or not", id="slow gateway"),
+        pytest.param(502, b"", ErrorCode.UNKNOWN, "It may or may not have accepted the mail", id="bad gateway"),
+        pytest.param(504, b"", ErrorCode.UNKNOWN, "It may or may not have accepted the mail", id="slow gateway"),
         pytest.param(301, b"", ErrorCode.UNKNOWN, "check SENDGRID_API_URL", id="somewhere else"),
-        pytest.param(204, b"", ErrorCode.UNKNOWN, "not an answer to a mail", id="out of place"),
+        pytest.param(204, b"", ErrorCode.UNKNOWN, "SendGrid's mail API never answers that", id="unexpected"),
     ],
 )
-def test_answer_means(
+def test_each_answer_has_its_error_code(
     https: HttpsServer, transport: SendGridTransport, status: int, body: bytes, code: ErrorCode, words: str
 ) -> None:
     https.answer(status, {}, body)
@@ -109,7 +111,7 @@ def test_answer_means(
     assert isinstance(failed, OutcomeUnknown) == (code is ErrorCode.UNKNOWN)
 
 
-def test_addresses_that_sendgrid_quotes_are_not_passed_on() -> None:
+def test_addresses_that_sendgrid_quotes_are_removed() -> None:
     body = errors("We found the first duplicate instance of [ana@example.com] in personalizations.0.cc.")
     text = str(refusal(Answer(400, {}, body)))
     assert "duplicate instance of [(an address)]" in text
@@ -124,7 +126,7 @@ def test_an_answer_is_read_in_linear_time(character: str) -> None:
     assert time.process_time() - started < 0.5
 
 
-def test_an_answer_nested_beyond_measure_says_nothing() -> None:
+def test_a_deeply_nested_answer_is_ignored() -> None:
     assert str(refusal(Answer(400, {}, b"[" * 100_000))) == "SendGrid answered 400."
 
 
@@ -132,7 +134,7 @@ def test_an_answer_nested_beyond_measure_says_nothing() -> None:
     "body",
     [b"[]", b'{"errors": "none"}', b'{"errors": [5, {"message": 6}]}', b"\xff", b'{"errors": [{"message": ""}]}'],
 )
-def test_error_without_a_message_is_told_by_its_status(body: bytes) -> None:
+def test_an_error_without_a_message_is_reported_by_its_status(body: bytes) -> None:
     assert str(refusal(Answer(400, {}, body))) == "SendGrid answered 400."
 
 
@@ -142,7 +144,7 @@ def test_long_or_unprintable_messages_are_cut(https: HttpsServer) -> None:
     assert text.isprintable()
 
 
-def test_rate_limit_defers_this_mail_and_those_after_it_until_it_is_reset(
+def test_the_rate_limit_defers_this_mail_and_later_ones_until_it_is_reset(
     https: HttpsServer, transport: SendGridTransport
 ) -> None:
     https.answer(429, {"X-RateLimit-Reset": str(int(NOW) + 40)}, errors("too many requests", field=None))
@@ -153,7 +155,7 @@ def test_rate_limit_defers_this_mail_and_those_after_it_until_it_is_reset(
     assert len(https.requests) == 1
 
 
-def test_pause_is_over_when_it_is(https: HttpsServer) -> None:
+def test_mail_is_sent_again_after_the_pause(https: HttpsServer) -> None:
     https.answer(429, {"X-RateLimit-Reset": str(int(NOW) + 1)})
     transport, now = transport_to(https.url), time.monotonic()
     with pytest.raises(Deferred):
@@ -174,13 +176,13 @@ def test_pause_is_over_when_it_is(https: HttpsServer) -> None:
         (202, "1700000030", 0.0),
     ],
 )
-def test_pause_is_what_sendgrid_says_within_reason(status: int, reset: str | None, seconds: float) -> None:
+def test_the_pause_is_sendgrids_within_bounds(status: int, reset: str | None, seconds: float) -> None:
     headers: dict[str, Any] = {} if reset is None else {"x-ratelimit-reset": reset}
     assert pause(Answer(status, headers, b""), NOW) == seconds
 
 
 @pytest.mark.parametrize("manner", ["drop", "silence", "drip", "nonsense"])
-def test_no_answer_to_a_whole_request_leaves_the_outcome_unknown(
+def test_without_an_answer_to_a_complete_request_the_outcome_is_unknown(
     https: HttpsServer, transport: SendGridTransport, manner: str
 ) -> None:
     https.misbehave(manner)
@@ -191,12 +193,12 @@ def test_no_answer_to_a_whole_request_leaves_the_outcome_unknown(
     assert len(https.requests) == 1
 
 
-def test_acceptance_counts_even_if_its_body_never_ends(https: HttpsServer, transport: SendGridTransport) -> None:
+def test_an_acceptance_counts_even_if_its_body_never_ends(https: HttpsServer, transport: SendGridTransport) -> None:
     https.misbehave("half")
     assert send(transport).queue_id == "q1"
 
 
-def test_api_that_cannot_be_reached_has_no_mail() -> None:
+def test_if_the_api_cannot_be_reached_nothing_is_sent() -> None:
     with deaf_port() as port:
         pass
     failed = failure(transport_to(f"https://localhost:{port}"))
@@ -205,20 +207,20 @@ def test_api_that_cannot_be_reached_has_no_mail() -> None:
     assert str(failed) == f"The mail could not be handed over to SendGrid (localhost:{port}): Connection refused."
 
 
-def test_api_that_does_not_shake_hands_has_no_mail() -> None:
+def test_without_a_tls_handshake_nothing_is_sent() -> None:
     with deaf_port() as port:
         failed = failure(transport_to(f"https://localhost:{port}"), seconds=0.2)
     assert isinstance(failed, NotSent)
     assert failed.code is ErrorCode.CONNECTION
 
 
-def test_request_is_not_begun_within_the_margin(https: HttpsServer) -> None:
+def test_a_request_is_not_started_within_the_margin(https: HttpsServer) -> None:
     failed = failure(transport_to(https.url, margin=6.0))
     assert failed.code is ErrorCode.TEMPORARY
     assert https.requests == []
 
 
-def test_nothing_is_begun_after_close(https: HttpsServer, transport: SendGridTransport) -> None:
+def test_nothing_is_sent_after_close(https: HttpsServer, transport: SendGridTransport) -> None:
     transport.close()
     with pytest.raises(Deferred) as caught:
         send(transport)
@@ -226,5 +228,5 @@ def test_nothing_is_begun_after_close(https: HttpsServer, transport: SendGridTra
     assert https.requests == []
 
 
-def test_key_shows_nowhere() -> None:
+def test_the_key_is_not_in_the_repr() -> None:
     assert "SG.key" not in repr(SendGridAccount(HttpsEndpoint.parse("X", "https://x.test", trusting()), "SG.key"))

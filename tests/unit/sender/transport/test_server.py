@@ -11,16 +11,20 @@ from shared.errors import Misconfigured
     [
         pytest.param("smtp://mx.test", "mx.test", 587, Encryption.OFFERED, id="submission port"),
         pytest.param("smtps://mx.test", "mx.test", 465, Encryption.IMPLICIT, id="implicit TLS port"),
-        pytest.param("smtp://mx.test:25/", "mx.test", 25, Encryption.OFFERED, id="a path of nothing"),
-        pytest.param(" SMTPS://mx.test:2465 ", "mx.test", 2465, Encryption.IMPLICIT, id="capitals, spaces around"),
+        pytest.param("smtp://mx.test:25/", "mx.test", 25, Encryption.OFFERED, id="an empty path"),
+        pytest.param(
+            " SMTPS://mx.test:2465 ", "mx.test", 2465, Encryption.IMPLICIT, id="capitals and surrounding spaces"
+        ),
         pytest.param("smtp://[2001:db8::1]:25", "2001:db8::1", 25, Encryption.OFFERED, id="IPv6"),
         pytest.param("smtp://[::1]", "::1", 587, Encryption.OFFERED, id="IPv6 without port"),
         pytest.param("smtp://mx.test?requireTLS=true", "mx.test", 587, Encryption.REQUIRED, id="requireTLS"),
         pytest.param("smtp://mx.test:25/?ignoreTLS=true", "mx.test", 25, Encryption.NEVER, id="ignoreTLS"),
-        pytest.param("smtps://mx.test?secure=true&pool=true", "mx.test", 465, Encryption.IMPLICIT, id="needless"),
+        pytest.param(
+            "smtps://mx.test?secure=true&pool=true", "mx.test", 465, Encryption.IMPLICIT, id="redundant options"
+        ),
     ],
 )
-def test_uri_says_where_and_how(uri: str, host: str, port: int, encryption: Encryption) -> None:
+def test_the_uri_gives_host_port_and_encryption(uri: str, host: str, port: int, encryption: Encryption) -> None:
     server = parse_server(uri)
     assert (server.host, server.port, server.encryption) == (host, port, encryption)
     assert server.user is None
@@ -34,7 +38,7 @@ def test_uri_says_where_and_how(uri: str, host: str, port: int, encryption: Encr
         pytest.param("ana@gmail.com:secret", "ana@gmail.com", "secret", id="an @ in the user"),
         pytest.param("ana%40gmail.com:s%3Acret", "ana@gmail.com", "s:cret", id="percent-encoded"),
         pytest.param("ana:p@ss:w@rd", "ana", "p@ss:w@rd", id="@ and : in the password"),
-        pytest.param("ana:a/b?c#d", "ana", "a/b?c#d", id="what ends a host elsewhere"),
+        pytest.param("ana:a/b?c#d", "ana", "a/b?c#d", id="characters that end a host elsewhere"),
         pytest.param("ana:100%", "ana", "100%", id="a lone percent sign"),
         pytest.param("ana:5%zz", "ana", "5%zz", id="a percent sign before no digits"),
         pytest.param("ana:50%2525", "ana", "50%25", id="an encoded percent sign"),
@@ -43,7 +47,7 @@ def test_uri_says_where_and_how(uri: str, host: str, port: int, encryption: Encr
         pytest.param("ana:a+b", "ana", "a+b", id="a plus sign"),
     ],
 )
-def test_user_and_password_are_read_forgivingly(userinfo: str, user: str, password: str) -> None:
+def test_user_and_password_are_parsed_leniently(userinfo: str, user: str, password: str) -> None:
     server = parse_server(f"smtp://{userinfo}@mx.test:587")
     assert (server.host, server.user, server.password) == ("mx.test", user, password)
 
@@ -55,11 +59,11 @@ def test_smtp_password_replaces_the_one_in_the_uri(uri: str) -> None:
 
 
 @pytest.mark.parametrize("empty", [None, ""])
-def test_empty_smtp_password_leaves_the_one_in_the_uri(empty: str | None) -> None:
+def test_an_empty_smtp_password_keeps_the_one_in_the_uri(empty: str | None) -> None:
     assert parse_server("smtp://ana:secret@mx.test", empty).password == "secret"
 
 
-def test_options_are_read_as_nodemailer_does() -> None:
+def test_options_are_parsed_as_in_nodemailer() -> None:
     server = parse_server(
         "smtp://mx.test?name=shop.example.com&connectionTimeout=1500&greetingTimeout=2000&socketTimeout=3000"
         "&maxConnections=3&maxMessages=50"
@@ -74,7 +78,7 @@ def test_pipelining_is_used_unless_it_is_switched_off(query: str, used: bool) ->
     assert parse_server(f"smtp://mx.test{query}").pipelining is used
 
 
-def test_tls_options_in_the_uri_give_way_to_those_of_tls_options() -> None:
+def test_tls_options_override_those_in_the_uri() -> None:
     uri = "smtp://mx.test?tls.servername=uri.test&tls.rejectUnauthorized=true"
     assert parse_server(uri).servername == "uri.test"
     assert parse_server(uri, None, '{"servername": "json.test"}').servername == "json.test"
@@ -103,7 +107,7 @@ def test_tls_options_in_the_uri_give_way_to_those_of_tls_options() -> None:
         pytest.param("smtp://mx.test?name=a%0Db", None, "'name' must be a host name", id="a line break"),
     ],
 )
-def test_wrong_uri_is_refused_in_one_line(uri: str, password: str | None, complaint: str) -> None:
+def test_a_wrong_uri_is_refused_in_one_line(uri: str, password: str | None, complaint: str) -> None:
     with pytest.raises(Misconfigured) as caught:
         parse_server(uri, password)
     text = str(caught.value)
@@ -125,17 +129,17 @@ def test_wrong_uri_is_refused_in_one_line(uri: str, password: str | None, compla
         ("smtp://mx.test:587", "smtp://mx.test:587"),
     ],
 )
-def test_masked_uri_never_shows_a_password(uri: str, shown: str) -> None:
+def test_a_masked_uri_never_shows_a_password(uri: str, shown: str) -> None:
     assert masked(uri) == shown
 
 
-def test_server_shows_itself_without_its_password() -> None:
+def test_the_password_is_not_in_the_repr() -> None:
     server = parse_server("smtp://ana:s3cret@[::1]:25")
     assert "s3cret" not in repr(server)
     assert str(server) == "[::1]:25"
 
 
-def test_without_options_servers_have_the_minutes_of_the_rfc() -> None:
-    """A greeting after half a minute, or a reply after a whole one, is no fault; the attempt's deadline cuts them."""
+def test_the_default_time_limits_are_those_of_the_rfc() -> None:
+    """A greeting after half a minute, or a reply after a minute, is legitimate; only the attempt's deadline ends it."""
     timeouts = parse_server("smtp://mx.test").timeouts
     assert (timeouts.greeting, timeouts.command, timeouts.data) == (300, 300, 600)

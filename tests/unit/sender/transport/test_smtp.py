@@ -46,7 +46,7 @@ def test_nothing_is_connected_before_the_first_mail(smtp: ScriptedServer, transp
     assert smtp.sessions == []
 
 
-def test_connection_is_kept_open_and_used_again_without_a_question(
+def test_a_connection_is_kept_open_and_used_again_without_a_probe(
     smtp: ScriptedServer, transport: SmtpTransport
 ) -> None:
     for _ in range(3):
@@ -55,7 +55,7 @@ def test_connection_is_kept_open_and_used_again_without_a_question(
     assert [command.split(" ")[0] for command in smtp.commands] == ["EHLO", *["MAIL", "RCPT", "DATA"] * 3]
 
 
-def test_refused_mail_does_not_cost_the_connection(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+def test_a_refused_mail_does_not_close_the_connection(smtp: ScriptedServer, transport: SmtpTransport) -> None:
     smtp.when("RCPT", BOB).reply("550 5.1.1 No such user")
     send(transport)
     with pytest.raises(NotSent, match=r"550 5\.1\.1"):
@@ -64,9 +64,7 @@ def test_refused_mail_does_not_cost_the_connection(smtp: ScriptedServer, transpo
     assert sessions_used(smtp) == [1, 1]
 
 
-def test_connection_that_the_server_closed_meanwhile_is_replaced_unnoticed(
-    smtp: ScriptedServer, transport: SmtpTransport
-) -> None:
+def test_an_idle_connection_closed_by_the_server_is_replaced(smtp: ScriptedServer, transport: SmtpTransport) -> None:
     send(transport)
     smtp.sessions[0].hang_up()
     smtp.wait_until(lambda: smtp.sessions[0].ended)
@@ -76,7 +74,9 @@ def test_connection_that_the_server_closed_meanwhile_is_replaced_unnoticed(
 
 @pytest.mark.parametrize("event", ["MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("manner", ["drop", "421", "silence"])
-def test_kept_connection_that_fails_before_data_is_replaced_once(smtp: ScriptedServer, event: str, manner: str) -> None:
+def test_a_kept_connection_that_fails_before_the_content_is_replaced_once(
+    smtp: ScriptedServer, event: str, manner: str
+) -> None:
     transport = SmtpTransport(server_at(smtp, "?socketTimeout=150"), LIMITS)
     rule = smtp.when(event, nth=2)
     if manner == "421":
@@ -91,7 +91,7 @@ def test_kept_connection_that_fails_before_data_is_replaced_once(smtp: ScriptedS
     transport.close()
 
 
-def test_failure_of_the_replacement_is_reported(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+def test_a_failure_of_the_replacement_is_reported(smtp: ScriptedServer, transport: SmtpTransport) -> None:
     send(transport)
     smtp.when("MAIL").reply("421 4.7.0 Too busy").drop()
     with pytest.raises(NotSent, match=r"421 4\.7\.0") as caught:
@@ -100,7 +100,7 @@ def test_failure_of_the_replacement_is_reported(smtp: ScriptedServer, transport:
     assert len(smtp.sessions) == 2
 
 
-def test_failure_of_a_fresh_connection_is_reported_and_not_repeated(
+def test_a_failure_on_a_new_connection_is_reported_and_not_retried(
     smtp: ScriptedServer, transport: SmtpTransport
 ) -> None:
     smtp.when("MAIL").drop()
@@ -109,7 +109,7 @@ def test_failure_of_a_fresh_connection_is_reported_and_not_repeated(
     assert len(smtp.sessions) == 1
 
 
-def test_mail_is_never_repeated_once_its_data_has_begun(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+def test_a_mail_is_never_sent_again_once_its_content_is_started(smtp: ScriptedServer, transport: SmtpTransport) -> None:
     send(transport)
     smtp.when("BODY", nth=2).drop()
     with pytest.raises(OutcomeUnknown):
@@ -119,7 +119,7 @@ def test_mail_is_never_repeated_once_its_data_has_begun(smtp: ScriptedServer, tr
     assert sessions_used(smtp) == [1, 2]
 
 
-def test_421_to_the_whole_mail_is_reported_and_not_repeated(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+def test_421_to_the_content_is_reported_and_not_retried(smtp: ScriptedServer, transport: SmtpTransport) -> None:
     send(transport)
     smtp.when("BODY", nth=2).reply("421 4.7.0 Too busy").drop()
     with pytest.raises(NotSent):
@@ -127,7 +127,7 @@ def test_421_to_the_whole_mail_is_reported_and_not_repeated(smtp: ScriptedServer
     assert len(smtp.mails) == 2
 
 
-def test_no_more_connections_than_allowed(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+def test_the_number_of_connections_is_limited(smtp: ScriptedServer, transport: SmtpTransport) -> None:
     smtp.when("BODY").pause(0.02)
     with ThreadPoolExecutor(12) as threads:
         receipts = list(threads.map(lambda _: send(transport), range(24)))
@@ -135,7 +135,7 @@ def test_no_more_connections_than_allowed(smtp: ScriptedServer, transport: SmtpT
     assert len(smtp.sessions) == LIMITS.max_connections
 
 
-def test_uri_may_allow_fewer_connections_and_mails(smtp: ScriptedServer) -> None:
+def test_the_uri_may_set_lower_limits(smtp: ScriptedServer) -> None:
     transport = SmtpTransport(server_at(smtp, "?maxConnections=1&maxMessages=2"), LIMITS)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: send(transport), range(5)))
@@ -145,9 +145,9 @@ def test_uri_may_allow_fewer_connections_and_mails(smtp: ScriptedServer) -> None
 
 @pytest.mark.parametrize(
     ("turn_seconds", "attempt_seconds"),
-    [pytest.param(0.1, 60.0, id="after-its-time"), pytest.param(60.0, 0.2, id="before-the-attempt-does")],
+    [pytest.param(0.1, 60.0, id="turn-seconds"), pytest.param(60.0, 0.2, id="attempt-deadline")],
 )
-def test_waiting_for_a_connection_ends_and_the_mail_is_put_off(
+def test_a_mail_that_waits_too_long_for_a_connection_is_deferred(
     smtp: ScriptedServer, turn_seconds: float, attempt_seconds: float
 ) -> None:
     limits = SmtpLimits(max_connections=1, data_margin=0.05, turn_seconds=turn_seconds)
@@ -166,7 +166,7 @@ def test_waiting_for_a_connection_ends_and_the_mail_is_put_off(
     transport.close()
 
 
-def test_place_is_free_again_after_every_failure(smtp: ScriptedServer) -> None:
+def test_every_failure_frees_the_connections_slot(smtp: ScriptedServer) -> None:
     transport = SmtpTransport(server_at(smtp), SmtpLimits(max_connections=1, data_margin=0.0))
     for event in ("CONNECT", "EHLO", "MAIL", "DATA", "BODY"):
         smtp.when(event).drop()
@@ -177,7 +177,7 @@ def test_place_is_free_again_after_every_failure(smtp: ScriptedServer) -> None:
     transport.close()
 
 
-def test_close_says_quit_and_lets_running_mails_end(smtp: ScriptedServer, transport: SmtpTransport) -> None:
+def test_close_sends_quit_and_lets_running_mails_end(smtp: ScriptedServer, transport: SmtpTransport) -> None:
     send(transport)
     stall = smtp.when("BODY", nth=2).stall()
     running = threading.Thread(target=send, args=(transport, BOB))
@@ -191,13 +191,13 @@ def test_close_says_quit_and_lets_running_mails_end(smtp: ScriptedServer, transp
     assert len(smtp.accepted) == 2
 
 
-def test_connection_with_enough_mails_is_left_with_quit(smtp: ScriptedServer) -> None:
+def test_a_connection_that_reached_its_mail_limit_is_closed_with_quit(smtp: ScriptedServer) -> None:
     transport = SmtpTransport(server_at(smtp), SmtpLimits(keep_open=KeepOpen(max_mails=1), data_margin=0.0))
     send(transport)
     smtp.wait_until(lambda: "QUIT" in smtp.sessions[0].commands)
 
 
-def test_password_over_a_network_without_tls_is_warned_of_once(
+def test_sending_the_password_without_tls_is_warned_about_once(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     smtp = start_server(users={"ana": "s3cret"})

@@ -1,4 +1,4 @@
-"""Against Postfix's smtp-sink, which pipelines as it understands RFC 2920. Skipped where it isn't installed."""
+"""Against Postfix's smtp-sink, an independent implementation of pipelining. Skipped if it is not installed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ StartSink = Callable[..., str]
 
 @pytest.fixture
 def start_sink() -> Iterator[StartSink]:
-    """Starts a sink with any of its options; gives the URI."""
+    """Starts a sink with the given options; returns its URI."""
     sinks: list[subprocess.Popen[bytes]] = []
 
     def start(*options: str) -> str:
@@ -51,7 +51,7 @@ def session(uri: str, pipelining: bool) -> SmtpConnection:
 
 @pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "step by step"])
 class TestSink:
-    def test_takes_mail_after_mail(self, start_sink: StartSink, pipelining: bool) -> None:
+    def test_accepts_several_mails(self, start_sink: StartSink, pipelining: bool) -> None:
         connection = session(start_sink(), pipelining)
         for _ in range(20):
             assert connection.send(envelope(ANA, BOB), DATA, soon(), 0).accepted == (ANA, BOB)
@@ -68,7 +68,7 @@ class TestSink:
             ("-f", ".", ErrorCode.REJECTED, "end of DATA"),
         ],
     )
-    def test_refuses_mail_after_mail(
+    def test_refuses_several_mails(
         self, start_sink: StartSink, pipelining: bool, option: str, command: str, code: ErrorCode, step: str
     ) -> None:
         connection = session(start_sink(option, command), pipelining)

@@ -10,7 +10,7 @@ from tests.unit.sender.transport.builders import soon
 
 
 class FakeSocket:
-    """A socket whose other end is wherever the test says."""
+    """A socket with a given peer address."""
 
     def __init__(self, peer: str) -> None:
         self._peer = peer

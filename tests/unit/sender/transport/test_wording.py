@@ -1,4 +1,4 @@
-"""What replies mean: the ideas, and what providers really say."""
+"""The interpretation of reply texts, including real replies of providers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.unit.sender.transport.replies import OWN, SAID, Said
 
 
 @pytest.mark.parametrize("said", SAID, ids=str)
-def test_what_providers_say_means_what_they_mean(said: Said) -> None:
+def test_real_replies_are_classified_correctly(said: Said) -> None:
     assert classify(said.step, said.reply) is said.code
     assert wait_after(said.step, said.reply) == said.wait
 
 
-def test_the_replies_are_many_and_most_were_really_given() -> None:
+def test_there_are_at_least_100_distinct_real_replies() -> None:
     assert len([said for said in SAID if said.source != OWN]) >= 100
     assert len({(said.step, said.lines) for said in SAID}) == len(SAID)
 
@@ -47,12 +47,12 @@ def test_the_replies_are_many_and_most_were_really_given() -> None:
         ("No such user as too-many-connections@example.com", False),
     ],
 )
-def test_a_limit_on_sending_is_told_from_other_limits_whatever_the_code(text: str, limit: bool, code: int) -> None:
+def test_a_sending_limit_is_distinguished_from_other_limits_for_any_code(text: str, limit: bool, code: int) -> None:
     throttled = classify(Step.BODY, Reply(code, (text,))) is ErrorCode.THROTTLED
     assert throttled == limit
 
 
-def test_a_text_that_goes_over_several_lines_is_one() -> None:
+def test_the_lines_of_a_reply_are_read_as_one_text() -> None:
     assert classify(Step.BODY, Reply(550, ("5.7.1 Daily sending", "5.7.1 limit exceeded"))) is ErrorCode.THROTTLED
 
 
@@ -81,12 +81,12 @@ def test_an_announced_wait_is_read(text: str, seconds: float | None) -> None:
     assert wording.announced_wait(text) == seconds
 
 
-def test_a_refusal_for_good_has_no_wait() -> None:
+def test_a_permanent_refusal_has_no_wait() -> None:
     assert wait_after(Step.RCPT, Reply(550, ("5.1.1 No such user, try again in 5 minutes",))) is None
 
 
 @pytest.mark.parametrize("piece", ["try again ", "too many ", "user ", "recipient is ", "9", "a ", "in 5 minutes "])
-def test_any_text_is_read_in_a_moment(piece: str) -> None:
+def test_any_text_is_read_in_linear_time(piece: str) -> None:
     reply = Reply(450, (piece * 60_000,))
     start = time.monotonic()
     classify(Step.RCPT, reply)

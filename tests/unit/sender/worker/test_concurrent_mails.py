@@ -1,4 +1,4 @@
-"""Messages that come together: what they share, and that each has its own outcome all the same."""
+"""Concurrent messages: they share requests, and each still has its own outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def world() -> Iterator[Together]:
         yield Together(threads)
 
 
-def test_mails_that_come_together_share_one_read_and_two_writes(world: Together) -> None:
+def test_concurrent_mails_share_one_read_and_two_writes(world: Together) -> None:
     world.write(*"abcde")
     assert outcomes(world.together("abcde", results=5)) == ["sent"] * 5
     assert (world.database.reads, world.database.writes) == ([1, 5], [1, 5, 1, 5])
@@ -59,7 +59,7 @@ def test_two_messages_about_one_document_send_it_once(world: Together) -> None:
     assert world.sent() == ["a", "b"]
 
 
-def test_a_document_that_is_edited_before_the_claim_is_claimed_with_the_edit(world: Together) -> None:
+def test_a_document_edited_right_before_its_claim_is_sent_with_the_edit(world: Together) -> None:
     def edit(method: str, paths: Sequence[str]) -> None:
         if method == "write" and len(paths) == 3:
             world.database.edit("mail/b", {"to": "new@b.c"})
@@ -70,7 +70,7 @@ def test_a_document_that_is_edited_before_the_claim_is_claimed_with_the_edit(wor
     assert world.sent() == ["a", "c", "new"]
 
 
-def test_an_edit_while_sending_does_not_hinder_the_result(world: Together) -> None:
+def test_an_edit_while_sending_does_not_prevent_the_result(world: Together) -> None:
     world.write(*"abc")
     world.transport.on_mail = lambda recipients: world.database.edit("mail/a", {"note": "seen"})
     assert outcomes(world.together("abc", results=3)) == ["sent"] * 3
@@ -78,7 +78,7 @@ def test_an_edit_while_sending_does_not_hinder_the_result(world: Together) -> No
     assert world.database.documents["mail/a"].fields["note"] == "seen"
 
 
-def test_mails_are_sent_at_the_same_time(world: Together) -> None:
+def test_mails_are_sent_concurrently(world: Together) -> None:
     all_at_once = threading.Barrier(3, timeout=PATIENCE)
     world.transport.on_mail = lambda recipients: recipients == ("first@b.c",) or all_at_once.wait()
     world.write(*"abc")
@@ -86,7 +86,7 @@ def test_mails_are_sent_at_the_same_time(world: Together) -> None:
 
 
 @pytest.mark.parametrize("hanging", "abc")
-def test_a_mail_that_hangs_keeps_no_other_and_no_result_waiting(world: Together, hanging: str) -> None:
+def test_a_mail_that_hangs_delays_no_other_mail_and_no_result(world: Together, hanging: str) -> None:
     go_on = threading.Event()
     world.transport.on_mail = lambda recipients: recipients != (f"{hanging}@b.c",) or go_on.wait(PATIENCE)
     world.write(*"abc")
@@ -100,7 +100,7 @@ def test_a_mail_that_hangs_keeps_no_other_and_no_result_waiting(world: Together,
 
 
 class Failing:
-    """Firestore, which fails for the n-th request of a kind about several documents: before, or after doing it."""
+    """Makes Firestore fail the n-th batched request of a kind, before or after executing it."""
 
     def __init__(self, world: Together, method: str, nth: int, is_done: bool) -> None:
         self._left, self._is_done = nth, is_done
@@ -122,23 +122,21 @@ class TestFirestoreFails:
     @pytest.mark.parametrize(
         ("method", "nth", "is_done"),
         [
-            pytest.param("read", 1, False, id="when-documents-are-read"),
-            pytest.param("write", 1, False, id="when-claims-are-written"),
-            pytest.param("write", 1, True, id="to-answer-for-claims-that-it-has-written"),
-            pytest.param("write", 2, False, id="when-results-are-written"),
-            pytest.param("write", 2, True, id="to-answer-for-results-that-it-has-written"),
+            pytest.param("read", 1, False, id="reading-documents"),
+            pytest.param("write", 1, False, id="writing-claims"),
+            pytest.param("write", 1, True, id="answering-after-writing-claims"),
+            pytest.param("write", 2, False, id="writing-results"),
+            pytest.param("write", 2, True, id="answering-after-writing-results"),
         ],
     )
-    def test_for_a_moment_and_every_mail_is_sent_once(
-        self, world: Together, method: str, nth: int, is_done: bool
-    ) -> None:
+    def test_once_and_every_mail_is_sent_once(self, world: Together, method: str, nth: int, is_done: bool) -> None:
         world.write(*"abc")
         Failing(world, method, nth, is_done)
         assert outcomes(world.together("abc", results=3)) == ["sent"] * 3
         assert world.sent() == ["a", "b", "c"]
         assert {(world.delivery(name)["state"], world.delivery(name)["attempts"]) for name in "abc"} == {("SUCCESS", 1)}
 
-    def test_for_long_before_the_claim_and_nothing_is_sent(
+    def test_persistently_before_the_claim_and_nothing_is_sent(
         self, world: Together, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(world.sender._store, "_retry_seconds", 0)
@@ -147,7 +145,7 @@ class TestFirestoreFails:
         assert outcomes(world.together("abc")) == ["down"] * 3
         assert world.sent() == []
 
-    def test_for_long_after_sending_and_an_operator_reads_which_results_are_lost(
+    def test_persistently_after_sending_and_the_lost_results_are_logged(
         self, world: Together, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(world.sender._store, "_finish_retry_seconds", 0)
@@ -173,11 +171,11 @@ def _down(method: str, paths: Sequence[str]) -> None:
 
 
 class TestOneResult:
-    """Of three: whatever is wrong with it, the others are written."""
+    """One of three results can't be written; the other two are."""
 
     @pytest.fixture
     def bad_details(self, world: Together, monkeypatch: pytest.MonkeyPatch) -> FirepostError:
-        """The document `b` has no room for details."""
+        """Makes Firestore refuse details in the document `b`."""
         write, transact = world.database.write, world.database.transact
 
         def is_too_long(each: Write) -> bool:
@@ -204,7 +202,7 @@ class TestOneResult:
         monkeypatch.setattr(world.database, "transact", fitting)
         return Unwritable("too large")
 
-    def test_that_is_too_long_for_its_document_is_written_without_details(
+    def test_that_is_too_large_for_its_document_is_written_without_details(
         self, world: Together, bad_details: FirepostError
     ) -> None:
         world.write(*"abc")
@@ -212,7 +210,7 @@ class TestOneResult:
         assert ["info" in world.delivery(name) for name in "abc"] == [True, False, True]
         assert {world.delivery(name)["state"] for name in "abc"} == {"SUCCESS"}
 
-    def test_that_is_a_bug_of_ours_costs_no_other_its_own(
+    def test_that_raises_a_bug_does_not_affect_the_others(
         self, world: Together, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         changes = world.sender._store._changes
@@ -240,18 +238,18 @@ def test_each_mail_is_logged_in_its_own_trace(world: Together) -> None:
     assert seen == {**traces, "c": {}, "f": {}}
 
 
-class TestPlaces:
-    """No more mails are claimed than there are, or soon will be, connections for."""
+class TestClaimSlots:
+    """The number of mails that are claimed and not yet sent is limited."""
 
     @pytest.fixture
     def go_on(self, world: Together) -> Iterator[threading.Event]:
-        """One place, which is taken until this is set."""
+        """The only slot is taken until this is set."""
         go_on = threading.Event()
         world.transport.on_mail = lambda recipients: go_on.wait(PATIENCE)
         yield go_on
         go_on.set()
 
-    def with_one_place_taken(self, world: Together, queue_seconds: float = PATIENCE) -> Any:
+    def with_the_only_slot_taken(self, world: Together, queue_seconds: float = PATIENCE) -> Any:
         world.parts.limits = limits(claimed=1, queue_seconds=queue_seconds)
         world.sender = world.parts.sender()
         world.write("a", "b")
@@ -260,12 +258,12 @@ class TestPlaces:
         return first
 
     def test_a_mail_waits_unclaimed_until_another_is_sent(self, world: Together, go_on: threading.Event) -> None:
-        first, second = self.with_one_place_taken(world), world.submit("b")
+        first, second = self.with_the_only_slot_taken(world), world.submit("b")
         assert unclaimed(world.database, "mail/b")
         go_on.set()
         assert outcomes([first, second]) == ["sent", "sent"]
 
-    def test_a_result_that_is_being_written_takes_no_place(self, world: Together, go_on: threading.Event) -> None:
+    def test_writing_a_result_needs_no_slot(self, world: Together, go_on: threading.Event) -> None:
         both = threading.Barrier(2, timeout=PATIENCE)
 
         def writing(method: str, paths: Sequence[str]) -> None:
@@ -274,33 +272,31 @@ class TestPlaces:
             if method == "read" and list(paths) == ["mail/b"]:
                 both.wait()
 
-        first, second = self.with_one_place_taken(world), world.submit("b")
+        first, second = self.with_the_only_slot_taken(world), world.submit("b")
         world.database.before = writing
         go_on.set()
         assert outcomes([first, second]) == ["sent", "sent"]
 
-    def test_whoever_gets_none_in_time_claims_nothing_and_the_message_comes_again(
+    def test_a_mail_without_a_slot_in_time_is_not_claimed_and_its_message_is_redelivered(
         self, world: Together, go_on: threading.Event, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("INFO")
-        first = self.with_one_place_taken(world, queue_seconds=0.01)
+        first = self.with_the_only_slot_taken(world, queue_seconds=0.01)
         assert outcomes([world.submit("b")]) == ["(busy)"]
         assert unclaimed(world.database, "mail/b")
         assert "message busy" in caplog.messages
         go_on.set()
         assert outcomes([first]) == ["sent"]
 
-    def test_whoever_waits_when_the_sender_shuts_down_is_let_go_at_once(
-        self, world: Together, go_on: threading.Event
-    ) -> None:
-        first, second = self.with_one_place_taken(world), world.submit("b")
+    def test_a_mail_that_waits_at_shutdown_is_released_at_once(self, world: Together, go_on: threading.Event) -> None:
+        first, second = self.with_the_only_slot_taken(world), world.submit("b")
         world.sender.drain()
         assert outcomes([second]) == ["(released)"]
         assert unclaimed(world.database, "mail/b")
         go_on.set()
         assert outcomes([first]) == ["sent"], "it had reached the mail server"
 
-    def test_a_place_is_free_again_whatever_became_of_the_mail(self, world: Together) -> None:
+    def test_the_slot_is_freed_whatever_the_outcome(self, world: Together) -> None:
         world.parts.limits = limits(claimed=1, queue_seconds=0)
         world.sender = world.parts.sender()
         world.write("ok")
@@ -313,7 +309,7 @@ class TestPlaces:
         world.write("ok")
         assert world.handle("ok").reason == "sent"
 
-    def test_slots_are_for_those_who_took_them(self) -> None:
+    def test_slots_are_counted_until_closed(self) -> None:
         slots = ClaimSlots(2, wait_seconds=0)
         assert [slots.acquire() for _ in range(3)] == [None, None, Reason.BUSY]
         slots.release()
@@ -323,8 +319,8 @@ class TestPlaces:
         assert slots.acquire() is Reason.RELEASED
 
 
-def test_a_sender_that_shuts_down_gives_back_what_has_not_reached_the_server(world: Together) -> None:
-    """One mail is with the server already; the other two are claimed, and not composed."""
+def test_at_shutdown_mails_that_have_not_reached_the_server_are_released(world: Together) -> None:
+    """One mail is already at the server; the other two are claimed but not composed."""
     composing, drained = world.parts.compose, threading.Event()
     at_server = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The sender over HTTP: Firestore, Pub/Sub and the mail server in memory, all else real."""
+"""The sender over HTTP. Firestore, Pub/Sub and the mail server are in-memory fakes; the rest is real."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAIL = {"to": ["a@b.c", "d@e.f"], "message": {"subject": "Hello", "text": "there
 
 
 class World:
-    """A sender and what is around it."""
+    """A sender and its environment."""
 
     def __init__(self, policy: Policy = POLICY) -> None:
         self.clock, self.database = Clock(), MemoryDatabase()
@@ -53,7 +53,7 @@ def world() -> World:
 BY_REFERENCE = {"document": "mail/a"}
 
 
-def test_a_mail_is_sent_and_its_document_says_so_in_the_extensions_words(world: World) -> None:
+def test_a_mail_is_sent_and_its_result_has_the_extensions_format(world: World) -> None:
     world.transport.refuse = {"d@e.f"}
     response = world.push(BY_REFERENCE)
     assert (response.status_code, response.text) == (200, "sent\n")
@@ -104,14 +104,14 @@ def test_a_document_that_cannot_be_sent_never_reaches_the_server(world: World) -
     assert not world.transport.sent
 
 
-def test_a_bug_in_sending_leaves_the_outcome_unknown_not_the_document_stuck(world: World) -> None:
+def test_a_bug_in_sending_ends_as_unknown_and_the_document_is_not_stuck(world: World) -> None:
     world.transport.fail = ZeroDivisionError("secret")
     world.push(BY_REFERENCE)
     assert world.delivery()["errorCode"] == "unknown"
     assert "secret" not in world.delivery()["error"]
 
 
-def test_a_bug_in_composing_says_that_nothing_was_sent(world: World) -> None:
+def test_a_bug_in_composing_reports_that_nothing_was_sent(world: World) -> None:
     def broken(*args: object, **kwargs: object) -> Any:
         raise ZeroDivisionError("secret")
 
@@ -136,7 +136,7 @@ def test_a_message_whose_mail_another_sender_holds_is_not_acknowledged(world: Wo
         pytest.param({"mail": {"n": 2**63}, "id": "x"}, "unwritable", id="a-number-firestore-cannot-hold"),
     ],
 )
-def test_a_message_that_can_never_work_is_dead_lettered_as_it_came(world: World, data: Any, reason: str) -> None:
+def test_a_message_that_can_never_work_is_dead_lettered_unchanged(world: World, data: Any, reason: str) -> None:
     world.database.write = refusing(world.database.write, "n")  # type: ignore[method-assign]
     assert world.push(data, origin="shop").status_code == 200
     ((dead, attributes),) = world.dead_letters.published
@@ -144,7 +144,7 @@ def test_a_message_that_can_never_work_is_dead_lettered_as_it_came(world: World,
     assert (attributes["reason"], attributes["origin"]) == (reason, "shop")
 
 
-def test_a_dead_letter_that_cannot_be_published_is_not_forgotten(world: World) -> None:
+def test_a_message_that_cannot_be_dead_lettered_is_not_acknowledged(world: World) -> None:
     world.dead_letters.broken = True
     assert world.push(b"hello").status_code == 503
 
@@ -164,7 +164,7 @@ class TestInline:
         assert world.delivery("mail/order-17")["attempts"] == 1
         assert len(world.transport.sent) == 1
 
-    def test_without_an_id_pubsubs_own_makes_it_once(self, world: World) -> None:
+    def test_without_an_id_pubsubs_message_id_prevents_duplicates(self, world: World) -> None:
         world.push({"mail": MAIL})
         world.push({"mail": MAIL})
         assert world.delivery("mail/77")["state"] == "SUCCESS"
@@ -188,9 +188,9 @@ class TestRetries:
         world.database.put("mail/a", dict(MAIL))
         return world
 
-    def test_a_failure_that_may_pass_is_tried_again_later(self, world: World) -> None:
+    def test_a_transient_failure_is_retried_later(self, world: World) -> None:
         world.transport.fail = NotSent(ErrorCode.CONNECTION, "Nobody there.")
-        assert world.push(BY_REFERENCE).status_code == 200, "planned waiting burns no delivery"
+        assert world.push(BY_REFERENCE).status_code == 200, "planned waiting uses up no delivery attempt of Pub/Sub's"
         delivery = world.delivery()
         assert (delivery["state"], delivery["error"]) == ("RETRY", "Nobody there.")
         assert delivery["nextAttemptTime"] == world.clock.now + timedelta(seconds=15)
@@ -201,14 +201,14 @@ class TestRetries:
         assert (world.delivery()["state"], world.delivery()["attempts"]) == ("SUCCESS", 2)
         assert "nextAttemptTime" not in world.delivery()
 
-    def test_attempts_end(self, world: World) -> None:
+    def test_retries_end_at_max_attempts(self, world: World) -> None:
         world.transport.fail = NotSent(ErrorCode.CONNECTION, "Nobody there.")
         for _ in range(3):
             world.push(BY_REFERENCE)
             world.clock.advance(timedelta(hours=1))
         assert (world.delivery()["state"], world.delivery()["attempts"]) == ("ERROR", 3)
 
-    def test_recipients_left_pending_are_tried_alone_under_the_same_message_id(self, world: World) -> None:
+    def test_only_pending_recipients_are_retried_with_the_same_message_id(self, world: World) -> None:
         world.transport.defer = {"d@e.f"}
         world.push(BY_REFERENCE)
         assert (world.delivery()["state"], world.delivery()["info"]["pending"]) == ("RETRY", ["d@e.f"])
@@ -222,7 +222,7 @@ class TestRetries:
         assert (delivery["state"], delivery["info"]["accepted"]) == ("SUCCESS", ["a@b.c", "d@e.f"])
         assert "resumes" not in delivery
 
-    def test_a_users_retry_goes_to_all_again(self, world: World) -> None:
+    def test_a_users_retry_goes_to_all_recipients_again(self, world: World) -> None:
         world.push(BY_REFERENCE)
         world.database.edit("mail/a", {"delivery.state": "RETRY"})
         world.push(BY_REFERENCE)
@@ -232,7 +232,7 @@ class TestRetries:
 
 
 class TestPlannedWaiting:
-    def test_a_mail_that_must_wait_is_scheduled_and_its_attempt_does_not_count(self, world: World) -> None:
+    def test_a_deferred_mail_is_scheduled_and_its_attempt_does_not_count(self, world: World) -> None:
         world.transport.fail = Deferred(20.0, "The rate is used up.")
         response = world.push(BY_REFERENCE)
         assert (response.status_code, response.text) == (200, "deferred\n")
@@ -240,14 +240,14 @@ class TestPlannedWaiting:
         assert (delivery["state"], delivery["attempts"], delivery["leaseExpireTime"]) == ("PENDING", 0, None)
         assert delivery["nextAttemptTime"] == world.clock.now + timedelta(seconds=20)
 
-    def test_a_sender_that_shuts_down_gives_back_what_has_not_reached_the_server(self, world: World) -> None:
+    def test_at_shutdown_a_mail_that_has_not_reached_the_server_is_released(self, world: World) -> None:
         world.parts.compose = draining(world)
         response = world.push(BY_REFERENCE)
         assert (response.status_code, response.text) == (409, "released\n")
         assert (world.delivery()["state"], world.delivery()["attempts"]) == ("PENDING", 0)
         assert not world.transport.sent
 
-    def test_and_claims_nothing_any_more(self, world: World) -> None:
+    def test_after_shutdown_nothing_is_claimed(self, world: World) -> None:
         world.sender.drain()
         response = world.push(BY_REFERENCE)
         assert (response.status_code, response.text) == (409, "released\n")
@@ -255,7 +255,7 @@ class TestPlannedWaiting:
 
 
 def draining(world: World) -> Compose:
-    """SIGTERM comes while the mail is being composed."""
+    """SIGTERM arrives while the mail is being composed."""
 
     def compose(*args: Any, **kwargs: Any) -> Any:
         world.sender.drain()
@@ -278,13 +278,13 @@ def message_id(data: bytes) -> bytes:
         pytest.param(b'{"message": {"data": "%%", "messageId": "1"}}', id="not-base64"),
     ],
 )
-def test_a_request_that_pubsub_never_makes_is_the_callers_fault(world: World, body: bytes) -> None:
+def test_a_request_that_is_not_from_pubsub_is_a_bad_request(world: World, body: bytes) -> None:
     assert world.client.post("/", data=body).status_code == 400
     assert not world.dead_letters.published
 
 
 def refusing(write: Any, name: str) -> Any:
-    """Firestore, which refuses documents with a field of that name."""
+    """A `write` that refuses documents with a field of that name."""
 
     def guarded(writes: Sequence[Write]) -> list[Version | FirepostError]:
         if any(name in each.changes for each in writes):

@@ -1,4 +1,4 @@
-"""A document's whole way to SendGrid: claimed, written as JSON, posted, and the answer in `delivery`."""
+"""A mail sent over SendGrid, from the claim to the result in `delivery`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def delivery_after(mail: dict[str, Any], sendgrid: HttpsServer) -> dict[str, Any
     return delivery
 
 
-def test_document_tells_the_queue_id_and_the_message_id(sendgrid: HttpsServer) -> None:
+def test_the_result_has_the_queue_id_and_the_message_id(sendgrid: HttpsServer) -> None:
     sendgrid.answer(202, {"X-Message-Id": "14c5d75ce93"})
     delivery = delivery_after(MAIL, sendgrid)
     [request] = sendgrid.requests
@@ -72,14 +72,14 @@ def test_document_tells_the_queue_id_and_the_message_id(sendgrid: HttpsServer) -
     assert "warnings" not in delivery
 
 
-def test_refusal_ends_as_error_with_sendgrids_words(sendgrid: HttpsServer) -> None:
+def test_a_refusal_ends_as_error_with_sendgrids_message(sendgrid: HttpsServer) -> None:
     sendgrid.answer(400, {}, {"errors": [{"message": "The template_id must be a valid GUID.", "field": "template_id"}]})
     delivery = delivery_after(MAIL, sendgrid)
     assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "rejected")
     assert delivery["error"] == "SendGrid answered 400: template_id: The template_id must be a valid GUID."
 
 
-def test_rate_limit_puts_the_mail_off_without_costing_an_attempt(sendgrid: HttpsServer) -> None:
+def test_the_rate_limit_defers_the_mail_and_the_attempt_does_not_count(sendgrid: HttpsServer) -> None:
     reset = int(Clock().now.timestamp()) + 90
     sendgrid.answer(429, {"X-RateLimit-Reset": str(reset)}, {"errors": [{"message": "too many requests"}]})
     delivery = delivery_after(MAIL, sendgrid)
@@ -87,7 +87,7 @@ def test_rate_limit_puts_the_mail_off_without_costing_an_attempt(sendgrid: Https
     assert delivery["nextAttemptTime"] - Clock().now == timedelta(seconds=90)
 
 
-def test_mail_that_cannot_be_written_never_reaches_sendgrid(sendgrid: HttpsServer) -> None:
+def test_a_mail_that_cannot_be_encoded_never_reaches_sendgrid(sendgrid: HttpsServer) -> None:
     delivery = delivery_after({**MAIL, "sendGrid": {}}, sendgrid)
     assert delivery["errorCode"] == "validation"
     assert sendgrid.requests == []

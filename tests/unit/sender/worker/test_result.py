@@ -1,4 +1,4 @@
-"""What the document will say, one attempt after another."""
+"""The results that are written to the document after an attempt."""
 
 from __future__ import annotations
 
@@ -37,33 +37,33 @@ class TestSent:
         assert result.info is not None
         assert list(result.info) == ["messageId", "sendgridQueueId", "accepted", "rejected", "pending", "response"]
 
-    def test_says_what_the_server_calls_it(self) -> None:
+    def test_includes_the_queue_id(self) -> None:
         result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok", queue_id="4F2"), None)
         assert result.info is not None
         assert result.info["sendgridQueueId"] == "4F2"
 
-    def test_warnings_are_of_the_mail_and_of_its_transport(self) -> None:
+    def test_has_the_warnings_of_the_mail_and_the_transport(self) -> None:
         result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok", warnings=("sent",)), None)
         assert result.warnings == ("composed", "sent")
 
-    def test_to_some_leaves_the_pending(self) -> None:
+    def test_to_some_is_unsettled_with_the_rest_pending(self) -> None:
         result = result_of_receipt(mail(), Receipt((A,), (B,), (C,), "250 Ok"), None)
         assert (result.unsettled, lists(result.progress)) == (True, ([A], [B], [C]))
 
-    def test_a_later_attempt_adds_to_what_is_settled(self) -> None:
+    def test_a_later_attempt_adds_to_the_earlier_outcome(self) -> None:
         earlier = Earlier((A,), (B,), (C,), "250 first")
         result = result_of_receipt(mail(C), Receipt((C,), (), (), "250 second"), earlier)
         assert result.info is not None
         assert (lists(result.info), result.info["response"]) == (([A, C], [B], []), "250 second")
 
-    def test_the_servers_wait_for_the_pending_goes_along(self) -> None:
+    def test_the_servers_wait_for_pending_recipients_is_kept(self) -> None:
         receipt = Receipt((A,), (), (B,), "250 Ok", retry_after=300)
         assert result_of_receipt(mail(A, B), receipt, None).retry_after == 300
 
 
 class TestFailed:
     @pytest.mark.parametrize("earlier", [None, Earlier((A,), (), (B,), "250 Ok")])
-    def test_the_servers_wait_goes_along(self, earlier: Earlier | None) -> None:
+    def test_the_servers_wait_is_kept(self, earlier: Earlier | None) -> None:
         failure = refused()
         failure.retry_after = 300
         assert result_of_failure(failure, mail(B), earlier).retry_after == 300
@@ -77,11 +77,11 @@ class TestFailed:
             pytest.param(OutcomeUnknown("Lost."), True, id="unknown-for-policy-to-decide"),
             pytest.param(NotSent(ErrorCode.REJECTED, "No."), False, id="rejected"),
             pytest.param(NotSent(ErrorCode.AUTH, "No."), False, id="login-refused"),
-            pytest.param(NotSendable(ErrorCode.VALIDATION, "No."), False, id="the-documents-fault"),
+            pytest.param(NotSendable(ErrorCode.VALIDATION, "No."), False, id="invalid-document"),
             pytest.param(NotLoaded(ErrorCode.ATTACHMENT, "No."), True, id="a-file-that-may-be-there-later"),
         ],
     )
-    def test_time_mends_some_failures(self, failure: DeliveryFailed, unsettled: bool) -> None:
+    def test_only_transient_failures_are_unsettled(self, failure: DeliveryFailed, unsettled: bool) -> None:
         result = result_of_failure(failure, mail(), None)
         assert (result.state, result.unsettled, result.info) == (State.ERROR, unsettled, None)
         assert (result.error, result.error_code) == (str(failure), failure.code)
@@ -90,12 +90,12 @@ class TestFailed:
     def test_a_mail_that_could_not_be_composed_has_no_warnings(self) -> None:
         assert result_of_failure(NotSendable(ErrorCode.VALIDATION, "No."), None, None).warnings == ()
 
-    def test_recipients_refused_for_good_are_left_out_next_time(self) -> None:
+    def test_permanently_refused_recipients_are_left_out_next_time(self) -> None:
         result = result_of_failure(refused(B), mail(), None)
         assert (result.info, lists(result.progress)) == (None, ([], [B], [A, C]))
         assert (result.unsettled, result.warnings) == (True, ("composed",))
 
-    def test_after_someone_was_reached_the_whole_is_a_success(self) -> None:
+    def test_if_a_recipient_was_reached_earlier_the_state_is_success(self) -> None:
         result = result_of_failure(NotSent(ErrorCode.CONNECTION, "No."), mail(C), Earlier((A,), (B,), (C,), "250 Ok"))
         assert (result.state, result.unsettled, result.error) == (State.SUCCESS, True, None)
         assert lists(result.info) == ([A], [B], [C])
@@ -103,37 +103,37 @@ class TestFailed:
         assert (result.info["response"], result.warnings) == ("250 Ok", ("composed",))
         assert result.progress == result.info
 
-    def test_what_time_does_not_mend_is_not_tried_again_for_those_who_are_left(self) -> None:
+    def test_a_permanent_failure_is_not_retried_for_pending_recipients(self) -> None:
         result = result_of_failure(NotSent(ErrorCode.AUTH, "535 No"), mail(C), Earlier((A,), (), (C,), "250 Ok"))
         assert (result.state, result.unsettled, lists(result.info)) == (State.SUCCESS, False, ([A], [], [C]))
 
-    def test_once_the_last_is_refused_for_good_nothing_is_left_to_try(self) -> None:
+    def test_when_the_last_recipient_is_permanently_refused_nothing_is_pending(self) -> None:
         failure = NotSent(ErrorCode.REJECTED, "550 No")
         failure.rejected = (C,)
         result = result_of_failure(failure, mail(C), Earlier((A,), (), (C,), "250 Ok"))
         assert (result.unsettled, lists(result.info)) == (False, ([A], [C], []))
 
 
-class TestNotEvenComposed:
-    """A file that can't be downloaded, say, when the mail is to go to the rest of its recipients."""
+class TestNotComposed:
+    """A retry for the pending recipients that can't be composed, for example because a download fails."""
 
     INFO: ClassVar[dict[str, Any]] = {"accepted": [A], "rejected": [], "pending": [B], "response": "250 Ok"}
 
-    def test_after_someone_was_reached_the_whole_is_a_success_and_the_rest_is_not_forgotten(self) -> None:
+    def test_if_a_recipient_was_reached_earlier_the_state_is_success_and_the_rest_stays_pending(self) -> None:
         result = result_of_failure(
             NotLoaded(ErrorCode.ATTACHMENT, "503"), None, Earlier((A,), (), (B,), None, self.INFO)
         )
         assert (result.state, result.info, result.unsettled) == (State.SUCCESS, None, True)
         assert result.progress == self.INFO
 
-    def test_before_it_is_an_error(self) -> None:
+    def test_if_no_recipient_was_reached_it_is_an_error(self) -> None:
         earlier = Earlier((), (A,), (B,), None, {"rejected": [A], "pending": [B]})
         result = result_of_failure(NotSendable(ErrorCode.ATTACHMENT, "404"), None, earlier)
         assert (result.state, result.unsettled, result.progress) == (State.ERROR, False, earlier.info)
 
 
 class TestMissingUids:
-    def test_are_reported_where_there_are_any(self) -> None:
+    def test_are_reported_if_there_are_any(self) -> None:
         receipt = Receipt((A,), (), (), "250 Ok")
         result = result_of_receipt(replace(mail(A), missing_uids=("ghost",)), receipt, None)
         assert result.info is not None
@@ -152,9 +152,9 @@ class TestEarlier:
         [
             pytest.param(None, id="new"),
             pytest.param({"info": INFO}, id="a-users-retry-is-for-all"),
-            pytest.param({"resumes": True}, id="nobody-is-settled"),
+            pytest.param({"resumes": True}, id="no-earlier-outcome"),
             pytest.param({"resumes": True, "info": {**INFO, "pending": []}}, id="nobody-is-pending"),
         ],
     )
-    def test_is_none_where_the_attempt_is_for_all(self, delivery: Any) -> None:
+    def test_is_none_if_the_attempt_is_for_all(self, delivery: Any) -> None:
         assert Earlier.of({"delivery": delivery}) is None

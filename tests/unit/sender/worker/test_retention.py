@@ -14,7 +14,7 @@ def message(subject: str, text: str, html: str) -> Message:
 
 
 class TestRendered:
-    def test_texts_are_stored_as_they_went_out(self) -> None:
+    def test_texts_are_stored_as_they_were_sent(self) -> None:
         changes = rendered(message("Hi", "Hello", "<p>"))
         assert changes == {"delivery.rendered": {"subject": "Hi", "text": "Hello", "html": "<p>"}}
 
@@ -26,12 +26,12 @@ class TestRendered:
             pytest.param(0, {"omitted": ["subject", "text", "html"]}, id="none does"),
         ],
     )
-    def test_what_does_not_fit_is_left_out_whole_and_named(self, limit: int, kept: dict[str, Any]) -> None:
+    def test_a_text_that_does_not_fit_is_omitted_as_a_whole_and_named(self, limit: int, kept: dict[str, Any]) -> None:
         assert rendered(message("ü", "é", "ß"), limit) == {"delivery.rendered": kept}
 
 
 class TestRedacted:
-    def test_all_that_is_for_the_recipients_eyes_goes(self) -> None:
+    def test_private_content_is_deleted(self) -> None:
         fields = {
             "to": "a@b.c",
             "message": {"subject": "Hi", "text": "x", "html": None, "attachments": [], "icalEvent": "x"},
@@ -51,5 +51,5 @@ class TestRedacted:
         }
 
     @pytest.mark.parametrize("fields", [{}, {"message": "x", "template": None}, {"template": {"name": "t"}}])
-    def test_where_nothing_is_private_nothing_is_written(self, fields: dict[str, Any]) -> None:
+    def test_without_private_content_nothing_is_written(self, fields: dict[str, Any]) -> None:
         assert redacted(fields) == {}

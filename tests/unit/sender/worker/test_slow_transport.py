@@ -1,4 +1,4 @@
-"""A mail server that hangs, and another one beside it: what is claimed for the one must not keep the other waiting."""
+"""Two mail servers, one of which hangs: mails claimed for it must not delay those for the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fakes import MemoryDatabase
 from tests.smtp_server import ScriptedServer
 from tests.unit.sender.transport.builders import server_at
 
-#: One connection to each server; a claimed mail waits for it so many seconds.
+#: One connection to each server; a claimed mail waits for it for up to `turn_seconds`.
 LIMITS = SmtpLimits(max_connections=1, data_margin=0.0, turn_seconds=0.1)
 
 
@@ -30,7 +30,7 @@ def servers() -> Iterator[dict[str, ScriptedServer]]:
         yield {DEFAULT_TRANSPORT: fast, "slow": slow}
 
 
-def test_mails_for_a_server_that_hangs_are_put_off_and_others_sent(servers: dict[str, ScriptedServer]) -> None:
+def test_mails_for_a_server_that_hangs_are_deferred_and_others_sent(servers: dict[str, ScriptedServer]) -> None:
     stall = servers["slow"].when("BODY").stall()
     transports = {name: SmtpTransport(server_at(server), LIMITS) for name, server in servers.items()}
     database = MemoryDatabase()
