@@ -142,7 +142,7 @@ class TestSend:
         result = run(
             "send", "--to", "a@example.com", "--subject", "s", "--text", "t", "--id", path.removeprefix("mail/")
         )
-        assert (result.exit_code, result.stderr) == (1, f"Error: {path} exists already; nothing was written.\n")
+        assert (result.exit_code, result.stderr) == (1, f"Error: {path} already exists; nothing was written.\n")
         assert system.document(path)["own"] == 1
 
     def test_a_mail_can_be_scheduled_and_waiting_for_it_is_limited(self, run: Run, system: System) -> None:
@@ -285,7 +285,7 @@ class TestRetry:
         bulk = ("--collection", collection, "retry", "--state", "ERROR", "--rate", "1000")
         refused = run(*bulk)
         assert refused.exit_code == 2
-        assert "21 mails would be set to RETRY: say --yes" in refused.stderr
+        assert "21 mails would be set to RETRY: confirm with --yes" in refused.stderr
         assert set(states(system, collection).values()) == {"ERROR"}
         assert run(*bulk, "--yes").exit_code == 0
         assert set(states(system, collection).values()) == {"RETRY"}

@@ -228,7 +228,7 @@ def test_a_service_that_dies_comes_back_on_the_same_port(backend: str) -> None:
         assert requests.get(health, timeout=PATIENCE).ok
         for _ in range(3):
             stack.kill("sender")
-        with pytest.raises(PartFailed, match="The sender dies again and again"):
+        with pytest.raises(PartFailed, match="The sender dies repeatedly"):
             stack.wait()
 
 
@@ -254,4 +254,4 @@ def test_the_demo_ends_well(backend: str) -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.rstrip().endswith("✓ All ended as they should.")
+    assert ended.stdout.rstrip().endswith("✓ Everything ended as expected.")

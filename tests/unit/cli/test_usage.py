@@ -27,13 +27,13 @@ def nobody_to_talk_to(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param(["list"], "Which project? Say --project ID", id="no-project"),
+        pytest.param(["list"], "Which project? Use --project ID", id="no-project"),
         pytest.param([*PROJECT, "status", "users/x"], "not a document in the collection 'mail'", id="foreign-path"),
         pytest.param([*PROJECT, "list", "--since", "soon"], "neither a duration such as 2h", id="no-time"),
         pytest.param([*PROJECT, "list", "--state", "DONE"], "'DONE' is not one of", id="no-state"),
         pytest.param([*PROJECT, "retry"], "either PATH..., or --state ERROR", id="retry-what"),
         pytest.param([*PROJECT, "retry", "a", "--state", "ERROR"], "either PATH...", id="retry-both"),
-        pytest.param([*PROJECT, "retry", "a", "--since", "2h"], "go with --state ERROR", id="retry-path-since"),
+        pytest.param([*PROJECT, "retry", "a", "--since", "2h"], "require --state ERROR", id="retry-path-since"),
         pytest.param([*PROJECT, "retry", "a", "--rate", "0"], "not in the range x>0", id="retry-never"),
         pytest.param([*PROJECT, "dead-letters", "replay"], "either ID..., or --all", id="replay-what"),
         pytest.param([*PROJECT, "send"], "Field 'to'", id="send-nothing"),

@@ -76,7 +76,7 @@ def test_in_a_pipe_every_change_of_state_is_a_line_and_the_verdict_comes_last() 
     lines = [line.strip() for line in screen.getvalue().splitlines()]
     assert lines[:3] == [f"{'order-17':<14}{state}" for state in ("PENDING", "PROCESSING", "SUCCESS")]
     assert any("250 [ok]" in line for line in lines)
-    assert lines[-1] == "✓ All ended as they should."
+    assert lines[-1] == "✓ Everything ended as expected."
 
 
 def test_the_verdict_says_what_is_wrong() -> None:

@@ -140,7 +140,7 @@ def test_a_batch_that_follows_a_larger_one_waits_a_moment_for_others(
     line.under_way(2)
     line.release()
     assert [future.result(PATIENCE) for future in futures] == ["0!", "a!", "b!"]
-    monkeypatch.setattr(module, "_COMPANY_SECONDS", LONG)
+    monkeypatch.setattr(module, "_LINGER_SECONDS", LONG)
     futures = [threads.submit(batcher.submit, "c")]
     collected(batcher, 1)
     futures.append(threads.submit(batcher.submit, "d"))
@@ -201,7 +201,7 @@ def test_a_leader_that_dies_takes_nobody_along(line: Line, threads: ThreadPoolEx
     line.answer = die
     line.release()
     assert isinstance(leader.exception(PATIENCE), SystemExit)
-    assert _outcome(led) == "Unavailable: The request was broken off."
+    assert _outcome(led) == "Unavailable: The request was interrupted."
     line.answer = list
     assert batcher.submit("c") == "c"
 

@@ -117,7 +117,7 @@ def test_an_answer_that_says_nothing_is_not_taken_for_one(listening: Listening, 
     server.start()
     with closing(connect_firestore(f"127.0.0.1:{port}")) as connection:
         database = FirestoreDatabase(connection, "p", "customers")
-        with pytest.raises(Unavailable, match="told of 0 of 1 documents"):
+        with pytest.raises(Unavailable, match="answered 0 of 1 documents"):
             database.get("mail/a")
         outcomes = database.write([Write(f"mail/{name}", {}, None) for name in "ab"])
-        assert [str(outcome) for outcome in outcomes] == ["Firestore's answer told of 0 of 2 writes."] * 2
+        assert [str(outcome) for outcome in outcomes] == ["Firestore answered 0 of 2 writes."] * 2

@@ -63,7 +63,7 @@ def test_an_error_is_the_status_by_which_the_caller_repeats_or_not(
 
 
 def test_a_body_that_breaks_off_is_not_worked_on() -> None:
-    assert ask(b"hel", told_length="5") == ("The body broke off.\n", 400)
+    assert ask(b"hel", told_length="5") == ("The body is incomplete.\n", 400)
 
 
 @pytest.mark.parametrize("told_length", [None, "1"])

@@ -102,7 +102,7 @@ def test_a_message_that_is_refused_fails_alone(publisher: TopicPublisher, topic:
     outcomes = together(publisher, topic, b"good", b"bad", b"good")
     assert [outcome and str(outcome) for outcome in outcomes] == [
         None,
-        "Pub/Sub did not take the message: INVALID_ARGUMENT",
+        "Pub/Sub did not accept the message: INVALID_ARGUMENT",
         None,
     ]
 
