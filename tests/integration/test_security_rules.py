@@ -1,4 +1,4 @@
-"""The security rules that docs/security.md gives as examples, as Google's own emulator applies them."""
+"""The example security rules in docs/security.md, applied by Google's own emulator."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAIL: dict[str, Any] = {"to": ADA, "template": {"name": "welcome", "data": {"fir
 
 
 def token(email: str, *, verified: bool = True) -> str:
-    """What Firebase Authentication gives a user, unsigned: an emulator looks no closer."""
+    """A user's token as Firebase Authentication issues it, unsigned: an emulator accepts that."""
     now = int(time.time())
     claims = {"sub": email, "email": email, "email_verified": verified, "iat": now, "exp": now + 3600}
     parts = (json.dumps(part).encode() for part in ({"alg": "none", "typ": "JWT"}, claims))
@@ -44,7 +44,7 @@ def token(email: str, *, verified: bool = True) -> str:
 
 
 class Database:
-    """A Firestore with rules. Each method says whether they let the user who shows `bearer` do it."""
+    """A Firestore with rules. Each method returns whether they allow it to the user with the token `bearer`."""
 
     def __init__(self, address: str, project: str, rules: str) -> None:
         self._documents = f"http://{address}/v1/projects/{project}/databases/(default)/documents"
@@ -85,7 +85,7 @@ class Database:
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an emulator, in which each project has rules of its own."""
+    """The address of an emulator, in which each project has separate rules."""
     launcher, _ = find_launchers()
     log = tmp_path_factory.mktemp("emulator") / "log"
     address = f"{LOOPBACK}:{(port := free_port())}"
@@ -120,7 +120,7 @@ def opened(emulator: str) -> Database:
 
 def test_closed_rules_let_no_user_write_or_read_and_servers_do(closed: Database) -> None:
     assert not closed.create("mail/one", MAIL, token(ADA))
-    assert closed.create("mail/one", MAIL, "owner")  # what the emulator takes for IAM's yes
+    assert closed.create("mail/one", MAIL, "owner")  # the emulator's equivalent of IAM access
     assert not closed.get("mail/one", token(ADA))
 
 

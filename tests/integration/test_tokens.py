@@ -1,4 +1,4 @@
-"""With tokens verified, as in production: the services do their work for Google's signature, and for nobody else."""
+"""With verified tokens, as in production: the services accept Google's signature, and no other."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_firestore_is_asked_for_equalities_only_as_the_times_have_no_index() -> 
         pytest.param(mail(startTime="yesterday"), NOW, id="a-wrong-type-counts-as-absent"),
     ],
 )
-def test_since_means_what_happened_last(subject: Mail, moved: datetime) -> None:
+def test_since_applies_to_the_last_change(subject: Mail, moved: datetime) -> None:
     assert subject.moved() == moved
     assert Selection(since=moved).includes(subject)
     assert not Selection(since=moved + timedelta(seconds=1)).includes(subject)

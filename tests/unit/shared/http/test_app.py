@@ -1,4 +1,4 @@
-"""What is answered to `POST /`, by Flask and by the short way around it: the same."""
+"""The answers to `POST /`, by Flask and by the fast path: identical."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 100
 def ask(
     body: bytes, *, error: Exception | None = None, told_length: str | None = None, path: str = "/"
 ) -> tuple[str, int]:
-    """Text and status; `told_length` is the header Content-Length, left out where it is None."""
+    """Text and status; `told_length` is the header Content-Length, omitted if None."""
 
     def receive(header: Header, received: bytes) -> tuple[str, int]:
         if error is not None:
@@ -52,7 +52,7 @@ def test_headers_and_body_reach_the_receiver(told_length: str | None) -> None:
         (ZeroDivisionError("secret"), 500, "Internal error."),
     ],
 )
-def test_an_error_is_the_status_by_which_the_caller_repeats_or_not(
+def test_an_errors_status_decides_whether_the_caller_retries(
     told_length: str | None, error: Exception, status: int, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer, answered = ask(b"x", error=error, told_length=told_length)
@@ -62,12 +62,12 @@ def test_an_error_is_the_status_by_which_the_caller_repeats_or_not(
     assert any(record.exc_info for record in caplog.records) == (status == 500)
 
 
-def test_a_body_that_breaks_off_is_not_worked_on() -> None:
+def test_an_incomplete_body_is_not_processed() -> None:
     assert ask(b"hel", told_length="5") == ("The body is incomplete.\n", 400)
 
 
 @pytest.mark.parametrize("told_length", [None, "1"])
-def test_what_a_caller_has_sent_comes_back_as_plain_text_only(told_length: str | None) -> None:
+def test_a_callers_text_is_only_echoed_as_plain_text(told_length: str | None) -> None:
     def receive(header: Header, body: bytes) -> tuple[str, int]:
         raise InvalidEvent(f"found {body.decode()}")
 

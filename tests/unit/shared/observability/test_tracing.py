@@ -1,4 +1,4 @@
-"""What callers say of the trace that a request or a message belongs to."""
+"""The traces that callers name for a request or a message."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def test_headers(headers: dict[str, str], expected: str | None) -> None:
         assert tracing.attributes() == ({"traceparent": expected} if expected else {})
 
 
-def test_a_messages_trace_holds_for_its_handling_only() -> None:
+def test_a_messages_trace_only_covers_its_handling() -> None:
     with tracing.within(tracing.of_message({"traceparent": PARENT})):
         assert tracing.attributes() == {"traceparent": PARENT}
         with tracing.within(tracing.of_message({})):
-            assert tracing.attributes() == {"traceparent": PARENT}, "the push request's, where the message has none"
+            assert tracing.attributes() == {"traceparent": PARENT}, "the push request's, if the message has none"
     assert tracing.attributes() == {}
 
 
 @pytest.mark.parametrize("spoilt", [7, None, ["x"], {"x": 1}, "", "\ud800", "0" * 100_000])
-def test_a_message_with_a_spoilt_trace_has_none(spoilt: object) -> None:
+def test_a_message_with_a_malformed_trace_has_none(spoilt: object) -> None:
     with tracing.within(tracing.of_message({"traceparent": spoilt})):
         assert tracing.current_span() is None
 
