@@ -26,7 +26,7 @@ _WRITES_PER_REQUEST = 100
 _REQUEST_SECONDS = 120.0
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 #: Google's emulator lets only this caller write in batches.
-_AS_OWNER = (("authorization", "Bearer owner"),)
+_EMULATOR_ADMIN = (("authorization", "Bearer owner"),)
 #: The field that identifies the documents of one load. Firepost ignores it.
 _LOAD = "benchLoad"
 
@@ -81,7 +81,7 @@ class Documents:
             ]
             request = api.BatchWriteRequest.pb()(database=self._database, writes=writes)
             answer = self._client.batch_write(
-                api.BatchWriteRequest.wrap(request), timeout=_REQUEST_SECONDS, metadata=_AS_OWNER
+                api.BatchWriteRequest.wrap(request), timeout=_REQUEST_SECONDS, metadata=_EMULATOR_ADMIN
             )
             for status in answer.status:
                 if status.code:

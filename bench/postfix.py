@@ -13,12 +13,12 @@ from local.ports import LOOPBACK
 
 _SECONDS = 120.0
 #: Where Debian's package installs them, which is only on root's PATH.
-_ELSEWHERE = "/usr/sbin:/usr/local/sbin"
+_SBIN_PATH = "/usr/sbin:/usr/local/sbin"
 
 
 def find(program: str) -> Path | None:
     """The path of `smtp-sink` or `smtp-source`; None if it is not installed."""
-    found = shutil.which(program) or shutil.which(program, path=_ELSEWHERE)
+    found = shutil.which(program) or shutil.which(program, path=_SBIN_PATH)
     return Path(found) if found else None
 
 

@@ -1,8 +1,7 @@
-"""`python -m bench.sink SMTP_PORT CONTROL_PORT`: a mail server that accepts everything, with optional latency, and
-counts.
+"""`python -m bench.sink SMTP_PORT CONTROL_PORT`: a mail server that accepts and counts everything.
 
-Postfix's smtp-sink is as fast, but can't say when it received which mail. A mail is identified here by the local part
-of its recipient.
+It can simulate latency. Postfix's smtp-sink is as fast, but can't say when it received which mail. A mail is identified
+here by the local part of its recipient.
 """
 
 from __future__ import annotations
@@ -84,10 +83,10 @@ class Session(asyncio.Protocol):
         if not end:
             return False
         del self._received[: len(line) + len(end)]
-        replies += self._obey(bytes(line))
+        replies += self._reply_to(bytes(line))
         return True
 
-    def _obey(self, line: bytes) -> list[bytes]:
+    def _reply_to(self, line: bytes) -> list[bytes]:
         match line[:4].upper():
             case b"EHLO":
                 names = ["sink.localhost", *self._extensions]

@@ -20,7 +20,7 @@ from local.errors import CannotStart, PartFailed
 from local.processes import Family
 
 #: The number of warm-up mails for single mails, which are slow.
-_LONE_WARM_UP = 30
+_SINGLE_WARM_UP = 30
 _ORDER = (Shape.SINGLE, Shape.BURST, Shape.STEADY)
 #: smtp-source's load: this many mails, over this many connections at a time.
 _SOURCE_MAILS, _SOURCE_SESSIONS = 10_000, 10
@@ -95,7 +95,7 @@ class Suite:
                     self._add(player.measure(at_half(self._capacity(mode)) if shape is Shape.STEADY else load))
 
     def _warm_up(self, player: Player, shape: Shape) -> None:
-        mails = min(_LONE_WARM_UP, self._chosen.warm_up) if shape is Shape.SINGLE else self._chosen.warm_up
+        mails = min(_SINGLE_WARM_UP, self._chosen.warm_up) if shape is Shape.SINGLE else self._chosen.warm_up
         player.warm_up(Load("warm-up", shape, mails))
 
     def _capacity(self, mode: Mode) -> float:

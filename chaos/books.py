@@ -22,16 +22,16 @@ from shared.delivery.policy import LeaseExpiryPolicy
 from shared.errors import ErrorCode
 
 #: Seconds for which data that a dead process has written still arrives from the network.
-_AFTERLIFE = 1.0
+_LATE_DATA_SECONDS = 1.0
 
 #: Errors that another attempt might have fixed; with `error`, only those where the mail was certainly not sent.
-_SURELY_NOT_SENT = (ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPORARY)
+_NOT_SENT = (ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPORARY)
 _RETRIED_UNDER: Mapping[LeaseExpiryPolicy, Sequence[ErrorCode]] = {
-    LeaseExpiryPolicy.ERROR: _SURELY_NOT_SENT,
-    LeaseExpiryPolicy.RETRY: (*_SURELY_NOT_SENT, ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED),
+    LeaseExpiryPolicy.ERROR: _NOT_SENT,
+    LeaseExpiryPolicy.RETRY: (*_NOT_SENT, ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED),
 }
 #: Errors that do not claim to know the outcome.
-_AGNOSTIC = (ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED, ErrorCode.DEAD_LETTER)
+_OUTCOME_UNKNOWN = (ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED, ErrorCode.DEAD_LETTER)
 
 Fields = Mapping[str, Any]
 
@@ -98,7 +98,7 @@ def compare(
             recipient
             for name, recipients in mails.items()
             for recipient in recipients
-            if recipient not in received and name in final and not _is_told(final[name], recipient)
+            if recipient not in received and name in final and not _is_reported(final[name], recipient)
         ),
         not_received=tuple(
             recipient
@@ -110,7 +110,7 @@ def compare(
             recipient
             for name, recipients in mails.items()
             for recipient in recipients
-            if name in final and _is_denied(final[name], received[recipient], interrupted, rules)
+            if name in final and _is_contradicted(final[name], received[recipient], interrupted, rules)
         ),
         given_up_early=tuple(name for name, fields in final.items() if _is_given_up_early(fields, rules)),
         stuck=tuple(name for name in mails if name not in final),
@@ -123,19 +123,19 @@ def compare(
     )
 
 
-def _is_told(fields: Fields, recipient: str) -> bool:
+def _is_reported(fields: Fields, recipient: str) -> bool:
     """Whether the document says that this recipient has not received the mail, or may not have."""
     if fields["state"] == State.ERROR:
         return True
     return recipient in (*_info(fields, "accepted"), *_info(fields, "rejected"), *_info(fields, "pending"))
 
 
-def _is_denied(
+def _is_contradicted(
     fields: Fields, deliveries: Sequence[Acceptance], interrupted: Sequence[Interrupted], rules: Rules
 ) -> bool:
     """Whether the document contradicts the mail server, which has confirmed that it accepted the mail."""
     certain = any(not _unknown(each, interrupted, rules) for each in deliveries)
-    return certain and fields["state"] == State.ERROR and fields.get("errorCode") not in _AGNOSTIC
+    return certain and fields["state"] == State.ERROR and fields.get("errorCode") not in _OUTCOME_UNKNOWN
 
 
 def _is_given_up_early(fields: Fields, rules: Rules) -> bool:
@@ -152,8 +152,8 @@ def _unknown(acceptance: Acceptance, interrupted: Sequence[Interrupted], rules: 
     """Why Firepost could not know about a delivery; empty if it could."""
     if not acceptance.heard:
         return "the mail server accepted the mail without an answer"
-    begin, end = acceptance.time - _AFTERLIFE, acceptance.time + rules.lease
-    hit = (each for each in interrupted if each.whom == acceptance.sender and each.begin < end and each.end > begin)
+    begin, end = acceptance.time - _LATE_DATA_SECONDS, acceptance.time + rules.lease
+    hit = (each for each in interrupted if each.process == acceptance.sender and each.begin < end and each.end > begin)
     return next((f"the sender was {each.what}" for each in hit), "")
 
 

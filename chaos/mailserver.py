@@ -52,7 +52,7 @@ class Log:
         self._acceptances: list[Acceptance] = []
         self._mails: set[str] = set()
 
-    def named(self, recipient: str) -> int:
+    def count_rcpt(self, recipient: str) -> int:
         """Count an RCPT for this recipient, and return the count."""
         with self._lock:
             self._attempts[recipient] += 1
@@ -63,12 +63,12 @@ class Log:
         """How many RCPTs this recipient has had."""
         return self._attempts[recipient]
 
-    def took(self, acceptances: list[Acceptance]) -> None:
+    def record(self, acceptances: list[Acceptance]) -> None:
         """Record an accepted mail."""
         with self._lock:
             self._acceptances += acceptances
 
-    def met(self, what: str) -> None:
+    def count_fault(self, what: str) -> None:
         """Count a fault."""
         with self._lock:
             self.faults[what] += 1
@@ -132,7 +132,7 @@ class _Controller(Controller):
         self.accepted += 1
         refused = self._mail_server.plan.refuses_connection(self._mail_server.sender, self.accepted)
         if refused:
-            self._mail_server.log.met("SMTP: connection refused")
+            self._mail_server.log.count_fault("SMTP: connection refused")
         return _Session(self.connections, refused, self.handler, **self.SMTP_kwargs)
 
     def stop(self, no_assert: bool = False) -> None:
@@ -175,20 +175,20 @@ class _Handler:
         self, smtp: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         server = self._server
-        attempt = server.log.named(address)
+        attempt = server.log.count_rcpt(address)
         await server.reached(Interruption.KILL_AT_RCPT)
         fate = server.plan.at_rcpt(address, attempt)
         if fate is Fate.TAKE:
             envelope.rcpt_tos.append(address)
             return "250 2.1.5 Ok"
-        server.log.met(f"SMTP at RCPT: {fate}")
+        server.log.count_fault(f"SMTP at RCPT: {fate}")
         return await self._carry_out(smtp, fate)
 
     async def handle_DATA(self, smtp: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         server, first = self._server, envelope.rcpt_tos[0]
         fate = server.plan.at_data(first, server.log.attempt(first))
         if fate is not Fate.TAKE:
-            server.log.met(f"SMTP at DATA: {fate}")
+            server.log.count_fault(f"SMTP at DATA: {fate}")
         if fate is Fate.TAKE or fate in UNHEARD:
             self._take(envelope, heard=fate is Fate.TAKE)
             await server.reached(Interruption.KILL_AT_DATA)
@@ -197,7 +197,7 @@ class _Handler:
     def _take(self, envelope: Envelope, heard: bool) -> None:
         message_id = str(self._headers.parsebytes(envelope.original_content or b"")["Message-ID"])
         now = time.monotonic()
-        self._server.log.took(
+        self._server.log.record(
             [Acceptance(recipient, message_id, self._server.sender, now, heard) for recipient in envelope.rcpt_tos]
         )
 

@@ -72,10 +72,10 @@ _INTERRUPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An interruption of the process `whom`, due when `after` mails have been written."""
+    """An interruption of `process`, due when `after` mails have been written."""
 
     after: int
-    whom: str
+    process: str
     what: Interruption
 
 

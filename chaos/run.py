@@ -166,7 +166,7 @@ class _Run:
         )
 
     def _faults(self) -> Mapping[str, int]:
-        interrupted = Counter(f"{each.whom}: {each.what}" for each in self._system.interrupted)
+        interrupted = Counter(f"{each.process}: {each.what}" for each in self._system.interrupted)
         return interrupted + self._system.log.faults + self._system.backend.faults.counts
 
 

@@ -50,7 +50,7 @@ SETTINGS: Mapping[str, str] = {
 class Interrupted:
     """An interruption that has occurred; `begin` and `end` are in monotonic seconds, and equal for a death."""
 
-    whom: str
+    process: str
     what: Interruption
     begin: float
     end: float
@@ -60,9 +60,7 @@ class ChaoticSystem:
     """As a context manager, it starts and stops with the block, and leaves nothing behind."""
 
     def __init__(self, plan: Plan, settings: Mapping[str, str], sender: str) -> None:
-        """`settings` are environment variables of the services, in addition to `SETTINGS`; `sender` is `push` or
-        `pull`.
-        """
+        """`settings` are the services' environment variables, besides `SETTINGS`; `sender` is `push` or `pull`."""
         self.plan = plan
         self.log = Log()
         self.interrupted: list[Interrupted] = []
@@ -90,7 +88,7 @@ class ChaoticSystem:
     def arrange(self, planned: Planned) -> None:
         """Interrupt a process, now or when a mail reaches the planned point."""
         if planned.what in (Interruption.KILL_AT_RCPT, Interruption.KILL_AT_DATA):
-            self.mail_servers[planned.whom].at_next(planned.what, lambda: self._kill(planned))
+            self.mail_servers[planned.process].at_next(planned.what, lambda: self._kill(planned))
         elif planned.what is Interruption.FREEZE:
             self._freeze(planned)
         else:
@@ -103,13 +101,13 @@ class ChaoticSystem:
             thaw.join()
 
     def _kill(self, planned: Planned) -> None:
-        service = self._services[planned.whom]
+        service = self._services[planned.process]
         self._note(planned)
         service.kill()
         service.launch()
 
     def _freeze(self, planned: Planned) -> None:
-        service = self._services[planned.whom]
+        service = self._services[planned.process]
         self._note(planned)
         service.pause()
         thaw = threading.Timer(FROZEN_SECONDS, service.resume)
@@ -119,7 +117,7 @@ class ChaoticSystem:
     def _note(self, planned: Planned) -> None:
         now = time.monotonic()
         end = now + FROZEN_SECONDS if planned.what is Interruption.FREEZE else now
-        self.interrupted.append(Interrupted(planned.whom, planned.what, now, end))
+        self.interrupted.append(Interrupted(planned.process, planned.what, now, end))
 
     def _start(self) -> None:
         logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-chaos-")))

@@ -31,7 +31,7 @@ class Mailbox:
         self._client = client
         self._name = name
         self._collection = client.collection(collection)
-        self._patient: dict[str, Any] = {
+        self._retry_options: dict[str, Any] = {
             "retry": Retry(initial=0.1, timeout=PATIENCE_SECONDS),
             "timeout": REQUEST_SECONDS,
         }
@@ -39,7 +39,7 @@ class Mailbox:
     def get(self, path: str) -> Mail | None:
         """The document, or None if there is none."""
         with reaching(self._name):
-            snapshot = self._client.document(path).get(field_paths=["delivery"], **self._patient)
+            snapshot = self._client.document(path).get(field_paths=["delivery"], **self._retry_options)
         return _mail(snapshot) if snapshot.exists else None
 
     def find(self, selection: Selection) -> Iterator[Mail]:
@@ -57,7 +57,7 @@ class Mailbox:
 
     def _read(self, page: Query) -> list[DocumentSnapshot[Any]]:
         with reaching(self._name):
-            return list(page.get(**self._patient))
+            return list(page.get(**self._retry_options))
 
     def set_retry(self, mail: Mail) -> bool:
         """Request another attempt; returns False, without writing, if the document has changed since it was read.
@@ -68,7 +68,7 @@ class Mailbox:
         document = self._client.document(mail.path)
         with reaching(self._name):
             try:
-                document.update({"delivery.state": State.RETRY.value}, option=unchanged, **self._patient)
+                document.update({"delivery.state": State.RETRY.value}, option=unchanged, **self._retry_options)
             except (google_errors.FailedPrecondition, google_errors.NotFound):
                 return False
         return True

@@ -151,7 +151,7 @@ def _named(mailbox: Mailbox, paths: Iterable[str]) -> Iterator[Candidate]:
 
 def _selected(mailbox: Mailbox, selection: Selection) -> Iterator[Candidate]:
     for mail in mailbox.find(selection):
-        yield Candidate(mail.path, mail, refusal(mail, selection.asks_for(mail)))
+        yield Candidate(mail.path, mail, refusal(mail, selection.names_error_of(mail)))
 
 
 def _ask(total: int) -> None:
@@ -190,9 +190,7 @@ def _set(mailbox: Mailbox | None, mail: Mail | None, pace: Pace) -> str | None:
 
 
 def _report(candidate: Candidate, reason: str | None, output: Output, dry_run: bool) -> None:
-    """Print a line about one document; on a terminal, the progress bar and the final sentence cover those that were
-    set.
-    """
+    """Print a line about one document; on a terminal, the progress bar and the summary cover those that were set."""
     if reason:
         record, text = {"result": "skipped", "reason": reason}, f"skipped: {reason}"
     else:

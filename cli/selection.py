@@ -41,7 +41,7 @@ class Selection:
         """The remaining conditions: whether a document that meets `conditions` is selected."""
         return self.since is None or mail.moved() >= self.since
 
-    def asks_for(self, mail: Mail) -> bool:
+    def names_error_of(self, mail: Mail) -> bool:
         """Whether the selection names the document's error code."""
         return mail.error_code in self.error_codes
 

@@ -65,11 +65,11 @@ def mail_step(mail: Mail, now: datetime) -> Text:
         (f"{now:%H:%M:%S}", "dim"),
         "  ",
         _state(mail),
-        f"  {one_line(mail.path)}{_remark(mail.state, mail.delivery or {})}",
+        f"  {one_line(mail.path)}{_status_note(mail.state, mail.delivery or {})}",
     )
 
 
-def _remark(state: str, delivery: Mapping[str, Any]) -> str:
+def _status_note(state: str, delivery: Mapping[str, Any]) -> str:
     match state, delivery:
         case State.ERROR, {"error": str(error)}:
             return f"  {one_line(error)}"

@@ -68,7 +68,7 @@ class Forwarder:
     def __init__(self, url: str) -> None:
         self._url = url
         self._queue = _DueQueue()
-        self._troubled = False
+        self._is_failing = False
         self._reporting = threading.Lock()
         self._workers = [
             threading.Thread(target=self._work, name=f"eventarc-{number}", daemon=True) for number in range(CONNECTIONS)
@@ -108,11 +108,11 @@ class Forwarder:
     def _report(self, event: Event, failure: str) -> None:
         """Log one line when deliveries keep failing and one when they work again, not one per event."""
         with self._reporting:
-            if failure and event.failures >= NOTABLE_FAILURES and not self._troubled:
-                self._troubled = True
+            if failure and event.failures >= NOTABLE_FAILURES and not self._is_failing:
+                self._is_failing = True
                 logger.warning("%s: %s; retrying until it works.", self._url, failure)
-            elif not failure and self._troubled:
-                self._troubled = False
+            elif not failure and self._is_failing:
+                self._is_failing = False
                 logger.info("%s accepts events again; %d wait.", self._url, self.waiting)
 
 

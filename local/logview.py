@@ -12,7 +12,7 @@ import click
 
 _COLOURS = {"DEBUG": "bright_black", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 #: The fields that the line shows in another form, or not at all.
-_SHOWN_APART = {"severity", "message", "time", "logger", "stack_trace", "service", "event"}
+_SPECIAL_FIELDS = {"severity", "message", "time", "logger", "stack_trace", "service", "event"}
 #: These are for Cloud Logging, and too long for a line.
 _CLOUD_FIELDS = "logging.googleapis.com/"
 
@@ -26,19 +26,19 @@ def compact(service: str, line: str) -> str:
     A line that is not a JSON object is shown as it is. Colours are ANSI escapes (`click.echo` strips them in a pipe).
     """
     entry = _entry(line)
-    who = click.style(f"{service:<10}", bold=True)
+    label = click.style(f"{service:<10}", bold=True)
     if entry is None:
-        return f"{'':8} {who} {line}"
-    said = str(entry["message"])
+        return f"{'':8} {label} {line}"
+    text = str(entry["message"])
     more = {name: str(value) for name, value in entry.items() if _is_shown(name) and value is not None}
-    details = "".join(f" {name}={value}" for name, value in more.items() if value not in said)
-    message = click.style(said, fg=_COLOURS.get(str(entry.get("severity"))))
+    details = "".join(f" {name}={value}" for name, value in more.items() if value not in text)
+    message = click.style(text, fg=_COLOURS.get(str(entry.get("severity"))))
     trace = f"\n{entry['stack_trace']}" if "stack_trace" in entry else ""
-    return f"{_time_of_day(entry)} {who} {message}{click.style(details, dim=True)}{trace}"
+    return f"{_time_of_day(entry)} {label} {message}{click.style(details, dim=True)}{trace}"
 
 
 def _is_shown(field: str) -> bool:
-    return field not in _SHOWN_APART and not field.startswith(_CLOUD_FIELDS)
+    return field not in _SPECIAL_FIELDS and not field.startswith(_CLOUD_FIELDS)
 
 
 def _entry(line: str) -> Mapping[str, Any] | None:

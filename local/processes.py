@@ -74,7 +74,7 @@ class Child:
         self.command = command
         self._guard = guard
         self._on_exit = on_exit
-        self._unwanted = threading.Event()
+        self._stop_requested = threading.Event()
         self._process: Future[subprocess.Popen[bytes]] = Future()
         self._life = threading.Thread(target=self._live, name=f"child-{command.name}", daemon=True)
 
@@ -117,7 +117,7 @@ class Child:
 
     def ask_to_end(self) -> None:
         """Send SIGTERM to the process only, as Cloud Run does; its children are its own responsibility at first."""
-        self._unwanted.set()
+        self._stop_requested.set()
         self.send(signal.SIGCONT)  # a paused process can't handle SIGTERM
         if self._life.is_alive() and not self._process.exception():
             self._process.result().send_signal(signal.SIGTERM)
@@ -147,7 +147,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError):  # workers that outlive their parent would keep its port
             os.killpg(process.pid, signal.SIGKILL)
         self._guard.forget(process.pid)
-        if not self._unwanted.is_set():
+        if not self._stop_requested.is_set():
             self._on_exit(status)
 
     def _spawn(self) -> subprocess.Popen[bytes]:

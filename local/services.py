@@ -83,7 +83,7 @@ class Service:
         self._change = threading.Lock()
         self._child: Child | None = None
         self._wanted = False
-        self._proven = False
+        self._was_ready = False
         self._deaths: list[float] = []
 
     @property
@@ -108,7 +108,7 @@ class Service:
             raise PartFailed(f"The {self.name} did not answer within {START_SECONDS:.0f} s:\n{self._last_words()}")
         if not self._alive():
             raise PartFailed(f"The {self.name} did not start:\n{self._last_words()}")
-        self._proven = True
+        self._was_ready = True
 
     def start(self) -> None:
         """`launch` and `await_ready`."""
@@ -147,7 +147,7 @@ class Service:
     def _died(self, status: int) -> None:
         now = time.monotonic()
         self._deaths.append(now)
-        if not (self._supervise and self._proven):
+        if not (self._supervise and self._was_ready):
             return
         if is_crash_loop(self._deaths, now):
             self._on_failure(f"The {self.name} dies repeatedly (exit status {status}):\n{self._last_words()}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-def _nobody(failure: str) -> None:
+def _ignore(failure: str) -> None:
     """Ignore the failure."""
 
 
@@ -30,7 +30,7 @@ class BackendOptions:
     events_url: str
     firestore_port: int = 0
     pubsub_port: int = 0
-    on_failure: Callable[[str], None] = _nobody
+    on_failure: Callable[[str], None] = _ignore
     faults: Sequence[str] = ()
     seed: int = 0
     sign_events: bool = False

@@ -207,7 +207,7 @@ def on_result(known: DocumentState | None, lease: Lease, changes: Changes, now: 
             return Decision(Reason.REQUEUED, write={"delivery.endTime": now, "delivery.leaseExpireTime": None})
     if delivery.state is State.ERROR and delivery.error_code == ErrorCode.LEASE_EXPIRED:
         return Decision(Reason.LATE_RESULT, write=changes)
-    if delivery.state is changes["delivery.state"] and delivery.bears(changes):
+    if delivery.state is changes["delivery.state"] and delivery.has_times_of(changes):
         return Decision(Reason.FINISHED)
     return Decision(Reason.OUTDATED)
 

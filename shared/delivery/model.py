@@ -117,7 +117,7 @@ class Delivery:
         """Whether a lease is still live."""
         return self.lease_expire_time is not None and self.lease_expire_time > now
 
-    def bears(self, changes: Changes) -> bool:
+    def has_times_of(self, changes: Changes) -> bool:
         """Whether the document already has the times that a result's `changes` set."""
         if "delivery.endTime" in changes:
             return bool(self.end_time == changes["delivery.endTime"])

@@ -103,7 +103,7 @@ class MailStore:
         sleep: Callable[[float], None] = time.sleep,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        """For how many seconds writes of results, and all other operations, are retried while Firestore fails."""
+        """The retry limits are in seconds: `finish_retry_seconds` for results, `retry_seconds` for everything else."""
         self._database = database
         self._policy = policy
         self._finish_retry_seconds = finish_retry_seconds
@@ -181,7 +181,7 @@ class MailStore:
         except Unwritable:
             if isinstance(ending, Release):
                 raise
-            return self._end_in_transaction(replace(ending, result=_bare(ending.result)))
+            return self._end_in_transaction(replace(ending, result=_without_details(ending.result)))
 
     def transact(
         self,
@@ -204,11 +204,11 @@ class MailStore:
         """The state that this result leads to if the claim still owns the document."""
         return ending(finish.result, finish.claim.lease.attempt, self._policy)
 
-    def _decided(self, request: ClaimRequest, found: Snapshot | FirepostError | None) -> _Begin:
+    def _decided(self, request: ClaimRequest, found: Snapshot | FirepostError | None) -> _ClaimPlan:
         if isinstance(found, FirepostError):
-            return _Begin(None, None)
+            return _ClaimPlan(None, None)
         decision = on_message(_known(found), request.now, self._policy)
-        return _Begin(decision, found)
+        return _ClaimPlan(decision, found)
 
     def _changes(self, ending: Ending) -> Changes:
         match ending:
@@ -255,7 +255,7 @@ class MailStore:
 
 
 @dataclass(frozen=True, slots=True)
-class _Begin:
+class _ClaimPlan:
     """The decision about a document as it was read; None if it could not be read."""
 
     decision: Decision | None
@@ -302,7 +302,7 @@ def _mark(outcome: Version | FirepostError) -> bool | FirepostError:
     return True
 
 
-def _bare(result: Result) -> Result:
+def _without_details(result: Result) -> Result:
     """The result without the parts that may be long."""
     return Result(result.state, error=result.error and result.error[:100], error_code=result.error_code)
 
@@ -311,15 +311,15 @@ def _refuse_another(mail: Mapping[str, Any], snapshot: Snapshot) -> None:
     held = {name: value for name, value in snapshot.fields.items() if name != "delivery"}
     match snapshot.fields.get("delivery"):
         case {"redacted": True}:  # a redelivery of the same mail must not look like a different one
-            same = _is_left_of(held, mail)
+            same = _is_subset(held, mail)
         case _:
             same = held == mail
     if not same:
         raise InvalidMessage("id-conflict", f"The document {snapshot.path} exists and holds another mail.")
 
 
-def _is_left_of(rest: Any, whole: Any) -> bool:
+def _is_subset(rest: Any, whole: Any) -> bool:
     """Whether `rest` equals `whole`, apart from fields that were removed from its maps."""
     if not (isinstance(rest, Mapping) and isinstance(whole, Mapping)):
         return bool(rest == whole)
-    return all(name in whole and _is_left_of(value, whole[name]) for name, value in rest.items())
+    return all(name in whole and _is_subset(value, whole[name]) for name, value in rest.items())

@@ -32,7 +32,7 @@ _Write = write_types.Write.pb()
 _Operator = query_types.StructuredQuery.FieldFilter.Operator
 
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
-_NOT_AS_DEMANDED = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS)
+_PRECONDITION_FAILED = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS)
 
 _RESERVED_ID = re.compile(r"\.\.?|__.*__", re.DOTALL)
 _MAX_ID_BYTES = 1500
@@ -353,6 +353,6 @@ def _translated(conditional: bool = False) -> Iterator[None]:
 def _failure(code: grpc.StatusCode, text: str | None, conditional: bool) -> FirepostError:
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return Unwritable(text)
-    if conditional and code in _NOT_AS_DEMANDED:
+    if conditional and code in _PRECONDITION_FAILED:
         return Stale(text)
     return Unavailable(f"Firestore answered {code.name}: {text}")

@@ -127,5 +127,5 @@ def _is_post(environ: WSGIEnvironment) -> bool:
 
 def _content_length(environ: WSGIEnvironment) -> int:
     """The content length; 0 if it is missing or not a number."""
-    told = environ.get("CONTENT_LENGTH") or ""
-    return int(told) if told.isdecimal() else 0
+    length = environ.get("CONTENT_LENGTH") or ""
+    return int(length) if length.isdecimal() else 0

@@ -61,7 +61,7 @@ class TopicPublisher:
             request_serializer=_Request.SerializeToString,
             response_deserializer=api.PublishResponse.pb().FromString,
         )
-        self._patiently = tenacity.Retrying(
+        self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_passing),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
             stop=tenacity.stop_after_delay(_RETRY_SECONDS),
@@ -89,7 +89,7 @@ class TopicPublisher:
 
     def _ids(self, messages: Sequence[Any]) -> Sequence[str]:
         request = _Request(topic=self._topic, messages=messages)
-        answer = self._patiently(self._request, request, timeout=REQUEST_SECONDS, metadata=self._metadata)
+        answer = self._retrying(self._request, request, timeout=REQUEST_SECONDS, metadata=self._metadata)
         ids: Sequence[str] = answer.message_ids
         return ids
 

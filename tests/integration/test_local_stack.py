@@ -195,7 +195,7 @@ def test_a_wrong_setting_prevents_the_start_with_the_services_own_error(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "error"),
     [
         pytest.param(("--set", "LEASE_SECONDS"), "not NAME=VALUE", id="a setting without a value"),
         pytest.param(("--set", "PORT=80"), "PORT can't be set", id="a setting that belongs to the stack"),
@@ -203,11 +203,11 @@ def test_a_wrong_setting_prevents_the_start_with_the_services_own_error(tmp_path
         pytest.param(("--ready-file", "/no/such/directory/ready.json"), "no directory", id="nowhere to write"),
     ],
 )
-def test_wrong_usage_is_explained(tmp_path: Path, arguments: tuple[str, ...], complaint: str) -> None:
+def test_wrong_usage_is_explained(tmp_path: Path, arguments: tuple[str, ...], error: str) -> None:
     with up(tmp_path, "embedded", *arguments) as stack:
         status, errors = stack.end()
     assert status == 2
-    assert complaint in " ".join(errors.split())
+    assert error in " ".join(errors.split())
 
 
 def test_without_gcloud_the_error_says_what_to_install(tmp_path: Path) -> None:

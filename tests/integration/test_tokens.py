@@ -21,6 +21,6 @@ def test_only_signed_calls_are_let_in() -> None:
             path = system.write({"to": "a@example.com", "message": {"subject": "s", "text": "t"}})
             assert system.concluded(path)["state"] == "SUCCESS"
             assert system.push({"document": path}).status_code == 401
-            for door in ("/", "/reconcile", "/dead-letters"):
-                assert requests.post(stack.ready["dispatcher"] + door, timeout=PATIENCE).status_code == 401
+            for path in ("/", "/reconcile", "/dead-letters"):
+                assert requests.post(stack.ready["dispatcher"] + path, timeout=PATIENCE).status_code == 401
             system.close()

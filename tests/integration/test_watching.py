@@ -41,8 +41,8 @@ def configuration(collector: Collector) -> Configuration:
 
 def spans_of(spans: list[Span], path: str) -> dict[str, Span]:
     """The spans of one document's sending trace, by name."""
-    mine = [span for span in spans if span.attributes.get("firepost.reason") == "new"]
-    traces = {span.trace for span in mine if span.attributes.get("firepost.document") == path}
+    sent_spans = [span for span in spans if span.attributes.get("firepost.reason") == "new"]
+    traces = {span.trace for span in sent_spans if span.attributes.get("firepost.document") == path}
     return {span.name: span for span in spans if span.trace in traces}
 
 

@@ -1,4 +1,4 @@
-# What each choice changes.
+# The effects of each option.
 
 mock_provider "google" {}
 
@@ -19,7 +19,7 @@ variables {
 run "pull_makes_a_worker_pool_and_no_push" {
   variables {
     subscription_type = "pull"
-    sender     = { max_instances = 2 }
+    sender            = { max_instances = 2 }
   }
 
   assert {

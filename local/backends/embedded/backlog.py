@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from local.backends.embedded.faults import UNHARMED, Plan
+from local.backends.embedded.faults import NO_FAULTS, Plan
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class Backlog(Generic[T]):
     _behind: dict[str, deque[Item[T]]] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
-    def add(self, payload: T, now: float, key: str = "", plan: Plan = UNHARMED) -> None:
+    def add(self, payload: T, now: float, key: str = "", plan: Plan = NO_FAULTS) -> None:
         """Add an item. An item with a key waits until the one before it is acknowledged."""
         if not key:
             for _ in range(plan.copies):
@@ -142,8 +142,8 @@ class Backlog(Generic[T]):
             self._ready.append(item)
 
     def _retry(self, item: Item[T], now: float) -> None:
-        is_worn = self.max_attempts is not None and item.attempts >= self.max_attempts
-        if is_worn and self.on_dead(item):
+        is_exhausted = self.max_attempts is not None and item.attempts >= self.max_attempts
+        if is_exhausted and self.on_dead(item):
             self._release_key(item)
         elif pause := self.backoff.after(item.attempts):
             self._postpone(item, now + pause)

@@ -134,7 +134,7 @@ class Plan:
     lost: bool = False
 
 
-UNHARMED = Plan()
+NO_FAULTS = Plan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class DeliveryFaults:
     def plan(self) -> Plan:
         """Decide about the next delivery; the caller holds the lock that orders deliveries."""
         if not self._rules:
-            return UNHARMED
+            return NO_FAULTS
         hit = [rule for rule in self._rules if rule.chance.random() < rule.share]
         self._counts.update(f"{self._what}: {rule.label}" for rule in hit)
         return Plan(

@@ -169,9 +169,9 @@ def test_writes_and_events_agree(sides: tuple[Side, Side], operations: list[tupl
     ours, theirs = (play(side, operations, example) for side in sides)
     assert ours == theirs
 
-    def all_told() -> bool:
+    def all_reported() -> bool:
         told = [changes(side, example) for side in sides]
         return told[0] == told[1] and any(name.endswith("-end") for name, *_ in told[0])
 
-    if not wait_until(all_told, seconds=5, pause=0.005):
+    if not wait_until(all_reported, seconds=5, pause=0.005):
         assert changes(sides[0], example) == changes(sides[1], example)

@@ -106,11 +106,11 @@ def arrivals(receiver: Receiver, count: int) -> list[str]:
     return [delivery.headers["ce-document"].rpartition("/")[2] for delivery in receiver.wait_for(count)]
 
 
-@pytest.mark.parametrize("harm", ["reorder", "drop"])
+@pytest.mark.parametrize("fault", ["reorder", "drop"])
 def test_a_delayed_event_arrives_after_later_ones(
-    backend: EmbeddedBackend, db: firestore.Client, receiver: Receiver, harm: str
+    backend: EmbeddedBackend, db: firestore.Client, receiver: Receiver, fault: str
 ) -> None:
-    getattr(backend.faults.events, harm)()
+    getattr(backend.faults.events, fault)()
     db.document("mail/first").set({"n": 1})
     backend.faults.clear()
     db.document("mail/second").set({"n": 1})

@@ -89,7 +89,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("data", "complaint"),
+    ("data", "error"),
     [
         pytest.param({"__x__": 1}, "field name __x__ is reserved", id="reserved name"),
         pytest.param({"a": {"__x__": 1}}, "field name __x__ is reserved", id="reserved name further down"),
@@ -100,8 +100,8 @@ def nested(depth: int) -> dict[str, Any]:
         pytest.param({"a": "x" * 1048488}, '"a" is longer than 1048487 bytes', id="long string"),
     ],
 )
-def test_values_that_can_not_be_stored_are_refused(data: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(Failure, match=complaint):
+def test_values_that_can_not_be_stored_are_refused(data: dict[str, Any], error: str) -> None:
+    with pytest.raises(Failure, match=error):
         values.check_storable(document(data).fields)
 
 

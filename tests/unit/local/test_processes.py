@@ -104,16 +104,16 @@ def test_a_paused_child_stops_working(family: Family, tmp_path: Path) -> None:
     child = family.start(shell(f"{sys.executable} {script} & wait", tmp_path), lambda status: None)
     log = tmp_path / "child.log"
 
-    def grown(than: int, seconds: float) -> bool:
+    def has_grown(than: int, seconds: float) -> bool:
         return wait_until(lambda: log.stat().st_size > than, seconds, pause=0.0001)
 
-    assert grown(0, PATIENCE)
+    assert has_grown(0, PATIENCE)
     for _ in range(20):
         child.pause()
         size = log.stat().st_size
-        assert not grown(size, 0.01)
+        assert not has_grown(size, 0.01)
         child.send(signal.SIGCONT)
-        assert grown(size, PATIENCE)
+        assert has_grown(size, PATIENCE)
 
 
 def test_a_missing_program_is_named(family: Family, tmp_path: Path) -> None:

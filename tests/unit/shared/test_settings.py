@@ -35,7 +35,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         pytest.param({}, 20, id="one-server"),
         pytest.param({"SMTP_MAX_CONNECTIONS": "40"}, 80, id="more-connections"),
-        pytest.param({"SMTP_CONNECTION_URI": "smtp://mail.example.com?maxConnections=3"}, 6, id="as-its-uri-says"),
+        pytest.param({"SMTP_CONNECTION_URI": "smtp://mail.example.com?maxConnections=3"}, 6, id="as-the-uri-says"),
         pytest.param(
             {"TRANSPORTS": "billing", "BILLING_SMTP_CONNECTION_URI": "smtp://b.example.com"}, 40, id="two-servers"
         ),
@@ -99,8 +99,8 @@ def test_all_workers_together_keep_an_instances_limits_of_each_transport(
     billing = {f"BILLING_{name}": value for name, value in limits.items()}
     uri = {"BILLING_SMTP_CONNECTION_URI": "smtp://billing.example.com"}
     chosen = sender(monkeypatch, TRANSPORTS="billing", WEB_WORKERS=workers, **limits, **billing, **uri).of_one_worker()
-    for its in (chosen, chosen.transports["billing"]):
-        assert (its.smtp_max_connections, its.smtp_rate_per_second) == (connections, rate)
+    for settings in (chosen, chosen.transports["billing"]):
+        assert (settings.smtp_max_connections, settings.smtp_rate_per_second) == (connections, rate)
 
 
 def test_without_a_rate_no_worker_has_one(monkeypatch: pytest.MonkeyPatch) -> None:

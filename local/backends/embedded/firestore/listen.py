@@ -81,7 +81,7 @@ class Listener:
 
     def __init__(self, store: Store, lock: threading.RLock) -> None:
         self._store = store
-        self._news = threading.Condition(lock)
+        self._arrival = threading.Condition(lock)
         self._targets: dict[int, DocumentsTarget | QueryTarget] = {}
         self._changed: dict[str, Document | None] = {}
         self._answers: list[ListenResponse] = []
@@ -91,14 +91,14 @@ class Listener:
     def serve(self, requests: Iterator[ListenRequest], context: grpc.ServicerContext) -> Iterator[ListenResponse]:
         """Answer until the client goes away."""
         context.add_callback(self._end)
-        with self._news:
+        with self._arrival:
             self._store.watchers.append(self._watch)
         try:
             threading.Thread(target=self._read, args=(requests,), name="embedded-listen-reader", daemon=True).start()
             while (answers := self._next()) is not None:
                 yield from answers
         finally:
-            with self._news:
+            with self._arrival:
                 self._store.watchers.remove(self._watch)
         if self._failure is not None:
             raise self._failure
@@ -114,13 +114,13 @@ class Listener:
             self._end()  # a broken stream: this is how clients end it
 
     def _carry_out(self, request: ListenRequest) -> None:
-        with self._news:
+        with self._arrival:
             if request.HasField("add_target"):
                 self._add(request.add_target)
             else:
                 self._targets.pop(request.remove_target, None)
                 self._answers.append(_target_change(_Kind.REMOVE, [request.remove_target]))
-            self._news.notify()
+            self._arrival.notify()
 
     def _add(self, wanted: Target) -> None:
         target = _target(wanted)
@@ -138,22 +138,22 @@ class Listener:
     def _watch(self, changes: Sequence[Change]) -> None:
         """Record the changes of a commit; only the newest state of each document is kept until it is sent."""
         self._changed.update((change.name, change.new) for change in changes)
-        self._news.notify()
+        self._arrival.notify()
 
     def _end(self) -> None:
-        with self._news:
+        with self._arrival:
             self._is_over = True
-            self._news.notify()
+            self._arrival.notify()
 
     def _next(self) -> list[ListenResponse] | None:
         """Wait for something to send; None when the stream is over."""
-        with self._news:
+        with self._arrival:
             while not self._is_over:
                 answers, self._answers = self._answers, []
                 answers += self._snapshot()
                 if answers:
                     return answers
-                self._news.wait()
+                self._arrival.wait()
         return None
 
     def _snapshot(self) -> list[ListenResponse]:

@@ -79,9 +79,7 @@ class Broker:
         return [message.message_id for message in messages]
 
     def add_subscription(self, wanted: Subscription) -> Subscription:
-        """Create a subscription and return it. Raises ALREADY_EXISTS, NOT_FOUND, and the errors of
-        `settings.completed`.
-        """
+        """Create a subscription. Raises ALREADY_EXISTS, NOT_FOUND, and the errors of `settings.completed`."""
         settings = rules.completed(wanted)
         if settings.name in self._mailboxes:
             raise Failure(grpc.StatusCode.ALREADY_EXISTS, f"Subscription already exists: {settings.name}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from local.backends.embedded.backlog import Backlog, Item, Lease
 from local.backends.embedded.failure import invalid
-from local.backends.embedded.faults import UNHARMED, DeliveryFaults
+from local.backends.embedded.faults import NO_FAULTS, DeliveryFaults
 from local.backends.embedded.posting import Request
 from local.backends.embedded.pubsub import settings as rules
 from local.backends.embedded.pubsub.filters import compile_filter
@@ -59,7 +59,7 @@ class Mailbox:
         if not self._filter(message.attributes):
             return
         key = message.ordering_key if self.settings.enable_message_ordering else ""
-        plan = UNHARMED if self._pusher is None else self._faults.plan()
+        plan = NO_FAULTS if self._pusher is None else self._faults.plan()
         self._backlog.add(message, time.monotonic(), key, plan)
         if self._pusher is not None:
             self._pusher.wake()

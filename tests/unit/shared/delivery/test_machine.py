@@ -382,8 +382,8 @@ class TestOnRelease:
 
     def test_a_users_wish_stands(self) -> None:
         requeued = known(State.RETRY, attempts=1, lease_expire_time=SOON)
-        wish = {"delivery.attempts": 0, "delivery.leaseExpireTime": None}
-        assert on_release(requeued, self.MINE) == Decision(Reason.REQUEUED, write=wish)
+        changes = {"delivery.attempts": 0, "delivery.leaseExpireTime": None}
+        assert on_release(requeued, self.MINE) == Decision(Reason.REQUEUED, write=changes)
 
     @pytest.mark.parametrize(
         "document",

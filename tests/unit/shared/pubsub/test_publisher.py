@@ -116,7 +116,7 @@ def test_a_failure_of_the_moment_is_not_noticed(publisher: TopicPublisher, topic
 def test_a_lasting_failure_is_raised_to_the_caller(
     publisher: TopicPublisher, topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher._patiently, "stop", tenacity.stop_after_attempt(3))
+    monkeypatch.setattr(publisher._retrying, "stop", tenacity.stop_after_attempt(3))
     topic.failures = [grpc.StatusCode.UNAVAILABLE] * 3
     with pytest.raises(Unavailable, match="UNAVAILABLE"):
         publisher.publish(b"data", {})
