@@ -18,13 +18,13 @@ class Fate(StrEnum):
     """The mail server's treatment of a mail, at RCPT or after the whole mail."""
 
     TAKE = "taken"
-    PUT_OFF = "put off (4xx)"
+    PUT_OFF = "temporarily refused (4xx)"
     REFUSE = "permanently refused (5xx)"
     THROTTLE = "throttled (421)"
     DROP = "connection dropped, mail not accepted"
     STALL = "stalled, mail not accepted"
     TAKE_AND_DROP = "mail accepted, connection dropped"
-    TAKE_AND_STALL = "mail taken, stalled"
+    TAKE_AND_STALL = "mail accepted, stalled"
 
 
 #: Fates in which the mail server has the mail, but Firepost gets no confirmation.

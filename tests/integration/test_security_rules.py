@@ -128,10 +128,10 @@ def test_closed_rules_let_no_user_write_or_read_and_servers_do(closed: Database)
     ("mail", "bearer"),
     [
         pytest.param(MAIL, None, id="by-nobody"),
-        pytest.param(MAIL, token(ADA, verified=False), id="to-an-address-that-may-be-anybodys"),
+        pytest.param(MAIL, token(ADA, verified=False), id="to-an-unverified-address"),
         pytest.param(MAIL, token("mallory@example.com"), id="to-somebody-else"),
         pytest.param(MAIL | {"to": [ADA, "bob@example.com"]}, token(ADA), id="to-others-too"),
-        pytest.param(MAIL | {"message": {"text": "Buy!"}}, token(ADA), id="with-words-of-ones-own"),
+        pytest.param(MAIL | {"message": {"text": "Buy!"}}, token(ADA), id="with-custom-text"),
         pytest.param(MAIL | {"from": "boss@example.com"}, token(ADA), id="as-somebody-else"),
         pytest.param(MAIL | {"delivery": {"state": "RETRY"}}, token(ADA), id="with-a-delivery"),
         pytest.param(MAIL | {"template": {"name": "invoice", "data": {}}}, token(ADA), id="by-another-template"),
@@ -147,7 +147,7 @@ def test_open_rules_let_no_mail_through(opened: Database, mail: dict[str, Any], 
 @pytest.mark.parametrize(
     ("action", "bearer", "allowed"),
     [
-        pytest.param(Database.get, token(ADA), True, id="read-ones-own"),
+        pytest.param(Database.get, token(ADA), True, id="read-own"),
         pytest.param(Database.get, token("mallory@example.com"), False, id="read-anothers"),
         pytest.param(Database.request_retry, token(ADA), False, id="send-again"),
         pytest.param(Database.delete, token(ADA), False, id="delete"),

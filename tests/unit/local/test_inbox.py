@@ -45,7 +45,7 @@ def test_addresses_and_texts_beyond_ascii_are_taken(inbox: Inbox) -> None:
 @pytest.mark.parametrize(
     ("recipient", "code"),
     [
-        pytest.param("refuse@example.com", 550, id="refused for good"),
+        pytest.param("refuse@example.com", 550, id="permanently refused"),
         pytest.param("Refuse-me@example.com", 550, id="any case, with a suffix"),
         pytest.param("later@example.com", 450, id="refused for now"),
         pytest.param("ada@example.com", None, id="all others are accepted"),
