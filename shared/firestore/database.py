@@ -49,7 +49,7 @@ def is_document_id(text: str) -> bool:
 
 
 class Stale(FirepostError):
-    """The precondition of a write failed: the document has changed, or does not exist."""
+    """The precondition of a write failed: the document has changed, is missing, or already exists."""
 
 
 class Unwritable(FirepostError):
