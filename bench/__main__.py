@@ -49,17 +49,19 @@ def _some_of(known: Mapping[str, T]) -> Callable[[click.Context, click.Parameter
 
 
 @click.command(
-    epilog="Exit codes: 0 all was measured, 1 something could not be, 2 wrong usage, 3 nothing can be measured here."
+    epilog="Exit codes: 0 everything measured, 1 something could not be, 2 wrong usage, 3 nothing can be measured here."
 )
 @click.option("--modes", callback=_some_of(plan.MODES), help=f"Some of {','.join(plan.MODES)}.  [default: all]")
 @click.option(
     "--loads", callback=_some_of(plan.LOADS), help=f"Some of {','.join(plan.LOADS)}.  [default: what the mode needs]"
 )
-@click.option("--quick", is_flag=True, help="Fewer loads, and nothing to compare with: a look within four minutes.")
+@click.option("--quick", is_flag=True, help="Fewer loads and no comparisons: done within four minutes.")
 @click.option("--backend", type=click.Choice(list(BACKENDS)), help="[default: google where installed, else embedded]")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the results here.")
 @click.option("--chart", "chart_path", type=click.Path(dir_okay=False, path_type=Path), help="Write an SVG here.")
-@click.option("--from", "earlier", type=click.Path(exists=True, path_type=Path), help="Show the results of this JSON.")
+@click.option(
+    "--from", "earlier", type=click.Path(exists=True, path_type=Path), help="Show the results in this JSON file."
+)
 @click.option("--write-docs", is_flag=True, help="Put the results into docs/performance.md, with JSON and chart.")
 def main(
     modes: list[plan.Mode] | None,
@@ -71,7 +73,7 @@ def main(
     earlier: Path | None,
     write_docs: bool,
 ) -> None:
-    """Measure what a mail costs and how long it takes, in one table: docs/performance.md says how."""
+    """Measure the cost and the latency of a mail, in one table; docs/performance.md describes the method."""
     logging.basicConfig(level=logging.ERROR)
     signal.signal(signal.SIGTERM, _stop)
     console = new_console()
@@ -94,7 +96,7 @@ def main(
 def _measure(chosen: Chosen, console: Console) -> Results:
     shapes = {load.shape for load in chosen.loads or ()}
     if Shape.STEADY in shapes and Shape.BURST not in shapes:
-        raise click.UsageError("The steady load is at half of what a burst has shown: add a burst to --loads.")
+        raise click.UsageError("The steady load is half the rate of a burst: add a burst to --loads.")
     try:
         for mode in chosen.modes:
             require_settings(mode)

@@ -1,4 +1,4 @@
-"""A bar chart as SVG: CPU per mail, the dispatcher's and the sender's part. Pure."""
+"""A bar chart as SVG: CPU per mail, split into dispatcher and sender. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STYLE = (
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """CPU milliseconds per mail; the dispatcher has none where the sender was measured alone."""
+    """CPU milliseconds per mail; no dispatcher part if only the sender was measured."""
 
     label: str
     dispatcher: float
@@ -29,12 +29,12 @@ class Bar:
 
     @property
     def total(self) -> float:
-        """Both."""
+        """The sum of both parts."""
         return self.dispatcher + self.sender
 
 
 def bars(results: Results) -> list[Bar]:
-    """Each mode under its largest burst, and the senders alone."""
+    """Each mode under its largest burst, and the senders without a dispatcher."""
     ends = [row for mode in plan.MODES.values() if (row := under_load(results, mode))]
     alone = [row for row in results.rows if row.load == plan.QUEUED_3K.name]
     return [Bar(f"{row.mode}, {row.load}", row.dispatcher_ms or 0.0, row.sender_ms) for row in ends] + [
@@ -43,7 +43,7 @@ def bars(results: Results) -> list[Bar]:
 
 
 def svg(results: Results) -> str:
-    """The chart; it needs no script and no font, and can be read on light and dark pages."""
+    """The chart; it needs no script and no font, and is readable on light and dark pages."""
     chosen = bars(results)
     height = _TOP + len(chosen) * (_BAR + _GAP) + _BOTTOM
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Mail documents, written as cheaply as Firestore lets one, and what Firestore says about them afterwards."""
+"""Writes mail documents as cheaply as Firestore allows, and reads their times and states afterwards."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from shared.firestore.values import decode_fields, decode_time, encode, encode_f
 _Write = write_types.Write.pb()
 _Operator = query_types.StructuredQuery.FieldFilter.Operator
 
-#: Firestore takes 500 writes in one request; smaller ones let the first mails go while the last are still written.
+#: Firestore accepts 500 writes per request; with fewer, the first mails start while the last are still being written.
 _WRITES_PER_REQUEST = 100
 _REQUEST_SECONDS = 120.0
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-#: Google's emulator lets only this bearer write in batches.
-_AS_OWNER = (("authorization", "Bearer owner"),)
-#: The field that tells the documents of one load from the others'. Firepost leaves it alone.
+#: Google's emulator lets only this caller write in batches.
+_EMULATOR_ADMIN = (("authorization", "Bearer owner"),)
+#: The field that identifies the documents of one load. Firepost ignores it.
 _LOAD = "benchLoad"
 
 
@@ -42,7 +42,7 @@ class Written:
 
 
 def mail(name: str, load: str, size: int) -> dict[str, Any]:
-    """The document of a mail of about `size` bytes of text and html, to `name`@sink.example."""
+    """The document of a mail with about `size` bytes of text and html, to `name`@sink.example."""
     text = "Your order has been shipped. " * max(1, size // 58)
     return {
         "to": f"{name}@sink.example",
@@ -67,7 +67,7 @@ class Documents:
         self._collection = collection
 
     def write(self, documents: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        """Create documents by their names."""
+        """Create documents with these names."""
         for chunk in _chunks(documents, _WRITES_PER_REQUEST):
             writes = [
                 _Write(
@@ -81,7 +81,7 @@ class Documents:
             ]
             request = api.BatchWriteRequest.pb()(database=self._database, writes=writes)
             answer = self._client.batch_write(
-                api.BatchWriteRequest.wrap(request), timeout=_REQUEST_SECONDS, metadata=_AS_OWNER
+                api.BatchWriteRequest.wrap(request), timeout=_REQUEST_SECONDS, metadata=_EMULATOR_ADMIN
             )
             for status in answer.status:
                 if status.code:

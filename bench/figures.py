@@ -1,4 +1,4 @@
-"""What is made of measurements: percentiles, and figures per mail. Pure."""
+"""Figures calculated from measurements: percentiles, and figures per mail. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Seconds within which half, 95 % and 99 % were done."""
+    """Seconds within which half, 95 % and 99 % of the mails were done."""
 
     p50: float
     p95: float
@@ -17,15 +17,15 @@ class Quantiles:
 
     @classmethod
     def of(cls, seconds: Iterable[float]) -> Quantiles:
-        """Raises `ValueError` where there is nothing."""
+        """Raises `ValueError` if `seconds` is empty."""
         ordered = sorted(seconds)
         return cls(*(quantile(ordered, share) for share in (0.5, 0.95, 0.99)))
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest of the values, which are in ascending order, that at least `share` of them do not exceed.
+    """The smallest of the values, in ascending order, that at least the fraction `share` of them do not exceed.
 
-    Raises `ValueError` where there is nothing.
+    Raises `ValueError` if there are none.
     """
     if not ordered:
         raise ValueError("There are no values.")
@@ -34,7 +34,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Resident bytes: at the load's begin, at most in the first half of its time and in the second, at its end."""
+    """Resident bytes: at the load's start, the maxima of the first and the second half, and at its end."""
 
     before: int
     early_peak: int
@@ -43,19 +43,19 @@ class Memory:
 
     @classmethod
     def of(cls, samples: Sequence[int]) -> Memory:
-        """From at least two samples, taken at an even pace."""
+        """From at least two samples at regular intervals."""
         half = len(samples) // 2
         return cls(samples[0], max(samples[:half]), max(samples[half:]), samples[-1])
 
     @property
     def peak(self) -> int:
-        """At most."""
+        """The maximum."""
         return max(self.early_peak, self.late_peak)
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a service took for a load: CPU seconds of all its processes, and their memory."""
+    """A service's usage during a load: CPU seconds of all its processes, and their memory."""
 
     cpu: float
     memory: Memory
@@ -63,7 +63,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Smtp:
-    """What the mail server has seen: new connections, and answers that the sender waited for."""
+    """The mail server's view: new connections, and answers that the sender waited for."""
 
     connections: int
     round_trips: int
@@ -71,11 +71,11 @@ class Smtp:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One load on one mode.
+    """One load in one mode.
 
-    Times are in seconds: `seconds` from the first mail's begin (its document's creation; of queued ones, the messages'
-    publishing) to the last one's result, the quantiles from a document's creation. `other_cpu` is what everything else
-    on the machine used meanwhile, the emulators above all. None is what was not there to be measured.
+    Times are in seconds: `seconds` from the first mail's start (its document's creation; for queued ones, the messages'
+    publishing) to the last one's result, the quantiles from a document's creation. `other_cpu` is the use of everything
+    else on the machine meanwhile, mainly the emulators. None means not measured.
     """
 
     mode: str
@@ -93,12 +93,12 @@ class Row:
 
     @property
     def rate(self) -> float:
-        """Mails a second."""
+        """Mails per second."""
         return self.mails / self.seconds
 
     @property
     def is_complete(self) -> bool:
-        """Whether every mail was sent once; where nobody writes results, there is no telling."""
+        """Whether every mail was sent once; always true if nobody records results."""
         return self.to_success is None or (self.succeeded == self.mails and not self.duplicates)
 
     @property
@@ -119,7 +119,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """What a load has asked of Firestore and Pub/Sub: counts by the proxy's names, for each service."""
+    """The requests of a load to Firestore and Pub/Sub: counts by the proxy's names, for each service."""
 
     mode: str
     load: str
@@ -130,7 +130,7 @@ class Operations:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A figure to compare with."""
+    """A figure for comparison."""
 
     name: str
     value: float

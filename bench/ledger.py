@@ -1,6 +1,7 @@
-"""What has arrived, noted by whoever it arrives at, and read by the benchmark over a control port.
+"""Arrivals, recorded by their receiver and read by the benchmark over a control port.
 
-A connection to that port sends one line and gets one line of JSON: `count` (mails so far), `report` (all), `reset`.
+A connection to that port sends one line and gets one line of JSON: `count` (mails so far), `report` (everything),
+`reset`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ _ANSWER_SECONDS = 30.0
 
 @dataclass(slots=True)
 class Report:
-    """What has arrived since the last reset.
+    """The arrivals since the last reset.
 
-    `taken` are mails by name and the time (seconds since the epoch) at which the last byte was there. A round trip is
-    one answer that the client waited for, however many replies it holds; a connection's greeting is one.
+    `taken` are mails by name with the time (seconds since the epoch) at which the last byte arrived. A round trip is
+    one answer that the client waited for, however many replies it contains; a connection's greeting is one.
     """
 
     taken: list[tuple[str, float]] = field(default_factory=list)
@@ -29,12 +30,12 @@ class Report:
     round_trips: int = 0
 
     def reset(self) -> None:
-        """Forget all of it."""
+        """Start again from zero."""
         self.taken.clear()
         self.connections = self.round_trips = 0
 
     def answer(self, asked: str) -> str:
-        """What the control port says."""
+        """The answer of the control port to one command."""
         match asked:
             case "count":
                 return json.dumps(len(self.taken))
@@ -47,7 +48,7 @@ class Report:
 
 
 async def serve(report: Report, port: int) -> asyncio.Server:
-    """Answer for `report` on the control port."""
+    """Serve `report` on the control port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = (await reader.readline()).decode().strip()
@@ -59,7 +60,7 @@ async def serve(report: Report, port: int) -> asyncio.Server:
 
 
 def serve_in_thread(report: Report, port: int) -> None:
-    """The same for a process that has no event loop; ends with the process."""
+    """The same for a process without an event loop; ends with the process."""
 
     async def serve_for_ever() -> None:
         async with await serve(report, port) as server:
@@ -75,17 +76,17 @@ class Ledger:
         self._port = port
 
     def count(self) -> int:
-        """How many mails have been taken."""
+        """How many mails have arrived."""
         return int(self._ask("count"))
 
     def report(self) -> Report:
-        """All that has arrived."""
+        """All arrivals."""
         fields = json.loads(self._ask("report"))
         fields["taken"] = [(name, at) for name, at in fields["taken"]]
         return Report(**fields)
 
     def reset(self) -> None:
-        """Count from zero."""
+        """Start again from zero."""
         self._ask("reset")
 
     def _ask(self, what: str) -> str:

@@ -11,12 +11,12 @@ BEGIN, END = "<!-- begin: python -m bench --write-docs -->", "<!-- end -->"
 
 
 def block(results: Results) -> str:
-    """Everything measured, as Markdown."""
+    """All results, as Markdown."""
     return "\n".join(_lines(results)) + "\n"
 
 
 def spliced(document: str, results: Results) -> str:
-    """The document with the block between its markers renewed. Raises `ValueError` where they are not."""
+    """The document with the block between its markers replaced. Raises `ValueError` if they are missing."""
     before, begin, rest = document.partition(f"{BEGIN}\n")
     _, end, after = rest.partition(f"{END}\n")
     if not (begin and end):

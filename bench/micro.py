@@ -1,4 +1,4 @@
-"""Steps of the hot path on their own, and how one would do them with what is at hand."""
+"""Single steps of the hot path, compared with the obvious alternatives."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def measure() -> list[Reference]:
 
 
 def microseconds(step: Callable[[], object], clock: Callable[[], float]) -> float:
-    """What one call takes on the `clock`, in seconds; the least of several averages."""
+    """The duration of one call on the `clock` (in seconds), in microseconds; the lowest of several averages."""
     averages = []
     for _ in range(_REPEATS):
         begin = clock()
@@ -57,18 +57,18 @@ def microseconds(step: Callable[[], object], clock: Callable[[], float]) -> floa
 
 
 def _event(fields: dict[str, object]) -> bytes:
-    """What Eventarc sends when a document of this kind has been queued: the document before and after."""
+    """The event that Eventarc sends when such a document has been queued: the document before and after."""
     name = "projects/bench/databases/(default)/documents/mail/micro-1"
     event = DocumentEventData.pb()()
     for document, content in ((event.old_value, fields), (event.value, queued(fields))):
-        # Firestore's and the event's documents are the same on the wire, but not the same classes.
+        # Firestore's and the event's documents are the same on the wire, but have different classes.
         document.ParseFromString(Document.pb()(name=name, fields=encode_fields(content)).SerializeToString())
     data: bytes = event.SerializeToString()
     return data
 
 
 def _request(body: bytes, **variables: str) -> dict[str, Any]:
-    """A WSGI environment; without its length, the fast path leaves the request to Flask."""
+    """A WSGI environment; without the content length, the fast path leaves the request to Flask."""
     fixed = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "SERVER_NAME": "bench", "SERVER_PORT": "80"}
     stream = {"wsgi.input": BytesIO(body), "wsgi.input_terminated": True, "wsgi.url_scheme": "http"}
     return {**fixed, **stream, **variables}

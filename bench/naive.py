@@ -1,8 +1,8 @@
-"""`python -m bench.naive`: a sender as one would write it on a first afternoon, to compare with.
+"""`python -m bench.naive`: a straightforward sender, for comparison.
 
-One transaction to claim, a new SMTP connection and the standard library's `EmailMessage` for each mail, one
-transaction to finish; behind the same server and configured by the same variables as the sender. It does not do most
-of what a sender must.
+One transaction to claim, a new SMTP connection and the standard library's `EmailMessage` for each mail, one transaction
+to finish; behind the same server and configured by the same variables as the sender. It lacks most of a sender's
+functions.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _send(mail: EmailMessage, host: str, port: int) -> None:
 
 
 def build(settings: ServiceSettings, smtp_uri: str) -> Service:
-    """The app; what the settings say is all it knows."""
+    """The app, configured only by these settings."""
     app, client = Flask(__name__), Client(project=settings.google_cloud_project)
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     server = urlsplit(smtp_uri)

@@ -1,4 +1,4 @@
-"""What each optimisation brings: the same measured without it and with it. Pure."""
+"""The effect of each optimisation: measurements without it and with it. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Change:
 
     @property
     def factor(self) -> float:
-        """By how much the figure has changed."""
+        """The ratio of the two figures."""
         return self.after / self.before
 
 
 def changes(results: Results) -> list[Change]:
-    """All that have been measured on both sides."""
+    """All changes with measurements on both sides."""
     return [*_batching(results), *_pulling(results), *_pipelining(results), *_steps(results)]
 
 
@@ -49,7 +49,7 @@ def _pulling(results: Results) -> Iterator[Change]:
 
 
 def _largest_common_burst(results: Results, one: plan.Mode, other: plan.Mode) -> list[tuple[Row, Row]]:
-    """Both modes' rows of it; nothing where they have none in common."""
+    """Both modes' rows of their largest common burst; empty if they have none."""
     pairs = [(row, results.row(other.name, row.load)) for row in ordinary_bursts(results, one)]
     common = [(row, counterpart) for row, counterpart in pairs if counterpart is not None]
     return sorted(common, key=lambda pair: pair[0].mails)[-1:]

@@ -12,10 +12,10 @@ from sender.settings import SenderSettings
 
 
 class Shape(StrEnum):
-    """How mails come.
+    """The arrival pattern of mails.
 
-    SINGLE: the next is written when the one before has been taken. BURST: all are written at once. STEADY: at an even
-    rate. QUEUED: their documents are PENDING already, and all messages are published at once, past the dispatcher.
+    SINGLE: each is written when the previous one has arrived. BURST: all are written at once. STEADY: at a constant
+    rate. QUEUED: their documents are already PENDING, and all messages are published at once, bypassing the dispatcher.
     """
 
     SINGLE = "single"
@@ -26,7 +26,7 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many mails of about `size` bytes of text and html together; a STEADY one with so many mails a second."""
+    """This many mails with about `size` bytes of text and html; a STEADY load also has a rate in mails per second."""
 
     name: str
     shape: Shape
@@ -57,9 +57,9 @@ LOADS = {
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How the sender gets its messages, and what differs from the defaults: the services' settings, the mail server.
+    """The sender's subscription type, and what differs from the defaults: the services' settings, the mail server.
 
-    `loads` are those that it is measured under unless others are asked for: each burst of 10,000 takes minutes.
+    `loads` are its default loads: each burst of 10,000 takes minutes.
     """
 
     name: str
@@ -92,13 +92,13 @@ _STEADY_SECONDS = 15.0
 
 
 def at_half(capacity: float) -> Load:
-    """The steady load for a mode that has taken `capacity` mails a second."""
+    """The steady load for a mode with a throughput of `capacity` mails per second."""
     rate = capacity / 2
     return replace(STEADY, mails=max(10, round(rate * _STEADY_SECONDS)), rate=rate)
 
 
 def require_settings(mode: Mode) -> None:
-    """Raises `CannotStart` when the services don't know a setting that makes the mode: it would be measured in vain."""
+    """Raises `CannotStart` if the services lack a setting of the mode: the measurement would be meaningless."""
     known = {*DispatcherSettings.model_fields, *SenderSettings.model_fields}
     unknown = [name for name in mode.settings if name.lower() not in known]
     if unknown:

@@ -20,13 +20,13 @@ from local.errors import PartFailed
 from local.waiting import wait_until
 from shared.delivery.model import State
 
-#: Seconds in which a single mail, and each further one, must have ended.
+#: Seconds within which a single mail, and each further one, must have ended.
 _PATIENCE, _PATIENCE_PER_MAIL = 60.0, 0.05
 _POLL_SECONDS = 0.25
-#: A mail that travels alone is looked for as often as that, and followed by a pause for the events of its result.
+#: Seconds between checks for a single mail, and the pause after it for the events of its result.
 _SINGLE_POLL_SECONDS, _SINGLE_PAUSE_SECONDS = 0.002, 0.05
 _STEADY_STEP_SECONDS = 0.02
-#: Services that use no more than this of a CPU (one tick of its clock) for so long have nothing left to do.
+#: Services are idle if they use no more than this fraction of a CPU (one clock tick) for this many seconds.
 _IDLE_SECONDS, _IDLE_CPU = 0.5, 0.011
 
 _T = TypeVar("_T")
@@ -36,7 +36,7 @@ Show = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What became of a load. `begin` is when its messages were published, None where the documents tell."""
+    """A load's observations. `begin` is when its messages were published; None if the documents say so."""
 
     written: Sequence[Written]
     report: Report | None
@@ -44,7 +44,7 @@ class Played:
 
 
 class Player:
-    """Plays loads on one system, one after the other, and shows how far it is."""
+    """Plays loads on one system, one after the other, and shows the progress."""
 
     def __init__(self, system: System, show: Show) -> None:
         self._mode = system.parts.mode.name
@@ -53,7 +53,7 @@ class Player:
         self._numbers = itertools.count()
 
     def measure(self, load: Load) -> Row:
-        """Play the load. Raises `PartFailed` when it does not come to its end."""
+        """Play the load. Raises `PartFailed` if it does not finish."""
         groups = self._system.measured_groups()
         with ExitStack() as watching:
             watches = {name: watching.enter_context(MemoryWatch(group)) for name, group in groups.items()}
@@ -65,7 +65,7 @@ class Player:
         return row(self._mode, load, played, costs[SENDER], costs.get(DISPATCHER), others)
 
     def warm_up(self, load: Load) -> None:
-        """Play the load so that everything is connected, compiled and cached before it is measured."""
+        """Play the load so that everything is connected, compiled and cached before measurements."""
         self._play(load)
 
     def count(self, load: Load) -> Operations:
@@ -123,10 +123,10 @@ class Player:
             self._show(f"{self._mode}, {load.name}: {count:,} of {load.mails:,} mails")
             return count >= mails
 
-        self._await(is_taken, f"the mail server to take {mails} mails", load, pause)
+        self._await(is_taken, f"the mail server to receive {mails} mails", load, pause)
 
     def _await_idle(self) -> None:
-        """Return when the events of the last results have been dealt with, too."""
+        """Return when the events of the last results have been processed, too."""
         groups = self._system.measured_groups()
 
         def is_idle() -> bool:
@@ -142,13 +142,13 @@ class Player:
             return condition()
 
         if not wait_until(checked, _PATIENCE + load.mails * _PATIENCE_PER_MAIL, pause):
-            raise PartFailed(f"{self._mode}, {load.name}: waited in vain for {what}.")
+            raise PartFailed(f"{self._mode}, {load.name}: timed out waiting for {what}.")
 
 
 def paced(
     items: Sequence[_T], rate: float, clock: Callable[[], float], sleep: Callable[[float], None]
 ) -> Iterator[Sequence[_T]]:
-    """The items, a few at a time, so that `rate` of them come per second of `clock`."""
+    """The items, a few at a time, at `rate` items per second of `clock`."""
     begin, done = clock(), 0
     while done < len(items):
         due = min(len(items), int((clock() - begin) * rate) + 1)
@@ -160,7 +160,7 @@ def paced(
 
 
 def row(mode: str, load: Load, played: Played, sender: Cost, dispatcher: Cost | None, other_cpu: float) -> Row:
-    """All that was measured of one load, put together."""
+    """The row for one load."""
     created = {each.name: each.created.timestamp() for each in played.written}
     ends = {each.name: each.updated.timestamp() for each in played.written if each.state == State.SUCCESS}
     taken = {name: at for name, at in reversed(played.report.taken)} if played.report else {}

@@ -12,31 +12,31 @@ from pathlib import Path
 from local.ports import LOOPBACK
 
 _SECONDS = 120.0
-#: Where Debian's package puts them, which is on root's PATH only.
-_ELSEWHERE = "/usr/sbin:/usr/local/sbin"
+#: Where Debian's package installs them, which is only on root's PATH.
+_SBIN_PATH = "/usr/sbin:/usr/local/sbin"
 
 
 def find(program: str) -> Path | None:
-    """Where `smtp-sink` or `smtp-source` is; None if it is not installed."""
-    found = shutil.which(program) or shutil.which(program, path=_ELSEWHERE)
+    """The path of `smtp-sink` or `smtp-source`; None if it is not installed."""
+    found = shutil.which(program) or shutil.which(program, path=_SBIN_PATH)
     return Path(found) if found else None
 
 
 def sink_arguments(program: Path, port: int, without: Sequence[str] = ()) -> tuple[str, ...]:
-    """smtp-sink on a port of the loopback interface, with room for connections that wait.
+    """The arguments of smtp-sink on a loopback port, with room for waiting connections.
 
-    Of the extensions that it can be without, PIPELINING is the one that it has.
+    The only extension that it can switch off is PIPELINING.
     """
     options = ["-p"] if "PIPELINING" in without else []
     if os.geteuid() == 0:
-        options += ["-u", "nobody"]  # it insists
+        options += ["-u", "nobody"]  # required by smtp-sink
     return str(program), *options, f"{LOOPBACK}:{port}", "512"
 
 
 def rate(program: Path, port: int, mails: int, sessions: int, size: int, *, kept_open: bool) -> float:
-    """How many mails a second smtp-source hands to the mail server at `port`.
+    """The number of mails per second that smtp-source delivers to the mail server at `port`.
 
-    Raises `subprocess.CalledProcessError` if that can't be done.
+    Raises `subprocess.CalledProcessError` if it fails.
     """
     options = ["-m", str(mails), "-s", str(sessions), "-l", str(size), *(["-d"] if kept_open else [])]
     addresses = ["-f", "bench@source.example", "-t", "bench@sink.example"]

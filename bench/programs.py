@@ -18,7 +18,7 @@ _START_SECONDS = 30.0
 
 
 class Programs:
-    """Starts programs in `family`, with their logs in a directory; `on_failure` hears of one that dies."""
+    """Starts programs in `family`, with their logs in a directory; calls `on_failure` if one dies."""
 
     def __init__(self, family: Family, logs: Path, on_failure: Callable[[str], None]) -> None:
         self._family = family
@@ -26,7 +26,7 @@ class Programs:
         self._on_failure = on_failure
 
     def start(self, name: str, arguments: Sequence[str], port: int | None = None) -> Child:
-        """Return when it takes connections on the port, if one is given. Raises `PartFailed` if it does not."""
+        """Return when it accepts connections on the port, if one is given. Raises `PartFailed` if it does not."""
         command = Command(name, tuple(arguments), self._logs / f"{name}.log", directory=ROOT)
         child = self._family.start(command, self._reporter(command))
         if port is not None:
@@ -40,14 +40,14 @@ class Programs:
         return self.start(name, (sys.executable, "-m", *arguments), port)
 
     def start_sink(self, without: Sequence[str] = (), delay_ms: int = 0) -> tuple[int, Ledger]:
-        """Our mail server, without some extensions, so far away: its port, and its ledger."""
+        """Start our mail server, without some extensions and with some latency; returns its port and its ledger."""
         port, control_port = free_port(), free_port()
         options = [*(f"--without={name}" for name in without), f"--delay-ms={delay_ms}"]
         self.start_module("sink", ("bench.sink", str(port), str(control_port), *options), control_port)
         return port, Ledger(control_port)
 
     def start_smtp_sink(self, program: Path, without: Sequence[str] = ()) -> int:
-        """Postfix's mail server: its port."""
+        """Start Postfix's mail server; returns its port."""
         port = free_port()
         self.start("smtp-sink", postfix.sink_arguments(program, port, without), port)
         return port

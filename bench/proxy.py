@@ -1,6 +1,6 @@
-"""Counts a service's calls to Firestore and Pub/Sub: a gRPC proxy that looks at the bytes and passes them on.
+"""Counts a service's calls to Firestore and Pub/Sub: a gRPC proxy that inspects the bytes and forwards them.
 
-Nothing is timed while it is in use. On the wire a gRPC call is always a stream of requests and a stream of answers, so
+Nothing is timed while it is in use. On the wire, a gRPC call is always a stream of requests and a stream of answers, so
 one handler serves every method.
 """
 
@@ -23,7 +23,7 @@ _STOP_SECONDS = 0.5
 _LONGEST_SECONDS = 86_400.0
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
-#: What a request asks for, by method: the name of the count, and how many.
+#: Counts a request's operations.
 _Reader = Callable[[bytes], int]
 
 
@@ -45,7 +45,7 @@ _ASKED: Mapping[str, tuple[str, _Reader]] = {
 
 
 class Counts:
-    """Calls by the method's name, and what they asked for. Methods may be called from any thread."""
+    """Calls by method name, and their operations. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -57,21 +57,21 @@ class Counts:
             self._counter[method] += 1
 
     def asked(self, method: str, request: bytes) -> None:
-        """Count what the request asks for."""
+        """Count the operations of a request."""
         if method in _ASKED:
             name, read = _ASKED[method]
             with self._lock:
                 self._counter[name] += read(request)
 
     def taken(self) -> Counter[str]:
-        """All since the last time."""
+        """All counts since the last call."""
         with self._lock:
             counter, self._counter = self._counter, Counter()
             return counter
 
 
 class Proxy:
-    """Passes on to `target` (host:port) and counts; `address` is its own."""
+    """Forwards to `target` (host:port) and counts; `address` is its own."""
 
     def __init__(self, target: str, counts: Counts) -> None:
         self._channel = grpc.insecure_channel(target, _UNLIMITED)
@@ -83,7 +83,7 @@ class Proxy:
         self.address = f"{LOOPBACK}:{self._server.add_insecure_port(f'{LOOPBACK}:0')}"
 
     def start(self) -> None:
-        """Take calls."""
+        """Accept calls."""
         self._server.start()
 
     def stop(self) -> None:
@@ -119,11 +119,11 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
 
 
 def _custom(context: grpc.ServicerContext) -> tuple[tuple[str, str | bytes], ...]:
-    """The metadata that the caller has set, without gRPC's own."""
+    """The caller's own metadata, without gRPC's."""
     return tuple((key, value) for key, value in context.invocation_metadata() if key != "user-agent")
 
 
 def _time_left(context: grpc.ServicerContext) -> float | None:
-    """Seconds; a call without a deadline has what gRPC takes for infinity, and does not take back."""
+    """Seconds; None for a call without a deadline, as gRPC does not accept its own value for infinity."""
     seconds = context.time_remaining()
     return seconds if seconds is not None and seconds < _LONGEST_SECONDS else None

@@ -1,7 +1,7 @@
 """`python -m bench.pusher PUBSUB SUBSCRIPTION URL`: pushes the messages of a pull subscription, as Pub/Sub would.
 
-Google's emulator keeps only two pushes under way on two cores; the real Pub/Sub begins with about as many as this and
-goes up to thousands. What is not answered with 2xx comes again, as the subscription's retry policy says.
+Google's emulator keeps only two pushes in flight on two cores; the real Pub/Sub starts with about as many as this and
+scales to thousands. A message whose answer is not 2xx is delivered again under the subscription's retry policy.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def push_body(message: Any, subscription: str) -> bytes:
-    """What Pub/Sub POSTs: https://cloud.google.com/pubsub/docs/push#receive_push."""
+    """The body that Pub/Sub POSTs: https://cloud.google.com/pubsub/docs/push#receive_push."""
     return json.dumps(
         {
             "message": {
@@ -57,7 +57,7 @@ class Pusher:
         self._has_answers = asyncio.Event()
 
     async def run(self) -> None:
-        """Go on until the process is ended."""
+        """Run until the process ends."""
         await asyncio.gather(self._push_all(), self._acknowledge_all())
 
     async def _push_all(self) -> None:
@@ -89,7 +89,7 @@ class Pusher:
         try:
             is_accepted = 200 <= await self._connections.post(request) < 300
         except NoAnswer as error:
-            logger.warning("A push came to nothing: %s", error)
+            logger.warning("A push failed: %s", error)
             is_accepted = False
         (self._accepted if is_accepted else self._refused).append(received.ack_id)
         self._has_answers.set()

@@ -1,4 +1,4 @@
-"""One run's results, and the JSON that keeps them."""
+"""One run's results, and their JSON file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PACKAGES = ("grpcio", "protobuf", "google-cloud-firestore", "google-cloud-pubsu
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where and when something was measured: `begun` in UTC, `load_average` that of the minute before."""
+    """Where and when a run took place: `begun` in UTC, `load_average` of the minute before."""
 
     begun: datetime
     commit: str
@@ -39,7 +39,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What a run has measured, in how many seconds, and what of it failed."""
+    """A run's measurements, its duration in seconds, and its failures."""
 
     setting: Setting
     seconds: float
@@ -49,7 +49,7 @@ class Results:
     failures: Sequence[str]
 
     def row(self, mode: str, load: str) -> Row | None:
-        """The row of that mode and load, if it was measured."""
+        """The row with that mode and load, if it was measured."""
         return next((row for row in self.rows if (row.mode, row.load) == (mode, load)), None)
 
 
@@ -57,18 +57,18 @@ _ADAPTER = TypeAdapter(Results)
 
 
 def save(results: Results, path: Path) -> None:
-    """Write the JSON; directories are made."""
+    """Write the JSON; missing directories are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_ADAPTER.dump_json(results, indent=1) + b"\n")
 
 
 def load(path: Path) -> Results:
-    """Read what `save` wrote. Raises `ValueError` when it is something else."""
+    """Read a file that `save` wrote. Raises `ValueError` for any other."""
     return _ADAPTER.validate_json(path.read_bytes())
 
 
 def here_and_now(backend: str, mail_server: str, pool_size: int) -> Setting:
-    """This machine, this checkout, this moment."""
+    """This machine, this checkout, the current time."""
     return Setting(
         begun=datetime.now(UTC),
         commit=_commit(),
@@ -86,7 +86,7 @@ def here_and_now(backend: str, mail_server: str, pool_size: int) -> Setting:
 
 
 def _commit() -> str:
-    """The short hash, with a `+` where the checkout has changes of its own; empty outside a checkout."""
+    """The short hash, with a `+` if the checkout is modified; empty outside a checkout."""
     command = ("git", "describe", "--always", "--dirty=+", "--exclude=*")
     try:
         answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603

@@ -1,4 +1,4 @@
-"""Results as tables of texts, for whoever draws them. Pure."""
+"""Results as tables of texts, for any renderer. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.proxy import PUBLISHED, READS, WRITES
 from bench.results import Results, Setting
 from bench.targets import Target, firestore_calls, per_mail, targets
 
-#: Stands for what could not be measured.
+#: Shown for a figure that could not be measured.
 _NOTHING = "–"
 
 
@@ -26,7 +26,7 @@ class Sheet:
 
 
 def sheets(results: Results) -> list[Sheet]:
-    """All tables that have something in them."""
+    """All non-empty tables."""
     every = (
         _loads(results.rows),
         _operations(results.operations),
@@ -38,10 +38,10 @@ def sheets(results: Results) -> list[Sheet]:
 
 
 def heading(setting: Setting) -> str:
-    """Where and when, in one line."""
+    """Where and when, on one line."""
     backend = {
         "google": "Google's emulators",
-        "embedded": "the EMBEDDED backend (Google's emulators are not installed, or not wanted)",
+        "embedded": "the EMBEDDED backend (Google's emulators are not installed, or not selected)",
     }
     commit = f", commit {setting.commit}" if setting.commit else ""
     return (
@@ -51,7 +51,7 @@ def heading(setting: Setting) -> str:
 
 
 def one_line(row: Row) -> str:
-    """The gist of a row."""
+    """A row's summary."""
     cpu = f"sender {row.sender_ms:.2f} ms"
     if row.dispatcher_ms is not None:
         cpu = f"dispatcher {row.dispatcher_ms:.2f} ms, {cpu}"
@@ -68,7 +68,7 @@ def _loads(rows: Sequence[Row]) -> Sheet:
 
 
 def load_cells(row: Row) -> tuple[str, ...]:
-    """CPU and round trips are per mail; memory is the peak, and the growth from the load's begin to its end."""
+    """CPU and round trips are per mail; memory is the peak, and the growth from the load's start to its end."""
     return (
         row.mode,
         row.load + ("" if row.is_complete else f" (only {row.succeeded} SUCCESS, {row.duplicates} twice)"),

@@ -1,7 +1,7 @@
-"""`python -m bench.sink SMTP_PORT CONTROL_PORT`: a mail server that takes everything, at once or from afar, and counts.
+"""`python -m bench.sink SMTP_PORT CONTROL_PORT`: a mail server that accepts and counts everything.
 
-Postfix's smtp-sink is as fast, but can't tell when it took which mail. A mail is known here by the local part of its
-recipient.
+It can simulate latency. Postfix's smtp-sink is as fast, but can't say when it received which mail. A mail is identified
+here by the local part of its recipient.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench import ledger
 from bench.ledger import Report
 from local.ports import LOOPBACK
 
-#: What a large mail server offers today; PIPELINING is RFC 2920, CHUNKING RFC 3030.
+#: The extensions of a large mail server today; PIPELINING is RFC 2920, CHUNKING RFC 3030.
 EXTENSIONS = ("PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING")
 _RECIPIENT = re.compile(rb"RCPT TO:\s*<([^@>]*)", re.IGNORECASE)
 _END = b"\r\n.\r\n"
@@ -28,7 +28,7 @@ _BYE = b"221 2.0.0 Bye"
 
 
 class Session(asyncio.Protocol):
-    """One SMTP connection: RFC 5321 as far as a client that makes no mistakes needs it."""
+    """One SMTP connection: as much of RFC 5321 as a correct client needs."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Session(asyncio.Protocol):
         self._answer([b"220 sink.localhost ESMTP"])
 
     def data_received(self, data: bytes) -> None:
-        """Answer all that has come in one write."""
+        """Answer everything received so far in one write."""
         self._received += data
         replies: list[bytes] = []
         while self._step(replies):
@@ -78,15 +78,15 @@ class Session(asyncio.Protocol):
             self._transport.close()
 
     def _command(self, replies: list[bytes]) -> bool:
-        """One command line, if it is there."""
+        """Process one command line, if there is one."""
         line, end, _ = self._received.partition(b"\r\n")
         if not end:
             return False
         del self._received[: len(line) + len(end)]
-        replies += self._obey(bytes(line))
+        replies += self._reply_to(bytes(line))
         return True
 
-    def _obey(self, line: bytes) -> list[bytes]:
+    def _reply_to(self, line: bytes) -> list[bytes]:
         match line[:4].upper():
             case b"EHLO":
                 names = ["sink.localhost", *self._extensions]
@@ -95,7 +95,7 @@ class Session(asyncio.Protocol):
                 found = _RECIPIENT.match(line)
                 self._recipient = found[1].decode(errors="replace") if found else ""
             case b"DATA":
-                self._received[:0] = b"\r\n"  # so that a mail without lines ends as any other
+                self._received[:0] = b"\r\n"  # so that an empty mail ends like any other
                 self._step = self._data
                 return [b"354 Go ahead"]
             case b"BDAT":
@@ -108,7 +108,7 @@ class Session(asyncio.Protocol):
         return [b"250 2.0.0 Ok"]
 
     def _data(self, replies: list[bytes]) -> bool:
-        # Only what has just come, with the few bytes before it, can hold the end.
+        # Only the new data, with the few bytes before it, can contain the end.
         end = self._received.find(_END, max(0, self._searched - len(_END)))
         if end < 0:
             self._searched = len(self._received)
@@ -152,9 +152,9 @@ async def serve(smtp_port: int, control_port: int, extensions: Collection[str], 
 @click.argument("smtp_port", type=int)
 @click.argument("control_port", type=int)
 @click.option("--without", multiple=True, type=click.Choice([name.split()[0] for name in EXTENSIONS]))
-@click.option("--delay-ms", type=click.FloatRange(min=0), default=0.0, help="The time that each round trip takes.")
+@click.option("--delay-ms", type=click.FloatRange(min=0), default=0.0, help="The duration of each round trip.")
 def main(smtp_port: int, control_port: int, without: tuple[str, ...], delay_ms: float) -> None:
-    """Take mails, without offering some of the extensions."""
+    """Accept mails, without offering some of the extensions."""
     extensions = [name for name in EXTENSIONS if name.split()[0] not in without]
     asyncio.run(serve(smtp_port, control_port, extensions, delay_ms / 1000))
 

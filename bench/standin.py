@@ -1,13 +1,13 @@
 """`python -m bench.standin publish|take|ignore`: an empty handler in the place of a service.
 
-With `publish` in the dispatcher's place and `take` in the sender's, what is left between a document's write and the
-message's arrival is the time that the emulators take themselves.
+With `publish` in place of the dispatcher and `take` in place of the sender, the time between a document's write and the
+message's arrival is the emulators' own.
 
     publish   publishes a message for every event at once, and does nothing else
-    take      notes when which message came, in a ledger on CONTROL_PORT
+    take      records when each message arrived, in a ledger on CONTROL_PORT
     ignore    does nothing
 
-Configured as the services are: PORT, MAIL_TOPIC, GOOGLE_CLOUD_PROJECT, PUBSUB_EMULATOR_HOST.
+Configured like the services: PORT, MAIL_TOPIC, GOOGLE_CLOUD_PROJECT, PUBSUB_EMULATOR_HOST.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ Handle = Callable[[Mapping[str, str], bytes], None]
 
 
 def publish(client: PublisherClient, topic: str, headers: Mapping[str, str], body: bytes) -> None:
-    """Take the document's path from the CloudEvent's subject, and publish it."""
+    """Publish the document's path, taken from the CloudEvent's subject."""
     data, attributes = message.encode(headers["ce-subject"].removeprefix("documents/"), "new")
     client.publish(topic=topic, messages=[PubsubMessage(data=data, attributes=attributes)])
 
 
 def take(report: Report, headers: Mapping[str, str], body: bytes) -> None:
-    """Note the document that a push is about, under its name."""
+    """Record the document of a push, under its name."""
     path = json.loads(body)["message"]["attributes"]["document"]
     report.taken.append((path.rpartition("/")[2], time.time()))
 

@@ -1,4 +1,4 @@
-"""What is measured in one run, in which order."""
+"""The measurements of one run, in order."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from bench.system import Parts, System
 from local.errors import CannotStart, PartFailed
 from local.processes import Family
 
-#: Mails that travel alone take their time.
-_LONE_WARM_UP = 30
+#: The number of warm-up mails for single mails, which are slow.
+_SINGLE_WARM_UP = 30
 _ORDER = (Shape.SINGLE, Shape.BURST, Shape.STEADY)
-#: What smtp-source is given: so many mails, over so many connections at a time.
+#: smtp-source's load: this many mails, over this many connections at a time.
 _SOURCE_MAILS, _SOURCE_SESSIONS = 10_000, 10
 _IGNORE, _PUBLISH = ("bench.standin", "ignore"), ("bench.standin", "publish")
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What is to be measured: loads on each mode, its own unless some are named, with or without what to compare with.
+    """The selected measurements: loads on each mode (by default its own), with or without comparisons.
 
-    `counted` is the load of the pass that counts calls, and so many mails warm a system up.
+    `counted` is the load of the pass that counts calls; `warm_up` mails warm a system up.
     """
 
     backend: str
@@ -44,7 +44,7 @@ class Chosen:
 
 @dataclass(slots=True)
 class Measured:
-    """What has been measured so far."""
+    """The measurements so far."""
 
     rows: list[Row] = field(default_factory=list)
     operations: list[Operations] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Measured:
 
 
 class Suite:
-    """One run. `show` is told how far it is, `tell` gets each row when it is there."""
+    """One run. `show` gets the progress, `tell` gets each finished row."""
 
     def __init__(self, chosen: Chosen, show: Show, tell: Callable[[Row], None]) -> None:
         self._chosen = chosen
@@ -62,7 +62,7 @@ class Suite:
         self._measured = Measured()
 
     def run(self) -> Measured:
-        """Measure all that can be; what fails is among the `failures`, and the rest goes on."""
+        """Measure everything possible; errors are recorded in `failures`, and the run continues."""
         chosen = self._chosen
         for mode in chosen.modes:
             self._try(mode.name, partial(self._end_to_end, mode))
@@ -80,12 +80,12 @@ class Suite:
         self._show(f"{what}: starting …")
         try:
             measure()
-        except Exception as error:  # whatever one measurement dies of, the others need not be lost
+        except Exception as error:  # whatever ends one measurement, the others continue
             kind = "" if isinstance(error, (CannotStart, PartFailed)) else f"{type(error).__name__}: "
             self._measured.failures.append(f"{what}: {kind}{error}")
 
     def _end_to_end(self, mode: Mode) -> None:
-        # Lone mails come first, pushed by the emulator itself; with the others, concurrent pushes begin.
+        # Single mails come first, pushed by the emulator itself; concurrent pushes start with the others.
         loads = sorted(self._chosen.loads or mode.loads, key=lambda load: _ORDER.index(load.shape))
         with self._playing(Parts(self._chosen.backend, mode)) as player:
             for shape, some in groupby(loads, key=lambda load: load.shape):
@@ -95,11 +95,11 @@ class Suite:
                     self._add(player.measure(at_half(self._capacity(mode)) if shape is Shape.STEADY else load))
 
     def _warm_up(self, player: Player, shape: Shape) -> None:
-        mails = min(_LONE_WARM_UP, self._chosen.warm_up) if shape is Shape.SINGLE else self._chosen.warm_up
+        mails = min(_SINGLE_WARM_UP, self._chosen.warm_up) if shape is Shape.SINGLE else self._chosen.warm_up
         player.warm_up(Load("warm-up", shape, mails))
 
     def _capacity(self, mode: Mode) -> float:
-        """Mails a second of the best burst so far."""
+        """Mails per second of the best burst so far."""
         return max(row.rate for row in self._measured.rows if row.mode == mode.name)
 
     def _count(self, mode: Mode) -> None:
@@ -113,7 +113,7 @@ class Suite:
             self._add(player.measure(SINGLE))
 
     def _sender_alone(self, mode: Mode) -> None:
-        """Against Postfix's smtp-sink where it is, so that the mail server is not what is measured."""
+        """Uses Postfix's smtp-sink if installed, so that the mail server is not the bottleneck."""
         parts = Parts(self._chosen.backend, mode, _IGNORE, smtp_sink=postfix.find("smtp-sink"))
         with self._playing(parts) as player:
             self._warm_up(player, Shape.QUEUED)
@@ -133,7 +133,7 @@ class Suite:
 
 
 def smtp_alone() -> list[Reference]:
-    """What Postfix's own client makes of the same mail servers; nothing where it is not installed."""
+    """The rates of Postfix's own client with the same mail servers; empty if it is not installed."""
     source, smtp_sink = postfix.find("smtp-source"), postfix.find("smtp-sink")
     if source is None or smtp_sink is None:
         return []

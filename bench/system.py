@@ -1,4 +1,4 @@
-"""The system that is measured: both services as in production, a Firestore, a Pub/Sub, and a mail server."""
+"""The measured system: both services as in production, Firestore, Pub/Sub, and a mail server."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from shared.pubsub import message
 
 DISPATCHER, SENDER = "dispatcher", "sender"
 DISPATCHER_MODULE = ("dispatcher",)
-#: Pub/Sub takes a thousand messages in one request.
+#: Pub/Sub accepts a thousand messages per request.
 _MESSAGES_PER_REQUEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs.
+    """The parts of a system.
 
     `dispatcher` is arguments of `python -m`. The mail server is `bench.sink` or the program `smtp_sink`; or there is
     none. With `counted`, the services' calls to Firestore and Pub/Sub are counted, and slower.
@@ -53,9 +53,9 @@ class Parts:
 
 
 class System:
-    """As a context manager it is started and stopped with the block; after that, nothing of it is left.
+    """As a context manager, it starts and stops with the block, and leaves nothing behind.
 
-    `ledger` tells what has arrived; it is None where nobody notes that.
+    `ledger` has the arrivals; None if nobody records them.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -82,18 +82,18 @@ class System:
         self._running.close()
 
     def check(self) -> None:
-        """Raises `PartFailed` when a part has died."""
+        """Raises `PartFailed` if a part has died."""
         if self._failures:
             raise PartFailed(self._failures[0])
 
     def measured_groups(self) -> dict[str, int]:
-        """The process groups of the services, without a stand-in in the dispatcher's place."""
+        """The process groups of the services, excluding a stand-in for the dispatcher."""
         names = (DISPATCHER, SENDER) if self.parts.dispatcher == DISPATCHER_MODULE else (SENDER,)
         groups = {name: self._services[name].group for name in names}
         return {name: group for name, group in groups.items() if group is not None}
 
     def push_concurrently(self) -> None:
-        """Have messages pushed as many at a time as Pub/Sub would, where Google's emulator does not."""
+        """Push as many messages at a time as Pub/Sub would, if Google's emulator does not."""
         if self._is_pushed_concurrently:
             return
         self._is_pushed_concurrently = True
@@ -102,7 +102,7 @@ class System:
         self._programs.start_module("pusher", ("bench.pusher", self._backend.pubsub, self._subscription, url))
 
     def publish(self, names: list[str]) -> None:
-        """Put a message for each of the documents into the topic."""
+        """Publish a message for each of the documents."""
         encoded = (message.encode(f"{self._collection}/{name}", "new") for name in names)
         messages = [PubsubMessage(data=data, attributes=attributes) for data, attributes in encoded]
         topic = topic_path(self._options.project, self._options.setting("MAIL_TOPIC"))
@@ -146,7 +146,7 @@ class System:
         return backend
 
     def _start_mail_server(self) -> int:
-        """Its port."""
+        """Start the mail server; returns its port."""
         without = self.parts.mode.smtp_without
         if self.parts.smtp_sink is not None:
             self.ledger = None

@@ -9,7 +9,7 @@ from rich.table import Table
 from bench.results import Results
 from bench.sheets import Sheet, heading, sheets
 
-#: Of what is shown where no terminal says how wide it is.
+#: The width where there is no terminal.
 _PIPE_WIDTH = 220
 _VERDICTS = {"met": "green", "missed": "red", "not measured": "dim"}
 
@@ -21,7 +21,7 @@ def new_console() -> Console:
 
 
 def show(console: Console, results: Results) -> None:
-    """Print all of it."""
+    """Print all results."""
     console.print(heading(results.setting), style="bold")
     for sheet in sheets(results):
         console.print("", _table(sheet))

@@ -1,4 +1,4 @@
-"""What the benchmark is to show, and whether it does: computed from the results. Pure."""
+"""The benchmark's targets, and whether they are met: calculated from the results. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bench.results import Results
 
 #: Firestore sends an event for each write: the application's, PENDING, PROCESSING, and the result.
 EVENTS_PER_MAIL = 4
-#: A message that Pub/Sub delivers twice is looked up twice: not a cost of ours.
+#: Pub/Sub delivers some messages twice, and each delivery reads the document; this allows for that.
 _REDELIVERED = 1.02
 _FIRESTORE_CALLS = ("BatchGetDocuments", "BatchWrite", "Commit", "BeginTransaction", "Rollback", "RunQuery")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Something that is to be at most `limit`; `reached` is None where it was not measured."""
+    """A figure that should be at most `limit`; `reached` is None if it was not measured."""
 
     name: str
     limit: float
@@ -35,7 +35,7 @@ class Target:
 
 
 def targets(results: Results) -> list[Target]:
-    """All of them, in the order in which people ask."""
+    """All targets, in display order."""
     push, pull = (under_load(results, mode) for mode in (plan.PUSH, plan.PULL))
     return [
         Target("CPU per mail, both services, push", 3.0, _of(push, _both), "ms"),
@@ -51,7 +51,7 @@ def targets(results: Results) -> list[Target]:
 
 
 def under_load(results: Results, mode: plan.Mode) -> Row | None:
-    """The largest burst of ordinary mails."""
+    """The largest burst of mails of ordinary size."""
     return max(ordinary_bursts(results, mode), key=lambda row: row.mails, default=None)
 
 
@@ -62,13 +62,13 @@ def ordinary_bursts(results: Results, mode: plan.Mode) -> list[Row]:
 
 
 def firestore_calls(operations: Operations) -> float:
-    """How many per mail, by both services."""
+    """Calls per mail, by both services."""
     counts = (operations.dispatcher, operations.sender)
     return sum(count.get(name, 0) for count in counts for name in _FIRESTORE_CALLS) / operations.mails
 
 
 def per_mail(operations: Operations, name: str) -> float:
-    """How many of what the proxy counts under `name`, by both services."""
+    """The proxy's count `name` per mail, by both services."""
     return (operations.dispatcher.get(name, 0) + operations.sender.get(name, 0)) / operations.mails
 
 

@@ -1,4 +1,4 @@
-"""What a process group has used, from /proc: https://man7.org/linux/man-pages/man5/proc.5.html."""
+"""The resource usage of a process group, from /proc: https://man7.org/linux/man-pages/man5/proc.5.html."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Self
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-#: Fields of /proc/PID/stat, counted from the one behind the name, which is in brackets and may hold anything.
+#: Fields of /proc/PID/stat, counted from the one after the name, which is in brackets and may contain anything.
 _GROUP, _UTIME, _CSTIME, _RSS = 2, 11, 14, 21
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """CPU seconds (user and system, of all threads and of ended children) since the start, and resident bytes now."""
+    """CPU seconds (user and system, of all threads and ended children) since the start, and resident bytes now."""
 
     cpu: float = 0.0
     resident: int = 0
@@ -28,25 +28,25 @@ class Usage:
 
 
 def parse_stat(text: str) -> tuple[int, Usage]:
-    """The process group and the usage that a /proc/PID/stat tells."""
+    """The process group and the usage in a /proc/PID/stat."""
     values = text.rpartition(")")[2].split()
     ticks = sum(map(int, values[_UTIME : _CSTIME + 1]))
     return int(values[_GROUP]), Usage(ticks / _TICK, int(values[_RSS]) * _PAGE)
 
 
 def parse_machine(text: str) -> float:
-    """The CPU seconds since the start that /proc/stat tells: all but idle time and waiting for disks."""
+    """The CPU seconds since the start in /proc/stat: everything except idle and I/O wait."""
     user, nice, system, _, _, *interrupts = map(int, text.partition("\n")[0].split()[1:8])
     return (user + nice + system + sum(interrupts[:2])) / _TICK
 
 
 def of_machine() -> float:
-    """CPU seconds that this machine has spent."""
+    """CPU seconds used by this machine."""
     return parse_machine(Path("/proc/stat").read_text())
 
 
 def of_group(group: int) -> Usage:
-    """The sum over all processes of the group: the server's workers and their parent, say."""
+    """The sum over all processes of the group: the server's workers and their parent, for example."""
     return sum((usage for owner, usage in _processes() if owner == group), Usage())
 
 
@@ -56,12 +56,12 @@ def _processes() -> Iterator[tuple[int, Usage]]:
             try:
                 yield parse_stat((directory / "stat").read_text())
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it has ended since
+                continue  # it has ended meanwhile
 
 
 @dataclass(slots=True)
 class MemoryWatch:
-    """Looks at a group's resident memory now and then, for as long as the block lasts; `samples` are bytes."""
+    """Samples a group's resident memory during the block; `samples` are bytes."""
 
     group: int
     every: float = 0.5

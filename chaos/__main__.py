@@ -19,8 +19,8 @@ EXIT_BOOKS_DIFFER, EXIT_CANNOT_RUN = 1, 3
 
 
 @click.command(epilog="Exit codes: 0 all books agree, 1 they do not, 2 wrong usage, 3 the system did not start.")
-@click.option("--mails", type=click.IntRange(min=10), default=5000, show_default=True, help="How many are written.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Decides what goes wrong.")
+@click.option("--mails", type=click.IntRange(min=10), default=5000, show_default=True, help="The number of mails.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Determines the faults.")
 @click.option(
     "--policy",
     type=click.Choice([each.value for each in LeaseExpiryPolicy]),
@@ -33,13 +33,13 @@ EXIT_BOOKS_DIFFER, EXIT_CANNOT_RUN = 1, 3
 def main(mails: int, seed: int, policy: str | None, attempts: int, sender: str) -> None:
     """Send mails through the whole system while everything that can fail does; then compare the books.
 
-    Needs nothing but this machine, and sends nothing anywhere.
+    Needs only this machine, and sends nothing anywhere.
     """
     default = LeaseExpiryPolicy.RETRY if attempts > 1 else LeaseExpiryPolicy.ERROR
     chosen = Chosen(mails, seed, LeaseExpiryPolicy(policy) if policy else default, attempts, sender)
     if chosen.policy is LeaseExpiryPolicy.RETRY and attempts == 1:
         raise click.UsageError("--policy retry needs --attempts of at least 2.")
-    logging.basicConfig(level=logging.CRITICAL)  # what fails here fails on purpose
+    logging.basicConfig(level=logging.CRITICAL)  # failures here are deliberate
     signal.signal(signal.SIGTERM, _stop)
     console = new_console()
     try:

@@ -1,10 +1,10 @@
-"""Three books that must agree: what the documents say, what Pub/Sub still holds, what the mail server took. Pure.
+"""Three books that must agree: the documents' results, Pub/Sub's backlog, the mail server's log. Pure.
 
-A *delivery* is one mail to one recipient: what the mail server takes it counts by recipient.
+A *delivery* is one mail to one recipient, in which the mail server counts.
 
-A second delivery has a cause where the policy is at-least-once and the first one's outcome could not be known: the
-mail server took the mail and did not say so, or the sender was killed or frozen before its lease ran out. The copy then
-carries the same Message-ID. Any other is one without cause; under LEASE_EXPIRY_POLICY=error, all are.
+A second delivery has a cause if the policy is at-least-once and the first one's outcome could not be known: the mail
+server accepted the mail without an answer, or the sender was killed or frozen before its lease expired. The copy then
+has the same Message-ID. Any other second delivery has no cause; with LEASE_EXPIRY_POLICY=error, none has.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from shared.delivery.model import FINAL, State
 from shared.delivery.policy import LeaseExpiryPolicy
 from shared.errors import ErrorCode
 
-#: Seconds for which what a dead process has written still comes out of the network.
-_AFTERLIFE = 1.0
+#: Seconds for which data that a dead process has written still arrives from the network.
+_LATE_DATA_SECONDS = 1.0
 
-#: What an ERROR says that another attempt might have mended; under `error`, only where the mail was surely not sent.
-_SURELY_NOT_SENT = (ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPORARY)
+#: Errors that another attempt might have fixed; with `error`, only those where the mail was certainly not sent.
+_NOT_SENT = (ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPORARY)
 _RETRIED_UNDER: Mapping[LeaseExpiryPolicy, Sequence[ErrorCode]] = {
-    LeaseExpiryPolicy.ERROR: _SURELY_NOT_SENT,
-    LeaseExpiryPolicy.RETRY: (*_SURELY_NOT_SENT, ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED),
+    LeaseExpiryPolicy.ERROR: _NOT_SENT,
+    LeaseExpiryPolicy.RETRY: (*_NOT_SENT, ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED),
 }
-#: What an ERROR says that does not claim to know the outcome.
-_AGNOSTIC = (ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED, ErrorCode.DEAD_LETTER)
+#: Errors that do not claim to know the outcome.
+_OUTCOME_UNKNOWN = (ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED, ErrorCode.DEAD_LETTER)
 
 Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the services were told: it decides what counts as a fault of theirs. The lease is in seconds."""
+    """The services' settings, which determine what counts as their error. The lease is in seconds."""
 
     policy: LeaseExpiryPolicy
     max_attempts: int
@@ -47,7 +47,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A delivery that followed one to the same recipient; `cause` is empty where there was none."""
+    """A delivery that followed one to the same recipient; `cause` is empty if there was none."""
 
     recipient: str
     cause: str
@@ -55,7 +55,7 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the books say. All but `duplicates` that have a cause must be empty or 0."""
+    """The result of the comparison. Everything except `duplicates` with a cause must be empty or 0."""
 
     lost: tuple[str, ...]
     not_received: tuple[str, ...]
@@ -67,12 +67,12 @@ class Verdict:
 
     @property
     def without_cause(self) -> tuple[Duplicate, ...]:
-        """The duplicates that nothing explains."""
+        """The unexplained duplicates."""
         return tuple(each for each in self.duplicates if not each.cause)
 
     @property
     def good(self) -> bool:
-        """Whether all is as it must be."""
+        """Whether the books agree."""
         faults = (self.lost, self.not_received, self.denied, self.given_up_early, self.stuck, self.without_cause)
         return not (self.undelivered or any(faults))
 
@@ -85,9 +85,9 @@ def compare(
     undelivered: bool,
     rules: Rules,
 ) -> Verdict:
-    """Compare the books: the recipients of each mail by its document's id, the `delivery` fields by the same.
+    """Compare the books: the recipients of each mail by its document's id, and the `delivery` fields likewise.
 
-    `undelivered` is whether a message or an event is still on its way.
+    `undelivered` is whether a message or an event is still in transit.
     """
     received: defaultdict[str, list[Acceptance]] = defaultdict(list)
     for acceptance in acceptances:
@@ -98,7 +98,7 @@ def compare(
             recipient
             for name, recipients in mails.items()
             for recipient in recipients
-            if recipient not in received and name in final and not _is_told(final[name], recipient)
+            if recipient not in received and name in final and not _is_reported(final[name], recipient)
         ),
         not_received=tuple(
             recipient
@@ -110,7 +110,7 @@ def compare(
             recipient
             for name, recipients in mails.items()
             for recipient in recipients
-            if name in final and _is_denied(final[name], received[recipient], interrupted, rules)
+            if name in final and _is_contradicted(final[name], received[recipient], interrupted, rules)
         ),
         given_up_early=tuple(name for name, fields in final.items() if _is_given_up_early(fields, rules)),
         stuck=tuple(name for name in mails if name not in final),
@@ -123,19 +123,19 @@ def compare(
     )
 
 
-def _is_told(fields: Fields, recipient: str) -> bool:
-    """Whether the document says that this recipient has not got the mail, or may not have."""
+def _is_reported(fields: Fields, recipient: str) -> bool:
+    """Whether the document says that this recipient has not received the mail, or may not have."""
     if fields["state"] == State.ERROR:
         return True
     return recipient in (*_info(fields, "accepted"), *_info(fields, "rejected"), *_info(fields, "pending"))
 
 
-def _is_denied(
+def _is_contradicted(
     fields: Fields, deliveries: Sequence[Acceptance], interrupted: Sequence[Interrupted], rules: Rules
 ) -> bool:
-    """Whether the document knows better than the mail server, which has said that it took the mail."""
+    """Whether the document contradicts the mail server, which has confirmed that it accepted the mail."""
     certain = any(not _unknown(each, interrupted, rules) for each in deliveries)
-    return certain and fields["state"] == State.ERROR and fields.get("errorCode") not in _AGNOSTIC
+    return certain and fields["state"] == State.ERROR and fields.get("errorCode") not in _OUTCOME_UNKNOWN
 
 
 def _is_given_up_early(fields: Fields, rules: Rules) -> bool:
@@ -149,11 +149,11 @@ def _cause(first: Acceptance, second: Acceptance, interrupted: Sequence[Interrup
 
 
 def _unknown(acceptance: Acceptance, interrupted: Sequence[Interrupted], rules: Rules) -> str:
-    """Why Firepost could not know of a delivery; empty if it could."""
+    """Why Firepost could not know about a delivery; empty if it could."""
     if not acceptance.heard:
-        return "the mail server took the mail and did not say so"
-    begin, end = acceptance.time - _AFTERLIFE, acceptance.time + rules.lease
-    hit = (each for each in interrupted if each.whom == acceptance.sender and each.begin < end and each.end > begin)
+        return "the mail server accepted the mail without an answer"
+    begin, end = acceptance.time - _LATE_DATA_SECONDS, acceptance.time + rules.lease
+    hit = (each for each in interrupted if each.process == acceptance.sender and each.begin < end and each.end > begin)
     return next((f"the sender was {each.what}" for each in hit), "")
 
 

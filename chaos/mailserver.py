@@ -1,4 +1,4 @@
-"""The mail server: real SMTP over real sockets, faults as planned, and a log of every mail that it took."""
+"""The mail server: real SMTP over real sockets, faults as planned, and a log of every accepted mail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from chaos.plan import UNHEARD, Fate, Interruption, Plan
 from local.ports import LOOPBACK, free_port
 
-#: Seconds that a stalled server says nothing: longer than any attempt.
+#: Seconds for which a stalled server is silent: longer than any attempt.
 STALL_SECONDS = 30.0
 
 _REPLIES = {
@@ -30,9 +30,9 @@ _REPLIES = {
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """A mail that the server took for one recipient, from the process `sender` at `time` (monotonic seconds).
+    """A mail that the server accepted for one recipient, from the process `sender` at `time` (monotonic seconds).
 
-    `heard` is whether the server has also said so.
+    `heard` is whether the server has also confirmed that.
     """
 
     recipient: str
@@ -43,7 +43,7 @@ class Acceptance:
 
 
 class Log:
-    """What the mail server has seen. All methods may be called from any thread."""
+    """The mail server's log. Thread-safe."""
 
     def __init__(self) -> None:
         self.faults: Counter[str] = Counter()
@@ -52,40 +52,40 @@ class Log:
         self._acceptances: list[Acceptance] = []
         self._mails: set[str] = set()
 
-    def named(self, recipient: str) -> int:
-        """How often this recipient has been named, with this time."""
+    def count_rcpt(self, recipient: str) -> int:
+        """Count an RCPT for this recipient, and return the count."""
         with self._lock:
             self._attempts[recipient] += 1
             self._mails.add(recipient.partition(".")[0])
             return self._attempts[recipient]
 
     def attempt(self, recipient: str) -> int:
-        """How often this recipient has been named."""
+        """How many RCPTs this recipient has had."""
         return self._attempts[recipient]
 
-    def took(self, acceptances: list[Acceptance]) -> None:
-        """Note that a mail was taken."""
+    def record(self, acceptances: list[Acceptance]) -> None:
+        """Record an accepted mail."""
         with self._lock:
             self._acceptances += acceptances
 
-    def met(self, what: str) -> None:
+    def count_fault(self, what: str) -> None:
         """Count a fault."""
         with self._lock:
             self.faults[what] += 1
 
     def acceptances(self) -> list[Acceptance]:
-        """All so far, in order."""
+        """All acceptances so far, in order."""
         with self._lock:
             return list(self._acceptances)
 
     def mails_seen(self) -> int:
-        """How many mails have got as far as here, taken or not."""
+        """How many mails have reached the server, accepted or not."""
         with self._lock:
             return len(self._mails)
 
 
 class MailServer:
-    """Where one sender's connections end: so the log knows from whom a mail came."""
+    """The endpoint of one sender's connections, so that the log knows each mail's sender."""
 
     def __init__(self, plan: Plan, log: Log, sender: str) -> None:
         self.port = free_port()
@@ -97,30 +97,30 @@ class MailServer:
 
     @property
     def uri(self) -> str:
-        """The value of SMTP_CONNECTION_URI that leads here."""
+        """The value of SMTP_CONNECTION_URI for this server."""
         return f"smtp://{LOOPBACK}:{self.port}"
 
     def start(self) -> None:
-        """Take connections."""
+        """Accept connections."""
         self._controller.start()
 
     def stop(self) -> None:
-        """Take no more, and cut those that are open."""
+        """Accept no more connections, and close the open ones."""
         self._controller.stop()
 
     def at_next(self, moment: Interruption, act: Callable[[], None]) -> None:
-        """Call `act` when the next mail gets to `moment`, before that mail hears an answer."""
+        """Call `act` when the next mail reaches `moment`, before that mail is answered."""
         self._armed[moment] = act
 
     async def reached(self, moment: Interruption) -> None:
-        """Do what waits for this moment, once."""
+        """Call the action that waits for this moment, once."""
         act = self._armed.pop(moment, None)
         if act is not None:
             await asyncio.to_thread(act)
 
 
 class _Controller(Controller):
-    """aiosmtpd's server on a thread of its own."""
+    """aiosmtpd's server in a separate thread."""
 
     def __init__(self, server: MailServer) -> None:
         self.connections: set[BaseTransport] = set()
@@ -132,7 +132,7 @@ class _Controller(Controller):
         self.accepted += 1
         refused = self._mail_server.plan.refuses_connection(self._mail_server.sender, self.accepted)
         if refused:
-            self._mail_server.log.met("SMTP: connection refused")
+            self._mail_server.log.count_fault("SMTP: connection refused")
         return _Session(self.connections, refused, self.handler, **self.SMTP_kwargs)
 
     def stop(self, no_assert: bool = False) -> None:
@@ -145,7 +145,7 @@ class _Controller(Controller):
 
 
 class _Session(SMTP):
-    """One connection; a refused one ends with its beginning."""
+    """One connection; a refused one ends immediately."""
 
     def __init__(self, connections: set[BaseTransport], refused: bool, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -165,7 +165,7 @@ class _Session(SMTP):
 
 
 class _Handler:
-    """What aiosmtpd asks about each mail; the names are its own."""
+    """aiosmtpd's callbacks for each mail; it prescribes the names."""
 
     def __init__(self, server: MailServer) -> None:
         self._server = server
@@ -175,20 +175,20 @@ class _Handler:
         self, smtp: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         server = self._server
-        attempt = server.log.named(address)
+        attempt = server.log.count_rcpt(address)
         await server.reached(Interruption.KILL_AT_RCPT)
         fate = server.plan.at_rcpt(address, attempt)
         if fate is Fate.TAKE:
             envelope.rcpt_tos.append(address)
             return "250 2.1.5 Ok"
-        server.log.met(f"SMTP at RCPT: {fate}")
+        server.log.count_fault(f"SMTP at RCPT: {fate}")
         return await self._carry_out(smtp, fate)
 
     async def handle_DATA(self, smtp: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         server, first = self._server, envelope.rcpt_tos[0]
         fate = server.plan.at_data(first, server.log.attempt(first))
         if fate is not Fate.TAKE:
-            server.log.met(f"SMTP at DATA: {fate}")
+            server.log.count_fault(f"SMTP at DATA: {fate}")
         if fate is Fate.TAKE or fate in UNHEARD:
             self._take(envelope, heard=fate is Fate.TAKE)
             await server.reached(Interruption.KILL_AT_DATA)
@@ -197,7 +197,7 @@ class _Handler:
     def _take(self, envelope: Envelope, heard: bool) -> None:
         message_id = str(self._headers.parsebytes(envelope.original_content or b"")["Message-ID"])
         now = time.monotonic()
-        self._server.log.took(
+        self._server.log.record(
             [Acceptance(recipient, message_id, self._server.sender, now, heard) for recipient in envelope.rcpt_tos]
         )
 

@@ -1,6 +1,6 @@
-"""What goes wrong, decided by a seed before anything happens: the same seed makes the same plan.
+"""The faults, determined by a seed in advance: the same seed makes the same plan.
 
-Only when the threads of five processes meet is not planned: two runs of one plan differ in which mails a kill hits.
+Only thread timing across five processes is not planned: two runs of one plan differ in which mails a kill hits.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ DISPATCHER, SENDER_A, SENDER_B = "dispatcher", "sender-a", "sender-b"
 
 
 class Fate(StrEnum):
-    """What the mail server does to a mail, at RCPT or when it has the whole of it."""
+    """The mail server's treatment of a mail, at RCPT or after the whole mail."""
 
     TAKE = "taken"
-    PUT_OFF = "put off (4xx)"
-    REFUSE = "refused for good (5xx)"
+    PUT_OFF = "temporarily refused (4xx)"
+    REFUSE = "permanently refused (5xx)"
     THROTTLE = "throttled (421)"
-    DROP = "connection dropped, mail not taken"
-    STALL = "stalled, mail not taken"
-    TAKE_AND_DROP = "mail taken, connection dropped"
-    TAKE_AND_STALL = "mail taken, stalled"
+    DROP = "connection dropped, mail not accepted"
+    STALL = "stalled, mail not accepted"
+    TAKE_AND_DROP = "mail accepted, connection dropped"
+    TAKE_AND_STALL = "mail accepted, stalled"
 
 
-#: Fates in which the mail server has the mail, and Firepost does not hear so.
+#: Fates in which the mail server has the mail, but Firepost gets no confirmation.
 UNHEARD: Final = (Fate.TAKE_AND_DROP, Fate.TAKE_AND_STALL)
 
-#: Out of a thousand, at each step; the rest is taken.
+#: Per mille at each step; the rest is accepted.
 _AT_RCPT: Final = {Fate.PUT_OFF: 20, Fate.REFUSE: 5, Fate.THROTTLE: 5, Fate.DROP: 10, Fate.STALL: 2}
 _AT_DATA: Final = {
     Fate.PUT_OFF: 10,
@@ -42,20 +42,20 @@ _AT_DATA: Final = {
 }
 _REFUSED_CONNECTIONS = 0.02
 
-#: Every so many mails, a process is interrupted.
+#: A process is interrupted every this many mails.
 _INTERRUPTED_EVERY = 200
 
 
 class Interruption(StrEnum):
-    """What happens to a process; the second and third wait for the next mail that gets so far."""
+    """What happens to a process; the second and third wait for the next mail that reaches that point."""
 
     KILL = "killed"
     KILL_AT_RCPT = "killed before the mail was handed over"
-    KILL_AT_DATA = "killed when the mail server had taken the mail, before its answer"
+    KILL_AT_DATA = "killed after the mail server accepted the mail, before its answer"
     FREEZE = "frozen for longer than its lease"
 
 
-#: In this order, again and again; a short run has the first three.
+#: Repeated in this order; a short run has the first three.
 _INTERRUPTIONS: Final = (
     (SENDER_A, Interruption.KILL_AT_DATA),
     (DISPATCHER, Interruption.KILL),
@@ -72,39 +72,39 @@ _INTERRUPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An interruption of the process `whom`, due when `after` mails have been written."""
+    """An interruption of `process`, due when `after` mails have been written."""
 
     after: int
-    whom: str
+    process: str
     what: Interruption
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything about a run that the seed decides."""
+    """Everything about a run that the seed determines."""
 
     seed: int
     mails: int
 
     def recipients(self, number: int) -> tuple[str, ...]:
-        """Whom mail `number` goes to: every fifth to two, the others to one."""
+        """The recipients of mail `number`: two for every fifth, one for the others."""
         first = f"{number}.a@example.com"
         return (first, f"{number}.b@example.com") if number % 5 == 0 else (first,)
 
     def at_rcpt(self, recipient: str, attempt: int) -> Fate:
-        """What happens to a recipient who is named for the `attempt`-th time."""
+        """The fate of a recipient at its RCPT number `attempt`."""
         return self._draw(f"rcpt {recipient} {attempt}", _AT_RCPT)
 
     def at_data(self, recipient: str, attempt: int) -> Fate:
-        """What happens to a mail, known by its first recipient, that has arrived in full."""
+        """The fate of a mail, identified by its first recipient, that has arrived in full."""
         return self._draw(f"data {recipient} {attempt}", _AT_DATA)
 
     def refuses_connection(self, whose: str, number: int) -> bool:
-        """Whether a sender's connection of that number is closed at once."""
+        """Whether a sender's connection with that number is closed at once."""
         return self._random(f"connection {whose} {number}").random() < _REFUSED_CONNECTIONS
 
     def interruptions(self) -> Sequence[Planned]:
-        """All of them, in order: between the first tenth of the mails and the last."""
+        """All interruptions, in order: between the first tenth of the mails and the last."""
         count = max(3, self.mails // _INTERRUPTED_EVERY)
         chance = self._random("interruptions")
         times = sorted(int(self.mails * chance.uniform(0.1, 0.9)) for _ in range(count))

@@ -1,4 +1,4 @@
-"""What people see: a bar while it runs (a line now and then in a pipe), and one table at the end."""
+"""Display: a progress bar (occasional lines in a pipe), and one table at the end."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rich.text import Text
 
 from chaos.run import Outcome, Progress
 
-#: Of what is shown where no terminal says how wide it is.
+#: The width where there is no terminal.
 PIPE_WIDTH = 120
 _LINE_EVERY = 10.0
-#: So many offenders are named; a run that has more has other worries.
+#: The maximum number of failures listed by name.
 _NAMED = 5
 
 
 class Show(Protocol):
-    """Is told how far a run is."""
+    """Displays a run's progress."""
 
     def __call__(self, progress: Progress) -> None:
         """Show it."""
@@ -39,7 +39,7 @@ def new_console() -> Console:
 
 @contextmanager
 def progress_on(console: Console, mails: int) -> Iterator[Show]:
-    """What shows a run's progress while the block lasts."""
+    """A display of the run's progress during the block."""
     if not console.is_terminal:
         yield _Lines(console, mails)
         return
@@ -75,7 +75,7 @@ class _Lines:
 
 
 def conclude(console: Console, outcome: Outcome) -> None:
-    """The books, the faults that they stood up to, and the verdict."""
+    """The books, the faults that occurred, and the verdict."""
     chosen = outcome.chosen
     title = (
         f"{chosen.mails:,} mails, seed {chosen.seed}, LEASE_EXPIRY_POLICY={chosen.policy}, "
@@ -83,7 +83,7 @@ def conclude(console: Console, outcome: Outcome) -> None:
     )
     console.print(_books(title, outcome), "", _faults(outcome), "")
     rate = chosen.mails / outcome.seconds
-    console.print(f"{outcome.seconds:.0f} s, {rate:.0f} mails/s with all of this going on.")
+    console.print(f"{outcome.seconds:.0f} s, {rate:.0f} mails/s despite all faults.")
     if outcome.verdict.good:
         console.print(Text("✓ Nothing lost, nothing sent twice without cause, nothing stuck.", style="bold green"))
     else:
@@ -100,7 +100,7 @@ def _books(title: str, outcome: Outcome) -> Table:
         table.add_row(f"documents: {state}", f"{count:,}", "")
     table.add_section()
     for label, names in (
-        ("lost: not received, and not said to be", verdict.lost),
+        ("lost: not received, and not reported", verdict.lost),
         ("SUCCESS not received", verdict.not_received),
         ("ERROR, though surely received", verdict.denied),
         ("given up with attempts left", verdict.given_up_early),
@@ -117,7 +117,7 @@ def _books(title: str, outcome: Outcome) -> Table:
 
 
 def _faults(outcome: Outcome) -> Table:
-    table = Table(title="What went wrong on purpose", title_justify="left")
+    table = Table(title="Injected faults", title_justify="left")
     table.add_column("Fault")
     table.add_column("Times", justify="right")
     for fault, count in sorted(outcome.faults.items()):

@@ -1,4 +1,4 @@
-"""One run: write the mails, interrupt what the plan says, wait until all is quiet, read the books."""
+"""One run: write the mails, interrupt processes as planned, wait for the end, compare the books."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from local.waiting import wait_until
 from shared.delivery.model import FINAL
 from shared.delivery.policy import LeaseExpiryPolicy
 
-#: The share of all mails that may be on their way before the application writes more.
+#: The fraction of all mails that may be in progress before the application writes more.
 _UNDER_WAY = 0.04
-#: Seconds after which a mail that has not reached the mail server no longer counts as on its way.
+#: Seconds after which a mail that has not reached the mail server no longer counts as in progress.
 _OVERDUE = 2.0 * LEASE_SECONDS
 _PAUSE = 0.05
 
-#: Seconds in which all must come to an end once the last mail is written and the faults are over.
+#: Seconds within which everything must end after the last mail is written and the faults are over.
 PATIENCE = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What is to be run: mails, seed, the services' policy for attempts, and the senders' subscription type."""
+    """The options of a run: mails, seed, the services' policy for attempts, and the senders' subscription type."""
 
     mails: int
     seed: int
@@ -45,7 +45,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is; all of them counts of mails but the last."""
+    """The progress of a run; all are counts of mails except the last."""
 
     written: int
     reached: int
@@ -55,7 +55,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All that is to be said about a run. `seconds` are from the first mail's writing to the last one's end."""
+    """The results of a run. `seconds` are from the first mail's writing to the last one's end."""
 
     chosen: Chosen
     verdict: Verdict
@@ -65,7 +65,7 @@ class Outcome:
 
 
 def run(chosen: Chosen, show: Callable[[Progress], None]) -> Outcome:
-    """Run it; `show` is told now and then how far it is. Raises `local.errors.PartFailed` if it can't even begin."""
+    """Run; `show` gets the progress now and then. Raises `local.errors.PartFailed` if the run can't even begin."""
     plan = Plan(chosen.seed, chosen.mails)
     with ChaoticSystem(plan, chosen.settings(), chosen.sender) as system:
         client = firestore_client(system.backend.firestore, system.options.project)
@@ -92,7 +92,7 @@ class _Run:
         begin = time.monotonic()
         for number in range(self._chosen.mails):
             if not wait_until(self._may_write, PATIENCE, _PAUSE):
-                break  # the books will tell what stands still
+                break  # the books will show what is stuck
             self._write(number)
             self._interrupt()
         self._system.calm()
@@ -118,7 +118,7 @@ class _Run:
         self._show(Progress(len(self._mails), system.log.mails_seen(), ended, len(system.interrupted)))
 
     def _write(self, number: int) -> None:
-        """What an application does; it repeats what Firestore did not confirm, and so is not done twice."""
+        """Write as an application does: retry what Firestore did not confirm. The id prevents a duplicate."""
         name = f"{CONTESTED if number % 2 else 'solo'}-{number}"
         recipients = self._plan.recipients(number)
         fields = {"to": list(recipients), "message": {"subject": name, "text": "Chaos."}}
@@ -142,7 +142,7 @@ class _Run:
         return ended == len(self._mails) and self._system.backend.wait_until_delivered(0)
 
     def _deliveries(self, fields: Sequence[str]) -> Mapping[str, Fields]:
-        """What the documents say, by their ids; nothing where nobody has looked at one yet."""
+        """The documents' `delivery` fields by id; empty if not processed yet."""
         found = self._collection.select(list(fields)).stream()
         return {each.id: (each.to_dict() or {}).get("delivery") or {} for each in found}
 
@@ -166,7 +166,7 @@ class _Run:
         )
 
     def _faults(self) -> Mapping[str, int]:
-        interrupted = Counter(f"{each.whom}: {each.what}" for each in self._system.interrupted)
+        interrupted = Counter(f"{each.process}: {each.what}" for each in self._system.interrupted)
         return interrupted + self._system.log.faults + self._system.backend.faults.counts
 
 

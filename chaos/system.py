@@ -31,9 +31,9 @@ LEASE_SECONDS = 6
 FROZEN_SECONDS = LEASE_SECONDS + 2.0
 RECONCILE_SECONDS = 1.0
 
-#: Documents whose ids begin so are offered to both senders at the same time.
+#: Documents whose ids begin with this are offered to both senders at the same time.
 CONTESTED = "duel"
-#: What the second sender's subscription is called in addition.
+#: The suffix of the second sender's subscription.
 RIVAL = "-rival"
 
 SETTINGS: Mapping[str, str] = {
@@ -48,19 +48,19 @@ SETTINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """An interruption that has happened; `begin` and `end` are in monotonic seconds, and the same for a death."""
+    """An interruption that has occurred; `begin` and `end` are in monotonic seconds, and equal for a death."""
 
-    whom: str
+    process: str
     what: Interruption
     begin: float
     end: float
 
 
 class ChaoticSystem:
-    """As a context manager it is started and stopped with the block; after that, nothing of it is left."""
+    """As a context manager, it starts and stops with the block, and leaves nothing behind."""
 
     def __init__(self, plan: Plan, settings: Mapping[str, str], sender: str) -> None:
-        """`settings` are environment variables of the services, beside `SETTINGS`; `sender` pushes or pulls."""
+        """`settings` are the services' environment variables, besides `SETTINGS`; `sender` is `push` or `pull`."""
         self.plan = plan
         self.log = Log()
         self.interrupted: list[Interrupted] = []
@@ -86,28 +86,28 @@ class ChaoticSystem:
         self._running.close()
 
     def arrange(self, planned: Planned) -> None:
-        """Interrupt a process, now or when a mail has got so far."""
+        """Interrupt a process, now or when a mail reaches the planned point."""
         if planned.what in (Interruption.KILL_AT_RCPT, Interruption.KILL_AT_DATA):
-            self.mail_servers[planned.whom].at_next(planned.what, lambda: self._kill(planned))
+            self.mail_servers[planned.process].at_next(planned.what, lambda: self._kill(planned))
         elif planned.what is Interruption.FREEZE:
             self._freeze(planned)
         else:
             self._kill(planned)
 
     def calm(self) -> None:
-        """Let nothing more go wrong between the services and their cloud."""
+        """Stop the faults between the services and their cloud."""
         self.backend.faults.clear()
         for thaw in self._thaws:
             thaw.join()
 
     def _kill(self, planned: Planned) -> None:
-        service = self._services[planned.whom]
+        service = self._services[planned.process]
         self._note(planned)
         service.kill()
         service.launch()
 
     def _freeze(self, planned: Planned) -> None:
-        service = self._services[planned.whom]
+        service = self._services[planned.process]
         self._note(planned)
         service.pause()
         thaw = threading.Timer(FROZEN_SECONDS, service.resume)
@@ -117,7 +117,7 @@ class ChaoticSystem:
     def _note(self, planned: Planned) -> None:
         now = time.monotonic()
         end = now + FROZEN_SECONDS if planned.what is Interruption.FREEZE else now
-        self.interrupted.append(Interrupted(planned.whom, planned.what, now, end))
+        self.interrupted.append(Interrupted(planned.process, planned.what, now, end))
 
     def _start(self) -> None:
         logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-chaos-")))
@@ -163,7 +163,7 @@ class ChaoticSystem:
             service.await_ready()
 
     def _create_topics(self, urls: Mapping[str, str]) -> None:
-        """As everywhere, and one more subscription: the second sender competes for every other mail."""
+        """The usual topics, plus one subscription: the second sender competes for every other mail."""
         options = self.options
         create_topics(self.backend.pubsub, options, sender=urls[SENDER_A], dispatcher=urls[DISPATCHER])
         topic, dead_letters = (
@@ -177,7 +177,7 @@ class ChaoticSystem:
 
 
 def make_unreliable(faults: Faults, plan: Plan) -> None:
-    """Firestore, Pub/Sub and Eventarc as they are on a bad day."""
+    """Make Firestore, Pub/Sub and Eventarc behave as on a bad day."""
     status = grpc.StatusCode
     for rpc in ("Commit", "BatchWrite"):
         faults.on(rpc).randomly(0.03, plan.fault_seed(f"lost {rpc}")).lose_response()

@@ -53,7 +53,7 @@ from cli.template import template
     "ready_file",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Work on the local stack that wrote this file: python -m local up --ready-file FILE.",
+    help="Use the local stack that wrote this file: python -m local up --ready-file FILE.",
 )
 @click.pass_context
 def cli(
@@ -65,11 +65,11 @@ def cli(
     dead_letter_subscription: str,
     ready_file: Path | None,
 ) -> None:
-    """Send mail with Firepost, see what became of it, and put right what failed.
+    """Send mail with Firepost, see its status, and repair failures.
 
-    It works on the project that the options or the environment name, with your Application Default Credentials
-    (gcloud auth application-default login); or on emulators, if FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST are
-    set; or on the local stack (--local).
+    It uses the project in the options or the environment, with your Application Default Credentials (gcloud auth
+    application-default login); or emulators, if FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST are set; or the local
+    stack (--local).
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def cli(
 
 
 def _local(target: Target, ready_file: Path, context: click.Context) -> Target:
-    """The local stack as the target: its addresses win over the environment, and options over its names."""
+    """The local stack as the target: its addresses override the environment, and options override its names."""
     ready = read_ready_file(ready_file)
     os.environ.update(zip(EMULATORS, (ready["firestore"], ready["pubsub"]), strict=True))
     local = {"project": ready["project"], "topic": ready["topic"], "database": "(default)"}

@@ -1,4 +1,4 @@
-"""Where the commands look, and the clients for it."""
+"""The target of the commands, and its clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EMULATORS = ("FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One installation of Firepost; ids, not full names. `project` is empty when nobody said which."""
+    """One installation of Firepost; ids, not full names. `project` is empty if not given."""
 
     project: str
     database: str
@@ -32,31 +32,31 @@ class Target:
     dead_letters: str
 
     def check(self, environment: Mapping[str, str]) -> None:
-        """Raises `click.UsageError` when it is not certain what is meant: before anything is done."""
+        """Raises `click.UsageError` if the target is ambiguous, before anything is done."""
         if not self.project:
-            raise click.UsageError("Which project? Say --project ID, set GOOGLE_CLOUD_PROJECT, or use --local FILE.")
+            raise click.UsageError("Which project? Use --project ID, set GOOGLE_CLOUD_PROJECT, or use --local FILE.")
         present = [name for name in EMULATORS if environment.get(name)]
         if len(present) == 1:
             absent = next(name for name in EMULATORS if name not in present)
             raise click.UsageError(
-                f"{present[0]} is set and {absent} is not: half of this would happen in Google Cloud. Set both or none."
+                f"{present[0]} is set but {absent} is not: half would happen in Google Cloud. Set both or neither."
             )
 
 
 def read_ready_file(path: Path) -> dict[str, str]:
-    """The addresses in a ready file of `python -m local up`. Raises `click.BadParameter` when it is none."""
+    """The addresses in a ready file of `python -m local up`. Raises `click.BadParameter` if it is not one."""
     try:
         ready = json.loads(path.read_text())
         return {name: str(ready[name]) for name in ("firestore", "pubsub", "project", "topic")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise click.BadParameter(
-            f"{path} is not a ready file of 'python -m local up --ready-file {path}'; is the local stack up?"
+            f"{path} is not a ready file of 'python -m local up --ready-file {path}'; is the local stack running?"
         ) from error
 
 
 @contextmanager
 def open_mailbox(target: Target) -> Iterator[Mailbox]:
-    """The mail documents, for as long as the block runs."""
+    """The mail documents; closed at the end of the block."""
     target.check(os.environ)
     name = f"Firestore (project {target.project}, database {target.database})"
     with reaching(name):
@@ -69,7 +69,7 @@ def open_mailbox(target: Target) -> Iterator[Mailbox]:
 
 @contextmanager
 def open_topic(target: Target) -> Iterator[Publisher]:
-    """The mail topic, for as long as the block runs."""
+    """The mail topic; closed at the end of the block."""
     target.check(os.environ)
     name = f"the Pub/Sub topic {target.topic} (project {target.project})"
     with reaching(name):
@@ -82,7 +82,7 @@ def open_topic(target: Target) -> Iterator[Publisher]:
 
 @contextmanager
 def open_dead_letters(target: Target) -> Iterator[Subscription]:
-    """The dead letters' subscription, for as long as the block runs."""
+    """The dead letters' subscription; closed at the end of the block."""
     target.check(os.environ)
     name = f"the Pub/Sub subscription {target.dead_letters} (project {target.project})"
     with reaching(name):
@@ -94,7 +94,7 @@ def open_dead_letters(target: Target) -> Iterator[Subscription]:
 
 
 class _Topic:
-    """`Publisher` whose failure is a sentence that names the topic."""
+    """A `Publisher` whose errors name the topic."""
 
     def __init__(self, publisher: Publisher, name: str) -> None:
         self._publisher = publisher

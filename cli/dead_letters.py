@@ -1,8 +1,8 @@
-"""`dead-letters`: look at the messages that came to nothing, and give them another chance.
+"""`dead-letters`: inspect and replay messages that could not be processed.
 
-Replaying publishes first, and acknowledges when all else is done. If the process dies in between, the letter is still
-there and may be replayed again, which is harmless: a document is sent once however many messages ask for it, and an
-inline mail keeps its id. The other way round, a mail could be lost.
+Replaying publishes first, and acknowledges when everything else is done. If the process dies in between, the dead
+letter is still there and may be replayed again, which is harmless: a document is sent once, however many messages refer
+to it, and an inline mail keeps its id. The other order could lose a mail.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from shared.pubsub.publisher import Publisher
 
 @click.group("dead-letters", epilog=EXIT_CODES)
 def dead_letters() -> None:
-    """Look at messages that could not be worked on, and replay them.
+    """Inspect messages that could not be processed, and replay them.
 
     They are read from a pull subscription of the dead-letter topic (--dead-letter-subscription of the main command).
-    Looking consumes nothing; but while one command holds the letters, another one may not see them.
+    Reading consumes nothing; but while one command holds the dead letters, another one may not see them.
     """
 
 
 @dead_letters.command("list", epilog=EXIT_CODES)
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="How many to look at.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The maximum number to show.")
 @json_option
 @click.pass_obj
 def list_letters(target: Target, limit: int, as_json: bool) -> None:
@@ -50,7 +50,7 @@ def list_letters(target: Target, limit: int, as_json: bool) -> None:
     output = Output(as_json)
     now = datetime.now(UTC)
     with open_dead_letters(target) as subscription, browsing(subscription) as browser:
-        found = [  # only what is shown is kept: a letter may have 10 MB
+        found = [  # keep only what is shown: a dead letter may have 10 MB
             (letter.published, letter_record(letter, target.collection), letter_row(letter, target.collection, now))
             for letter in islice(browser, limit)
         ]
@@ -62,7 +62,7 @@ def list_letters(target: Target, limit: int, as_json: bool) -> None:
     else:
         output.table(LETTER_COLUMNS, [row for _, _, row in found])
     if is_cut:
-        output.note(f"Only {limit:,} are shown, and there are more; --limit shows more.")
+        output.note(f"Only {limit:,} are shown, but there are more; --limit shows more.")
     elif not found:
         output.note("No dead letters.")
 
@@ -72,7 +72,7 @@ def list_letters(target: Target, limit: int, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def show(target: Target, identifier: str, as_json: bool) -> None:
-    """Show one dead letter with all its attributes and its data, which may hold a whole mail.
+    """Show one dead letter with all its attributes and its data, which may contain a whole mail.
 
     With --json, 'data' is in base64: exactly what was published.
     """
@@ -90,7 +90,7 @@ def show(target: Target, identifier: str, as_json: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which letters are to be replayed: by id, or (none given) all; and of these those with one of some reasons."""
+    """The dead letters to replay: those with the given ids, or (no ids) all; optionally restricted by reason."""
 
     ids: frozenset[str]
     reasons: frozenset[str]
@@ -103,27 +103,27 @@ class Wanted:
 @click.argument("ids", nargs=-1, metavar="[ID...]")
 @click.option("--all", "everything", is_flag=True, help="Replay all dead letters.")
 @click.option("--reason", "reasons", multiple=True, help="Only those with this reason; may be repeated.")
-@click.option("--dry-run", is_flag=True, help="Only show which ones it would be.")
+@click.option("--dry-run", is_flag=True, help="Only show which ones would be replayed.")
 @json_option
 @click.pass_obj
 def replay(
     target: Target, ids: tuple[str, ...], everything: bool, reasons: tuple[str, ...], dry_run: bool, as_json: bool
 ) -> None:
-    """Publish dead letters to the mail topic again, as they were, and take them out of the subscription.
+    """Publish dead letters to the mail topic again, unchanged, and remove them from the subscription.
 
-    A document that was set to ERROR because Pub/Sub gave its message up (error code 'dead-letter') is set to RETRY, or
-    the message would find nothing to do. What was wrong must have been put right before, or the letters come back; one
-    that comes back is not replayed again in the same run.
+    A document that was set to ERROR because Pub/Sub gave up its message (error code 'dead-letter') is set to RETRY;
+    otherwise the message would have no effect. Fix the cause first, or the dead letters come back; one that comes back
+    is not replayed again in the same run.
 
     \b
     Examples:
       python -m cli dead-letters replay 10293847561
       python -m cli dead-letters replay --all --reason delivery-limit --dry-run
 
-    The exit code is 1 when there was none to replay, or one of the IDs was not found.
+    The exit code is 1 if there was none to replay, or one of the IDs was not found.
     """
     if bool(ids) == everything:
-        raise click.UsageError("Say which: either ID..., or --all.")
+        raise click.UsageError("Specify either ID..., or --all.")
     wanted = Wanted(frozenset(ids), frozenset(reasons))
     output = Output(as_json)
     with (
@@ -137,13 +137,13 @@ def replay(
     output.note(f"{len(replayed):,} {'would be ' if dry_run else ''}replayed.")
     missing = wanted.ids - replayed
     if missing:
-        raise Failed(f"Not found, held by another reader, or of another reason: {', '.join(sorted(missing))}.")
+        raise Failed(f"Not found, held by another reader, or with another reason: {', '.join(sorted(missing))}.")
     if not replayed:
         raise click.exceptions.Exit(Failed.exit_code)
 
 
 class Replayer:
-    """One run of replaying, which knows its own letters when they come back."""
+    """One replay run, which recognizes its own dead letters when they come back."""
 
     def __init__(self, topic: Publisher, mailbox: Mailbox, collection: str) -> None:
         self._topic = topic
@@ -152,17 +152,17 @@ class Replayer:
         self._run = secrets.token_hex(8)
 
     def has_sent(self, letter: Letter) -> bool:
-        """Whether the letter was replayed in this run, and has come back."""
+        """Whether the dead letter was replayed in this run, and has come back."""
         return letter.attributes.get(REPLAY) == self._run
 
     def replay(self, letter: Letter) -> None:
-        """Return when Pub/Sub has confirmed the message, and the document is ready for it."""
+        """Return once Pub/Sub has confirmed the message, and the document is ready for it."""
         self._topic.publish(*letter.replayed(self._run))
         if letter.reason == DELIVERY_LIMIT:
             self._revive(letter.document(self._collection))
 
     def _revive(self, document: str) -> None:
-        """Set a document to RETRY that was concluded for its message's sake; if it has changed, somebody else did."""
+        """Set a document to RETRY that a dead letter concluded, unless it has changed since."""
         parent, _, _ = document.rpartition("/")
         mail = self._mailbox.get(document) if parent == self._collection else None
         if mail is not None and mail.state == State.ERROR and mail.error_code == ErrorCode.DEAD_LETTER:
@@ -170,7 +170,7 @@ class Replayer:
 
 
 def _replay(browser: Browser, wanted: Wanted, replayer: Replayer | None, collection: str, output: Output) -> set[str]:
-    """Replay the wanted letters and return their ids; without a replayer, only say which ones it would be."""
+    """Replay the selected dead letters and return their ids; without a replayer (dry run), only show them."""
     replayed = set[str]()
     for letter in browser:
         record = letter_record(letter, collection)

@@ -1,6 +1,6 @@
-"""A mail document from what a command line gives: flags, and a file of JSON or YAML.
+"""A mail document from the command line: flags, and a file of JSON or YAML.
 
-Everything here is JSON: a mail is checked by packing it into an inline message and reading that as a sender does.
+Everything here is JSON: a mail is validated by packing it into an inline message and reading that as a sender does.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from shared.pubsub.message import Message
 
 Json = dict[str, Any]
 
-#: Firestore's limit for a document, which binds inline mails too: they become documents.
+#: Firestore's limit for a document. It applies to inline mails, too, because they become documents.
+#:
 #: https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
 MAX_DOCUMENT_BYTES = 1024 * 1024
 
 
 def parse_file(text: str) -> Json:
-    """The mail document in a file's text. Raises `ValueError` with a sentence about what is wrong with it."""
+    """The mail document in a file's text. Raises `ValueError` with a sentence about the problem."""
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -48,7 +49,7 @@ def _parse_yaml(text: str, not_json: ValueError) -> Any:
 
 
 def merged(base: Mapping[str, Any], flags: Mapping[str, Any]) -> Json:
-    """The file's mail with the flags' fields in place of its own; maps are merged, attachments added."""
+    """The file's mail, overridden by the flags' fields; maps are merged, attachments appended."""
     result = dict(base)
     for name, value in flags.items():
         before = result.get(name)
@@ -62,7 +63,7 @@ def merged(base: Mapping[str, Any], flags: Mapping[str, Any]) -> Json:
 
 
 def parse_headers(texts: Iterable[str]) -> dict[str, list[str]]:
-    """Headers given as `Name: value`; a name given twice has two values. Raises `ValueError` for another form."""
+    """Headers given as `Name: value`; a repeated name has several values. Raises `ValueError` for any other form."""
     headers: dict[str, list[str]] = {}
     for text in texts:
         name, colon, value = text.partition(":")
@@ -73,19 +74,19 @@ def parse_headers(texts: Iterable[str]) -> dict[str, list[str]]:
 
 
 def attachment(path: PurePath, content: bytes) -> Json:
-    """The attachment that a file becomes; its type follows from its name."""
+    """A file as an attachment; its type follows from its name."""
     return {"filename": path.name, "content": base64.b64encode(content).decode(), "encoding": "base64"}
 
 
 def inline(mail: Json, identifier: str) -> bytes:
-    """The data of the inline message that asks for this mail. Raises `ValueError` for what JSON can't say."""
+    """The data of an inline message for this mail. Raises `ValueError` for values that JSON can't express."""
     return json.dumps({"mail": mail, "id": identifier}, default=_as_json).encode()
 
 
 def checked(data: bytes, collection: str) -> Message:
     """The document that an inline message describes, as a sender would read it.
 
-    Raises `ValueError` with the sender's own words when the mail could not be sent.
+    Raises `ValueError` with the sender's own error text if the mail could not be sent.
     """
     try:
         read = message.decode(data, {}, "", collection)
@@ -96,7 +97,7 @@ def checked(data: bytes, collection: str) -> Message:
 
 
 def _as_json(value: Any) -> str:
-    """What YAML knows and JSON does not: times; without a zone they are UTC (yaml.org/type/timestamp.html)."""
+    """Converts times, which YAML has and JSON lacks; without a zone they are UTC (yaml.org/type/timestamp.html)."""
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
     raise ValueError(f"a value of the type {type(value).__name__} can't be in a mail; is it a text that needs quotes?")

@@ -1,4 +1,4 @@
-"""How a command ends: the exit codes, and the errors that carry them."""
+"""How a command ends: the exit codes, and the errors for them."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from shared.errors import Unavailable
 
 EXIT_CODES = """\b
 Exit codes:
-  0  done
-  1  it failed: the mail ended in ERROR, there was nothing to retry, no such document ...
-  2  wrong usage; nothing was done
-  3  Firestore or Pub/Sub can't be reached, or refuses
+0  success
+1  failure: the mail ended in ERROR, there was nothing to retry, no such document ...
+2  wrong usage; nothing was done
+3  Firestore or Pub/Sub can't be reached, or refuses
 """
 
 
 class Failed(click.ClickException):
-    """The command did its work and the answer is bad. The text is one sentence."""
+    """The command ran, but with a bad result. The text is one sentence."""
 
     exit_code = 1
 
 
 class Unreachable(click.ClickException):
-    """Firestore or Pub/Sub did not do it, for a reason that lies outside of the mail. The text is one sentence."""
+    """Firestore or Pub/Sub failed, for a reason other than the mail. The text is one sentence."""
 
     exit_code = 3
 
 
 @contextmanager
 def reaching(what: str) -> Iterator[None]:
-    """Turn the failures of Google's clients in the block, and our own `Unavailable`, into `Unreachable`."""
+    """Translate errors of Google's clients in the block, and Firepost's own `Unavailable`, to `Unreachable`."""
     try:
         yield
     except (GoogleAPICallError, RetryError, GoogleAuthError, Unavailable) as error:
@@ -42,6 +42,6 @@ def reaching(what: str) -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> str:
-    """What went wrong, in one line and without what the libraries wrap around it."""
+    """The error in one line, without the libraries' additions."""
     cause = error.cause if isinstance(error, RetryError) and error.cause else error
     return " ".join(str(getattr(cause, "message", cause)).split())

@@ -1,6 +1,6 @@
-"""What a dead letter says, and what it becomes when it is published again. Pure.
+"""The content of a dead letter, and the message that replays it. Pure.
 
-There are two kinds. A sender publishes a message that can never work, with `reason` and `error` beside it. Pub/Sub
+There are two kinds. A sender publishes a message that can never work, with `reason` and `error` as attributes. Pub/Sub
 itself forwards a message that was delivered too often, with attributes of its own:
 https://cloud.google.com/pubsub/docs/handling-failures#track-delivery-attempts
 """
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-#: The attribute that says in which replay a message was published, so that one that comes back is known.
+#: The attribute that names the replay that published a message, so that a returning one is recognized.
 REPLAY: Final = "replay"
-#: The reason of those that Pub/Sub itself has given up.
+#: The reason of dead letters from Pub/Sub itself.
 DELIVERY_LIMIT: Final = "delivery-limit"
 _PUBSUBS: Final = "CloudPubSubDeadLetter"
 _DELIVERIES: Final = f"{_PUBSUBS}SourceDeliveryCount"
@@ -33,20 +33,20 @@ class Letter:
 
     @property
     def reason(self) -> str:
-        """The sender's word (see docs/messages.md), or `delivery-limit` when Pub/Sub gave up."""
+        """The sender's reason (see docs/messages.md), or `delivery-limit` if Pub/Sub gave up."""
         if "error" not in self.attributes and _DELIVERIES in self.attributes:
             return DELIVERY_LIMIT
         return self.attributes.get("reason", "unknown")
 
     @property
     def error(self) -> str:
-        """The same in a sentence; empty when it is not known."""
+        """The reason as a sentence; empty if unknown."""
         if self.reason == DELIVERY_LIMIT:
             return f"Pub/Sub gave up after {self.attributes[_DELIVERIES]} deliveries."
         return self.attributes.get("error", "")
 
     def document(self, collection: str) -> str:
-        """The path of the document that is meant; empty when the message doesn't say."""
+        """The path of the message's document; empty if the message doesn't name one."""
         match self._body():
             case {"document": str(path)}:
                 return path
@@ -55,9 +55,9 @@ class Letter:
         return self.attributes.get("document", "")
 
     def replayed(self, run: str) -> tuple[bytes, dict[str, str]]:
-        """Data and attributes to publish, as they were before, and marked as replayed in `run`.
+        """Data and attributes to publish, unchanged except for the mark of the replay `run`.
 
-        An inline mail without an id gets this letter's: should the letter be replayed twice, one mail is sent.
+        An inline mail without an id gets this message's id: if it is replayed twice, one mail is sent.
         """
         added = ("reason", "error", REPLAY)
         kept = {

@@ -28,7 +28,7 @@ error_code_option = click.option(
     "error_codes",
     multiple=True,
     type=click.Choice([code.value for code in ErrorCode]),
-    help="Only mails with this error; may be repeated.",
+    help="Only mails with this error code; may be repeated.",
 )
 since_option = click.option(
     "--since",
@@ -42,7 +42,7 @@ since_option = click.option(
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only mails in this state.")
 @error_code_option
 @since_option
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many to show.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The maximum number to show.")
 @json_option
 @click.pass_obj
 def list_mails(
@@ -53,7 +53,7 @@ def list_mails(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List mails, those first that moved last.
+    """List mails, the most recently changed first.
 
     The times are not indexed (that would limit how fast documents can be written), so every document in the state is
     read; without --state and --error-code, every document.

@@ -1,4 +1,4 @@
-"""A mail document as operators see it: where it is and what `delivery` says, never what is in the mail. Pure."""
+"""A mail document as operators see it: its path and its `delivery`, never the content of the mail. Pure."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Mail:
 
     @property
     def state(self) -> str:
-        """What stands in `delivery.state`, known to Firepost or not; empty when there is nothing."""
+        """The value of `delivery.state`, even if unknown to Firepost; empty if there is none."""
         return str((self.delivery or {}).get("state", ""))
 
     @property
     def error_code(self) -> str:
-        """What stands in `delivery.errorCode`; empty when there is nothing, as in the extension's documents."""
+        """The value of `delivery.errorCode`; empty if there is none, as in the extension's documents."""
         return str((self.delivery or {}).get("errorCode") or "")
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more happens to it unless somebody asks for it."""
+        """Whether the mail is in a final state."""
         return self.state in FINAL
 
     def moved(self) -> datetime:
@@ -41,7 +41,7 @@ class Mail:
 
 
 def own_path(text: str, collection: str) -> str:
-    """The path of the document that `mail/abc` or `abc` means. Raises `ValueError` for one outside of `collection`."""
+    """The path of the document `mail/abc` or `abc`. Raises `ValueError` if it is not in `collection`."""
     parent, slash, identifier = text.rpartition("/")
     if not identifier or (slash and parent != collection):
         raise ValueError(f"{text!r} is not a document in the collection '{collection}' (see --collection)")

@@ -1,6 +1,6 @@
 """The collection of mail documents, over Google's Firestore client.
 
-Every method raises `Unreachable` when Firestore did not do it.
+Every method raises `Unreachable` if Firestore fails.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from cli.mail import Mail
 from cli.selection import Selection
 from shared.delivery.model import State
 
-#: Documents per query: one page is all that is held of a collection of any size.
+#: Documents per query: only one page is in memory, whatever the collection's size.
 PAGE = 300
-#: Seconds for one request, and for repeating it while Firestore is out of order.
+#: Time limits in seconds: for one request, and for retries while Firestore fails.
 REQUEST_SECONDS, PATIENCE_SECONDS = 10.0, 5.0
 
 
 class Mailbox:
-    """Reads documents without what is in the mails, and asks for new attempts."""
+    """Reads documents without the content of the mails, and requests new attempts."""
 
     def __init__(self, client: Client, collection: str, name: str) -> None:
-        """`name` is how Firestore is called when it fails."""
+        """`name` is Firestore's name in error texts."""
         self._client = client
         self._name = name
         self._collection = client.collection(collection)
-        self._patient: dict[str, Any] = {
+        self._retry_options: dict[str, Any] = {
             "retry": Retry(initial=0.1, timeout=PATIENCE_SECONDS),
             "timeout": REQUEST_SECONDS,
         }
@@ -39,13 +39,13 @@ class Mailbox:
     def get(self, path: str) -> Mail | None:
         """The document, or None if there is none."""
         with reaching(self._name):
-            snapshot = self._client.document(path).get(field_paths=["delivery"], **self._patient)
+            snapshot = self._client.document(path).get(field_paths=["delivery"], **self._retry_options)
         return _mail(snapshot) if snapshot.exists else None
 
     def find(self, selection: Selection) -> Iterator[Mail]:
-        """The documents that are meant, in the order of their ids.
+        """The selected documents, by id.
 
-        What is written meanwhile may be among them or not; no document comes twice.
+        Documents written meanwhile may be missing; none comes twice.
         """
         query = self._collection.select(["delivery"])
         for condition in selection.conditions():
@@ -57,35 +57,35 @@ class Mailbox:
 
     def _read(self, page: Query) -> list[DocumentSnapshot[Any]]:
         with reaching(self._name):
-            return list(page.get(**self._patient))
+            return list(page.get(**self._retry_options))
 
     def set_retry(self, mail: Mail) -> bool:
-        """Ask for another attempt, unless the document has changed since it was read: then nothing is written.
+        """Request another attempt; returns False, without writing, if the document has changed since it was read.
 
-        An answer that got lost, too, looks like a change: False. The document says RETRY then.
+        If the answer to a successful write is lost, it also looks like a change (False), but the document says RETRY.
         """
         unchanged = self._client.write_option(last_update_time=mail.version)
         document = self._client.document(mail.path)
         with reaching(self._name):
             try:
-                document.update({"delivery.state": State.RETRY.value}, option=unchanged, **self._patient)
+                document.update({"delivery.state": State.RETRY.value}, option=unchanged, **self._retry_options)
             except (google_errors.FailedPrecondition, google_errors.NotFound):
                 return False
         return True
 
     def create(self, path: str, fields: Mapping[str, Any]) -> None:
-        """Write a new document. Raises `Failed` if there is one already, or if it can't be stored.
+        """Write a new document. Raises `Failed` if it already exists, or can't be stored.
 
-        Not repeated: after a lost answer, a repetition would find the document and call it someone else's.
+        Not retried: after a lost answer, a retry would find the document and mistake it for someone else's.
         """
-        with reaching(f"{self._name}, and whether {path} was written is not known"):
+        with reaching(f"{self._name}, and whether {path} was written is unknown"):
             try:
                 self._client.document(path).create(dict(fields), retry=None, timeout=REQUEST_SECONDS)
             except google_errors.AlreadyExists as error:
-                raise Failed(f"{path} exists already; nothing was written.") from error
+                raise Failed(f"{path} already exists; nothing was written.") from error
             except google_errors.InvalidArgument as error:
                 raise Failed(f"Firestore refuses the document: {error.message}") from error
-            except (TypeError, ValueError) as error:  # an integer beyond 64 bits, say
+            except (TypeError, ValueError) as error:  # an integer beyond 64 bits, for example
                 raise Failed("A value of the mail can't be stored in Firestore.") from error
 
 

@@ -1,4 +1,4 @@
-"""What commands print: JSON lines for scripts, plain text for pipes, and colours and tables for a terminal.
+"""Command output: JSON lines for scripts, plain text for pipes, and colours and tables for a terminal.
 
 Results go to standard output, everything else to standard error. NO_COLOR is honoured (https://no-color.org).
 """
@@ -24,12 +24,12 @@ Cell = str | Text
 
 
 def json_option(command: _Command) -> _Command:
-    """Give a command the flag `--json`, as the argument `as_json`."""
+    """Add the flag `--json`, as the argument `as_json`, to a command."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")(command)
 
 
 class Output:
-    """Where one command's results go, and in which form."""
+    """The output of one command, in the selected format."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
@@ -48,18 +48,18 @@ class Output:
         click.echo(json_line(record))
 
     def line(self, text: Cell) -> None:
-        """Print text, without breaking its lines to any width."""
+        """Print text without wrapping its lines."""
         if self.console.is_terminal and isinstance(text, Text):
             self.console.print(text, soft_wrap=True)
         else:
             click.echo(str(text))
 
     def note(self, text: str) -> None:
-        """Say something that is no result."""
+        """Print a message that is not a result."""
         click.echo(text, err=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
-        """A table with headings; in a pipe its cells with tabs between them, and no headings."""
+        """A table with headings; in a pipe, tab-separated cells without headings."""
         if not self.console.is_terminal:
             for row in rows:
                 click.echo("\t".join(map(str, row)))
@@ -85,7 +85,7 @@ def _plain_value(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from a document or a mail server, safe to show: what could steer the terminal is spelled out."""
+    """Text from a document or a mail server, safe to display: control characters are escaped."""
     return "".join(
         character if character.isprintable() or character == "\n" else character.encode("unicode_escape").decode()
         for character in text

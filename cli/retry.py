@@ -1,7 +1,7 @@
-"""`retry`: ask for another attempt at failed mails.
+"""`retry`: request another attempt at failed mails.
 
-If the process dies, the documents that were set stay set, and running the same again goes on with the others: what has
-been set is no longer ERROR.
+If the process dies, the documents that were set stay set, and running the same command again continues with the others:
+documents already set are no longer in ERROR.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from cli.selection import Selection, refusal
 from cli.status import own_paths
 from shared.delivery.model import State
 
-#: More documents than this are not set without asking.
+#: More documents than this are only set after confirmation.
 ASK_ABOVE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A document that may be set to RETRY; `refusal` is the word why not."""
+    """A document that may be set to RETRY; `refusal` is the reason against it, if any."""
 
     path: str
     mail: Mail | None
@@ -42,20 +42,20 @@ class Candidate:
 
 @dataclass(slots=True)
 class Tally:
-    """How many documents were set (or would be), and how many were not, by reason."""
+    """How many documents were set (or would be), and how many were skipped, by reason."""
 
     set: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
 
     def count(self, reason: str | None) -> None:
-        """One more document; `reason` is why it was skipped, None if it was set."""
+        """Count a document; `reason` is why it was skipped, None if it was set."""
         if reason is None:
             self.set += 1
         else:
             self.skipped[reason] += 1
 
     def sentence(self, dry_run: bool) -> str:
-        """The count, for people."""
+        """The counts as a sentence."""
         text = f"{self.set:,} would be set to RETRY" if dry_run else f"{self.set:,} set to RETRY"
         if self.skipped:
             text += "; skipped: " + ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.most_common())
@@ -65,7 +65,7 @@ class Tally:
 
 
 class Pace:
-    """Lets things happen at most so often; `clock` and `sleep` are in seconds."""
+    """A rate limit; `clock` and `sleep` are in seconds."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Pace:
         self._next = clock()
 
     def wait(self) -> None:
-        """Return when the next may happen; time that was not used is not saved up."""
+        """Return when the next action may happen; unused time is not saved up."""
         now = self._clock()
         if self._next > now:
             self._sleep(self._next - now)
@@ -91,15 +91,15 @@ class Pace:
 @click.option("--state", type=click.Choice([State.ERROR.value]), help="All mails that ended in ERROR.")
 @error_code_option
 @since_option
-@click.option("--dry-run", is_flag=True, help="Only show which mails it would be.")
+@click.option("--dry-run", is_flag=True, help="Only show which mails would be set.")
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     default=50.0,
     show_default=True,
-    help="How many per second at most; fractions are fine.",
+    help="The maximum number per second; fractions are allowed.",
 )
-@click.option("--yes", is_flag=True, help=f"Don't ask, even if there are more than {ASK_ABOVE}.")
+@click.option("--yes", is_flag=True, help=f"Don't ask for confirmation, even if there are more than {ASK_ABOVE}.")
 @json_option
 @click.pass_obj
 def retry(
@@ -113,10 +113,10 @@ def retry(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Set mails that ended in ERROR to RETRY: those at PATH (a document's path, or its id alone), or all.
+    """Set mails that ended in ERROR to RETRY: those at PATH (a document's path, or only its id), or all.
 
-    A document that somebody changes at the same time is left alone. Mails that may have been sent (errors 'unknown' and
-    'lease-expired') are only retried by PATH, or when --error-code names them.
+    A document that changes at the same time is skipped. Mails that may have been sent (errors 'unknown' and
+    'lease-expired') are only retried by PATH, or if --error-code names them.
 
     \b
     Examples:
@@ -124,19 +124,19 @@ def retry(
       python -m cli retry --state ERROR --error-code auth --since 2h --dry-run
       python -m cli retry --state ERROR --error-code throttled --rate 5 --yes
 
-    Interrupted, it goes on when it is run again. The exit code is 1 when there was nothing to set.
+    If interrupted, run it again to continue. The exit code is 1 if there was nothing to set.
     """
     if bool(paths) == bool(state):
-        raise click.UsageError("Say which: either PATH..., or --state ERROR.")
+        raise click.UsageError("Specify either PATH..., or --state ERROR.")
     if paths and (error_codes or since):
-        raise click.UsageError("--error-code and --since go with --state ERROR, not with PATH.")
+        raise click.UsageError("--error-code and --since require --state ERROR, and can't be combined with PATH.")
     documents = own_paths(paths, target)
     with open_mailbox(target) as mailbox:
 
         def candidates() -> Iterator[Candidate]:
             return _named(mailbox, documents) if paths else _selected(mailbox, Selection(state, error_codes, since))
 
-        # The documents are read a second time when they are set: none but their number is kept meanwhile.
+        # The documents are read again when they are set, so only their number is kept meanwhile.
         total = len(documents) if dry_run or paths else sum(each.refusal is None for each in candidates())
         if not dry_run and not yes:
             _ask(total)
@@ -151,20 +151,22 @@ def _named(mailbox: Mailbox, paths: Iterable[str]) -> Iterator[Candidate]:
 
 def _selected(mailbox: Mailbox, selection: Selection) -> Iterator[Candidate]:
     for mail in mailbox.find(selection):
-        yield Candidate(mail.path, mail, refusal(mail, selection.asks_for(mail)))
+        yield Candidate(mail.path, mail, refusal(mail, selection.names_error_of(mail)))
 
 
 def _ask(total: int) -> None:
-    """Raises `click.Abort` when the operator says no, `click.UsageError` when there is none to ask."""
+    """Raises `click.Abort` if the operator declines, `click.UsageError` if there is no terminal to ask on."""
     if total <= ASK_ABOVE:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{total:,} mails would be set to RETRY: say --yes, or look first with --dry-run.")
+        raise click.UsageError(
+            f"{total:,} mails would be set to RETRY: confirm with --yes, or check first with --dry-run."
+        )
     click.confirm(f"Set {total:,} mails to RETRY?", abort=True, err=True)
 
 
 def _run(candidates: Iterable[Candidate], mailbox: Mailbox | None, pace: Pace, output: Output, total: int) -> None:
-    """Set the candidates one after the other; without a mailbox, only say which ones it would be."""
+    """Set the candidates one after the other; without a mailbox (dry run), only show them."""
     tally = Tally()
     try:
         with _progress(output, total, shown=mailbox is not None) as advance:
@@ -174,7 +176,7 @@ def _run(candidates: Iterable[Candidate], mailbox: Mailbox | None, pace: Pace, o
                 _report(candidate, reason, output, dry_run=mailbox is None)
                 if candidate.refusal is None:
                     advance()
-    finally:  # also when it is interrupted, or Firestore fails in the middle
+    finally:  # also after an interruption or a Firestore failure
         output.note(tally.sentence(dry_run=mailbox is None))
     if not tally.set:
         raise click.exceptions.Exit(Failed.exit_code)
@@ -188,7 +190,7 @@ def _set(mailbox: Mailbox | None, mail: Mail | None, pace: Pace) -> str | None:
 
 
 def _report(candidate: Candidate, reason: str | None, output: Output, dry_run: bool) -> None:
-    """A line about one document; on a terminal, the progress bar and the sentence at the end stand for those set."""
+    """Print a line about one document; on a terminal, the progress bar and the summary cover those that were set."""
     if reason:
         record, text = {"result": "skipped", "reason": reason}, f"skipped: {reason}"
     else:
@@ -200,14 +202,14 @@ def _report(candidate: Candidate, reason: str | None, output: Output, dry_run: b
 
 @contextmanager
 def _progress(output: Output, total: int, shown: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error, if that is a terminal; call what it yields once per document."""
+    """A progress bar on standard error, if that is a terminal; call the yielded function once per document."""
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
         *columns,
         console=output.notes,
         transient=True,
         disable=not (shown and output.notes.is_terminal),
-        redirect_stdout=output.console.is_terminal,  # not into a file that it was sent to
+        redirect_stdout=output.console.is_terminal,  # not if it is redirected to a file
     ) as progress:
         task = progress.add_task("RETRY", total=total)
         yield lambda: progress.advance(task)

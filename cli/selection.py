@@ -1,4 +1,4 @@
-"""Which documents a command means. Pure: filters, the newest of many, and what may be retried."""
+"""Selecting documents for a command. Pure: filters, the newest of many, and which may be retried."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from cli.mail import Mail
 from shared.delivery.model import State
 from shared.errors import ErrorCode
 
-#: The mail may have gone out; a retry may make a second one.
+#: The mail may have been sent; a retry may send a second one.
 OUTCOME_UNKNOWN: Final = frozenset((ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED))
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Documents in a state (None: any), with one of some error codes (none given: any), that moved since a time."""
+    """Documents in a state (None: any), with one of some error codes (empty: any), that changed since a time."""
 
     state: str | None = None
     error_codes: tuple[str, ...] = ()
     since: datetime | None = None
 
     def conditions(self) -> list[tuple[str, str, Any]]:
-        """What Firestore can be asked for: field, operator, value.
+        """The conditions for Firestore: field, operator, value.
 
-        Only equalities, which need no index but the automatic ones. The times are not indexed at all: an indexed
-        field that only grows would limit how fast documents can be written.
+        Only equalities, which need only the automatic indexes. The times are not indexed: an index on an ever-growing
+        field would limit how fast documents can be written.
         """
         conditions: list[tuple[str, str, Any]] = []
         if self.state:
@@ -38,18 +38,18 @@ class Selection:
         return conditions
 
     def includes(self, mail: Mail) -> bool:
-        """The rest: whether a document that meets the conditions is meant."""
+        """The remaining conditions: whether a document that meets `conditions` is selected."""
         return self.since is None or mail.moved() >= self.since
 
-    def asks_for(self, mail: Mail) -> bool:
-        """Whether the document's error code was named."""
+    def names_error_of(self, mail: Mail) -> bool:
+        """Whether the selection names the document's error code."""
         return mail.error_code in self.error_codes
 
 
 def newest(mails: Iterable[Mail], limit: int) -> tuple[list[Mail], int]:
-    """The `limit` documents that moved last, newest first, and how many there are in all.
+    """The `limit` most recently changed documents, newest first, and the total number.
 
-    However many there are, no more than `limit` are kept at a time.
+    At most `limit` documents are in memory at a time.
     """
     kept: list[tuple[datetime, int, Mail]] = []
     total = 0
@@ -65,8 +65,8 @@ def newest(mails: Iterable[Mail], limit: int) -> tuple[list[Mail], int]:
 def refusal(mail: Mail | None, asked_for: bool) -> str | None:
     """Why a document is not set to RETRY, in one word; None if it may be.
 
-    `asked_for` says that the operator named the document, or its error code: without that, a mail that may have gone
-    out already is not sent again.
+    `asked_for`: the operator named the document or its error code. Otherwise, a mail that may already have been sent is
+    not sent again.
     """
     if mail is None:
         return "missing"

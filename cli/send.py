@@ -1,7 +1,7 @@
-"""`send`: a mail from flags or a file, as a document or straight to the topic.
+"""`send`: a mail from flags or a file, as a document or directly to the topic.
 
-If the process dies: before the write, nothing has happened; after it, the mail goes its way without us. A mail is
-written or published once, under an id that is chosen here, so that a publish that Pub/Sub's client repeats sends once.
+If the process dies before the write, nothing has happened; after it, the mail is processed without this command. A mail
+is written or published once, under an id that is chosen here, so a publish that Pub/Sub's client retries sends once.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _file = click.File(encoding="utf-8")
 @click.argument("file", type=_file, required=False)
 @click.option("--to", multiple=True, metavar="ADDRESS", help="A recipient; may be repeated, as --cc and --bcc.")
 @click.option("--cc", multiple=True, metavar="ADDRESS", help="A recipient in Cc.")
-@click.option("--bcc", multiple=True, metavar="ADDRESS", help="A recipient that the others don't see.")
+@click.option("--bcc", multiple=True, metavar="ADDRESS", help="A recipient hidden from the others.")
 @click.option("--from", "author", metavar="ADDRESS", help="The author; default: the sender's DEFAULT_FROM.")
-@click.option("--reply-to", metavar="ADDRESS", help="Where answers go.")
+@click.option("--reply-to", metavar="ADDRESS", help="The address for replies.")
 @click.option("--subject", help="The subject.")
 @click.option("--text", help="The plain text.")
 @click.option("--text-file", type=_file, help="The plain text, from a file in UTF-8.")
@@ -44,8 +44,10 @@ _file = click.File(encoding="utf-8")
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file to attach; may be repeated.",
 )
-@click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="A header of your own; may be repeated.")
-@click.option("--send-at", metavar="TIME", help="Not before then: in 2h, 3d ..., or at an ISO time (UTC by default).")
+@click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="A custom header; may be repeated.")
+@click.option(
+    "--send-at", metavar="TIME", help="Send no earlier than: in 2h, 3d ..., or at an ISO time (UTC by default)."
+)
 @click.option("--id", "identifier", help="The document's id; default: a random one.")
 @click.option("--publish", is_flag=True, help="Publish it to the mail topic, instead of writing the document.")
 @click.option(
@@ -54,7 +56,7 @@ _file = click.File(encoding="utf-8")
     is_flag=False,
     flag_value=DEFAULT_WAIT_SECONDS,
     metavar="[SECONDS]",
-    help=f"Show what becomes of it until it has ended, at most so long (default: {DEFAULT_WAIT_SECONDS:g}).",
+    help=f"Show the mail's progress until it has ended, for at most this time (default: {DEFAULT_WAIT_SECONDS:g}).",
 )
 @json_option
 @click.pass_obj
@@ -70,9 +72,8 @@ def send(
 ) -> None:
     """Send a mail, and print the path of its document.
 
-    The mail comes from the options, or from FILE ('-' is standard input): a mail document in JSON, or in YAML if
-    PyYAML is installed. With both, the options win. A mail that could not be sent is refused here, and nothing is
-    written.
+    The mail comes from the options, or from FILE ('-' is standard input): a mail document in JSON, or in YAML if PyYAML
+    is installed. With both, the options take precedence. An invalid mail is refused here, and nothing is written.
 
     \b
     Examples:
@@ -81,7 +82,7 @@ def send(
       make-report | python -m cli send --to ops@example.com --subject Report --text-file -
       python -m cli send mail.json --publish --wait=10
 
-    With --wait, the exit code is 1 when the mail ends in ERROR, or has not ended in time.
+    With --wait, the exit code is 1 if the mail ends in ERROR, or has not ended in time.
     """
     data, mail = _compose(target, file, identifier or secrets.token_hex(10), flags)
     output = Output(as_json)
@@ -98,7 +99,7 @@ def send(
 def _compose(target: Target, file: IO[str] | None, identifier: str, flags: dict[str, Any]) -> tuple[bytes, Message]:
     try:
         base = draft.parse_file(file.read()) if file else {}
-    except ValueError as error:  # among them: bytes that are not UTF-8
+    except ValueError as error:  # includes bytes that are not UTF-8
         raise click.BadParameter(f"{error}.", param_hint="FILE") from error
     try:
         data = draft.inline(draft.merged(base, _from_flags(flags)), identifier)
@@ -108,7 +109,7 @@ def _compose(target: Target, file: IO[str] | None, identifier: str, flags: dict[
 
 
 def _from_flags(flags: dict[str, Any]) -> draft.Json:
-    """The part of a mail document that the options give."""
+    """The part of a mail document that comes from the options."""
     message = {
         "subject": flags["subject"],
         "text": _text(flags, "text"),
@@ -138,12 +139,12 @@ def _text(flags: dict[str, Any], name: str) -> str | None:
 
 
 def _given(fields: draft.Json) -> draft.Json:
-    """Without what was not given; an empty text counts as given."""
+    """Only the given fields; an empty text counts as given."""
     return {name: value for name, value in fields.items() if value is not None and value != [] and value != {}}
 
 
 def _publish(target: Target, data: bytes, path: str) -> None:
     if len(data) > draft.MAX_DOCUMENT_BYTES:
-        raise click.UsageError("The mail is larger than 1 MiB, which is all that a Firestore document holds.")
+        raise click.UsageError("The mail is larger than 1 MiB, Firestore's limit for a document.")
     with open_topic(target) as topic:
         topic.publish(data, {"version": VERSION, "document": path})

@@ -1,4 +1,4 @@
-"""`status`: all that is known about a mail; and watching mails until they have ended."""
+"""`status`: everything known about a mail; also watches mails until they have ended."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from shared.delivery.model import State
 
 @click.command(epilog=EXIT_CODES)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--watch", "watching", is_flag=True, help="Show what becomes of it, until it has ended.")
+@click.option("--watch", "watching", is_flag=True, help="Show its progress, until it has ended.")
 @json_option
 @click.pass_obj
 def status(target: Target, paths: tuple[str, ...], watching: bool, as_json: bool) -> None:
-    """Show all that is known about mails, but not what is in them.
+    """Show everything known about mails, except their content.
 
-    PATH is a document's path, or its id alone.
+    PATH is a document's path, or only its id.
 
     \b
     Examples:
@@ -34,7 +34,7 @@ def status(target: Target, paths: tuple[str, ...], watching: bool, as_json: bool
       python -m cli status order-17 order-18 --json | jq .delivery.state
       python -m cli status order-17 --watch
 
-    The exit code is 1 when a document does not exist; with --watch also when a mail ends in ERROR.
+    The exit code is 1 if a document does not exist; with --watch also if a mail ends in ERROR.
     """
     documents = own_paths(paths, target)
     output = Output(as_json)
@@ -54,7 +54,7 @@ def status(target: Target, paths: tuple[str, ...], watching: bool, as_json: bool
 
 
 def own_paths(texts: Sequence[str], target: Target) -> list[str]:
-    """The documents' paths, each once. Raises `click.BadParameter` for one outside of the collection."""
+    """The documents' paths, without duplicates. Raises `click.BadParameter` for one outside the collection."""
     try:
         return list(dict.fromkeys(own_path(text, target.collection) for text in texts))
     except ValueError as error:
@@ -62,9 +62,9 @@ def own_paths(texts: Sequence[str], target: Target) -> list[str]:
 
 
 def watch(target: Target, paths: Sequence[str], output: Output, seconds: float | None) -> None:
-    """Show each mail's steps, one mail after the other, until all have ended or `seconds` have passed for one.
+    """Show each mail's progress, one mail after the other, until it has ended or `seconds` have passed.
 
-    With `seconds` None, documents must exist. Raises `Failed` when one does not end in SUCCESS.
+    If `seconds` is None, documents must exist. Raises `Failed` if one does not end in SUCCESS.
     """
     with open_mailbox(target) as mailbox:
         faults = [fault for path in paths if (fault := _fault(mailbox, path, output, seconds))]
@@ -73,7 +73,7 @@ def watch(target: Target, paths: Sequence[str], output: Output, seconds: float |
 
 
 def _fault(mailbox: Mailbox, path: str, output: Output, seconds: float | None) -> str | None:
-    """Watch one mail to its end; a sentence if that is not SUCCESS."""
+    """Watch one mail to its end; returns a sentence unless that is SUCCESS."""
 
     def show(mail: Mail) -> None:
         output.result(mail_record(mail), mail_step(mail, datetime.now(UTC)))

@@ -1,4 +1,4 @@
-"""A pull subscription read like a list: nothing is consumed but what is explicitly done with."""
+"""A pull subscription read like a list: only explicitly acknowledged messages are consumed."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from google.cloud.pubsub_v1.types import ReceivedMessage
 from cli.exits import reaching
 from cli.letters import Letter
 
-#: Letters per request; their data is in memory until they have been looked at.
+#: Messages per request; their data stays in memory until they have been processed.
 BATCH = 50
-#: Seconds without an answer after which a subscription counts as empty: Pub/Sub holds back its answer until it has a
+#: Seconds without an answer after which a subscription counts as empty: Pub/Sub delays its answer until it has a
 #: message.
 EMPTY_SECONDS = 2.0
 REQUEST_SECONDS, PATIENCE_SECONDS = 10.0, 5.0
-#: Pub/Sub limits a request to 512 KiB; an acknowledgement id has some 200 bytes.
+#: Pub/Sub limits a request to 512 KiB; an acknowledgement id has about 200 bytes.
 _IDS_PER_REQUEST = 1000
 
 
 class Pulling(Protocol):
-    """The three things that can be done with a subscription.
+    """The three operations on a subscription.
 
-    Each raises `Unreachable` when Pub/Sub did not do it.
+    Each raises `Unreachable` if Pub/Sub fails.
     """
 
     def pull(self) -> list[Letter]:
-        """Some letters, which nobody else gets until their deadline has passed; none when there seem to be none."""
+        """Some dead letters, leased until their ack deadline; empty if there seem to be none."""
         ...
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
-        """They are done with, for good."""
+        """Remove them from the subscription permanently."""
         ...
 
     def release(self, ack_ids: Sequence[str]) -> None:
-        """Whoever pulls next may have them."""
+        """Return them to the subscription, for the next pull."""
         ...
 
 
@@ -47,7 +47,7 @@ class Subscription:
     """`Pulling` over the Pub/Sub API."""
 
     def __init__(self, client: SubscriberClient, path: str, name: str) -> None:
-        """`path` is the subscription's full name, `name` how it is called when it fails."""
+        """`path` is the subscription's full name, `name` its name in error texts."""
         self._client = client
         self._path = path
         self._name = name
@@ -96,10 +96,9 @@ def _letter(received: ReceivedMessage) -> Letter:
 
 
 class Browser:
-    """Goes through the letters of a subscription, each once, and keeps hold of those that are not done with.
+    """Iterates over a subscription's dead letters, each once, and keeps the lease on those that are not done.
 
-    Holding them is what makes Pub/Sub come up with the others. If the process dies, it gives them to the next who asks
-    when their deadline has passed.
+    The leases make Pub/Sub deliver the others. If the process dies, the leases expire at their ack deadline.
     """
 
     def __init__(self, subscription: Pulling) -> None:
@@ -112,17 +111,17 @@ class Browser:
             yield from fresh
 
     def done(self, letter: Letter) -> None:
-        """Take the letter out of the subscription."""
+        """Remove the dead letter from the subscription."""
         self._subscription.acknowledge([self._held.pop(letter.id)])
         self._done.add(letter.id)
 
     def release(self) -> None:
-        """Give back all that are held."""
+        """Release all leases."""
         self._subscription.release(list(self._held.values()))
         self._held.clear()
 
     def _is_new(self, letter: Letter) -> bool:
-        """False for one that was seen: its deadline has passed, or an acknowledgement came too late."""
+        """False for one seen before: its lease has expired, or an acknowledgement was too late."""
         if letter.id in self._done:
             self._subscription.acknowledge([letter.ack_id])
             return False
@@ -133,7 +132,7 @@ class Browser:
 
 @contextmanager
 def browsing(subscription: Pulling) -> Iterator[Browser]:
-    """Go through the letters; all that are not done with are given back when the block ends, however it does."""
+    """Iterate over the dead letters; those not done are released at the end of the block."""
     browser = Browser(subscription)
     try:
         yield browser

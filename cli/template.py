@@ -1,4 +1,4 @@
-"""`template preview`: what a stored template makes of data, without sending it."""
+"""`template preview`: render a stored template with data, without sending it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def template() -> None:
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
     help="A JSON file with the template's data; - reads standard input.",
 )
-@click.option("--part", type=click.Choice(_PARTS), help="Print this part alone, as it is.")
+@click.option("--part", type=click.Choice(_PARTS), help="Print only this part, verbatim.")
 @click.option(
     "--templates",
     "collection",
@@ -53,14 +53,14 @@ def template() -> None:
 def preview(
     target: Target, name: str, data_file: Path | None, part: str | None, collection: str, as_json: bool
 ) -> None:
-    """Show what the template NAME makes of data, exactly as the sender would.
+    """Show the template NAME rendered with data, exactly as the sender would.
 
     \b
     Examples:
       python -m cli template preview welcome --data ada.json
       python -m cli template preview welcome --data ada.json --part html > welcome.html
 
-    The exit code is 1 when there is no such template, or it can't be rendered; the error says where.
+    The exit code is 1 if the template does not exist, or can't be rendered; the error says where.
     """
     message = _rendered(target, collection, name, _read_data(data_file))
     texts = {each: text for each in _PARTS if (text := getattr(message, each)) is not None}

@@ -1,4 +1,4 @@
-"""Points in time as people give and read them. Pure; all times are aware, and UTC unless they say otherwise."""
+"""Points in time as people enter and read them. Pure; all times are aware, and UTC unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from datetime import UTC, datetime, timedelta
 
 _DURATION = re.compile(r"(\d+)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-#: From which number of seconds on an age is told in which unit.
+#: The minimum age in seconds for each unit.
 _STEPS = ((2 * 86400, 86400, "d"), (2 * 3600, 3600, "h"), (2 * 60, 60, "min"), (0, 1, "s"))
 
 
 def parse_duration(text: str) -> timedelta | None:
-    """`90s`, `10m`, `2h`, `3d` or `1w`; None if it is something else. Raises `OverflowError` when it is too long."""
+    """`90s`, `10m`, `2h`, `3d` or `1w`; None for anything else. Raises `OverflowError` if it is too long."""
     match = _DURATION.fullmatch(text)
     return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
 
 
 def past(text: str, now: datetime) -> datetime:
-    """A duration before `now`, or an ISO 8601 time. Raises `ValueError` with a text for people."""
+    """A duration before `now`, or an ISO 8601 time. Raises `ValueError` with a human-readable text."""
     return _moment(text, now, -1)
 
 
 def future(text: str, now: datetime) -> datetime:
-    """A duration after `now`, or an ISO 8601 time. Raises `ValueError` with a text for people."""
+    """A duration after `now`, or an ISO 8601 time. Raises `ValueError` with a human-readable text."""
     return _moment(text, now, 1)
 
 
@@ -52,7 +52,7 @@ def with_age(time: datetime, now: datetime) -> str:
 
 
 def brief(seconds: float) -> str:
-    """A span of time in its largest fitting unit: `3 h`; the direction is left out."""
+    """A time span in its largest fitting unit: `3 h`; the sign is ignored."""
     seconds = abs(seconds)
     size, unit = next((size, unit) for least, size, unit in _STEPS if seconds >= least)
     return f"{seconds // size:.0f} {unit}"

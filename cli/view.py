@@ -1,4 +1,4 @@
-"""How mails and dead letters are shown. Pure: from what is known to records, rows and lines."""
+"""The display of mails and dead letters. Pure: data in; records, rows and lines out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.delivery.model import State
 MAIL_COLUMNS = ("DOCUMENT", "STATE", "CODE", "TRIES", "AGE", "ERROR")
 LETTER_COLUMNS = ("ID", "AGE", "REASON", "DOCUMENT", "ERROR")
 
-#: The order in which people read; what else there is follows by name.
+#: The display order; other fields follow by name.
 _ORDER = ("error", "errorCode", "attempts", "startTime", "endTime", "nextAttemptTime", "leaseExpireTime", "createTime")
 _COLOURS: Mapping[str, str] = {
     State.SUCCESS: "green",
@@ -30,12 +30,12 @@ _COLOURS: Mapping[str, str] = {
 
 
 def mail_record(mail: Mail) -> dict[str, Any]:
-    """The mail for scripts."""
+    """The mail as JSON data."""
     return {"document": mail.path, "createTime": mail.created, "delivery": mail.delivery}
 
 
 def mail_row(mail: Mail, now: datetime) -> Sequence[Cell]:
-    """The mail as a row of a table with `MAIL_COLUMNS`; its age is that of what happened last."""
+    """The mail as a row of a table with `MAIL_COLUMNS`; its age is that of the last change."""
     delivery = mail.delivery or {}
     return (
         one_line(mail.path),
@@ -48,10 +48,10 @@ def mail_row(mail: Mail, now: datetime) -> Sequence[Cell]:
 
 
 def mail_details(mail: Mail, now: datetime) -> Text:
-    """All that `delivery` says, a line per field."""
+    """The whole `delivery` field, one line per field."""
     lines = [Text.assemble((one_line(mail.path), "bold"), "  ", _state(mail))]
     facts = {"createTime": mail.created, **(mail.delivery or {})}
-    facts.pop("state", None)  # stands above already
+    facts.pop("state", None)  # shown above already
     fields = sorted(_flat(facts), key=_reading_order)
     width = max(len(name) for name, _ in fields)
     for name, value in fields:
@@ -60,16 +60,16 @@ def mail_details(mail: Mail, now: datetime) -> Text:
 
 
 def mail_step(mail: Mail, now: datetime) -> Text:
-    """A line about where the mail stands now, for those who watch it; the time of day is `now`'s."""
+    """A line about the mail's current state, for `--watch`; it shows the time of day of `now`."""
     return Text.assemble(
         (f"{now:%H:%M:%S}", "dim"),
         "  ",
         _state(mail),
-        f"  {one_line(mail.path)}{_remark(mail.state, mail.delivery or {})}",
+        f"  {one_line(mail.path)}{_status_note(mail.state, mail.delivery or {})}",
     )
 
 
-def _remark(state: str, delivery: Mapping[str, Any]) -> str:
+def _status_note(state: str, delivery: Mapping[str, Any]) -> str:
     match state, delivery:
         case State.ERROR, {"error": str(error)}:
             return f"  {one_line(error)}"
@@ -83,7 +83,7 @@ def _remark(state: str, delivery: Mapping[str, Any]) -> str:
 
 
 def letter_record(letter: Letter, collection: str) -> dict[str, Any]:
-    """The dead letter for scripts, without its content."""
+    """The dead letter as JSON data, without its content."""
     return {
         "id": letter.id,
         "publishTime": letter.published,
@@ -101,7 +101,7 @@ def letter_row(letter: Letter, collection: str, now: datetime) -> Sequence[Cell]
 
 
 def letter_details(letter: Letter, now: datetime) -> Text:
-    """The whole dead letter: attributes, and its data as far as it is text."""
+    """The whole dead letter: its attributes, and its data if it is text."""
     lines = [
         Text.assemble((letter.id, "bold"), f"  {with_age(letter.published, now)}"),
         *(

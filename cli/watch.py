@@ -7,12 +7,12 @@ from enum import Enum, auto
 
 from cli.mail import Mail
 
-#: Seconds between two looks.
+#: Seconds between two reads.
 POLL_SECONDS = 0.25
 
 
 class Outcome(Enum):
-    """How the watching ended."""
+    """How watching ended."""
 
     ENDED = auto()
     DELETED = auto()
@@ -26,10 +26,10 @@ def follow(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> tuple[Outcome, Mail | None]:
-    """`show` the mail whenever its state or attempt is another one, until it has ended or `seconds` have passed.
+    """`show` the mail whenever its state or attempt changes, until it has ended or `seconds` have passed.
 
-    A state that lasts less than `POLL_SECONDS` may go by unseen. A document that does not exist yet is waited for.
-    Returns how it ended, and the mail as it was seen last. `clock` and `sleep` are in seconds.
+    A state that lasts less than `POLL_SECONDS` may be missed. If the document does not exist yet, wait for it. Returns
+    the outcome, and the mail as last read. `clock` and `sleep` are in seconds.
     """
     end = None if seconds is None else clock() + seconds
     seen: Mail | None = None

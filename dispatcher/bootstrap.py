@@ -1,4 +1,4 @@
-"""Where the dispatcher is put together: settings → clients → handlers → app."""
+"""Composition of the dispatcher: settings → clients → handlers → app."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.pubsub.publisher import TopicPublisher, connect_publisher
 
 
 def build(settings: DispatcherSettings) -> Service:
-    """The app as production runs it. Clients are made here, and connect with their first request."""
+    """The app as in production. Clients are created here, and connect when the first request is made."""
     project, policy, collection = settings.google_cloud_project, settings.policy(), settings.mail_collection
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
     store, client = MailStore(database, policy), connect_publisher()

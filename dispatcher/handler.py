@@ -1,4 +1,4 @@
-"""What the dispatcher does about a document's change: decide, publish, then write. It never reads."""
+"""The dispatcher's reaction to a document's change: decide, publish, then write. It never reads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Dispatcher:
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """`clock` tells the time in UTC, `monotonic` counts seconds."""
+        """`clock` returns the time in UTC, `monotonic` returns seconds."""
         self._outbox = outbox
         self._policy = policy
         self._clock = clock
@@ -40,11 +40,11 @@ class Dispatcher:
         self._ignored = IgnoredEvents(monotonic)
 
     def close(self) -> None:
-        """No event follows: log what has been counted."""
+        """Log the remaining counts; call this after the last event."""
         self._ignored.flush()
 
     def handle(self, change: DocumentChange) -> Reason:
-        """Do what the change calls for, and say why. Raises `Unavailable` when the event should be repeated."""
+        """Execute the decision about the change. Raises `Unavailable` if Eventarc should deliver the event again."""
         with self._tracer.span("change", document=change.path) as annotate:
             reason = self._handle(change)
             annotate("reason", reason)

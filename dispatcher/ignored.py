@@ -1,4 +1,4 @@
-"""Events that call for nothing, counted: three of a mail's four are, and a log entry for each would say nothing new."""
+"""Counts ignored events: three of a mail's four are, and a log entry for each would say nothing new."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from shared.observability.events import Event, log_event
 
 _log = logging.getLogger("firepost.dispatcher")
 
-#: Seconds for which events are counted before the log says how many there were.
+#: Seconds for which events are counted before the counts are logged.
 PERIOD = 10.0
 
 
 class IgnoredEvents:
-    """Counts by reason; called by many threads.
+    """Counts by reason; thread-safe.
 
-    A count is logged with the first ignored event after its period, and by `flush`. A process that dies takes at most
-    one period's counts with it; the documents don't depend on them.
+    Counts are logged at the first ignored event after a period, and by `flush`. A process that dies loses at most one
+    period's counts; no document depends on them.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -30,7 +30,7 @@ class IgnoredEvents:
         self._since = monotonic()
 
     def count(self, reason: Reason) -> None:
-        """One more."""
+        """Count one event."""
         with self._lock:
             self._counts[reason] += 1
             is_over = self._monotonic() - self._since >= PERIOD
@@ -38,7 +38,7 @@ class IgnoredEvents:
             self.flush()
 
     def flush(self) -> None:
-        """Log what has been counted, an entry for each reason."""
+        """Log the counts, one entry per reason."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
             self._since = self._monotonic()

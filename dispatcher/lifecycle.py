@@ -1,7 +1,7 @@
-"""Lifecycle events for other systems: CloudEvents about what a document's change means, on a topic of their own.
+"""Lifecycle events for other systems: CloudEvents about the meaning of a document's change, on a separate topic.
 
-Types are Trigger Email's (`firebase.extensions.firestore-send-email.v1.on…`). They follow from Firestore's own events:
-so each is published after the commit, at least once, and a repetition has the same id.
+The types are Trigger Email's (`firebase.extensions.firestore-send-email.v1.on…`). Each event follows from a Firestore
+event, so it is published after the commit, at least once, and a repetition has the same id.
 https://extensions.dev/extensions/firebase/firestore-send-email
 """
 
@@ -27,7 +27,7 @@ _NAMES = {
 
 
 def names(old: DocumentState | None, new: DocumentState | None) -> list[str]:
-    """The names of what has happened, in order: none for an edit that left the state as it was."""
+    """The names of the lifecycle events of a change, in order; none for an edit that leaves the state unchanged."""
     before, after = state_of(old), state_of(new)
     if new is None or before is after:
         return ["onStart"] if new is not None and old is None else []
@@ -37,15 +37,15 @@ def names(old: DocumentState | None, new: DocumentState | None) -> list[str]:
 
 
 class Lifecycle:
-    """Announces changes on a topic."""
+    """Publishes lifecycle events to a topic."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
 
     def announce(self, change: DocumentChange, header: Callable[[str], str | None]) -> None:
-        """Publish an event, in CloudEvents' binary mode for Pub/Sub, for each thing that has happened.
+        """Publish the change's lifecycle events, in CloudEvents' binary mode for Pub/Sub.
 
-        `header` gives those of the Firestore event that told of it. Raises `Unavailable`.
+        `header` returns the headers of the underlying Firestore event. Raises `Unavailable`.
         """
         delivery = change.new.delivery if change.new else None
         data = {

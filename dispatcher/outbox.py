@@ -1,7 +1,7 @@
-"""The effects of decisions about documents: a message, then a write; those of concurrent events together.
+"""Executes decisions about documents: first the message, then the write. Concurrent events share requests.
 
-Publishing comes first: a crash before the write repeats the event, and a second message is harmless because a claim is
-exclusive. The other order could leave a document PENDING that no message carries.
+Publishing comes first: after a crash before the write, the event is delivered again, and a second message is harmless
+because a claim is exclusive. The other order could leave a PENDING document without a message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.pubsub.publisher import BulkPublisher, Message
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A message to publish for a document, and changes to write if it still has this version, if there are any."""
+    """A message to publish for a document, and changes (if any) to write if it still has this version."""
 
     path: str
     version: Version
@@ -30,7 +30,7 @@ class Effect:
 
     @classmethod
     def of(cls, decision: Decision, path: str, version: Version) -> Effect:
-        """What was decided about the document at this version; the message belongs to the trace of the work at hand."""
+        """The effect of a decision about the document at this version; its message belongs to the current trace."""
         published = None
         if decision.publish:
             data, attributes = message.encode(path, decision.reason)
@@ -39,7 +39,7 @@ class Effect:
 
 
 class Outbox:
-    """Executes effects; called by many threads."""
+    """Executes effects; thread-safe."""
 
     def __init__(self, publisher: BulkPublisher, store: MailStore, batching: Batching) -> None:
         self._publisher = publisher
@@ -49,12 +49,12 @@ class Outbox:
     def execute(self, effect: Effect) -> bool | None:
         """True if it wrote, False if the document has changed since, None if there was nothing to write.
 
-        Raises `Unavailable` when the event should be repeated, and `Unwritable` (after publishing).
+        Raises `Unavailable` if the event should be delivered again, and `Unwritable` (after publishing).
         """
         return self._batcher.submit(effect, key=effect.path)
 
     def _execute(self, effects: Sequence[Effect]) -> Sequence[bool | FirepostError | None]:
-        """The outcomes in the order of the effects: one request publishes, and one writes."""
+        """The outcomes in the order of the effects; one request publishes, and one writes."""
         failed = self._publish(effects)
         writes = [
             Write(effect.path, effect.changes, effect.version)
@@ -65,7 +65,7 @@ class Outbox:
         return [failed.get(effect.path) or marked.get(effect.path) for effect in effects]
 
     def _publish(self, effects: Sequence[Effect]) -> dict[str, FirepostError]:
-        """What went wrong, by path."""
+        """Publish the messages; returns the errors by path."""
         messages = {effect.path: effect.message for effect in effects if effect.message is not None}
         if not messages:
             return {}

@@ -1,6 +1,6 @@
-"""What no event will do: publish what has become due or got lost, and conclude leases whose holders vanished.
+"""Work that no event triggers: publish what is due or stranded, and conclude expired leases.
 
-Called every minute. It may run beside itself: publishing twice is harmless, and every write is conditional.
+Called every minute. Runs may overlap: publishing twice is harmless, and every write is conditional.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PAGE = 300
 
 
 class Reconciler:
-    """Looks at every document that is queued or being processed, in pages, for a bounded time."""
+    """Examines all queued and processing documents, in pages, for a bounded time."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Reconciler:
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """`seconds` is the time, as `monotonic` counts it, that one run may take: less than the pause between two."""
+        """`seconds` is the time limit of one run, on the `monotonic` clock: less than the interval between runs."""
         self._database = database
         self._outbox = outbox
         self._policy = policy
@@ -49,10 +49,10 @@ class Reconciler:
         self._tracer = tracer
 
     def run(self) -> dict[str, int | bool]:
-        """One run: how many documents were examined, and how many of them met which fate.
+        """One run; returns how many documents were examined, and how many had which outcome.
 
-        `complete` is false when the time ran out. Those that are due come first, so a backlog delays none of them.
-        Raises `Unavailable` when Firestore or Pub/Sub fail; what was done until then stays done.
+        `complete` is false if the time ran out. Due documents come first, so a backlog does not delay them. Raises
+        `Unavailable` if Firestore or Pub/Sub fails; what was done until then stays done.
         """
         began, counts, complete = self._monotonic(), Counter[str](), False
         try:
@@ -63,7 +63,7 @@ class Reconciler:
         return {**counts, "complete": complete}
 
     def _examine(self, end: float, counts: Counter[str]) -> bool:
-        """Go through the documents until `end`, and count; False if the time did not do for all."""
+        """Examine and count documents until `end`; False if the time ran out before the last one."""
         for found in self._candidates():
             if self._monotonic() > end:
                 return False
@@ -76,7 +76,7 @@ class Reconciler:
         return True
 
     def _candidates(self) -> Iterator[Found]:
-        """Documents that are due, then all that are queued or in work; some come twice, which does no harm."""
+        """The due documents, then all that are queued or processing; some may come twice, which is harmless."""
         yield from self._database.due(self._collection, self._clock(), _PAGE)
         for state in (State.PROCESSING, *QUEUED):
             after = None

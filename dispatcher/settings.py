@@ -6,6 +6,6 @@ from shared.settings import ServiceSettings, TopicId
 
 
 class DispatcherSettings(ServiceSettings):
-    """What a dispatcher needs to know beside `ServiceSettings`."""
+    """The dispatcher's settings, in addition to `ServiceSettings`."""
 
     events_topic: TopicId | None = None

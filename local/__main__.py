@@ -29,11 +29,11 @@ _DEFAULTS = StackOptions()
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _EXIT_CODES = """\b
 Exit codes:
-  0  up: stopped on request; demo: all ended as it should
-  1  demo: something ended otherwise, or it was stopped before the end
-  2  wrong usage
-  3  can't run here: something is not installed, or a port is taken
-  4  a part did not start, or died
+0  up: stopped on request; demo: everything ended as expected
+1  demo: something ended differently, or the demo was stopped early
+2  wrong usage
+3  can't run here: something is not installed, or a port is taken
+4  a part did not start, or died
 """
 
 
@@ -78,7 +78,7 @@ _port = click.IntRange(0, 65535)
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
 def cli() -> None:
-    """Firepost on this machine: both services, a Firestore, a Pub/Sub, and an SMTP inbox to look at.
+    """Firepost on this machine: both services, Firestore, Pub/Sub, and an SMTP inbox with a web page.
 
     No cloud account is needed, and no mail leaves this machine unless --smtp-uri says so.
     """
@@ -86,7 +86,7 @@ def cli() -> None:
 
 @cli.command(epilog=_EXIT_CODES)
 @_backend
-@click.option("--project", default=_DEFAULTS.project, show_default=True, help="The id of the pretended project.")
+@click.option("--project", default=_DEFAULTS.project, show_default=True, help="The id of the simulated project.")
 @click.option("--firestore-port", type=_port, default=0, help="Where Firestore listens (default: any free port).")
 @click.option("--pubsub-port", type=_port, default=0, help="Where Pub/Sub listens (default: any free port).")
 @click.option("--smtp-uri", help="Send to this mail server instead of the inbox: smtp://user:password@host:port.")
@@ -97,7 +97,7 @@ def cli() -> None:
     metavar="TARGET:WHAT[@SHARE]",
     multiple=True,
     callback=_faults,
-    help="What is to go wrong (backend embedded): events:duplicate@0.3, pushes:reorder, Commit:lose-response@0.1, "
+    help="A fault to inject (backend embedded): events:duplicate@0.3, pushes:reorder, Commit:lose-response@0.1, "
     "BatchGetDocuments:fail=ABORTED@0.05, '*:delay=0.2'. May be repeated.",
 )
 @click.option(
@@ -105,15 +105,17 @@ def cli() -> None:
     type=click.Choice(SUBSCRIPTION_TYPES),
     default=_DEFAULTS.sender,
     show_default=True,
-    help="How the sender gets its messages.",
+    help="How the sender receives its messages.",
 )
-@click.option("--seed", default=0, help="What the faults' chances are drawn from.")
-@click.option("--verify-tokens", is_flag=True, help="Let the services accept only signed calls (backend embedded).")
+@click.option("--seed", default=0, help="The random seed of the faults.")
+@click.option(
+    "--verify-tokens", is_flag=True, help="Make the services accept only authenticated calls (backend embedded)."
+)
 @click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_ready_file,
-    help="When all is ready, write the addresses to this file, as one JSON object.",
+    help="Write the addresses to this file, as one JSON object, when everything is ready.",
 )
 @click.option("--quiet", is_flag=True, help="Don't show the services' logs.")
 def up(
@@ -147,7 +149,7 @@ def up(
         sender=sender,
     )
     if ready_file is not None:
-        ready_file.unlink(missing_ok=True)  # one of an earlier run would be believed
+        ready_file.unlink(missing_ok=True)  # a file from an earlier run would be misleading
     with _exit_codes(stopped=0):
         click.echo("Starting …")
         with Stack(options) as stack:
@@ -161,9 +163,9 @@ def up(
 @cli.command(epilog=_EXIT_CODES)
 @_backend
 @_set
-@click.option("--keep", is_flag=True, help="Retain everything running afterwards, until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Keep everything running afterwards, until Ctrl-C.")
 def demo(backend: str, settings: dict[str, str], keep: bool) -> None:
-    """Send six mails through the whole system and watch them: sent, refused, corrected, held up."""
+    """Send six mails through the whole system and watch them: sent, refused, corrected, delayed."""
     board = Board(STORIES, new_console())
     wrong: list[str] = []
     with _exit_codes(stopped=EXIT_DIFFERENT):
@@ -203,7 +205,7 @@ def _welcome(stack: Stack) -> str:
 
 @contextlib.contextmanager
 def _shown_logs(stack: Stack) -> Iterator[None]:
-    """Show what the services log, for as long as the block runs."""
+    """Show the services' logs while the block runs."""
     logs = {name: stack.logs / f"{name}.log" for name in SERVICES}
     follower = LogFollower(logs, lambda name, line: click.echo(compact(name, line)))
     follower.start()
@@ -215,10 +217,10 @@ def _shown_logs(stack: Stack) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _exit_codes(stopped: int) -> Iterator[None]:
-    """Turn signals (into `stopped`) and failures inside the block into the documented exit codes."""
+    """Translate signals (to `stopped`) and failures inside the block to the documented exit codes."""
     _log_to_stderr()
     for number in _STOP_SIGNALS:
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP on purpose
             signal.signal(number, _interrupt)
     try:
         yield
@@ -234,7 +236,7 @@ def _exit_codes(stopped: int) -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """The first signal begins the end; those that follow must not disturb it."""
+    """Begin to shut down at the first signal; later ones must not interrupt that."""
     for each in _STOP_SIGNALS:
         signal.signal(each, lambda number, frame: None)
     raise KeyboardInterrupt
@@ -242,7 +244,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _kept_running() -> Iterator[None]:
-    """The demo has its result: Ctrl-C only ends the looking around after it."""
+    """The demo's result is known: Ctrl-C only ends the time to look around."""
     with contextlib.suppress(KeyboardInterrupt):
         yield
 

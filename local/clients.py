@@ -1,4 +1,4 @@
-"""Google's clients, pointed at the stack's own Firestore and Pub/Sub."""
+"""Google's clients, connected to the stack's own Firestore and Pub/Sub."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 def firestore_client(address: str, project: str) -> firestore.Client:
     """A client of the Firestore at `host:port`.
 
-    The library only takes the address of an emulator from the environment, when the client is made.
+    The library reads an emulator's address only from the environment, when the client is created.
     """
     with _variable("FIRESTORE_EMULATOR_HOST", address):
         return firestore.Client(project=project)
 
 
 def publisher_client(address: str) -> PublisherClient:
-    """A client of the Pub/Sub at `host:port`: topics, and publishing without batches."""
+    """A client of the Pub/Sub at `host:port`, for topics and unbatched publishing."""
     return PublisherClient(transport=PublisherGrpcTransport(channel=grpc.insecure_channel(address)))
 
 
 def subscriber_client(address: str) -> SubscriberClient:
-    """A client of the Pub/Sub at `host:port`: subscriptions, and synchronous pull."""
+    """A client of the Pub/Sub at `host:port`, for subscriptions and synchronous pull."""
     return SubscriberClient(transport=SubscriberGrpcTransport(channel=grpc.insecure_channel(address)))
 
 

@@ -1,4 +1,4 @@
-"""What can keep the local stack from running."""
+"""The errors that keep the local stack from running."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ class CannotStart(Exception):
 
 
 class PartFailed(Exception):
-    """A part was started and did not live; the text names it, followed by the last lines that it wrote."""
+    """A part was started but failed; the text names it, followed by the last lines of its output."""

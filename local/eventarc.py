@@ -1,7 +1,7 @@
 """A stand-in for Eventarc: takes events of document writes and delivers them to the dispatcher.
 
-As the real one does (cloud.google.com/eventarc/docs/retry-events): concurrently, in no promised order, at least once,
-again and again with growing pauses until the answer is a 2xx.
+Like the real one (cloud.google.com/eventarc/docs/retry-events), it delivers concurrently, in no particular order, at
+least once, and retries with growing pauses until the answer is a 2xx.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from local.ports import LOOPBACK
 logger = logging.getLogger(__name__)
 
 CONNECTIONS = 32
-#: Seconds to wait for an answer; what takes longer is delivered again.
+#: Seconds to wait for an answer; slower deliveries are retried.
 ANSWER_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
-#: Failures of one event (3 seconds' worth) that are worth a line; a service that restarts is none.
+#: Failures of one event (3 seconds' worth) that are worth a log line; a restarting service causes fewer.
 NOTABLE_FAILURES = 6
-#: How often the receiving server looks whether it was told to stop.
+#: How often the receiving server checks whether to stop, in seconds.
 STOP_POLL_SECONDS = 0.05
 
 
@@ -42,20 +42,20 @@ class Event:
     failures: int = 0
 
     def failed(self) -> Event:
-        """The same event after one more delivery that came to nothing."""
+        """The same event after another failed delivery."""
         return Event(self.headers, self.body, self.failures + 1)
 
 
 def pause_after(failures: int) -> float:
-    """Seconds to wait before an event is delivered again that failed so many times (at least once)."""
+    """Seconds to wait before an event is delivered again that has failed this often (at least once)."""
     return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 16))
 
 
 def from_emulator(headers: Mapping[str, str], body: bytes) -> Event:
-    """What Eventarc would send for an event that Google's Firestore emulator sent.
+    """The event that Eventarc would send for one that Google's Firestore emulator sent.
 
     The emulator (1.19.9) differs in two points: its body is base64, and its `ce-source` says `projects/projects/ID`.
-    Raises `ValueError` when the body is not base64.
+    Raises `ValueError` if the body is not base64.
     """
     kept = {name.lower(): value for name, value in headers.items() if name.lower().startswith("ce-")}
     kept["ce-source"] = kept.get("ce-source", "").replace("/projects/projects/", "/projects/")
@@ -63,12 +63,12 @@ def from_emulator(headers: Mapping[str, str], body: bytes) -> Event:
 
 
 class Forwarder:
-    """Delivers events to one URL over a fixed number of kept-open connections."""
+    """Delivers events to one URL over a fixed number of keep-alive connections."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._queue = _DueQueue()
-        self._troubled = False
+        self._is_failing = False
         self._reporting = threading.Lock()
         self._workers = [
             threading.Thread(target=self._work, name=f"eventarc-{number}", daemon=True) for number in range(CONNECTIONS)
@@ -76,11 +76,11 @@ class Forwarder:
 
     @property
     def waiting(self) -> int:
-        """How many events are not being delivered at this moment but are still to be."""
+        """How many events wait for delivery and are not in flight."""
         return len(self._queue)
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start delivering."""
         for worker in self._workers:
             worker.start()
 
@@ -89,7 +89,7 @@ class Forwarder:
         self._queue.put(event, time.monotonic())
 
     def stop(self) -> None:
-        """Deliver no more; what has not been delivered is forgotten. Safe to call twice."""
+        """Stop delivering; undelivered events are lost. Safe to call twice."""
         self._queue.close()
         for worker in self._workers:
             if worker.ident is not None:
@@ -106,18 +106,18 @@ class Forwarder:
         link.close()
 
     def _report(self, event: Event, failure: str) -> None:
-        """One line when deliveries keep failing and one when they work again, not one per event."""
+        """Log one line when deliveries keep failing and one when they work again, not one per event."""
         with self._reporting:
-            if failure and event.failures >= NOTABLE_FAILURES and not self._troubled:
-                self._troubled = True
-                logger.warning("%s: %s; trying again until it works.", self._url, failure)
-            elif not failure and self._troubled:
-                self._troubled = False
-                logger.info("%s takes events again; %d wait.", self._url, self.waiting)
+            if failure and event.failures >= NOTABLE_FAILURES and not self._is_failing:
+                self._is_failing = True
+                logger.warning("%s: %s; retrying until it works.", self._url, failure)
+            elif not failure and self._is_failing:
+                self._is_failing = False
+                logger.info("%s accepts events again; %d wait.", self._url, self.waiting)
 
 
 class _DueQueue:
-    """Events, each to be had from a point in time on (on the monotonic clock)."""
+    """Events, each available from a point in time on (monotonic clock)."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -134,13 +134,13 @@ class _DueQueue:
             self._changed.notify()
 
     def get(self) -> Event | None:
-        """Wait for the next event that is due; None when the queue was closed."""
+        """Wait for the next event that is due; None once the queue is closed."""
         with self._changed:
             while not self._closed:
                 pause = self._heap[0][0] - time.monotonic() if self._heap else None
                 if pause is not None and pause <= 0:
                     _, _, event = heapq.heappop(self._heap)
-                    self._changed.notify()  # somebody must watch the rest: this thread will be busy
+                    self._changed.notify()  # another thread must watch the rest while this one is busy
                     return event
                 self._changed.wait(pause)
             return None
@@ -152,7 +152,7 @@ class _DueQueue:
 
 
 class _Link:
-    """One kept-open connection."""
+    """One keep-alive connection."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -160,7 +160,7 @@ class _Link:
         self._connection = http.client.HTTPConnection(parts.hostname or LOOPBACK, parts.port, timeout=ANSWER_SECONDS)
 
     def deliver(self, event: Event) -> str:
-        """Deliver once. The answer says what went wrong, and is empty when nothing did."""
+        """Deliver once. Returns what went wrong, or an empty string."""
         kept_open = self._connection.sock is not None
         try:
             return self._exchange(event)
@@ -168,7 +168,7 @@ class _Link:
             self._connection.close()
             if not kept_open:
                 return str(error) or type(error).__name__
-        return self.deliver(event)  # the server had closed the idle connection: that is no failure
+        return self.deliver(event)  # not a failure: the server had closed the idle connection
 
     def _exchange(self, event: Event) -> str:
         self._connection.request("POST", self._path, event.body, dict(event.headers))
@@ -181,9 +181,9 @@ class _Link:
 
 
 class EventReceiver:
-    """The HTTP server that Google's Firestore emulator sends its events to.
+    """The HTTP server to which Google's Firestore emulator sends its events.
 
-    The emulator sends one event at a time and waits for the answer, so it gets one at once.
+    The emulator sends one event at a time and waits for the answer, so it is answered immediately.
     """
 
     def __init__(self, take: Callable[[Event], None]) -> None:
@@ -201,11 +201,11 @@ class EventReceiver:
         return f"{LOOPBACK}:{self._server.server_port}"
 
     def start(self) -> None:
-        """Begin to take events."""
+        """Start accepting events."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more. Safe to call before `start`."""
+        """Stop accepting events. Safe to call before `start`."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -218,7 +218,7 @@ class _EventHandler(BaseHTTPRequestHandler):
     take: Callable[[Event], None]
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):  # the emulator was stopped, and we keep nothing of it
+        with contextlib.suppress(ConnectionError):  # the emulator was stopped, and its connection is gone
             super().handle()
 
     def do_POST(self) -> None:
@@ -227,7 +227,7 @@ class _EventHandler(BaseHTTPRequestHandler):
             self.take(from_emulator(dict(self.headers.items()), body))
             status = 200
         except ValueError:
-            logger.error("An event of the emulator can't be read: its body is not base64.")
+            logger.error("An event from the emulator can't be read: its body is not base64.")
             status = 400
         self.send_response_only(status)
         self.send_header("Content-Length", "0")

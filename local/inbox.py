@@ -1,9 +1,9 @@
-"""An SMTP server on this machine that delivers to nobody and keeps the last mails in memory to be looked at.
+"""An SMTP server on this machine that delivers to nobody and keeps the last mails in memory for inspection.
 
-To try failure by hand, write to a recipient whose local part begins with
+To try failures by hand, write to a recipient whose local part begins with
 
-    refuse…   refused for good:     550 5.1.1
-    later…    refused for now:      450 4.2.1
+    refuse…   permanently refused:     550 5.1.1
+    later…    temporarily refused:     450 4.2.1
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One accepted mail as it came: the SMTP envelope, and the message with CRLF line ends. `received` is in UTC."""
+    """One accepted mail: the SMTP envelope, and the message with CRLF line ends. `received` is in UTC."""
 
     number: int
     received: datetime
@@ -43,7 +43,7 @@ class Mail:
 
 
 def refusal(recipient: str) -> str | None:
-    """The SMTP reply for a recipient that is to be refused, None for all others."""
+    """The SMTP reply for a recipient to refuse, None for all others."""
     for beginning, reply in _REFUSALS.items():
         if recipient.lower().startswith(beginning):
             return reply
@@ -51,7 +51,7 @@ def refusal(recipient: str) -> str | None:
 
 
 class Inbox:
-    """The mails received so far, and the server that receives them, which can be stopped and started again."""
+    """The mails received so far, and the server that receives them, which can be stopped and restarted."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -67,22 +67,22 @@ class Inbox:
 
     @property
     def uri(self) -> str:
-        """The value of SMTP_CONNECTION_URI that leads here."""
+        """The value of SMTP_CONNECTION_URI for this inbox."""
         return f"smtp://{self.address}"
 
     def start(self) -> None:
-        """Take connections, at the same port each time."""
+        """Accept connections, on the same port each time."""
         self._server = _Server(self)
         self._server.start()
 
     def stop(self) -> None:
-        """Take no connections and cut those that are open. Safe to call twice."""
+        """Accept no more connections and close the open ones. Safe to call twice."""
         if self._server is not None:
             self._server.stop()
             self._server = None
 
     def mails(self) -> list[Mail]:
-        """The kept mails, the oldest first."""
+        """The kept mails, oldest first."""
         with self._change:
             return list(self._mails)
 
@@ -91,12 +91,12 @@ class Inbox:
         return next((mail for mail in self.mails() if mail.number == number), None)
 
     def clear(self) -> None:
-        """Forget all mails."""
+        """Delete all mails."""
         with self._change:
             self._mails.clear()
 
     def keep(self, sender: str, recipients: Sequence[str], data: bytes) -> Mail:
-        """Add a mail; the oldest goes when there are too many."""
+        """Add a mail, dropping the oldest if there are too many."""
         with self._change:
             mail = Mail(next(self._numbers), datetime.now(UTC), sender, tuple(recipients), data)
             self._mails.append(mail)
@@ -104,7 +104,7 @@ class Inbox:
 
 
 class _Server(Controller):
-    """One life of the SMTP server, in a thread of its own."""
+    """The SMTP server from a start to a stop, in a thread of its own."""
 
     def __init__(self, inbox: Inbox) -> None:
         self.connections: set[BaseTransport] = set()
@@ -131,7 +131,7 @@ class _Server(Controller):
 
 
 class _Session(SMTP):
-    """One connection, known to its server so that it can be cut."""
+    """One connection, registered with its server, which can close it."""
 
     def __init__(self, connections: set[BaseTransport], *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -148,7 +148,7 @@ class _Session(SMTP):
 
 
 class _Handler:
-    """What aiosmtpd asks about each mail; the names are its own."""
+    """aiosmtpd's callbacks for each mail; it prescribes the names."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox

@@ -11,34 +11,34 @@ from typing import Any
 import click
 
 _COLOURS = {"DEBUG": "bright_black", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
-#: What the line shows in its own way, or not at all.
-_SHOWN_APART = {"severity", "message", "time", "logger", "stack_trace", "service", "event"}
-#: For Cloud Logging, and too long for a line.
+#: The fields that the line shows in another form, or not at all.
+_SPECIAL_FIELDS = {"severity", "message", "time", "logger", "stack_trace", "service", "event"}
+#: These are for Cloud Logging, and too long for a line.
 _CLOUD_FIELDS = "logging.googleapis.com/"
 
 POLL_SECONDS = 0.1
 
 
 def compact(service: str, line: str) -> str:
-    """One line of a service's log, shortened: the time of day, who, the message, then what came with it
-    and is not in the message already.
+    """One line of a service's log, shortened: the time of day, the service, the message, and the fields that the
+    message does not contain.
 
     A line that is not a JSON object is shown as it is. Colours are ANSI escapes (`click.echo` strips them in a pipe).
     """
     entry = _entry(line)
-    who = click.style(f"{service:<10}", bold=True)
+    label = click.style(f"{service:<10}", bold=True)
     if entry is None:
-        return f"{'':8} {who} {line}"
-    said = str(entry["message"])
+        return f"{'':8} {label} {line}"
+    text = str(entry["message"])
     more = {name: str(value) for name, value in entry.items() if _is_shown(name) and value is not None}
-    details = "".join(f" {name}={value}" for name, value in more.items() if value not in said)
-    message = click.style(said, fg=_COLOURS.get(str(entry.get("severity"))))
+    details = "".join(f" {name}={value}" for name, value in more.items() if value not in text)
+    message = click.style(text, fg=_COLOURS.get(str(entry.get("severity"))))
     trace = f"\n{entry['stack_trace']}" if "stack_trace" in entry else ""
-    return f"{_time_of_day(entry)} {who} {message}{click.style(details, dim=True)}{trace}"
+    return f"{_time_of_day(entry)} {label} {message}{click.style(details, dim=True)}{trace}"
 
 
 def _is_shown(field: str) -> bool:
-    return field not in _SHOWN_APART and not field.startswith(_CLOUD_FIELDS)
+    return field not in _SPECIAL_FIELDS and not field.startswith(_CLOUD_FIELDS)
 
 
 def _entry(line: str) -> Mapping[str, Any] | None:
@@ -50,15 +50,15 @@ def _entry(line: str) -> Mapping[str, Any] | None:
 
 
 def _time_of_day(entry: Mapping[str, Any]) -> str:
-    """HH:MM:SS of an RFC 3339 time, in the zone it is given in (the services say UTC)."""
+    """HH:MM:SS of an RFC 3339 time, in its own time zone (the services use UTC)."""
     return str(entry.get("time", ""))[11:19].rjust(8)
 
 
 class LogFollower:
-    """Hands on each line that is added to some files, until it is stopped; the files need not exist yet."""
+    """Passes on each line that is appended to some files, until it is stopped; the files need not exist yet."""
 
     def __init__(self, logs: Mapping[str, Path], show: Callable[[str, str], None]) -> None:
-        """`logs` maps a name to its file; `show` gets that name and the line."""
+        """`logs` maps a name to its file; `show` gets the name and the line."""
         self._logs = logs
         self._show = show
         self._read = dict.fromkeys(logs, 0)
@@ -66,11 +66,11 @@ class LogFollower:
         self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
 
     def start(self) -> None:
-        """Begin, with what is in the files already."""
+        """Start, with the files' existing lines."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Hand on what was added until now, and end."""
+        """Pass on the remaining lines, and end."""
         self._stopped.set()
         self._thread.join()
 

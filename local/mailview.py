@@ -1,4 +1,4 @@
-"""What there is to see in a mail: its headers, texts and attachments. Pure: bytes in, values out."""
+"""The visible parts of a mail: its headers, texts and attachments. Pure: bytes in, values out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CID = re.compile(r"\bcid:([^\"'\s)>]+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A part that is not one of the two bodies; `content_id` is without its angle brackets, empty if there is none."""
+    """A part that is not one of the two bodies; `content_id` has no angle brackets, and is empty if missing."""
 
     name: str
     type: str
@@ -24,7 +24,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class MailView:
-    """A parsed mail. A text is None when the mail has no such part; headers are decoded and in their order."""
+    """A parsed mail. A text is None if the mail has no such part; headers are decoded and in order."""
 
     headers: tuple[tuple[str, str], ...]
     text: str | None
@@ -32,12 +32,12 @@ class MailView:
     attachments: tuple[Attachment, ...]
 
     def header(self, name: str) -> str:
-        """The first header of that name, empty if there is none."""
+        """The first header with that name, empty if there is none."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
 
 def parse_mail(data: bytes) -> MailView:
-    """Read a mail as well as it can be read: what is malformed is shown as it is and never an error."""
+    """Parse a mail leniently: malformed parts are shown as they are and never raise an error."""
     message = email.message_from_bytes(data, policy=policy.SMTPUTF8)
     texts: dict[str, str] = {}
     attachments: list[Attachment] = []
@@ -77,5 +77,5 @@ def _decoded(part: EmailMessage) -> str:
     content = _content(part)
     try:
         return content.decode(part.get_content_charset("utf-8"), "replace")
-    except LookupError:  # a charset that Python doesn't know
+    except LookupError:  # a charset unknown to Python
         return content.decode("utf-8", "replace")

@@ -1,13 +1,13 @@
-"""What one run of the local stack is told, and the settings that the services get from it."""
+"""The options of one run of the local stack, and the services' settings that follow from them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: The settings that a laptop needs no opinion about. `ACK_DEADLINE_SECONDS` is here because two must agree on it: the
-#: sender, which nests its time limits in it, and the subscription. `STRANDED_AFTER` is short, because Google's Pub/Sub
-#: emulator forgets some messages when a push endpoint goes away, and somebody is watching.
+#: Defaults that suit a laptop. `ACK_DEADLINE_SECONDS` is here because the sender, which derives its time limits from
+#: it, and the subscription must agree on it. `STRANDED_AFTER` is short, because Google's Pub/Sub emulator loses some
+#: messages when a push endpoint goes away, and a developer is waiting.
 DEFAULT_SETTINGS: Mapping[str, str] = {
     "MAIL_COLLECTION": "mail",
     "MAIL_TOPIC": "mail",
@@ -18,7 +18,7 @@ DEFAULT_SETTINGS: Mapping[str, str] = {
     "STRANDED_AFTER": "30",
 }
 
-#: What the stack decides itself, and the option that changes it where there is one.
+#: Settings that the stack determines itself, and the option that changes each, if there is one.
 DECIDED_HERE: Mapping[str, str] = {
     "PORT": "chosen by the stack",
     "FIRESTORE_EMULATOR_HOST": "use --firestore-port",
@@ -34,13 +34,13 @@ DECIDED_HERE: Mapping[str, str] = {
 class StackOptions:
     """One run of the stack.
 
-    A port of 0 means any free one; `smtp_uri` None means the stack's own inbox. `settings` are environment variables
-    for both services and win over `DEFAULT_SETTINGS`. With `supervise`, a service that dies is started again.
-    Every `reconcile_seconds` the dispatcher's /reconcile is called, as Cloud Scheduler does; never when it is None.
-    `delivery_attempts` is how often Pub/Sub delivers a message before it is a dead letter: at most 100, as in
-    production, so that only what infrastructure keeps failing for a long time becomes one. `faults` are what is to go
-    wrong, by chances drawn from `seed`. With `verify_tokens`, the services accept only calls that bear a token.
-    `sender` is its subscription type: `push` or `pull`.
+    Port 0 means any free one; `smtp_uri` None means the stack's own inbox. `settings` are environment variables for
+    both services and override `DEFAULT_SETTINGS`. With `supervise`, a service that dies is restarted. The dispatcher's
+    /reconcile is called every `reconcile_seconds`, as by Cloud Scheduler; None means never. `delivery_attempts` is how
+    often Pub/Sub delivers a message before it is a dead letter: at most 100, as in production, so that only long
+    infrastructure failures cause dead letters. `faults` are the faults to inject, with random numbers from `seed`. With
+    `verify_tokens`, the services accept only calls that carry a token. `sender` is its subscription type: `push` or
+    `pull`.
     """
 
     backend: str = "embedded"
@@ -58,12 +58,12 @@ class StackOptions:
     sender: str = "push"
 
     def setting(self, name: str) -> str:
-        """The value that the services get for one of `DEFAULT_SETTINGS`."""
+        """The services' value of one of `DEFAULT_SETTINGS`."""
         return self.settings.get(name, DEFAULT_SETTINGS[name])
 
 
 def parse_setting(text: str) -> tuple[str, str]:
-    """Split `NAME=VALUE`. Raises `ValueError`, with a text for people, when it can't be set."""
+    """Split `NAME=VALUE`. Raises `ValueError`, with a human-readable text, if it can't be set."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier() or not name.isupper():
         raise ValueError(f"{text!r} is not NAME=VALUE, with NAME an environment variable such as LEASE_SECONDS.")

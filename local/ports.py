@@ -10,7 +10,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
+    """A port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -18,11 +18,11 @@ def free_port() -> int:
 
 
 def claim_port(wanted: int, option: str) -> int:
-    """`wanted`, or any free port when it is 0. Raises `CannotStart`, naming `option`, when somebody listens there."""
+    """`wanted`, or any free port if it is 0. Raises `CannotStart`, naming `option`, if the port is taken."""
     if wanted == 0:
         return free_port()
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is merely in TIME_WAIT is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
         try:
             probe.bind((LOOPBACK, wanted))
         except OSError as error:
@@ -31,7 +31,7 @@ def claim_port(wanted: int, option: str) -> int:
 
 
 def accepts(address: str) -> bool:
-    """Whether somebody takes connections at `host:port`."""
+    """Whether a server accepts connections at `host:port`."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=1):

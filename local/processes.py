@@ -21,13 +21,13 @@ from local.waiting import wait_until
 logger = logging.getLogger(__name__)
 
 STOP_GRACE_SECONDS = 10.0
-#: Seconds within which the threads of a process stop when they are told to.
+#: Seconds within which a process's threads must stop after a signal.
 PAUSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run. Both output streams go to the end of the file `log`; `environment` None means ours."""
+    """A program to run. Both output streams are appended to the file `log`; `environment` None means our own."""
 
     name: str
     arguments: tuple[str, ...]
@@ -44,9 +44,9 @@ class Family:
         self._children: list[Child] = []
 
     def start(self, command: Command, on_exit: Callable[[int], None]) -> Child:
-        """Start `command`; `on_exit` gets its exit status, in a thread, if it ends without having been asked to.
+        """Start `command`; if it ends unexpectedly, `on_exit` gets its exit status, in another thread.
 
-        Raises `PartFailed` when the program can't be executed.
+        Raises `PartFailed` if the program can't be executed.
         """
         child = Child(command, self._watchdog, on_exit)
         self._children.append(child)
@@ -54,7 +54,7 @@ class Family:
         return child
 
     def stop(self) -> None:
-        """Ask all to end, make them if they don't, and return when the last has."""
+        """Terminate all processes, by force if necessary, and return when the last has ended."""
         for child in reversed(self._children):
             child.ask_to_end()
         for child in reversed(self._children):
@@ -64,17 +64,17 @@ class Family:
 
 
 class Child:
-    """One process with its descendants. Made by `Family.start`.
+    """One process with its descendants. Created by `Family.start`.
 
-    It is born in a thread of its own: signal handlers only run in the main thread, so a Ctrl-C can't fall between
-    the process's birth and the moment from which on somebody knows that it must be ended.
+    It is started in a separate thread: signal handlers only run in the main thread, so a Ctrl-C can't fall between the
+    process's start and the moment at which it is registered for cleanup.
     """
 
     def __init__(self, command: Command, guard: _Watchdog, on_exit: Callable[[int], None]) -> None:
         self.command = command
         self._guard = guard
         self._on_exit = on_exit
-        self._unwanted = threading.Event()
+        self._stop_requested = threading.Event()
         self._process: Future[subprocess.Popen[bytes]] = Future()
         self._life = threading.Thread(target=self._live, name=f"child-{command.name}", daemon=True)
 
@@ -88,25 +88,25 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether the process or one that it started still runs."""
+        """Whether the process or a descendant is still running."""
         return self._life.is_alive()
 
     @property
     def group(self) -> int:
-        """The process group that the process and its descendants are in. Only after `start`."""
+        """The process group of the process and its descendants. Only after `start`."""
         return self._process.result().pid
 
     def send(self, number: int) -> None:
-        """Send a signal to the process and its descendants; to nobody when they are gone."""
+        """Send a signal to the process and its descendants, if any are left."""
         if self._life.is_alive() and not self._process.exception():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.result().pid, number)
 
     def pause(self) -> None:
-        """Freeze the process and its descendants, and return when none of their threads can do anything more.
+        """Freeze the process and its descendants, and return when all of their threads have stopped.
 
-        A signal takes effect at a time of the kernel's choice: on a busy machine, a thread may go on for a while after
-        it was sent. Where there is no /proc to look at (macOS), sending it has to do.
+        The kernel delivers a signal when it chooses: on a busy machine, a thread may continue for a while. Where there
+        is no /proc to check (macOS), sending the signal has to suffice.
         """
         self.send(signal.SIGSTOP)
         if Path("/proc/self/task").exists() and not wait_until(self._is_frozen, PAUSE_SECONDS, pause=0.001):
@@ -116,14 +116,14 @@ class Child:
         return all(state in "TZX" for state in _thread_states(self.group))
 
     def ask_to_end(self) -> None:
-        """Send SIGTERM to the process alone, as Cloud Run does; what it started is its business, for now."""
-        self._unwanted.set()
-        self.send(signal.SIGCONT)  # who was paused could not hear
+        """Send SIGTERM to the process only, as Cloud Run does; its children are its own responsibility at first."""
+        self._stop_requested.set()
+        self.send(signal.SIGCONT)  # a paused process can't handle SIGTERM
         if self._life.is_alive() and not self._process.exception():
             self._process.result().send_signal(signal.SIGTERM)
 
     def stop(self, grace: float = STOP_GRACE_SECONDS) -> None:
-        """End it within `grace` seconds, gracefully if it can. Returns when nothing of it is left."""
+        """End it within `grace` seconds, gracefully if possible. Returns when nothing of it is left."""
         self.ask_to_end()
         if self._life.ident is not None:
             self._life.join(grace)
@@ -131,7 +131,7 @@ class Child:
             self._life.join()
 
     def kill(self) -> None:
-        """End it and its descendants at once, as a crash of the machine would, and wait for that."""
+        """Kill it and its descendants at once, as a machine crash would, and wait until they are gone."""
         self.send(signal.SIGKILL)
         self._life.join()
 
@@ -144,10 +144,10 @@ class Child:
         self._guard.watch(process.pid)
         self._process.set_result(process)
         status = process.wait()
-        with contextlib.suppress(ProcessLookupError):  # workers that outlived their parent would keep its port
+        with contextlib.suppress(ProcessLookupError):  # workers that outlive their parent would keep its port
             os.killpg(process.pid, signal.SIGKILL)
         self._guard.forget(process.pid)
-        if not self._unwanted.is_set():
+        if not self._stop_requested.is_set():
             self._on_exit(status)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -164,7 +164,7 @@ class Child:
 
 
 class _Watchdog:
-    """Our end of the line to `local/watchdog.py`."""
+    """Our end of the pipe to `local/watchdog.py`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -189,7 +189,7 @@ class _Watchdog:
                 pipe.write(line.encode())
                 pipe.flush()
             except BrokenPipeError:
-                logger.warning("The watchdog has died: if this process is killed, its children stay behind.")
+                logger.warning("The watchdog has died: if this process is killed, its child processes keep running.")
 
     def close(self) -> None:
         with self._lock, contextlib.suppress(BrokenPipeError):
@@ -199,18 +199,18 @@ class _Watchdog:
 
 
 def _thread_states(group: int) -> Iterator[str]:
-    """One letter per thread of the process group, as /proc has it: T is stopped, Z and X have ended."""
+    """One letter per thread of the process group, from /proc: T is stopped, Z and X have ended."""
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(ProcessLookupError):  # a process that has ended meanwhile
+        with contextlib.suppress(ProcessLookupError):  # the process has ended meanwhile
             if os.getpgid(int(process.name)) != group:
                 continue
             for stat in process.glob("task/*/stat"):
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
                     yield stat.read_text().rpartition(")")[2].split()[0]
 
 
 def last_lines(log: Path, count: int = 15) -> str:
-    """The end of a log file, to be shown to people; nothing when it does not exist."""
+    """The end of a log file, for display; empty if the file does not exist."""
     if not log.exists():
         return ""
     return "\n".join(log.read_text(errors="replace").splitlines()[-count:])

@@ -1,7 +1,7 @@
-"""A stand-in for Cloud Scheduler: calls the dispatcher's /reconcile again and again.
+"""A stand-in for Cloud Scheduler: calls the dispatcher's /reconcile periodically.
 
-Production does it every minute. Here somebody waits for the mail that they gave a `sendAt`, and the call costs
-nothing, so it is done more often.
+Production does so every minute. Here, a developer is waiting for a mail with `sendAt`, and the call is cheap, so it is
+more frequent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ANSWER_SECONDS = 30.0
 
 
 class Scheduler:
-    """POSTs to `url` every `seconds`, the first time after the first pause, with a `token` if there is one."""
+    """POSTs to `url` every `seconds`, the first time after the first pause, with a `token` if given."""
 
     def __init__(self, url: str, seconds: float, token: Callable[[], str] | None = None) -> None:
         self._url = url
@@ -28,11 +28,11 @@ class Scheduler:
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Call no more."""
+        """Make no more calls."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -1,4 +1,4 @@
-"""The two services, run as production runs them."""
+"""The two services, run as in production."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("dispatcher", "sender")
-#: The ways in which a sender may get its messages: the commands of `python -m sender` for it.
+#: The sender's subscription types: the commands of `python -m sender`.
 SUBSCRIPTION_TYPES = ("push", "pull")
 
 START_SECONDS = 60.0
-#: Deaths within this many seconds that make a crash loop.
+#: Deaths within `CRASH_LOOP_SECONDS` that make a crash loop.
 CRASH_LOOP_DEATHS = 4
 CRASH_LOOP_SECONDS = 20.0
-#: All that the services get of the user's own environment. Not more: USER and HOST, which every shell has, are settings
-#: of Trigger Email.
+#: The variables of the user's environment that the services inherit. No others: USER and HOST, which every shell sets,
+#: are settings of Trigger Email.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE", "VIRTUAL_ENV")
 
 
 def environment(options: StackOptions, *, firestore: str, pubsub: str, smtp_uri: str, port: int) -> dict[str, str]:
-    """The variables that a service is started with, over those that it inherits."""
+    """A service's environment variables, on top of the inherited ones."""
     return {
         **DEFAULT_SETTINGS,
         **options.settings,
@@ -49,7 +49,7 @@ def environment(options: StackOptions, *, firestore: str, pubsub: str, smtp_uri:
 
 
 def service_command(name: str, subscription_type: str, log: Path, variables: Mapping[str, str]) -> Command:
-    """How the service `name` (of `SERVICES`) is started; `subscription_type` is one of `SUBSCRIPTION_TYPES`."""
+    """The command for service `name` (of `SERVICES`); `subscription_type` is one of `SUBSCRIPTION_TYPES`."""
     module = ("sender", subscription_type) if name == "sender" else (name,)
     inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
     return Command(
@@ -62,14 +62,14 @@ def service_command(name: str, subscription_type: str, log: Path, variables: Map
 
 
 def is_crash_loop(deaths: Sequence[float], now: float) -> bool:
-    """Whether too many of `deaths` (points in time, in seconds) lie in the last `CRASH_LOOP_SECONDS` before `now`."""
+    """Whether too many of `deaths` (times in seconds) lie in the last `CRASH_LOOP_SECONDS` before `now`."""
     return sum(now - death < CRASH_LOOP_SECONDS for death in deaths) >= CRASH_LOOP_DEATHS
 
 
 class Service:
-    """One service: started, watched, and started again on the same port when it dies, as Cloud Run does.
+    """One service: started, watched, and restarted on the same port when it dies, as by Cloud Run.
 
-    When it is beyond help, `on_failure` gets a text that says so, in any thread.
+    In a crash loop, `on_failure` gets a text about it, in any thread.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Service:
         self._change = threading.Lock()
         self._child: Child | None = None
         self._wanted = False
-        self._proven = False
+        self._was_ready = False
         self._deaths: list[float] = []
 
     @property
@@ -93,22 +93,22 @@ class Service:
 
     @property
     def group(self) -> int | None:
-        """The process group of it and its workers; None before the start."""
+        """The process group of the service and its workers; None before the start."""
         return self._child.group if self._child is not None else None
 
     def launch(self) -> None:
-        """Start the process without waiting for it to answer. Raises `PartFailed` when it can't be executed."""
+        """Start the process without waiting for it to answer. Raises `PartFailed` if it can't be executed."""
         with self._change:
             self._wanted = True
             self._child = self._family.start(self._command, self._died)
 
     def await_ready(self) -> None:
-        """Return when it answers its health check. Raises `PartFailed` with its last words when it doesn't."""
+        """Return when it answers its health check. Raises `PartFailed` with its last output if it doesn't."""
         if not wait_until(lambda: not self._alive() or self._healthy(), START_SECONDS):
             raise PartFailed(f"The {self.name} did not answer within {START_SECONDS:.0f} s:\n{self._last_words()}")
         if not self._alive():
             raise PartFailed(f"The {self.name} did not start:\n{self._last_words()}")
-        self._proven = True
+        self._was_ready = True
 
     def start(self) -> None:
         """`launch` and `await_ready`."""
@@ -116,29 +116,29 @@ class Service:
         self.await_ready()
 
     def stop(self) -> None:
-        """End it gracefully, and don't start it again."""
+        """Stop it gracefully, and don't restart it."""
         with self._change:
             self._wanted = False
             if self._child is not None:
                 self._child.stop()
 
     def kill(self) -> None:
-        """End it and its workers with SIGKILL, and wait for that."""
+        """Kill it and its workers with SIGKILL, and wait until they are gone."""
         if self._child is not None:
             self._child.kill()
 
     def pause(self) -> None:
-        """Freeze it and its workers where they are; they do nothing more when this returns."""
+        """Freeze it and its workers; when this returns, they are stopped."""
         if self._child is not None:
             self._child.pause()
 
     def resume(self) -> None:
-        """Let it and its workers go on, if they were paused."""
+        """Resume it and its workers, if they were paused."""
         if self._child is not None:
             self._child.send(signal.SIGCONT)
 
     def ensure_running(self) -> None:
-        """Resume it if it is paused, start it if it is not running, and return when it answers."""
+        """Resume it if paused, start it if not running, and return when it answers."""
         self.resume()
         if not self._alive():
             self.launch()
@@ -147,14 +147,14 @@ class Service:
     def _died(self, status: int) -> None:
         now = time.monotonic()
         self._deaths.append(now)
-        if not (self._supervise and self._proven):
+        if not (self._supervise and self._was_ready):
             return
         if is_crash_loop(self._deaths, now):
-            self._on_failure(f"The {self.name} dies again and again (exit status {status}):\n{self._last_words()}")
+            self._on_failure(f"The {self.name} dies repeatedly (exit status {status}):\n{self._last_words()}")
             return
         with self._change:
             if self._wanted:
-                logger.warning("The %s died (exit status %d); starting it again.", self.name, status)
+                logger.warning("The %s died (exit status %d); restarting it.", self.name, status)
                 self._child = self._family.start(self._command, self._died)
 
     def _alive(self) -> bool:

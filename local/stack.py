@@ -1,4 +1,4 @@
-"""The whole system on this machine: what is started, in which order, and how it ends."""
+"""The whole system on this machine: starts and stops all parts in order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = {
 
 
 class Stack:
-    """One running system. As a context manager it is started and stopped with the block.
+    """One running system. As a context manager, it starts and stops with the block.
 
     `ready` has the addresses of all parts (DESIGN section 10); `inbox` is the mail server, `logs` the directory with
     one file per service. Services are named `dispatcher` and `sender`.
@@ -61,7 +61,7 @@ class Stack:
         self.stop()
 
     def start(self) -> None:
-        """Return when everything answers. After a failure (`CannotStart`, `PartFailed`) nothing is left behind."""
+        """Return when everything answers. After a failure (`CannotStart`, `PartFailed`) nothing is left running."""
         try:
             self._start()
         except BaseException:
@@ -69,16 +69,16 @@ class Stack:
             raise
 
     def stop(self) -> None:
-        """End everything, in the reverse order of the start. Safe to call twice."""
+        """Stop everything, in the reverse order of the start. Safe to call twice."""
         self._running.close()
 
     def wait(self) -> None:
-        """Block for as long as the stack is well. Raises `PartFailed` when it no longer is."""
+        """Block while the stack is healthy. Raises `PartFailed` when it no longer is."""
         self._failed.wait()
         self.check()
 
     def check(self) -> None:
-        """Raises `PartFailed` when a part has died for good."""
+        """Raises `PartFailed` if a part has failed permanently."""
         if self._failed.is_set():
             raise PartFailed(self._failure)
 
@@ -87,23 +87,23 @@ class Stack:
         self._services[name].start()
 
     def kill(self, name: str) -> None:
-        """End a service and its workers at once, with SIGKILL."""
+        """Kill a service and its workers at once, with SIGKILL."""
         self._services[name].kill()
 
     def terminate(self, name: str) -> None:
-        """End a service with SIGTERM, as Cloud Run does, and wait for that."""
+        """Stop a service with SIGTERM, as Cloud Run does, and wait until it has ended."""
         self._services[name].stop()
 
     def pause(self, name: str) -> None:
-        """Freeze a service and its workers where they are; they do nothing more when this returns."""
+        """Freeze a service and its workers; when this returns, they are stopped."""
         self._services[name].pause()
 
     def resume(self, name: str) -> None:
-        """Let a paused service go on."""
+        """Resume a paused service."""
         self._services[name].resume()
 
     def ensure_running(self) -> None:
-        """Resume what is paused, start what is not running, and return when all answers. Raises `PartFailed`."""
+        """Resume what is paused, start what is not running, and return when everything answers. Raises `PartFailed`."""
         self.check()
         for service in self._services.values():
             service.ensure_running()
@@ -115,7 +115,9 @@ class Stack:
         self._running.callback(self.inbox.stop)
         self.inbox.start()
         urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
-        create_topics(backend.pubsub, self.options, **urls)  # first: a sender that pulls does not wait for them
+        create_topics(
+            backend.pubsub, self.options, **urls
+        )  # before the services: a sender that pulls does not wait for them
         self._start_services(backend, ports)
         self._start_scheduler(backend)
         web = self._start_web(backend)
@@ -150,7 +152,7 @@ class Stack:
         return backend
 
     def _start_services(self, backend: Backend, ports: Mapping[str, int]) -> None:
-        """Both at once: most of a start is spent importing."""
+        """Start both at once, because most of a start is spent importing."""
         family = Family()
         self._running.callback(family.stop)
         for name, port in ports.items():
@@ -193,14 +195,14 @@ class Stack:
         return web
 
     def _fail(self, text: str) -> None:
-        """Called by a part, from any thread, when it is beyond help; the first to fail is the one to name."""
+        """Called by a part that has failed permanently, from any thread; the first failure is reported."""
         if not self._failed.is_set():
             self._failure = text
             self._failed.set()
 
 
 def write_ready_file(path: Path, ready: Mapping[str, str]) -> None:
-    """Write `ready` as JSON, so that whoever sees the file sees all of it."""
+    """Write `ready` as JSON, atomically: the file is complete as soon as it exists."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(json.dumps(ready, indent=2) + "\n")
     draft.replace(path)

@@ -11,18 +11,18 @@ from local.backends import CALLER
 from local.clients import publisher_client, subscriber_client
 from local.options import StackOptions
 
-#: Pub/Sub allows no shorter acknowledgement deadline (cloud.google.com/pubsub/docs/lease-management).
+#: Pub/Sub's minimum ack deadline (cloud.google.com/pubsub/docs/lease-management).
 SHORTEST_ACK_DEADLINE = 10
-#: Production waits 10 s to 10 min between deliveries, to spare a service in trouble. Somebody at a laptop is watching,
-#: and the trouble is usually one that they are just mending.
+#: Production waits 10 s to 10 min between deliveries, to spare a failing service. On a laptop, a developer is watching,
+#: and is usually fixing the cause at that moment.
 SHORTEST_BACKOFF, LONGEST_BACKOFF = Duration(seconds=1), Duration(seconds=10)
 
 
 def create_topics(pubsub: str, options: StackOptions, sender: str, dispatcher: str) -> None:
     """Create topics and subscriptions in the empty Pub/Sub at `pubsub` (host:port).
 
-    Mails are pushed to the `sender` (its URL), unless it pulls. Dead letters are pushed to the `dispatcher`, which
-    concludes their documents, and also wait for an operator in a pull subscription named after their topic.
+    Mails are pushed to `sender` (its URL), unless it pulls. Dead letters are pushed to `dispatcher`, which concludes
+    their documents, and are also kept for an operator in a pull subscription named after their topic.
     """
     topic = topic_path(options.project, options.setting("MAIL_TOPIC"))
     dead_letters = topic_path(options.project, options.setting("DEAD_LETTER_TOPIC"))
@@ -45,7 +45,7 @@ def create_topics(pubsub: str, options: StackOptions, sender: str, dispatcher: s
 
 
 def sender_subscription(options: StackOptions, topic: str, dead_letters: str, endpoint: str) -> Subscription:
-    """The subscription through which the sender gets its work; topics are full names, `endpoint` is for push."""
+    """The sender's subscription; topics are full names, `endpoint` is for push."""
     ack_deadline = int(options.setting("ACK_DEADLINE_SECONDS"))
     return Subscription(
         name=subscription_path(options.project, f"{options.setting('MAIL_TOPIC')}-sender"),

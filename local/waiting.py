@@ -1,4 +1,4 @@
-"""Waiting for something to become true, but not for ever."""
+"""Waiting for a condition, with a time limit."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.05) -> bool:
-    """Ask `condition` every `pause` seconds; the answer is whether it became true within `seconds`.
+    """Check `condition` every `pause` seconds; returns whether it became true within `seconds`.
 
-    What `condition` raises ends the waiting.
+    Exceptions of `condition` are passed on.
     """
     end = time.monotonic() + seconds
     while not condition():

@@ -1,10 +1,10 @@
-"""The process that cleans up when the stack could not: it was killed with SIGKILL, or crashed.
+"""The process that cleans up if the stack can't: if it crashed, or was killed with SIGKILL.
 
-It is told on its standard input which process groups live (`+123`) and which have ended (`-123`). When that input
-closes, whoever wrote it is gone, and the groups that are left are ended. Linux' PR_SET_PDEATHSIG would not do: it
-reaches the launcher script but not the Java process below it, and follows the thread, not the process.
+Its standard input says which process groups run (`+123`) and which have ended (`-123`). When that input closes, the
+stack is gone, and the remaining groups are killed. Linux's PR_SET_PDEATHSIG is not enough: it reaches the launcher
+script but not the Java process below it, and follows the thread, not the process.
 
-Run as a script of its own, so it imports nothing but the standard library.
+It runs as a separate script, so it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GRACE_SECONDS = 3.0
 
 
 def groups_left(lines: Iterable[str]) -> set[int]:
-    """The process groups that were reported to live and not to have ended."""
+    """The process groups that were reported as running and not as ended."""
     groups: set[int] = set()
     for line in lines:
         change, group = line[0], int(line[1:])
@@ -38,7 +38,7 @@ def _signal_all(groups: set[int], number: int) -> None:
 
 
 def main() -> None:
-    """Wait until the stack is gone, then end what it left."""
+    """Wait until the stack is gone, then kill what is left."""
     groups = groups_left(sys.stdin)
     if groups:
         _signal_all(groups, signal.SIGTERM)

@@ -1,11 +1,11 @@
-"""Group commit: requests of concurrent threads travel together.
+"""Group commit: requests of concurrent threads share a round trip.
 
-There is no thread of its own. The first caller to find no open batch leads one. A lone item is executed at once. While
-others are under way, or where the batch before had several items, the leader waits some milliseconds so that others can
-join. They wait for the leader, and each gets its own answer.
+There is no background thread. A caller that finds no open batch leads a new one. A single item is executed at once.
+While another batch is in flight, or when the previous batch had several items, the leader waits a few milliseconds so
+that others can join. They wait for the leader, and each gets its own answer.
 
-Nothing is ever left behind: whatever waits here has its caller waiting for it, so a service that lets its requests
-finish, as both do at SIGTERM, has flushed everything.
+Every waiting item has a caller that waits for it. A service that finishes its requests, as both do at SIGTERM, has
+therefore flushed everything.
 """
 
 from __future__ import annotations
@@ -21,43 +21,45 @@ from shared.errors import Unavailable
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
 
-#: Seconds that a single request to Google may take; a healthy one takes a fraction of that.
+#: Time limit of one request to Google, in seconds; a healthy one takes a fraction of that.
 REQUEST_SECONDS = 10.0
-#: Firestore takes 10 MiB in a request, Pub/Sub 10 MB; the rest is for what surrounds the items.
+#: Firestore accepts 10 MiB per request, Pub/Sub 10 MB; the rest is headroom for overhead.
 MAX_REQUEST_BYTES = 9 * 1024 * 1024
-#: Seconds that a batch waits for others in any case where the one before had several items: more are to be expected.
-_COMPANY_SECONDS = 0.005
+#: Seconds that a batch always waits when the previous one had several items, since more are likely to come.
+_LINGER_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How many items share a batch at most, and how long (seconds) the first of them waits for others."""
+    """The maximum number of items in a batch, and how long (seconds) the first of them waits for others."""
 
     size: int = 100
     wait_seconds: float = 0.05
 
 
 class Batcher(Generic[_Item, _Answer]):
-    """Lets items that threads submit at about the same time be executed together."""
+    """Executes items together that threads submit at about the same time."""
 
     def __init__(
         self, execute: Callable[[Sequence[_Item]], Sequence[_Answer | Exception]], batching: Batching | None = None
     ) -> None:
-        """`execute` returns the answers in the order of the items, within a bounded time.
+        """`execute` returns one answer per item, in the same order, within a bounded time.
 
-        An exception among the answers is raised to the caller whose answer it is; one that `execute` raises, to all.
+        An exception among the answers is raised to that item's caller; an exception that `execute` raises, to all
+        callers.
         """
         self._execute = execute
         self._batching = batching or Batching()
         self._changed = threading.Condition()
         self._open: _Batch[_Item, _Answer] | None = None
-        self._under_way = 0
-        self._had_company = False
+        self._in_flight = 0
+        self._last_was_shared = False
 
     def submit(self, item: _Item, key: str | None = None) -> _Answer:
-        """Have the item executed, and return its answer.
+        """Execute the item, possibly with others, and return its answer.
 
-        No two items of a batch have the same key, unless it is None. Raises what `execute` has raised or answered.
+        Items with the same key never share a batch, unless the key is None. Raises the item's exception or that of
+        `execute`.
         """
         with self._changed:
             batch, place, leads = self._join(item, key)
@@ -79,13 +81,13 @@ class Batcher(Generic[_Item, _Answer]):
         return batch, place, leads
 
     def _close(self, batch: _Batch[_Item, _Answer] | None) -> None:
-        """Let nothing more join the batch; a leader that waits for others need not wait any longer."""
+        """Let no more items join the batch, and wake a leader that waits for them."""
         if batch is not None and batch is self._open:
             self._open = None
             self._changed.notify_all()
 
     def _lead(self, batch: _Batch[_Item, _Answer]) -> None:
-        """Execute the batch. Whatever happens, nobody goes on waiting for it, or joins it."""
+        """Execute the batch. Whatever happens, its callers are released and nobody joins it afterwards."""
         try:
             self._depart(batch)
             try:
@@ -94,7 +96,7 @@ class Batcher(Generic[_Item, _Answer]):
                 batch.failure = error
             finally:
                 with self._changed:
-                    self._under_way -= 1
+                    self._in_flight -= 1
                     self._changed.notify_all()
         finally:
             with self._changed:
@@ -102,25 +104,25 @@ class Batcher(Generic[_Item, _Answer]):
             batch.done.set()
 
     def _depart(self, batch: _Batch[_Item, _Answer]) -> None:
-        """Wait for others while there is reason to."""
+        """Wait for others as long as that is worthwhile, then close the batch."""
         with self._changed:
-            if self._had_company:
+            if self._last_was_shared:
                 self._changed.wait_for(
-                    lambda: batch is not self._open, min(_COMPANY_SECONDS, self._batching.wait_seconds)
+                    lambda: batch is not self._open, min(_LINGER_SECONDS, self._batching.wait_seconds)
                 )
-            self._changed.wait_for(lambda: batch is not self._open or self._under_way == 0, self._batching.wait_seconds)
-            self._had_company = len(batch.items) > 1
+            self._changed.wait_for(lambda: batch is not self._open or self._in_flight == 0, self._batching.wait_seconds)
+            self._last_was_shared = len(batch.items) > 1
             self._close(batch)
-            self._under_way += 1
+            self._in_flight += 1
 
 
 class _Batch(Generic[_Item, _Answer]):
-    """Items that go together, and their answers once `done` is set."""
+    """Items executed together, and their answers once `done` is set."""
 
     def __init__(self) -> None:
         self.items: list[_Item] = []
         self.answers: Sequence[_Answer | Exception] = ()
-        self.failure: Exception = Unavailable("The request was broken off.")
+        self.failure: Exception = Unavailable("The request was interrupted.")
         self.done = threading.Event()
         self._keys: set[str | None] = set()
 
@@ -133,11 +135,11 @@ class _Batch(Generic[_Item, _Answer]):
         return len(self.items) - 1
 
     def answer(self, place: int) -> _Answer:
-        """Raises the item's error if it has one, otherwise the batch's."""
+        """The answer of one item. Raises the item's error, or else the batch's."""
         if not self.answers and len(self.items) == 1:
             raise self.failure
         if not self.answers:
-            raise copy.copy(self.failure) from self.failure  # one for each thread: a traceback belongs to one
+            raise copy.copy(self.failure) from self.failure  # a copy per thread: each sets its own traceback
         answer = self.answers[place]
         if isinstance(answer, Exception):
             raise answer
@@ -145,7 +147,7 @@ class _Batch(Generic[_Item, _Answer]):
 
 
 def in_requests(items: Iterable[_Item], size: Callable[[_Item], int]) -> Iterator[list[_Item]]:
-    """The items in their order, in as few requests as their sizes (bytes) allow; a huge item gets one of its own."""
+    """Split the items, in order, into as few requests as their sizes (bytes) allow; an oversized item travels alone."""
     request: list[_Item] = []
     total = 0
     for item in items:

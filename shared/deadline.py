@@ -1,4 +1,4 @@
-"""Points in time by which work must have ended."""
+"""Deadlines on the monotonic clock."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: Seconds on a clock that never jumps; all deadlines are counted in them.
+#: A clock in seconds that never jumps; all deadlines use it.
 Monotonic = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A point in time on the monotonic clock by which an attempt must have ended, whatever a server does."""
+    """The point on the monotonic clock by which an attempt must have ended, whatever a server does."""
 
     at: float
     clock: Monotonic = time.monotonic
 
     @classmethod
     def after(cls, seconds: float, clock: Monotonic = time.monotonic) -> Deadline:
-        """The deadline that lies `seconds` from now."""
+        """The deadline `seconds` from now."""
         return cls(clock() + seconds, clock)
 
     def within(self, seconds: float) -> Deadline:
-        """The point `seconds` from now, or this deadline where that comes first."""
+        """The point `seconds` from now, or this deadline if that is earlier."""
         return Deadline(min(self.at, self.clock() + seconds), self.clock)
 
     def brought_forward(self, seconds: float) -> Deadline:
@@ -32,9 +32,9 @@ class Deadline:
         return Deadline(self.at - seconds, self.clock)
 
     def remaining(self) -> float:
-        """Seconds left; zero or negative when it has passed."""
+        """Seconds left; zero or negative once it has passed."""
         return self.at - self.clock()
 
 
-#: For what has all the time in the world.
+#: No deadline.
 NEVER = Deadline(math.inf)

@@ -1,16 +1,12 @@
-"""Every error that Firepost raises on purpose, named after the reaction it calls for.
+"""Every error that Firepost raises deliberately, named after the reaction it calls for.
 
 FirepostError
 ├── Misconfigured        a setting is wrong        → the process does not start
 ├── PullFailed           no stream of messages     → the process ends, exit code 1
 ├── InvalidEvent         not an event we can read  → logged, counted, acknowledged
 ├── InvalidMessage       can never work            → dead-letter topic with a reason, acknowledged
-├── Unavailable          infrastructure failed     → not acknowledged; Pub/Sub or Eventarc repeats
+├── Unavailable          infrastructure failed     → not acknowledged; Pub/Sub or Eventarc retries
 └── DeliveryFailed       the attempt failed        → ERROR on the document
-    ├── NotSendable      the document is at fault (validation, template, attachment)
-    │   └── NotLoaded    what the document refers to can't be had now, but may be later (attachment)
-    ├── NotSent          the mail was definitely not sent (auth, connection, throttled, rejected, temporary)
-    └── OutcomeUnknown   the server may have the mail, or not (unknown)
 """
 
 from __future__ import annotations
@@ -22,7 +18,7 @@ _ATTRIBUTE_BYTES: Final = 1000
 
 
 class ErrorCode(StrEnum):
-    """The stable word beside `delivery.error`."""
+    """The values of `delivery.errorCode`, which never change."""
 
     VALIDATION = "validation"
     TEMPLATE = "template"
@@ -38,7 +34,7 @@ class ErrorCode(StrEnum):
 
 
 class FirepostError(Exception):
-    """The root: catch it where any deliberate error is handled alike."""
+    """The base class, for code that handles all deliberate errors alike."""
 
 
 class Misconfigured(FirepostError):
@@ -46,18 +42,18 @@ class Misconfigured(FirepostError):
 
 
 class PullFailed(FirepostError):
-    """The subscription can't be pulled from, and waiting will not help: it is missing, or not allowed."""
+    """The subscription can't be pulled from, and waiting won't help: it is missing, or access is denied."""
 
 
 class InvalidEvent(FirepostError):
-    """The request is not a Firestore document event of ours."""
+    """The request is not a Firestore document event for this dispatcher."""
 
 
 class InvalidMessage(FirepostError):
-    """A Pub/Sub message that no repetition can make work.
+    """A Pub/Sub message that no redelivery can make work.
 
-    `reason` is the word that travels as the dead letter's attribute. So does the text, which is cut at 1,000 bytes: it
-    may quote somebody else's, and Pub/Sub takes little more.
+    The dead letter carries `reason` and the text as attributes. The text is cut at 1,000 bytes, since it may quote
+    foreign input and Pub/Sub limits attributes to 1,024.
     """
 
     def __init__(self, reason: str, text: str) -> None:
@@ -66,11 +62,11 @@ class InvalidMessage(FirepostError):
 
 
 class Unavailable(FirepostError):
-    """Firestore or Pub/Sub did not answer; the same request may work later."""
+    """Firestore or Pub/Sub did not answer; the same request may succeed later."""
 
 
 class DeliveryFailed(FirepostError):
-    """The attempt ends as ERROR; the text goes into `delivery.error`, the code into `delivery.errorCode`."""
+    """The attempt ends in ERROR; the text goes into `delivery.error`, the code into `delivery.errorCode`."""
 
     def __init__(self, code: ErrorCode, text: str) -> None:
         super().__init__(text)
@@ -78,27 +74,27 @@ class DeliveryFailed(FirepostError):
 
 
 class NotSendable(DeliveryFailed):
-    """The document itself can't be sent; nothing was said to any mail server."""
+    """The document itself can't be sent; no mail server was contacted."""
 
     @classmethod
     def field(cls, field: str, found: str, expected: str, code: ErrorCode = ErrorCode.VALIDATION) -> Self:
         """An error about one field.
 
-        `field` is the path as the application wrote it (`message.attachments.0.content`), `found` describes what
-        was there without quoting it ("a number", "nothing"), `expected` what belongs there.
+        `field` is the path as the application wrote it (`message.attachments.0.content`), `found` describes the value
+        without quoting it ("a number", "nothing"), and `expected` says what is allowed.
         """
         return cls(code, f"Field '{field}': expected {expected}, found {found}.")
 
 
 class NotLoaded(NotSendable):
-    """A file that the document refers to can't be had at the moment; another attempt may help."""
+    """A file that the document refers to is temporarily unavailable; another attempt may help."""
 
 
 class NotSent(DeliveryFailed):
-    """No recipient's mail was taken over by a server; sending again can't duplicate anything.
+    """The server accepted the mail for no recipient; sending it again can't duplicate anything.
 
-    `rejected` are the recipients whom the server has refused for good, if it came to that. `retry_after` is in how many
-    seconds the server wants to be asked again, if it says so.
+    `rejected` are the recipients that the server permanently refused, if any. `retry_after` is the pause in seconds
+    that the server asked for, if any.
     """
 
     rejected: tuple[str, ...] = ()
@@ -106,7 +102,7 @@ class NotSent(DeliveryFailed):
 
 
 class Deferred(FirepostError):
-    """Nothing was said to the mail server: now is not the time. Try again in `seconds`; None if that is not known.
+    """No mail server was contacted: the mail must wait. Try again in `seconds`; None if unknown.
 
     Planned waiting, not a failure: the attempt does not count.
     """
@@ -117,7 +113,7 @@ class Deferred(FirepostError):
 
 
 class OutcomeUnknown(DeliveryFailed):
-    """The connection was lost after the mail had been handed over and before the server's answer came."""
+    """The connection was lost between the handover of the mail and the server's answer."""
 
     def __init__(self, text: str) -> None:
         super().__init__(ErrorCode.UNKNOWN, text)

@@ -1,6 +1,6 @@
-"""Settings come from environment variables, are read once, checked at once, and never change.
+"""Settings come from environment variables. They are read and checked once, and never change.
 
-A field is the variable's name in lower case. Where Trigger Email has a name for a setting, it is that one.
+A field is the variable's name in lower case. Names follow Trigger Email where it has the setting.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ TopicId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._~+%-]{
 
 
 class ServiceSettings(BaseSettings):
-    """What the dispatcher and the sender have in common."""
+    """Settings that the dispatcher and the sender share."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    #: Whether others call this process over HTTP, and so must show who they are.
+    #: Whether this process serves HTTP requests, whose callers must authenticate.
     has_callers: ClassVar[bool] = True
 
     google_cloud_project: str = Field(description="the id of the Google Cloud project")
@@ -83,16 +83,18 @@ class ServiceSettings(BaseSettings):
         if bool(self.oidc_audience) != bool(self.oidc_service_accounts):
             raise ValueError("OIDC_AUDIENCE and OIDC_SERVICE_ACCOUNTS go together; one of them is missing")
         if self.has_callers and not self.oidc_audience and not self.emulated:
-            raise ValueError("OIDC_AUDIENCE is missing: outside an emulator every caller must show Google's token")
+            raise ValueError(
+                "OIDC_AUDIENCE is missing: outside an emulator every caller must authenticate with a token from Google"
+            )
         return self
 
     @property
     def emulated(self) -> bool:
-        """Whether this process talks to an emulator and not to Google Cloud."""
+        """Whether this process uses an emulator instead of Google Cloud."""
         return self.firestore_emulator_host is not None and self.pubsub_emulator_host is not None
 
     def policy(self) -> Policy:
-        """The operator's choices about attempts, as the state machine wants them."""
+        """The operator's settings for attempts, for the state machine."""
         ttl = None if self.ttl_expire_type == "never" else Ttl(self.ttl_expire_value, TtlUnit(self.ttl_expire_type))
         return Policy(
             lease=timedelta(seconds=self.lease_seconds),
@@ -106,11 +108,11 @@ class ServiceSettings(BaseSettings):
         )
 
     def batching(self) -> Batching:
-        """What concurrent mails share."""
+        """How concurrent mails share requests."""
         return Batching(self.batch_size, self.batch_wait_ms / 1000)
 
     def verifier(self) -> TokenVerifier | None:
-        """What checks the callers' tokens; None when it is left to the emulator's being local."""
+        """The verifier of callers' tokens; None where an emulator makes that unnecessary."""
         if self.oidc_audience is None:
             return None
         return TokenVerifier.over_http(
@@ -125,9 +127,9 @@ _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 
 def load(kind: type[_Settings], prefix: str | None = None) -> _Settings:
-    """Read the environment; raises `Misconfigured` with one line about all that is wrong.
+    """Read the environment; raises `Misconfigured` with one line that lists everything wrong.
 
-    `prefix` is what the variables' names begin with; None leaves it to the class.
+    `prefix` is the prefix of the variables' names; None means the class's own.
     """
     try:
         return kind(_env_prefix=prefix)

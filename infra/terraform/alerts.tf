@@ -1,14 +1,14 @@
-# When somebody must look. What to do then is in docs/operating.md, under the alert's key.
+# Alerts. docs/operating.md says what to do about each, under the alert's key.
 
 locals {
   mail_subscription_filter = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${google_pubsub_subscription.mail.name}\""
   dead_letters_filter      = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${google_pubsub_subscription.dead_letters_pull.name}\""
-  # Eventarc's own subscription, which it names after the trigger, with its location before and a number behind.
+  # Eventarc's own subscription, whose name is the location, the trigger's name and a number.
   events_filter     = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=monitoring.regex.full_match(\"eventarc-${var.database.location}-${google_eventarc_trigger.documents.name}-sub-.*\")"
   dispatcher_filter = "resource.type=\"cloud_run_revision\" resource.label.service_name=\"${google_cloud_run_v2_service.dispatcher.name}\""
 
-  # `period` is what is added up or looked at as one, `duration` how long it must stay beyond the threshold. Without
-  # `align`, the filter names a time series that is ready as it is. `missing` says that no data is as bad as a wrong figure.
+  # `period` is the interval of each data point, `duration` how long the threshold must be exceeded. Without `align`, the
+  # filter's time series is used unchanged. `missing`: no data counts as exceeding the threshold.
   alerts = {
     backlog-age = {
       title    = "mail waits too long"
@@ -27,10 +27,10 @@ locals {
     }
 
     dead-letters = {
-      title    = "dead letters wait for somebody"
+      title    = "dead letters are waiting"
       severity = "ERROR"
       combiner = "OR"
-      text     = "Messages could not be worked on. They wait in ${google_pubsub_subscription.dead_letters_pull.name} for ${var.dead_letter_retention_days} days. The alert ends when they are replayed or purged."
+      text     = "Some messages could not be processed. They wait in ${google_pubsub_subscription.dead_letters_pull.name} for ${var.dead_letter_retention_days} days. The alert ends when they are replayed or purged."
       conditions = [{
         title     = "dead letters"
         filter    = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" ${local.dead_letters_filter}"
@@ -46,7 +46,7 @@ locals {
       title    = "many mails end in ERROR"
       severity = "ERROR"
       combiner = "AND"
-      text     = "More than ${var.alerts.error_ratio * 100} % of the attempts of ten minutes ended in ERROR. The chart of errors by class says which."
+      text     = "More than ${var.alerts.error_ratio * 100} % of the attempts within ten minutes ended in ERROR. The chart of failed attempts by class shows the causes."
       conditions = [
         {
           title       = "share of attempts that end in ERROR"
@@ -59,7 +59,7 @@ locals {
           duration    = 0
         },
         {
-          title     = "enough attempts to speak of a share"
+          title     = "enough attempts for a ratio"
           filter    = local.metric_filters.attempts
           align     = "ALIGN_DELTA"
           reduce    = "REDUCE_SUM"
@@ -74,7 +74,7 @@ locals {
       title    = "leases expire"
       severity = "ERROR"
       combiner = "OR"
-      text     = "Senders die or hang in the middle of attempts: more than ${var.alerts.lease_expiries} leases were found expired within ten minutes. It is not known whether those mails were sent."
+      text     = "Senders die or hang during attempts: more than ${var.alerts.lease_expiries} leases were found expired within ten minutes. Whether those mails were sent is unknown."
       conditions = [
         {
           title     = "found by a sender"
@@ -119,10 +119,10 @@ locals {
       title    = "mail waits and none is sent"
       severity = "CRITICAL"
       combiner = "AND"
-      text     = "For ten minutes, more than ${var.alerts.stalled_backlog} messages have waited while not one mail was sent."
+      text     = "For ten minutes, more than ${var.alerts.stalled_backlog} messages have waited and no mail was sent."
       conditions = [
         {
-          title     = "messages that wait"
+          title     = "waiting messages"
           filter    = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" ${local.mail_subscription_filter}"
           align     = "ALIGN_MIN"
           reduce    = "REDUCE_SUM"
@@ -160,7 +160,7 @@ locals {
           duration  = 300
         },
         {
-          # Cloud Run does not count requests that it has turned away itself, because of permissions or for want of instances.
+          # Cloud Run does not count requests that it refused itself, for lack of permissions or instances.
           title     = "age of the oldest event"
           filter    = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" ${local.events_filter}"
           align     = "ALIGN_MAX"

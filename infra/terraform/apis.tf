@@ -1,4 +1,4 @@
-# The Google APIs that all else needs. They stay enabled when this is destroyed: others may use them.
+# The required Google APIs. They stay enabled when this is destroyed, because others may use them.
 
 resource "google_project_service" "this" {
   for_each = toset(concat(
@@ -23,8 +23,8 @@ resource "google_project_service" "this" {
   disable_on_destroy = false
 }
 
-# Pub/Sub's own account, which moves dead letters. Google makes it when it is first needed, which is too late: permissions
-# can't be given to an account that does not exist yet.
+# Pub/Sub's own account, which moves dead letters. Google creates it on first use, which is too late: an account must exist
+# before it can be granted permissions.
 resource "google_project_service_identity" "pubsub" {
   provider = google-beta
 

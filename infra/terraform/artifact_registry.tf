@@ -1,7 +1,7 @@
-# Where the images are kept.
+# The repository of the images.
 
 resource "google_artifact_registry_repository" "images" {
-  # checkov:skip=CKV_GCP_84: Google's keys encrypt; images hold no secrets
+  # checkov:skip=CKV_GCP_84: encrypted with Google's keys; images contain no secrets
   count = var.create_repository ? 1 : 0
 
   project       = var.project
@@ -12,10 +12,10 @@ resource "google_artifact_registry_repository" "images" {
   labels        = local.labels
 
   docker_config {
-    immutable_tags = true # a tag that has been deployed always means the same image, so going back works
+    immutable_tags = true # a deployed tag always means the same image, so rollbacks work
   }
 
-  # Nothing is deleted that has a tag: with immutable tags, that is what can be gone back to.
+  # Tagged images are kept for rollbacks.
   cleanup_policies {
     id     = "untagged"
     action = "DELETE"

@@ -1,4 +1,4 @@
-# One page that shows how the mail is doing: from what users notice, over what waits, to what it runs on.
+# One dashboard: first what users notice, then backlogs, then infrastructure.
 
 locals {
   sender_label    = local.pulls ? "worker_pool_name" : "service_name"
@@ -6,7 +6,7 @@ locals {
   database_filter = "resource.type=\"firestore.googleapis.com/Database\" resource.label.database_id=\"${var.database.id}\""
   service_filters = { dispatcher = local.dispatcher_filter, sender = local.sender_filter }
 
-  # How a line is made of its series: each one's points in a minute, and then all series together.
+  # Aggregation of a line: each series' points within a minute, then all series.
   looks = {
     rate    = { align = "ALIGN_RATE", reduce = "REDUCE_SUM" }
     total   = { align = "ALIGN_MAX", reduce = "REDUCE_SUM" }
@@ -17,7 +17,7 @@ locals {
   }
   percentiles = ["p50", "p95", "p99"]
 
-  # A line is `by` a label one for each of its values.
+  # `by` a label: one line per value.
   charts = concat(
     [
       {
@@ -44,7 +44,7 @@ locals {
         lines = [for look in local.percentiles : { look = look, filter = local.metric_filters.time_to_accept, legend = look }]
       },
       {
-        title = "Messages that wait"
+        title = "Waiting messages"
         unit  = "messages"
         lines = [
           {
@@ -64,7 +64,7 @@ locals {
         ]
       },
       {
-        title = "Dead letters that wait"
+        title = "Waiting dead letters"
         unit  = "messages"
         lines = [
           {
@@ -104,7 +104,7 @@ locals {
         ]
       },
       {
-        title = "SMTP connections opened (replaced: a kept one had died)"
+        title = "SMTP connections opened (replaced: a kept one was dead)"
         unit  = "per second"
         lines = [
           { look = "rate", filter = local.metric_filters.connections, by = "metric.label.replaced" },
@@ -134,14 +134,14 @@ locals {
         ]
       },
       {
-        title = "Attempts put off or given back"
+        title = "Attempts deferred or released"
         unit  = "per second"
         lines = [
           { look = "rate", filter = local.metric_filters.deferrals, by = "metric.label.reason" },
         ]
       },
       {
-        title = "Document events that led to something, by decision"
+        title = "Document events with an effect, by decision"
         unit  = "per second"
         lines = [
           { look = "rate", filter = local.metric_filters.changes, by = "metric.label.reason" },
@@ -158,12 +158,12 @@ locals {
         ]
       },
       {
-        title = "Document events: time each takes"
+        title = "Document events: processing time"
         unit  = "ms"
         lines = [for look in local.percentiles : { look = look, filter = local.metric_filters.change_duration, legend = look }]
       },
       {
-        title = "The dispatcher's answers"
+        title = "Dispatcher: responses"
         unit  = "per second"
         lines = [
           {
@@ -174,14 +174,14 @@ locals {
         ]
       },
       {
-        title = "Reconciler: runs, and whether complete"
+        title = "Reconciler: runs, by completeness"
         unit  = "per second"
         lines = [
           { look = "rate", filter = local.metric_filters.reconciler_runs, by = "metric.label.complete" },
         ]
       },
       {
-        title = "Reconciler: what it did"
+        title = "Reconciler: actions"
         unit  = "per second"
         lines = [
           { look = "rate", filter = local.metric_filters.reconciliations, by = "metric.label.reason" },
@@ -190,7 +190,7 @@ locals {
     ],
     local.pulls ? [] : [
       {
-        title = "Pushes by answer"
+        title = "Pushes by response"
         unit  = "per second"
         lines = [
           {
@@ -201,7 +201,7 @@ locals {
         ]
       },
       {
-        title = "Pushes: time until the answer"
+        title = "Pushes: response time"
         unit  = "µs"
         lines = [for look in local.percentiles : { look = look, filter = "metric.type=\"pubsub.googleapis.com/subscription/push_request_latencies\" ${local.mail_subscription_filter}", legend = look }]
       },
@@ -210,7 +210,7 @@ locals {
       {
         title = "Instances"
         unit  = "instances"
-        # Cloud Run does not count those of worker pools.
+        # Cloud Run does not count worker pools' instances.
         lines = [for service, filter in local.service_filters : {
           look   = "total"
           filter = "metric.type=\"run.googleapis.com/container/instance_count\" ${filter}"
@@ -253,7 +253,7 @@ locals {
         ]
       },
       {
-        title = "Firestore: requests by answer"
+        title = "Firestore: requests by response"
         unit  = "per second"
         lines = [
           {

@@ -1,4 +1,4 @@
-# The dispatcher's service: events, the reconciler's runs, and dead letters.
+# The dispatcher's service: document events, reconciler runs, dead letters.
 
 resource "google_cloud_run_v2_service" "dispatcher" {
   project  = var.project
@@ -13,7 +13,7 @@ resource "google_cloud_run_v2_service" "dispatcher" {
   template {
     labels                           = local.labels
     service_account                  = google_service_account.dispatcher.email
-    timeout                          = "60s" # a run of the reconciler takes at most 40
+    timeout                          = "60s" # a reconciler run takes at most 40 s
     max_instance_request_concurrency = var.dispatcher.concurrency
 
     scaling {

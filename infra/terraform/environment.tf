@@ -1,8 +1,8 @@
 # The services' environment variables; their meaning is in docs/settings.md.
 
 locals {
-  # Cloud Run names a service's address after its name and a part that nobody knows before it exists. So a service accepts
-  # the pattern; that the caller is one of ours, it checks as well, and Cloud Run has checked the exact address before.
+  # A Cloud Run service's address contains a part that is unknown before it exists, so the service accepts a pattern. It also
+  # checks the caller's account, and Cloud Run has already checked the exact address.
   audience_pattern = { for service in ["dispatcher", "sender"] : service => "https://${var.name}-${service}-*.run.app" }
 
   common_environment = tomap(merge(
@@ -26,7 +26,7 @@ locals {
       WEB_WORKERS           = var.dispatcher.cpu
       OIDC_AUDIENCE         = local.audience_pattern.dispatcher
       OIDC_SERVICE_ACCOUNTS = join(",", [for caller in local.dispatcher_callers : caller.email])
-      OIDC_BEHIND_CLOUD_RUN = true # iam.tf lets nobody else through
+      OIDC_BEHIND_CLOUD_RUN = true # iam.tf admits no other callers
     },
     { for topic in google_pubsub_topic.lifecycle : "EVENTS_TOPIC" => topic.name },
   ))
@@ -57,12 +57,12 @@ locals {
     MAIL_SUBSCRIPTION = "${var.name}-mail-sender"
   }
 
-  # What `secrets` may hold: values that let their holder send mail, or pose as someone. TLS_OPTIONS may hold a key.
+  # What `secrets` may contain: values that allow sending mail or impersonation. TLS_OPTIONS may contain a key.
   secret_settings = [
     "CLIENT_SECRET", "REFRESH_TOKEN", "SENDGRID_API_KEY", "SMTP_CONNECTION_URI", "SMTP_PASSWORD", "TLS_OPTIONS",
   ]
 
-  # What `settings` may hold: all that is neither secret nor set above.
+  # What `settings` may contain: everything that is neither secret nor set above.
   plain_settings = [
     "ATTACHMENT_HOSTS", "AUTH_TYPE", "BATCH_SIZE", "BATCH_WAIT_MS", "CLIENT_ID", "HOST", "INLINE_CSS", "OAUTH_GRANT",
     "OAUTH_PORT", "OAUTH_SECURE", "OAUTH_TOKEN_URL", "OIDC_CERTIFICATES_URL", "PULL_MAX_BYTES", "PULL_MAX_MESSAGES",
@@ -71,7 +71,7 @@ locals {
     "USERS_COLLECTION",
   ]
 
-  # Those that each of TRANSPORTS may have for itself, with its name before them.
+  # Those that each of TRANSPORTS may have, prefixed with its name.
   transport_settings = [
     "AUTH_TYPE", "CLIENT_ID", "DEFAULT_FROM", "DEFAULT_REPLY_TO", "FROM_DOMAINS", "HOST", "OAUTH_GRANT", "OAUTH_PORT",
     "OAUTH_SECURE", "OAUTH_TOKEN_URL", "SENDGRID_API_URL", "SMTP_MAX_CONNECTIONS", "SMTP_RATE_PER_SECOND",

@@ -1,5 +1,5 @@
-# The database, if it is ours to make, and how it indexes mail documents. Indexes belong to collections of an id, wherever
-# they are: those of tenants/acme/mail and mail are the same.
+# The database, if the module creates it, and the indexes of mail documents. Indexes apply to all collections with the same
+# id: tenants/acme/mail and mail share them.
 
 locals {
   collection_id = element(reverse(split("/", var.mail_collection)), 0)
@@ -14,7 +14,7 @@ resource "google_firestore_database" "this" {
   location_id             = var.database.location
   type                    = "FIRESTORE_NATIVE"
   delete_protection_state = var.deletion_protection ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
-  deletion_policy         = "ABANDON" # destroying is for what can be made again
+  deletion_policy         = "ABANDON" # destroy only what can be recreated
 
   point_in_time_recovery_enablement = "POINT_IN_TIME_RECOVERY_ENABLED"
 
@@ -34,7 +34,7 @@ resource "google_firestore_field" "unindexed" {
   depends_on = [google_project_service.this]
 }
 
-# What the reconciler and the command line ask for, and nothing more: by default, each field has two indexes.
+# Only what the reconciler and the command line query: by default, each field has two indexes.
 resource "google_firestore_field" "indexed" {
   for_each = length(var.unindexed_fields) == 0 ? [] : toset(["delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"])
 
@@ -62,7 +62,7 @@ resource "google_firestore_field" "expiry" {
   field      = "delivery.expireAt"
 
   ttl_config {}
-  index_config {} # it grows with time as the others do
+  index_config {} # it only grows, like the others
 
   depends_on = [google_project_service.this]
 }

@@ -1,4 +1,4 @@
-# Who may do what. docs/security.md has the same as a table, with the reasons.
+# Permissions. docs/security.md has them as a table, with the reasons.
 
 resource "google_service_account" "dispatcher" {
   project      = var.project
@@ -42,15 +42,15 @@ resource "google_service_account" "scheduler" {
 
 # --- Firestore ---
 
-# What both services ask of Firestore, by https://cloud.google.com/firestore/docs/security/iam. Other than
-# roles/datastore.user, it deletes nothing and sees no indexes, namespaces and statistics.
+# The Firestore permissions of both services (https://cloud.google.com/firestore/docs/security/iam). Unlike
+# roles/datastore.user, the role can't delete, and sees no indexes, namespaces or statistics.
 resource "google_project_iam_custom_role" "database" {
   project     = var.project
   role_id     = "${replace(var.name, "-", "_")}_database"
   title       = "Firepost: read and write documents"
   description = "Read, query, create and update documents; begin and roll back transactions."
   permissions = [
-    "datastore.databases.get", # begins and rolls back transactions; nothing to do with the database's description
+    "datastore.databases.get", # needed to begin and roll back transactions, despite its name
     "datastore.entities.create",
     "datastore.entities.get",
     "datastore.entities.list",
@@ -106,7 +106,7 @@ resource "google_pubsub_subscription_iam_member" "sender_pulls" {
   member       = google_service_account.sender.member
 }
 
-# Pub/Sub itself moves dead letters, which is publishing to one topic and acknowledging on the other's subscription.
+# Pub/Sub itself moves dead letters: it publishes to one topic and acknowledges on the other's subscription.
 resource "google_pubsub_topic_iam_member" "forwards_dead_letters" {
   project = var.project
   topic   = google_pubsub_topic.dead_letters.name
@@ -121,7 +121,7 @@ resource "google_pubsub_subscription_iam_member" "forwards_dead_letters" {
   member       = google_project_service_identity.pubsub.member
 }
 
-# --- Who may call whom ---
+# --- Callers ---
 
 locals {
   dispatcher_callers = {

@@ -1,18 +1,18 @@
-# Metrics made of the services' log entries. What they count is data, in log_metrics.json, which a test compares with what
-# the code logs: `event` is the entries' field of that name, `value` and `labels` are fields beside it.
+# Metrics from the services' log entries, defined in log_metrics.json, which a test compares with what the code logs:
+# `event` is the entries' field with that name, `value` and `labels` are other fields of the entry.
 
 locals {
   log_metrics = jsondecode(file("${path.module}/log_metrics.json"))
 
   sender_resource = local.pulls ? "cloud_run_worker_pool" : "cloud_run_revision"
 
-  # Where the entries come from, in the words of Cloud Logging.
+  # The entries' origin, as a Cloud Logging filter.
   log_sources = {
     dispatcher = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"${var.name}-dispatcher\""
     sender     = "resource.type=\"${local.sender_resource}\" AND resource.labels.${local.pulls ? "worker_pool_name" : "service_name"}=\"${var.name}-sender\""
   }
 
-  # How each metric is named in a filter of Cloud Monitoring, which wants the resource's type with it.
+  # Each metric's filter in Cloud Monitoring, which requires the resource's type.
   metric_filters = {
     for key, metric in local.log_metrics : key => join(" ", [
       "metric.type=\"logging.googleapis.com/user/${google_logging_metric.this[key].name}\"",
@@ -20,7 +20,7 @@ locals {
     ])
   }
 
-  # The SLO's threshold must be one of these, or it could not be told which side of it a mail was on.
+  # The SLO's threshold must be one of these, so that each mail is clearly on one side.
   latency_bounds_ms = [
     5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 30000, 60000, 120000, 300000, 600000, 1800000, 3600000,
     21600000, 86400000,

@@ -1,7 +1,7 @@
-# Facts that several files rely on.
+# Values shared by several files.
 
 locals {
-  # https://cloud.google.com/firestore/docs/eventarc#locations: where Eventarc handles a multi-region's events.
+  # https://cloud.google.com/firestore/docs/eventarc#locations: the region in which Eventarc handles a multi-region's events.
   # A trigger's own location is the database's, multi-region or not.
   multi_regions = { nam5 = "us-central1", nam7 = "us-central1", eur3 = "europe-west4" }
   region        = coalesce(var.region, lookup(local.multi_regions, var.database.location, var.database.location))

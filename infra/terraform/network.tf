@@ -1,7 +1,7 @@
-# A fixed address to send from, if one is wanted: the sender's traffic goes through a VPC and leaves by one NAT address.
+# An optional fixed IP address: the sender's traffic goes through a VPC and leaves through one NAT address.
 
 resource "google_compute_network" "egress" {
-  # checkov:skip=CKV2_GCP_18: without rules, nothing comes in; all that lives here is Cloud Run's way out
+  # checkov:skip=CKV2_GCP_18: without rules, nothing comes in; the network only carries Cloud Run's outgoing traffic
   count = var.static_egress == null ? 0 : 1
 
   project                 = var.project
@@ -12,7 +12,7 @@ resource "google_compute_network" "egress" {
 }
 
 resource "google_compute_subnetwork" "egress" {
-  # checkov:skip=CKV_GCP_26: one client, whose connections the services log; the NAT logs those that failed
+  # checkov:skip=CKV_GCP_26: one client, whose connections the services log; the NAT logs failures
   count = var.static_egress == null ? 0 : 1
 
   project       = var.project
@@ -21,11 +21,11 @@ resource "google_compute_subnetwork" "egress" {
   network       = google_compute_network.egress[0].id
   ip_cidr_range = var.static_egress.cidr
 
-  # Firestore and Pub/Sub are reached directly, and don't use up the NAT's ports.
+  # Firestore and Pub/Sub are reached directly, without using the NAT's ports.
   private_ip_google_access = true
 
   lifecycle {
-    create_before_destroy = true # and destroyed after the sender has left it: Terraform's usual order is the other one
+    create_before_destroy = true # and destroyed after the sender has left it; Terraform's default order is the reverse
   }
 }
 
@@ -61,9 +61,9 @@ resource "google_compute_router_nat" "egress" {
   nat_ips                            = google_compute_address.egress[*].self_link
   source_subnetwork_ip_ranges_to_nat = "LIST_OF_SUBNETWORKS"
 
-  # Each connection keeps its port for two minutes beyond its end: Google's 64 for an instance are soon used up where the
-  # mail server ends connections after few mails. One address has 64,512. There may be more instances than max_instances
-  # for a while, when a new revision takes over, so a quarter of an even share is certain to be there for each.
+  # Each connection occupies its port for two minutes after its end: Google's default of 64 per instance is too low if the
+  # mail server ends connections after few mails. One address has 64,512. While a new revision takes over, there may be more
+  # instances than max_instances, so each gets a quarter of an even share.
   min_ports_per_vm = max(64, min(8192, floor(64512 / (4 * var.sender.max_instances))))
 
   subnetwork {

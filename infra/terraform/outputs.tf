@@ -4,7 +4,7 @@ output "region" {
 }
 
 output "repository" {
-  description = "Where images are pushed to: HOST/PROJECT/REPOSITORY. Null without create_repository."
+  description = "Repository for images: HOST/PROJECT/REPOSITORY. Null without create_repository."
   value       = one([for each in google_artifact_registry_repository.images : "${each.location}-docker.pkg.dev/${each.project}/${each.repository_id}"])
 }
 
@@ -40,7 +40,7 @@ output "command_line_environment" {
 }
 
 output "service_accounts" {
-  description = "E-mail addresses of the service accounts, by what they are for."
+  description = "E-mail addresses of the service accounts, by purpose."
   value = {
     dispatcher = google_service_account.dispatcher.email
     sender     = google_service_account.sender.email
@@ -51,12 +51,12 @@ output "service_accounts" {
 }
 
 output "created_secrets" {
-  description = "Secrets that were made empty; each needs a version before the sender can start (docs/deploying.md)."
+  description = "Secrets that were created empty; each needs a version before the sender can start (docs/deploying.md)."
   value       = { for name, secret in google_secret_manager_secret.created : name => secret.secret_id }
 }
 
 output "mail_server_limits" {
-  description = "The most that the mail server sees of this deployment (of its default transport), but for the seconds in which a new revision takes over; mails_per_second is null where nothing limits it."
+  description = "Maximum load on the mail server of the default transport, except for the seconds in which a new revision takes over; mails_per_second is null if unlimited."
   value = {
     connections      = var.sender.max_instances * var.sender.smtp_max_connections
     mails_per_second = try(var.sender.max_instances * var.sender.smtp_rate_per_second, null)
@@ -64,7 +64,7 @@ output "mail_server_limits" {
 }
 
 output "egress_address" {
-  description = "The fixed IP address that mail comes from. Null without static_egress."
+  description = "The fixed IP address from which mail is sent. Null without static_egress."
   value       = one(google_compute_address.egress[*].address)
 }
 

@@ -1,7 +1,7 @@
 # Topics and subscriptions. Who may publish and subscribe is in iam.tf.
 
 resource "google_pubsub_topic" "mail" {
-  # checkov:skip=CKV_GCP_83: Google's keys encrypt; messages live for minutes or days
+  # checkov:skip=CKV_GCP_83: encrypted with Google's keys; messages live for minutes or days
   project = var.project
   name    = "${var.name}-mail"
   labels  = local.labels
@@ -10,7 +10,7 @@ resource "google_pubsub_topic" "mail" {
 }
 
 resource "google_pubsub_topic" "dead_letters" {
-  # checkov:skip=CKV_GCP_83: Google's keys encrypt; messages live for minutes or days
+  # checkov:skip=CKV_GCP_83: encrypted with Google's keys; messages live for minutes or days
   project = var.project
   name    = "${var.name}-mail-dead-letter"
   labels  = local.labels
@@ -19,7 +19,7 @@ resource "google_pubsub_topic" "dead_letters" {
 }
 
 resource "google_pubsub_topic" "lifecycle" {
-  # checkov:skip=CKV_GCP_83: Google's keys encrypt; events hold no more than documents do
+  # checkov:skip=CKV_GCP_83: encrypted with Google's keys; events contain no more than documents do
   count = var.lifecycle_events ? 1 : 0
 
   project = var.project
@@ -29,7 +29,7 @@ resource "google_pubsub_topic" "lifecycle" {
   depends_on = [google_project_service.this]
 }
 
-# The sender's work. Without a push endpoint it waits to be pulled.
+# The sender's messages. Without a push endpoint, they wait to be pulled.
 resource "google_pubsub_subscription" "mail" {
   project = var.project
   name    = "${var.name}-mail-sender"
@@ -37,7 +37,7 @@ resource "google_pubsub_subscription" "mail" {
   labels  = local.labels
 
   ack_deadline_seconds       = var.ack_deadline_seconds
-  message_retention_duration = "604800s" # a week; what is lost after that, the reconciler publishes again
+  message_retention_duration = "604800s" # a week; after that, the reconciler publishes again
 
   expiration_policy {
     ttl = "" # never
@@ -69,7 +69,7 @@ resource "google_pubsub_subscription" "mail" {
   depends_on = [google_pubsub_topic_iam_member.forwards_dead_letters]
 }
 
-# Dead letters go two ways: to the dispatcher, which notes them on their documents …
+# Dead letters go to two places: to the dispatcher, which records them on their documents …
 resource "google_pubsub_subscription" "dead_letters_push" {
   project = var.project
   name    = "${google_pubsub_topic.dead_letters.name}-documents"
@@ -98,7 +98,7 @@ resource "google_pubsub_subscription" "dead_letters_push" {
   }
 }
 
-# … and to a subscription where an operator looks at them and replays them.
+# … and to a subscription where an operator inspects and replays them.
 resource "google_pubsub_subscription" "dead_letters_pull" {
   project = var.project
   name    = "${google_pubsub_topic.dead_letters.name}-pull"

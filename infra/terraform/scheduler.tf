@@ -4,7 +4,7 @@ resource "google_cloud_scheduler_job" "reconcile" {
   project     = var.project
   name        = "${var.name}-reconcile"
   region      = local.region
-  description = "Publishes mail that is due or stranded, and concludes leases that have expired."
+  description = "Publishes due and stranded mail, and concludes expired leases."
 
   schedule         = var.reconcile_schedule
   time_zone        = "Etc/UTC"

@@ -1,5 +1,5 @@
-# Secrets by reference. Their values are put into Secret Manager by other means (docs/deploying.md), so that neither this
-# configuration nor its state ever holds one.
+# Secrets by reference. Their values are added to Secret Manager separately (docs/deploying.md), so neither this
+# configuration nor its state ever contains one.
 
 resource "google_secret_manager_secret" "created" {
   for_each = { for name, each in var.secrets : name => each if each.create }

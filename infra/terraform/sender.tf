@@ -1,4 +1,4 @@
-# The sender's service, which Pub/Sub pushes mail to. With subscription_type = "pull" there is none: see worker_pool.tf.
+# The sender's service, which Pub/Sub pushes mail to. With subscription_type = "pull", worker_pool.tf replaces it.
 
 resource "google_cloud_run_v2_service" "sender" {
   count = local.pulls ? 0 : 1
@@ -14,7 +14,7 @@ resource "google_cloud_run_v2_service" "sender" {
   template {
     labels                           = local.labels
     service_account                  = google_service_account.sender.email
-    timeout                          = "${var.ack_deadline_seconds}s" # after that, nobody listens to the answer
+    timeout                          = "${var.ack_deadline_seconds}s" # after that, Pub/Sub ignores the response
     max_instance_request_concurrency = var.sender.concurrency
 
     scaling {
@@ -80,7 +80,7 @@ resource "google_cloud_run_v2_service" "sender" {
       for_each = google_compute_subnetwork.egress
 
       content {
-        egress = "ALL_TRAFFIC" # only then does mail leave through the NAT
+        egress = "ALL_TRAFFIC" # required for mail to leave through the NAT
 
         network_interfaces {
           network    = google_compute_network.egress[0].id
@@ -94,6 +94,6 @@ resource "google_cloud_run_v2_service" "sender" {
     google_project_service.this,
     google_project_iam_member.uses_database,
     google_secret_manager_secret_iam_member.sender_reads,
-    google_compute_router_nat.egress, # before that, no connection leaves the VPC, and mail would end in ERROR
+    google_compute_router_nat.egress, # without it, no connection leaves the VPC, and mail would end in ERROR
   ]
 }

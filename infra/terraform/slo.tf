@@ -1,4 +1,4 @@
-# The objective that mail is accepted soon, counted over the mails that were sent.
+# The latency objective: the share of sent mails that were accepted in time.
 
 resource "google_monitoring_custom_service" "mail" {
   project      = var.project

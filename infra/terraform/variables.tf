@@ -1,4 +1,4 @@
-# What is deployed, where, and under which names. How it mails is in variables_mail.tf, how it is watched in
+# What to deploy, where, and under which names. Mail settings are in variables_mail.tf, monitoring in
 # variables_watching.tf.
 
 variable "project" {
@@ -12,7 +12,7 @@ variable "project" {
 }
 
 variable "name" {
-  description = "Prefix of everything's name. Another instance of this module, for another collection or database, needs another one."
+  description = "Prefix of all names. Each instance of this module (for another collection or database) needs a different one."
   type        = string
   default     = "firepost"
   nullable    = false
@@ -26,8 +26,9 @@ variable "name" {
 
 variable "database" {
   description = <<-EOT
-    The Firestore database. `location` is what `gcloud firestore databases describe --format='value(locationId)'` says: a
-    region or one of the multi-regions nam5, nam7 and eur3. With `create`, the database is made, with deletion protection.
+    The Firestore database. `location` is the output of `gcloud firestore databases describe --format='value(locationId)'`:
+    a region or one of the multi-regions nam5, nam7 and eur3. With `create`, the database is created, with deletion
+    protection.
   EOT
   type = object({
     id       = optional(string, "(default)")
@@ -47,7 +48,7 @@ variable "database" {
 }
 
 variable "region" {
-  description = "Region of services, images and scheduler. Null: the database's own, or for a multi-region the one that Eventarc maps it to."
+  description = "Region of services, images and scheduler. Null: the database's own, or for a multi-region the region that Eventarc maps it to."
   type        = string
   default     = null
 
@@ -75,7 +76,7 @@ variable "dispatcher_image" {
 
   validation {
     condition     = can(regex("(@sha256:[0-9a-f]{64}|:[A-Za-z0-9_][A-Za-z0-9_.-]*)$", var.dispatcher_image)) && !endswith(var.dispatcher_image, ":latest")
-    error_message = "dispatcher_image must end with a tag other than latest, or with a digest: otherwise nobody can say what runs, or go back to it."
+    error_message = "dispatcher_image must end with a tag other than latest, or with a digest: otherwise the running version is unknown, and rollback impossible."
   }
 }
 
@@ -85,33 +86,33 @@ variable "sender_image" {
 
   validation {
     condition     = can(regex("(@sha256:[0-9a-f]{64}|:[A-Za-z0-9_][A-Za-z0-9_.-]*)$", var.sender_image)) && !endswith(var.sender_image, ":latest")
-    error_message = "sender_image must end with a tag other than latest, or with a digest: otherwise nobody can say what runs, or go back to it."
+    error_message = "sender_image must end with a tag other than latest, or with a digest: otherwise the running version is unknown, and rollback impossible."
   }
 }
 
 variable "create_repository" {
-  description = "Whether to make an Artifact Registry repository for the images."
+  description = "Whether to create an Artifact Registry repository for the images."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "labels" {
-  description = "Labels of everything that can have labels."
+  description = "Labels of all resources that support labels."
   type        = map(string)
   default     = {}
   nullable    = false
 }
 
 variable "deletion_protection" {
-  description = "Whether Terraform refuses to destroy the services, and Firestore to delete a database that the module has made. To destroy on purpose, apply with false first; the database and its documents stay all the same."
+  description = "Whether Terraform refuses to destroy the services, and Firestore to delete a database that the module created. To destroy, first apply with false; the database and its documents are kept even then."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "static_egress" {
-  description = "Give the sender a fixed IP address, for mail servers that accept known ones only: through a VPC of its own and Cloud NAT. Null: no."
+  description = "Give the sender a fixed IP address, for mail servers that only accept known ones: through a separate VPC and Cloud NAT. Null: no."
   type = object({
     cidr = optional(string, "10.8.0.0/24")
   })

@@ -13,7 +13,7 @@ variable "subscription_type" {
 }
 
 variable "dispatcher" {
-  description = "Size of the dispatcher's service. `concurrency` is requests per instance, and its threads."
+  description = "Size of the dispatcher's service. `concurrency` is requests (and threads) per instance."
   type = object({
     cpu           = optional(number, 1)
     memory        = optional(string, "512Mi")
@@ -45,22 +45,22 @@ variable "dispatcher" {
       tonumber(regex("^[0-9]+", var.dispatcher.memory)) * (endswith(var.dispatcher.memory, "Gi") ? 1024 : 1)
       >= lookup({ "4" = 2048, "6" = 4096, "8" = 4096 }, tostring(var.dispatcher.cpu), 0), true
     )
-    error_message = "dispatcher.memory must be 2Gi or more with 4 CPUs, and 4Gi or more with 6 or 8: Cloud Run demands it."
+    error_message = "dispatcher.memory must be 2Gi or more with 4 CPUs, and 4Gi or more with 6 or 8: Cloud Run requires it."
   }
 
   validation {
     condition     = var.dispatcher.concurrency >= var.dispatcher.cpu && var.dispatcher.concurrency <= 1000
-    error_message = "dispatcher.concurrency must be from dispatcher.cpu to 1000: each CPU has a process, and each process a thread or more."
+    error_message = "dispatcher.concurrency must be from dispatcher.cpu to 1000: each CPU has a process, and each process at least one thread."
   }
 }
 
 variable "sender" {
   description = <<-EOT
-    Size of the sender. `max_instances` × `smtp_max_connections` is the most connections that the mail server sees, and
-    `max_instances` × `smtp_rate_per_second` the most mails per second: set them to what the provider allows. (Further
-    transports, TRANSPORTS, have limits of their own.) For some seconds after a deployment, instances of the revision
-    before may end their work beside the new ones.
-    `concurrency` is messages at a time per instance, and its threads; those beyond the connections wait.
+    Size of the sender. `max_instances` × `smtp_max_connections` is the maximum number of connections to the mail server, and
+    `max_instances` × `smtp_rate_per_second` the maximum number of mails per second: set them to the provider's limits.
+    (Further transports, TRANSPORTS, have separate limits.) For a few seconds after a deployment, instances of the
+    previous revision may finish their work beside the new ones.
+    `concurrency` is messages (and threads) per instance; those beyond the connections wait.
     With subscription_type = "pull", exactly `max_instances` run, all the time; each is one process, so give it one CPU and take
     more instances instead.
   EOT
@@ -97,17 +97,17 @@ variable "sender" {
       tonumber(regex("^[0-9]+", var.sender.memory)) * (endswith(var.sender.memory, "Gi") ? 1024 : 1)
       >= lookup({ "4" = 2048, "6" = 4096, "8" = 4096 }, tostring(var.sender.cpu), 0), true
     )
-    error_message = "sender.memory must be 2Gi or more with 4 CPUs, and 4Gi or more with 6 or 8: Cloud Run demands it."
+    error_message = "sender.memory must be 2Gi or more with 4 CPUs, and 4Gi or more with 6 or 8: Cloud Run requires it."
   }
 
   validation {
     condition     = var.sender.concurrency >= var.sender.cpu && var.sender.concurrency <= 1000
-    error_message = "sender.concurrency must be from sender.cpu to 1000: each CPU has a process, and each process a thread or more."
+    error_message = "sender.concurrency must be from sender.cpu to 1000: each CPU has a process, and each process at least one thread."
   }
 
   validation {
     condition     = var.sender.smtp_max_connections >= var.sender.cpu && var.sender.smtp_max_connections <= 1000
-    error_message = "sender.smtp_max_connections must be from sender.cpu to 1000: each CPU's process has a connection or more."
+    error_message = "sender.smtp_max_connections must be from sender.cpu to 1000: each CPU's process has at least one connection."
   }
 
   validation {
@@ -117,7 +117,7 @@ variable "sender" {
 }
 
 variable "default_from" {
-  description = "DEFAULT_FROM: the sender's address where the document has none."
+  description = "DEFAULT_FROM: the `from` address if the document has none."
   type        = string
 
   validation {
@@ -127,20 +127,20 @@ variable "default_from" {
 }
 
 variable "default_reply_to" {
-  description = "DEFAULT_REPLY_TO: where answers go where the document does not say. Null: to the sender's address."
+  description = "DEFAULT_REPLY_TO: the reply address if the document has none. Null: replies go to the `from` address."
   type        = string
   default     = null
 }
 
 variable "attachment_buckets" {
-  description = "ATTACHMENT_BUCKETS: Cloud Storage buckets that attachments may come from; the sender may then read them."
+  description = "ATTACHMENT_BUCKETS: Cloud Storage buckets that attachments may come from; the sender gets read access."
   type        = set(string)
   default     = []
   nullable    = false
 }
 
 variable "lease_seconds" {
-  description = "LEASE_SECONDS: how long an attempt may hold a document."
+  description = "LEASE_SECONDS: duration of the lease on a document."
   type        = number
   default     = 60
   nullable    = false
@@ -152,13 +152,13 @@ variable "lease_seconds" {
 }
 
 variable "attempt_seconds" {
-  description = "ATTEMPT_SECONDS: wall-clock time of an attempt. Null: 5/6 of the lease."
+  description = "ATTEMPT_SECONDS: time limit of an attempt. Null: 5/6 of the lease."
   type        = number
   default     = null
 
   validation {
     condition     = var.attempt_seconds == null ? true : var.attempt_seconds > 0 && var.attempt_seconds < var.lease_seconds
-    error_message = "attempt_seconds must be more than 0 and less than lease_seconds: an attempt must have ended before anyone may take its lease for expired."
+    error_message = "attempt_seconds must be more than 0 and less than lease_seconds: an attempt must end before its lease expires."
   }
 }
 
@@ -170,17 +170,17 @@ variable "ack_deadline_seconds" {
 
   validation {
     condition     = var.ack_deadline_seconds >= 10 && var.ack_deadline_seconds <= 600
-    error_message = "ack_deadline_seconds must be from 10 to 600, as Pub/Sub demands."
+    error_message = "ack_deadline_seconds must be from 10 to 600, as Pub/Sub requires."
   }
 
   validation {
     condition     = var.ack_deadline_seconds > var.lease_seconds
-    error_message = "ack_deadline_seconds must be more than lease_seconds: otherwise Pub/Sub delivers a message again while its attempt still runs."
+    error_message = "ack_deadline_seconds must be more than lease_seconds: otherwise Pub/Sub delivers a message again while its attempt is still running."
   }
 }
 
 variable "max_attempts" {
-  description = "MAX_ATTEMPTS: how often a mail is tried, counting those attempts that users ask for. 1: no automatic retries, as in Trigger Email."
+  description = "MAX_ATTEMPTS: maximum number of attempts, including those that users request. 1: no automatic retries, as in Trigger Email."
   type        = number
   default     = 1
   nullable    = false
@@ -192,7 +192,7 @@ variable "max_attempts" {
 }
 
 variable "lease_expiry_policy" {
-  description = "LEASE_EXPIRY_POLICY: what becomes of a mail whose outcome is not known: error (at most once) or retry (at least once)."
+  description = "LEASE_EXPIRY_POLICY: what happens to a mail with an unknown outcome: error (at most once) or retry (at least once)."
   type        = string
   default     = "error"
   nullable    = false
@@ -204,7 +204,7 @@ variable "lease_expiry_policy" {
 
   validation {
     condition     = var.lease_expiry_policy == "error" || var.max_attempts >= 2
-    error_message = "lease_expiry_policy = \"retry\" needs max_attempts of at least 2."
+    error_message = "lease_expiry_policy = \"retry\" requires max_attempts of at least 2."
   }
 }
 
@@ -228,7 +228,7 @@ variable "ttl" {
 }
 
 variable "lifecycle_events" {
-  description = "Whether to make a topic for lifecycle events (EVENTS_TOPIC), and let the dispatcher publish them."
+  description = "Whether to create a topic for lifecycle events (EVENTS_TOPIC), to which the dispatcher publishes."
   type        = bool
   default     = false
   nullable    = false
@@ -236,8 +236,8 @@ variable "lifecycle_events" {
 
 variable "secrets" {
   description = <<-EOT
-    Settings that are secret, by their variable's name: the secret in Secret Manager (its id, or projects/…/secrets/…) and the
-    version that new instances read. With `create`, the empty secret is made; its value never passes through Terraform.
+    Secret settings, by variable name: the secret in Secret Manager (its id, or projects/…/secrets/…) and the version that
+    new instances read. With `create`, the secret is created empty; its value never passes through Terraform.
   EOT
   type = map(object({
     secret  = string
@@ -251,7 +251,7 @@ variable "secrets" {
 
   validation {
     condition     = alltrue([for name in keys(var.secrets) : can(regex(local.secret_name, name))])
-    error_message = "secrets may hold ${join(", ", local.secret_settings)}, also with a transport's name before them, and nothing else."
+    error_message = "secrets may only contain ${join(", ", local.secret_settings)}, optionally prefixed with a transport's name."
   }
 
   validation {
@@ -261,34 +261,34 @@ variable "secrets" {
 
   validation {
     condition     = alltrue([for each in values(var.secrets) : !each.create || !strcontains(each.secret, "/")])
-    error_message = "A secret to be created must be given by its id alone: it is made in this project."
+    error_message = "A secret to be created must be given by its id only: it is created in this project."
   }
 }
 
 variable "settings" {
-  description = "Further settings of the services by their variable's name, such as TEMPLATES_COLLECTION or STRANDED_AFTER: those of docs/settings.md that have no variable here, and OpenTelemetry's."
+  description = "Further settings of the services, by variable name, such as TEMPLATES_COLLECTION or STRANDED_AFTER: those of docs/settings.md that have no variable here, and OpenTelemetry's."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
     condition     = alltrue([for name in keys(var.settings) : !can(regex(local.secret_name, name)) || endswith(name, "TLS_OPTIONS")])
-    error_message = "settings would put a secret into Terraform's state and the console for all to read; name it in secrets."
+    error_message = "settings would put a secret into Terraform's state and the console in plain text; use secrets instead."
   }
 
   validation {
     condition     = alltrue([for name in keys(var.settings) : can(regex(local.setting_name, name)) || can(regex(local.secret_name, name))])
-    error_message = "settings takes ${join(", ", local.plain_settings)}, those of further transports, and OpenTelemetry's OTEL_…; others have a variable of their own, or are misspelt."
+    error_message = "settings takes ${join(", ", local.plain_settings)}, those of further transports, and OpenTelemetry's OTEL_…; others have their own variable here, or are misspelt."
   }
 
   validation {
     condition     = alltrue([for name, value in var.settings : !(endswith(name, "TLS_OPTIONS") && strcontains(value, "PRIVATE KEY"))])
-    error_message = "TLS_OPTIONS holds a private key; name it in secrets."
+    error_message = "TLS_OPTIONS contains a private key; use secrets instead."
   }
 
   validation {
     condition     = alltrue([for name in keys(var.settings) : !can(regex("^OTEL_.*HEADERS$", name))])
-    error_message = "OpenTelemetry's headers hold keys, which must not be in settings; send to a collector that needs none."
+    error_message = "OpenTelemetry's headers contain keys, which must not be in settings; use a collector that needs none."
   }
 
   validation {
@@ -298,40 +298,40 @@ variable "settings" {
 }
 
 variable "reconcile_schedule" {
-  description = "When the reconciler runs, in cron's words (UTC). Scheduled and retried mails leave no finer than that."
+  description = "The reconciler's schedule in cron format (UTC), which is also the granularity of scheduled and retried mails."
   type        = string
   default     = "* * * * *"
   nullable    = false
 }
 
 variable "max_delivery_attempts" {
-  description = "Deliveries after which Pub/Sub gives a message up to the dead-letter topic. A lease that another sender holds takes some, too."
+  description = "Deliveries after which Pub/Sub moves a message to the dead-letter topic. Waiting for another sender's lease uses some, too."
   type        = number
   default     = 100
   nullable    = false
 
   validation {
     condition     = var.max_delivery_attempts >= 5 && var.max_delivery_attempts <= 100
-    error_message = "max_delivery_attempts must be from 5 to 100, as Pub/Sub demands."
+    error_message = "max_delivery_attempts must be from 5 to 100, as Pub/Sub requires."
   }
 }
 
 variable "dead_letter_retention_days" {
-  description = "Days for which dead letters can be looked at and replayed."
+  description = "Days for which dead letters can be inspected and replayed."
   type        = number
   default     = 14
   nullable    = false
 
   validation {
     condition     = var.dead_letter_retention_days >= 1 && var.dead_letter_retention_days <= 31
-    error_message = "dead_letter_retention_days must be from 1 to 31, as Pub/Sub demands."
+    error_message = "dead_letter_retention_days must be from 1 to 31, as Pub/Sub requires."
   }
 }
 
 variable "unindexed_fields" {
   description = <<-EOT
-    Fields of mail documents that Firestore shall not index: times that only grow (an index on one caps the collection at
-    about 500 writes a second), and large ones. Take one out if the application queries by it. [] leaves all indexes alone.
+    Fields of mail documents that Firestore does not index: ever-growing times (an index on one limits the collection to
+    about 500 writes per second), and large ones. Remove a field if the application queries by it. [] keeps all indexes.
   EOT
   type        = set(string)
   default = [
@@ -343,11 +343,11 @@ variable "unindexed_fields" {
 
   validation {
     condition     = length(setintersection(var.unindexed_fields, ["delivery", "delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"])) == 0
-    error_message = "unindexed_fields must not hold delivery, delivery.state, delivery.nextAttemptTime or delivery.errorCode: the reconciler and the command line query by them."
+    error_message = "unindexed_fields must not contain delivery, delivery.state, delivery.nextAttemptTime or delivery.errorCode: the reconciler and the command line query by them."
   }
 
   validation {
     condition     = var.ttl == null || !contains(var.unindexed_fields, "delivery.expireAt")
-    error_message = "unindexed_fields must not hold delivery.expireAt: ttl takes its index away as well, and two resources for one field undo each other."
+    error_message = "unindexed_fields must not contain delivery.expireAt: ttl already removes its index, and two resources for one field conflict."
   }
 }

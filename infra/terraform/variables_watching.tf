@@ -1,4 +1,4 @@
-# Who is told when something is wrong, and from which point on it is.
+# Alert recipients and thresholds.
 
 variable "notification_channels" {
   description = "Monitoring notification channels (projects/…/notificationChannels/…) that alerts go to."
@@ -8,7 +8,7 @@ variable "notification_channels" {
 }
 
 variable "runbook_url" {
-  description = "Where the operators' copy of docs/operating.md is; each alert links to its section."
+  description = "URL of the operators' copy of docs/operating.md; each alert links to its section."
   type        = string
   default     = "docs/operating.md"
   nullable    = false
@@ -16,9 +16,9 @@ variable "runbook_url" {
 
 variable "alerts" {
   description = <<-EOT
-    Thresholds. `backlog_seconds`: age of the oldest message, and of the oldest event. `error_ratio`: share of attempts that end in ERROR, looked at
-    from `error_ratio_attempts` in ten minutes on. `lease_expiries`: in ten minutes. `stalled_backlog`: messages that wait
-    while nothing is sent. `burn_rate`: how many times as fast as the SLO allows the error budget is used up.
+    Thresholds. `backlog_seconds`: age of the oldest message, and of the oldest event. `error_ratio`: share of attempts that end in ERROR, given at
+    least `error_ratio_attempts` in ten minutes. `lease_expiries`: in ten minutes. `stalled_backlog`: waiting messages
+    while nothing is sent. `burn_rate`: how many times faster than the SLO allows the error budget is used.
   EOT
   type = object({
     backlog_seconds      = optional(number, 300)

@@ -1,5 +1,5 @@
 terraform {
-  # 1.9: a validation may look at other variables.
+  # 1.9: validations can refer to other variables.
   required_version = ">= 1.9"
 
   required_providers {
@@ -8,7 +8,7 @@ terraform {
       source  = "hashicorp/google"
       version = ">= 6.38, < 8.0"
     }
-    # For what Google keeps out of the other: making its own account for Pub/Sub (apis.tf).
+    # For a feature missing in the other provider: creating Pub/Sub's own account (apis.tf).
     google-beta = {
       source  = "hashicorp/google-beta"
       version = ">= 6.38, < 8.0"

@@ -1,4 +1,4 @@
-# The sender as a worker pool, which pulls its work: for subscription_type = "pull".
+# The sender as a worker pool, which pulls messages: for subscription_type = "pull".
 
 resource "google_cloud_run_v2_worker_pool" "sender" {
   count = local.pulls ? 1 : 0
@@ -10,7 +10,7 @@ resource "google_cloud_run_v2_worker_pool" "sender" {
 
   deletion_protection = var.deletion_protection
 
-  # A pool does not scale by itself.
+  # A pool does not scale automatically.
   scaling {
     scaling_mode          = "MANUAL"
     manual_instance_count = var.sender.max_instances
@@ -71,7 +71,7 @@ resource "google_cloud_run_v2_worker_pool" "sender" {
     google_project_service.this,
     google_project_iam_member.uses_database,
     google_secret_manager_secret_iam_member.sender_reads,
-    google_compute_router_nat.egress, # before that, no connection leaves the VPC, and mail would end in ERROR
+    google_compute_router_nat.egress, # without it, no connection leaves the VPC, and mail would end in ERROR
     google_pubsub_subscription_iam_member.sender_pulls,
   ]
 }

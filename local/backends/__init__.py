@@ -1,7 +1,7 @@
-"""What stands in for Google Cloud on a laptop: a Firestore, a Pub/Sub, and the events of document writes.
+"""Stand-ins for Google Cloud on a laptop: Firestore, Pub/Sub, and the events of document writes.
 
-Two backends offer the same: `google` (Google's own emulators) and `embedded` (in-memory servers, pure Python).
-Where they differ, Google's is right.
+Two backends offer the same: `google` (Google's own emulators) and `embedded` (in-memory servers, pure Python). Where
+they differ, Google's is right.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-def _nobody(failure: str) -> None:
-    """The listener of those who don't want to know."""
+def _ignore(failure: str) -> None:
+    """Ignore the failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackendOptions:
-    """What a backend is told before it starts.
+    """The options of a backend, fixed before it starts.
 
     `events_url` is where CloudEvents of writes below `collection` (a collection path such as `mail`) are POSTed, at
-    least once, as Eventarc does. A port of 0 means any free one. `on_failure` is called, from any thread, with a
-    text for people when the running backend has ended without having been asked to. `faults` are what is to go wrong
-    (`local.backends.embedded.fault_flags`), by chances drawn from `seed`. With `sign_events`, events bear a token.
+    least once, as Eventarc does. Port 0 means any free one. `on_failure` is called, from any thread, with a
+    human-readable text when the running backend ends unexpectedly. `faults` are the faults to inject
+    (`local.backends.embedded.fault_flags`), with random numbers from `seed`. With `sign_events`, events carry a token.
     """
 
     project: str
@@ -30,13 +30,13 @@ class BackendOptions:
     events_url: str
     firestore_port: int = 0
     pubsub_port: int = 0
-    on_failure: Callable[[str], None] = _nobody
+    on_failure: Callable[[str], None] = _ignore
     faults: Sequence[str] = ()
     seed: int = 0
     sign_events: bool = False
 
 
-#: The service account that Eventarc, Pub/Sub and Cloud Scheduler are pretended to call as.
+#: The service account as which Eventarc, Pub/Sub and Cloud Scheduler call.
 CALLER = "firepost@local.iam.gserviceaccount.com"
 
 
@@ -45,11 +45,11 @@ class Tokens(Protocol):
 
     @property
     def certs_url(self) -> str:
-        """Where the certificates are served that they can be verified with."""
+        """The URL of the certificates that verify the tokens."""
         ...
 
     def token(self, email: str, audience: str) -> str:
-        """A token that says the service account `email` calls `audience`."""
+        """A token that identifies the caller as the service account `email`, for `audience`."""
         ...
 
 
@@ -58,27 +58,27 @@ class Backend(Protocol):
 
     @property
     def firestore(self) -> str:
-        """Where the Firestore API is served (gRPC, without TLS)."""
+        """The address of the Firestore API (gRPC, without TLS)."""
         ...
 
     @property
     def pubsub(self) -> str:
-        """Where the Pub/Sub API is served (gRPC, without TLS)."""
+        """The address of the Pub/Sub API (gRPC, without TLS)."""
         ...
 
     @property
     def tokens(self) -> Tokens | None:
-        """What signs the tokens of pushes and events; None where there are none."""
+        """The signer of the tokens of pushes and events; None if the backend has none."""
         ...
 
     def start(self) -> None:
         """Return when both APIs answer and events of new writes will be delivered.
 
-        Raises `local.errors.CannotStart` with one sentence that says what is missing, `local.errors.PartFailed` when
-        something was started and did not come up.
+        Raises `local.errors.CannotStart` with one sentence about what is missing, `local.errors.PartFailed` if
+        something started but failed to become ready.
         """
         ...
 
     def stop(self) -> None:
-        """End every process and thread that `start` began; safe to call twice, and after a failed start."""
+        """End every process and thread that `start` created; safe to call twice, and after a failed start."""
         ...

@@ -31,7 +31,7 @@ START_SECONDS = 60.0
 
 
 class GoogleBackend:
-    """Both emulators and the Eventarc stand-in that one of them needs."""
+    """Both emulators, and the Eventarc stand-in that the Firestore emulator needs."""
 
     def __init__(self, options: BackendOptions) -> None:
         self._options = options
@@ -51,13 +51,13 @@ class GoogleBackend:
 
     @property
     def tokens(self) -> None:
-        """See `Backend`: these emulators send none."""
+        """See `Backend`: these emulators sign no tokens."""
         return None
 
     def start(self) -> None:
         """See `Backend`."""
         if self._options.faults or self._options.sign_events:
-            raise CannotStart("Google's emulators know no faults on demand and no tokens; use --backend embedded.")
+            raise CannotStart("Google's emulators support neither faults nor tokens; use --backend embedded.")
         firestore_launcher, pubsub_launcher = find_launchers()
         self._firestore_port = claim_port(self._options.firestore_port, "--firestore-port")
         self._pubsub_port = claim_port(self._options.pubsub_port, "--pubsub-port")
@@ -104,7 +104,7 @@ class GoogleBackend:
         return report
 
     def _register_trigger(self) -> None:
-        """Have every write below the collection sent to us."""
+        """Have the emulator send us every write below the collection."""
         answer = requests.post(
             f"http://{self.firestore}/emulator/v1/projects/{self._options.project}/eventarcTrigger",
             params={"eventarcTriggerId": TRIGGER},
@@ -114,7 +114,7 @@ class GoogleBackend:
                 "namespace": "(default)",
                 "document": {"value": f"{self._options.collection}/{{documentId}}", "matchType": "PATH_PATTERN"},
             },
-            timeout=START_SECONDS,  # the first request to a Java process on a busy machine
+            timeout=START_SECONDS,  # for the first request to a Java process on a busy machine
         )
         if not answer.ok:
             raise PartFailed(f"The Firestore emulator refuses the Eventarc trigger: {answer.text}")
@@ -123,7 +123,7 @@ class GoogleBackend:
 def find_launchers() -> tuple[Path, Path]:
     """The programs that start the Firestore and the Pub/Sub emulator.
 
-    Raises `CannotStart` with what to install when one of them, `gcloud` or Java is missing.
+    Raises `CannotStart` with installation instructions if one of them, `gcloud` or Java is missing.
     """
     if shutil.which("gcloud") is None:
         raise CannotStart(
@@ -167,7 +167,7 @@ def _sdk_root() -> str:
 
 
 def _await_emulator(child: Child, address: str) -> None:
-    """Return when the emulator answers plain HTTP, which it does when its gRPC side is up."""
+    """Return when the emulator answers plain HTTP, which it does once its gRPC side is up."""
     answered = wait_until(lambda: not child.alive or _answers(address), START_SECONDS)
     if not answered or not child.alive:
         what = "did not start" if answered else f"did not answer within {START_SECONDS:.0f} s"

@@ -1,1 +1,1 @@
-"""`python -m local demo`: six mails go through the whole system, and each must end as it should."""
+"""`python -m local demo`: six mails go through the whole system, and each must end as expected."""

@@ -1,4 +1,4 @@
-"""What the demo shows: lines as things happen, and tables of where everything stands."""
+"""The demo's output: lines as things happen, and tables of the current state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from local.inbox import Mail
 from local.mailview import parse_mail
 from shared.delivery.model import State
 
-#: Of what is shown where no terminal says how wide it is.
+#: The width where there is no terminal.
 PIPE_WIDTH = 120
 
 _COLOURS = {"SUCCESS": "green", "ERROR": "red", "PROCESSING": "blue", "PENDING": "yellow", "RETRY": "yellow"}
@@ -30,7 +30,7 @@ _PICTURE = """\
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Where one document stands: its state (empty before it was looked at) and all that `delivery` says."""
+    """The status of one document: its state (empty until first read) and the whole `delivery` field."""
 
     state: str = ""
     delivery: Mapping[str, Any] = field(default_factory=dict)
@@ -43,7 +43,7 @@ def new_console() -> Console:
 
 
 class Board:
-    """The screen: on a terminal with a live table below the lines, in a pipe the lines alone."""
+    """The screen: on a terminal, a live table below the lines; in a pipe, only the lines."""
 
     def __init__(self, stories: Iterable[Story], console: Console) -> None:
         self._rows = {story.id: Row() for story in stories}
@@ -51,7 +51,7 @@ class Board:
         self._live = Live(get_renderable=self._documents, console=console, transient=True)
 
     def explain(self, backend: str) -> None:
-        """Say what is going to happen."""
+        """Say what is about to happen."""
         text = Text(_PICTURE, no_wrap=True)
         text.append(
             "\n\nThe two services start as they do in production, over a Firestore and a Pub/Sub on this machine\n"
@@ -61,20 +61,20 @@ class Board:
         self._console.print(Panel(text, title="Firepost", border_style="bright_red", expand=False))
 
     def begin(self) -> None:
-        """Show the live table, if there is a terminal to show it on."""
+        """Show the live table, if there is a terminal."""
         if self._console.is_terminal:
             self._live.start()
 
     def end(self) -> None:
-        """Take the live table away. Safe to call without `begin`."""
+        """Remove the live table. Safe to call without `begin`."""
         self._live.stop()
 
     def say(self, text: str, style: str = "") -> None:
-        """One line about what happens now."""
+        """Print one line about the current step."""
         self._console.print(Text(text, style=style))
 
     def moved(self, identifier: str, delivery: Mapping[str, Any]) -> None:
-        """Show what a story's document says now; a line only when its state is another one."""
+        """Show a story's current document; print a line only if its state has changed."""
         before, now = self._rows[identifier], Row(str(delivery.get("state", "new")), delivery)
         self._rows[identifier] = now
         if now.state != before.state:
@@ -88,7 +88,7 @@ class Board:
         for text in wrong:
             self._console.print(Text(f"✗ {text}", style="red"))
         if not wrong:
-            self._console.print(Text("✓ All ended as they should.", style="bold green"))
+            self._console.print(Text("✓ Everything ended as expected.", style="bold green"))
 
     def _documents(self) -> Table:
         table = Table(title="Documents", title_justify="left", expand=True)
@@ -114,7 +114,7 @@ def _state(state: str) -> Text:
 
 
 def _recipients(delivery: Mapping[str, Any]) -> str:
-    """How many recipients had which fate: "1 accepted, 1 rejected"."""
+    """How many recipients had which result: "1 accepted, 1 rejected"."""
     info = delivery.get("info") or {}
     counts = {fate: len(info.get(fate) or ()) for fate in ("accepted", "rejected", "pending")}
     return ", ".join(f"{count} {fate}" for fate, count in counts.items() if count)

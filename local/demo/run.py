@@ -19,16 +19,16 @@ from local.stack import Stack
 from local.topics import topic_path
 from local.waiting import wait_until
 
-#: How long a document may take to end in SUCCESS or ERROR.
+#: Seconds within which a document must end in SUCCESS or ERROR.
 OUTCOME_SECONDS = 15.0
 #: Short, to see the states that a document passes through.
 LOOK_SECONDS = 0.01
 
 
 def play(stack: Stack, stories: Sequence[Story], board: Board) -> list[str]:
-    """Play all stories, one after the other; the answer says what did not end as it should.
+    """Play all stories, one after the other; returns the deviations from the expected outcomes.
 
-    Raises `PartFailed` when the stack fails meanwhile.
+    Raises `PartFailed` if the stack fails meanwhile.
     """
     client = firestore_client(stack.ready["firestore"], stack.options.project)
     try:
@@ -39,7 +39,7 @@ def play(stack: Stack, stories: Sequence[Story], board: Board) -> list[str]:
 
 
 def miscounted(stories: Iterable[Story], mails: Iterable[Mail]) -> list[str]:
-    """Which stories' subjects are not as often among `mails` as they must be."""
+    """The stories for which `mails` contains the wrong number of copies."""
     counts = Counter(parse_mail(mail.data).header("subject") for mail in mails)
     return [
         f"{story.id}: {counts[story.subject]} mails received instead of {story.mails}"
@@ -85,7 +85,7 @@ class _Player:
             publisher.publish(topic=topic, messages=[PubsubMessage(data=json.dumps(data).encode())])
 
     def _await(self, expected: Outcome) -> list[str]:
-        """Watch the document until its attempt has ended; the answer says in what it is not as expected."""
+        """Watch the document until its attempt has ended; returns the differences from `expected`."""
         delivery: Mapping[str, Any] = {}
 
         def look() -> bool:

@@ -1,4 +1,4 @@
-"""What the demo does and what must come of it: data, and the one function that compares."""
+"""The demo's steps and expected outcomes: data, and the functions that compare."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Take the SMTP server away, or bring it back."""
+    """Stop the SMTP server, or start it again."""
 
     up: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `delivery` must say in the end; `accepted` and `rejected` are numbers of recipients."""
+    """The expected `delivery` in the end; `accepted` and `rejected` are numbers of recipients."""
 
     state: str
     attempts: int
@@ -51,7 +51,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something is done, in the words of `say`, and `then` (if given) is waited for."""
+    """An action, described by `say`, and the outcome `then` (if given) to wait for."""
 
     say: str
     action: Write | Publish | Update | MailServer
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One document's way. `mails` is how many copies of `subject` the inbox must hold in the end."""
+    """The story of one document. `mails` is how many copies of `subject` the inbox must hold in the end."""
 
     id: str
     subject: str
@@ -69,7 +69,7 @@ class Story:
 
 
 def differences(expected: Outcome, delivery: Mapping[str, Any]) -> list[str]:
-    """Where `delivery`, as read from the document, is not as expected: "attempts: 1 instead of 2"."""
+    """The differences between `delivery`, as read from the document, and `expected`: "attempts: 1 instead of 2"."""
     info = delivery.get("info") or {}
     pairs = {
         "state": (expected.state, delivery.get("state")),
@@ -82,7 +82,7 @@ def differences(expected: Outcome, delivery: Mapping[str, Any]) -> list[str]:
 
 
 def is_settled(expected: Outcome, delivery: Mapping[str, Any]) -> bool:
-    """Whether the attempt that `expected` is about has ended, in whatever way."""
+    """Whether the attempt that `expected` describes has ended, with whatever result."""
     ended = delivery.get("state") in (State.SUCCESS, State.ERROR)
     return ended and (delivery.get("attempts") or 0) >= expected.attempts
 
@@ -138,7 +138,7 @@ STORIES: tuple[Story, ...] = (
         "Order 17 is on its way",
         (
             Step(
-                "A back end publishes to the topic; the sender makes the document.",
+                "A back end publishes to the topic; the sender creates the document.",
                 Publish({"to": GRACE, "message": {"subject": "Order 17 is on its way", "text": "It left today."}}),
                 Outcome("SUCCESS", attempts=1, accepted=1),
             ),
@@ -149,7 +149,7 @@ STORIES: tuple[Story, ...] = (
         "News for two",
         (
             Step(
-                "One of two recipients is refused: the mail is sent, and says who did not get it.",
+                "One of two recipients is refused: the mail is sent, and the document says who did not get it.",
                 Write(
                     {
                         "to": [GRACE, "refuse@example.com"],

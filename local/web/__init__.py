@@ -13,17 +13,17 @@ from local.ports import LOOPBACK
 from local.web.console import Documents, console_pages
 from local.web.mails import inbox_pages
 
-#: Ours are small files and our own scripts; nothing is loaded from elsewhere.
+#: Our pages are small files and our own scripts; nothing is loaded from elsewhere.
 _POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 
-#: How often the server looks whether it was told to stop.
+#: How often the server checks whether to stop, in seconds.
 STOP_POLL_SECONDS = 0.05
 
 
 def create_app(inbox: Inbox, documents: Documents) -> Flask:
     """The inbox at `/`, the console at `/console`."""
     app = Flask(__name__)
-    app.config["TRUSTED_HOSTS"] = [LOOPBACK, "localhost"]  # no other site's page may talk to us by DNS rebinding
+    app.config["TRUSTED_HOSTS"] = [LOOPBACK, "localhost"]  # against DNS rebinding by other sites' pages
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # Flask's default provider has it
     app.register_blueprint(inbox_pages(inbox))
     app.register_blueprint(console_pages(documents))
@@ -50,15 +50,15 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        """Without a slash at its end."""
+        """The URL, without a trailing slash."""
         return f"http://{LOOPBACK}:{self._server.server_port}"
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start serving."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and free the port."""
+        """Stop serving, and free the port."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()

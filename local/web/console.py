@@ -1,4 +1,4 @@
-"""The console page: the mail documents and what became of them."""
+"""The console page: the mail documents and their state."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from flask.typing import ResponseReturnValue
 from google.api_core.exceptions import NotFound
 from google.cloud import firestore
 
-#: More documents than this are not read: the page is for a look at what one is doing, not for an inventory.
+#: The maximum number of documents read: the page is for development, not an inventory.
 READ_LIMIT = 1000
 SHOWN_LIMIT = 100
-#: Several open pages ask Firestore no more often than one.
+#: Documents are cached this long (seconds), so that several open pages query Firestore no more often than one.
 FRESH_SECONDS = 0.5
 
 NEW = "NEW"
@@ -25,7 +25,7 @@ NEW = "NEW"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A mail document as far as the console shows it. `changed` is in UTC."""
+    """A mail document as the console shows it. `changed` is in UTC."""
 
     id: str
     changed: datetime
@@ -33,18 +33,18 @@ class Document:
 
     @property
     def delivery(self) -> Mapping[str, Any]:
-        """The `delivery` field; empty when there is none or it is not a map."""
+        """The `delivery` field; empty if it is missing or not a map."""
         found = self.data.get("delivery")
         return found if isinstance(found, Mapping) else {}
 
     @property
     def state(self) -> str:
-        """`delivery.state`, or NEW when nobody has touched the document yet."""
+        """`delivery.state`, or NEW if the document has none yet."""
         return str(self.delivery.get("state", NEW))
 
 
 class Documents:
-    """The mail collection, as the console uses it."""
+    """The mail collection, for the console."""
 
     def __init__(self, client: firestore.Client, collection: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = collection
@@ -54,7 +54,7 @@ class Documents:
         self._read_at = float("-inf")
 
     def latest(self) -> list[Document]:
-        """The documents (at most `READ_LIMIT`), those changed last first."""
+        """The documents (at most `READ_LIMIT`), the most recently changed first."""
         if self._clock() - self._read_at >= FRESH_SECONDS:
             found = (Document(read.id, read.update_time, read.to_dict()) for read in self._read())
             self._known = sorted(found, key=lambda document: document.changed, reverse=True)
@@ -62,22 +62,22 @@ class Documents:
         return self._known
 
     def _read(self) -> Iterable[Any]:
-        """Only the fields that are shown: attachments can be large."""
+        """Reads only the displayed fields: attachments can be large."""
         return self._collection.select(["delivery", "message.subject", "sendAt"]).limit(READ_LIMIT).stream()
 
     def write(self, data: Mapping[str, Any]) -> str:
-        """Create a document; the answer is its id."""
+        """Create a document; returns its id."""
         reference = self._collection.document()
         reference.create(dict(data))
         return str(reference.id)
 
     def retry(self, identifier: str) -> None:
-        """Ask for another attempt as an application does. Raises `NotFound` when there is no such document."""
+        """Request another attempt as an application does. Raises `NotFound` if the document does not exist."""
         self._collection.document(identifier).update({"delivery.state": "RETRY"})
 
 
 def console_pages(documents: Documents) -> Blueprint:
-    """The page at `/console` and its JSON below it. Writing needs a JSON body, which no other site's form can send."""
+    """The page at `/console` and its JSON below it. Writing requires a JSON body, which no foreign form can send."""
     pages = Blueprint("console", __name__, url_prefix="/console")
 
     @pages.get("")
@@ -108,7 +108,7 @@ def console_pages(documents: Documents) -> Blueprint:
 
 
 def overview(documents: list[Document]) -> dict[str, Any]:
-    """What the page shows: how many documents are in each state, and the first of `documents`."""
+    """The page's data: how many documents are in each state, and the first of `documents`."""
     return {
         "counts": Counter(document.state for document in documents),
         "complete": len(documents) < READ_LIMIT,
@@ -117,7 +117,7 @@ def overview(documents: list[Document]) -> dict[str, Any]:
 
 
 def row(document: Document) -> dict[str, Any]:
-    """One document as the page's table shows it; times are ISO 8601 in UTC."""
+    """One row of the page's table; times are ISO 8601 in UTC."""
     message, delivery = document.data.get("message"), document.delivery
     info = delivery.get("info")
     return {

@@ -1,4 +1,4 @@
-"""The inbox page: what the mail server got."""
+"""The inbox page: the mails that the SMTP server received."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from flask.typing import ResponseReturnValue
 from local.inbox import Inbox, Mail
 from local.mailview import parse_mail, with_inline_images
 
-#: A mail's HTML is a stranger: no scripts, no forms, no frames, an origin of its own. Images and styles may be loaded,
-#: as mail programs do.
+#: A mail's HTML is untrusted: no scripts, no forms, no frames, and its own origin. Images and styles may be loaded, as
+#: in mail programs.
 _MAIL_POLICY = (
     "sandbox; default-src 'none'; img-src * data:; style-src * 'unsafe-inline'; font-src *; frame-ancestors 'self'"
 )
@@ -70,7 +70,7 @@ def inbox_pages(inbox: Inbox) -> Blueprint:
 
 
 def summary(mail: Mail) -> dict[str, Any]:
-    """A mail as one entry of the list: the envelope, and the headers that say what it is."""
+    """A mail as one entry of the list: the envelope, and the headers that identify it."""
     view = parse_mail(mail.data)
     return {
         "number": mail.number,
@@ -84,7 +84,7 @@ def summary(mail: Mail) -> dict[str, Any]:
 
 
 def details(mail: Mail) -> dict[str, Any]:
-    """A mail with all that can be shown of it; attachments without their content."""
+    """A mail with everything displayable; attachments without their content."""
     view = parse_mail(mail.data)
     return summary(mail) | {
         "headers": [list(header) for header in view.headers],

@@ -1,6 +1,6 @@
-"""The state machine of one mail: from what is known to a decision. No I/O, and `now` is always an argument.
+"""The state machine of one mail: a document's known state in, a decision out. No I/O; `now` is always an argument.
 
-States, as they stand in `delivery.state`:
+The values of `delivery.state`:
 
     state       means                                          left by
     (none)      just written                                   dispatcher → PENDING, or sender → PROCESSING
@@ -8,69 +8,69 @@ States, as they stand in `delivery.state`:
     RETRY       a user (or back-off) wants another attempt     sender's claim → PROCESSING
     PROCESSING  one sender holds the lease                     the holder → SUCCESS / ERROR, RETRY to try again
                                                                later, PENDING to give it back; lease expiry → ERROR
-    SUCCESS     accepted for at least one recipient            only a user, by PENDING or RETRY
-    ERROR       not sent, or outcome unknown                   only a user, by PENDING or RETRY
+    SUCCESS     accepted for at least one recipient            only a user, who sets PENDING or RETRY
+    ERROR       not sent, or outcome unknown                   only a user, who sets PENDING or RETRY
 
-`on_event`, what the dispatcher does about a document event (first row that fits):
+`on_event`: the dispatcher's decision about a document event (first matching row):
 
     new document               old document           decision
     deleted                    any                    ignore (deleted)
     no delivery, due           any                    publish, then write PENDING (new)
     no delivery, due later     any                    write PENDING with nextAttemptTime (scheduled)
-    a state it does not know   any                    ignore (unknown-state)
+    unknown state              any                    ignore (unknown-state)
     PROCESSING, lease expired  any                    write ERROR (lease-expired); or publish, if it may be retried
     PROCESSING                 any                    ignore (processing)
     SUCCESS or ERROR           any                    ignore (final-state)
     PENDING                    without delivery       ignore (own-write)
     PENDING or RETRY           same state             ignore (still-queued)
-    … due later, so noted      anything else          ignore (not-due)
+    … due later, as scheduled  anything else          ignore (not-due)
     … due later                anything else          write PENDING with nextAttemptTime (scheduled)
     PENDING or RETRY           anything else          publish (requeued)
 
-`on_message`, what a sender does about a message for a document (first row that fits):
+`on_message`: a sender's decision about a message for a document (first matching row):
 
     document                                      decision
     deleted                                       acknowledge (deleted)
-    a state it does not know                      acknowledge (unknown-state)
+    unknown state                                 acknowledge (unknown-state)
     SUCCESS or ERROR                              acknowledge (final-state)
-    PROCESSING, the lease this sender wrote       go on with the attempt (claimed)
+    PROCESSING, the lease this sender wrote       continue the attempt (claimed)
     PROCESSING, lease live                        don't acknowledge (lease-held)
     PROCESSING, lease expired, may be retried     claim (claimed)
     PROCESSING, lease expired                     write ERROR, acknowledge (lease-expired)
     none, PENDING or RETRY, due later             acknowledge (not-due)
-    PENDING or RETRY over a lease still live      don't acknowledge (lease-held)
+    PENDING or RETRY, lease still live            don't acknowledge (lease-held)
     none, PENDING or RETRY                        claim (claimed)
 
-`on_result`, what the holder of a lease may write when its attempt has ended (first row that fits):
+`on_result`: what the holder of a lease may write after its attempt (first matching row):
 
     document                                      decision
     deleted                                       nothing (deleted)
     PROCESSING, same lease                        write the result (finished)
     ERROR by lease expiry, same attempt           write the result: the truth replaces the guess (late-result)
-    PENDING or RETRY, same lease                  end the lease only: the user's wish stands (requeued)
-    this very result                              nothing: an earlier write's answer was lost (finished)
+    PENDING or RETRY, same lease                  only end the lease: the user's request stands (requeued)
+    already this result                           nothing: an earlier write's answer was lost (finished)
     anything else                                 nothing: a newer attempt owns the document (outdated)
 
-`on_release`, what the holder of a lease may write that has not begun to send:
+`on_release`: what the holder of a lease may write if it has not begun to send (first matching row):
 
     document                                      decision
     PROCESSING, same lease                        write PENDING, the attempt not counted (released)
-    PENDING or RETRY, same lease                  end the lease only (requeued)
+    PENDING or RETRY, same lease                  only end the lease (requeued)
     anything else                                 nothing (outdated)
 
-`on_reconcile`, what is done about a document that is found, every minute, without a message (first row that fits):
+`on_reconcile`: the reconciler's decision about a document, once a minute (first matching row):
 
     document                                      decision
     PROCESSING, lease expired                     as `on_event` (lease-expired)
     PENDING or RETRY, due later                   nothing (not-due)
-    PENDING or RETRY, due since its last message  publish, note it (due)
-    PENDING or RETRY, no sign of life for long    publish, note it (stranded)
+    PENDING or RETRY, due since its last message  publish, write republishTime (due)
+    PENDING or RETRY, unchanged for too long      publish, write republishTime (stranded)
     anything else                                 nothing (still-queued, processing …)
 
-`on_dead_letter`, what is done about a document whose message Pub/Sub has given up (first row that fits):
+`on_dead_letter`: the decision about a document whose message Pub/Sub has given up (first matching row):
 
     document                                      decision
-    PROCESSING, lease live                        nothing: its holder will end it (processing)
+    PROCESSING, lease live                        nothing: its holder will finish (processing)
     PROCESSING, lease expired                     as `on_event` (lease-expired)
     PENDING or RETRY, due later                   nothing: another message will come (not-due)
     written since the message was given up        nothing: another message is on its way (requeued)
@@ -79,8 +79,8 @@ States, as they stand in `delivery.state`:
 
 "May be retried": LEASE_EXPIRY_POLICY is `retry`, and MAX_ATTEMPTS is not reached.
 
-A lease is the pair (`attempts`, `leaseExpireTime`). A document in PROCESSING without a lease time is held by nobody:
-the extension left such documents behind, so it counts as expired.
+A lease is the pair (`attempts`, `leaseExpireTime`). A document in PROCESSING without a lease time counts as expired:
+nobody holds it; the extension leaves such documents behind.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ from shared.errors import ErrorCode
 
 
 def on_event(old: DocumentState | None, new: DocumentState | None, now: datetime, policy: Policy) -> Decision:
-    """The dispatcher's decision about one document event; see the table above."""
+    """Decide about one document event, for the dispatcher; see the table above."""
     if new is None:
         return Decision(Reason.DELETED)
     delivery = new.delivery
@@ -151,9 +151,9 @@ def _on_queued_event(old: DocumentState | None, new: DocumentState, delivery: De
 
 
 def on_message(known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None = None) -> Decision:
-    """A sender's decision about a message for this document; see the table above.
+    """Decide about a message for this document, for a sender; see the table above.
 
-    `written` is the lease this very sender has tried to write without getting an answer.
+    `written` is a lease that this sender tried to write without getting an answer.
     """
     if known is None:
         return Decision(Reason.DELETED)
@@ -194,7 +194,7 @@ def _claim(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
 
 
 def on_result(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
-    """What the holder of `lease` may still write of `changes`, its attempt's result at `now`; see the table above."""
+    """Decide what the holder of `lease` may still write of `changes`, its attempt's result; see the table above."""
     if known is None:
         return Decision(Reason.DELETED)
     delivery = known.delivery
@@ -207,30 +207,30 @@ def on_result(known: DocumentState | None, lease: Lease, changes: Changes, now: 
             return Decision(Reason.REQUEUED, write={"delivery.endTime": now, "delivery.leaseExpireTime": None})
     if delivery.state is State.ERROR and delivery.error_code == ErrorCode.LEASE_EXPIRED:
         return Decision(Reason.LATE_RESULT, write=changes)
-    if delivery.state is changes["delivery.state"] and delivery.bears(changes):
+    if delivery.state is changes["delivery.state"] and delivery.has_times_of(changes):
         return Decision(Reason.FINISHED)
     return Decision(Reason.OUTDATED)
 
 
 def on_release(known: DocumentState | None, lease: Lease, next_attempt: datetime | None = None) -> Decision:
-    """What the holder of `lease` may write that has not begun to send, and does not want to (before `next_attempt`)."""
+    """Decide what the holder of `lease` may write to give it back before sending, until `next_attempt` (if known)."""
     delivery = known.delivery if known else None
     if delivery is None or not delivery.holds(lease):
         return Decision(Reason.OUTDATED)
     changes = released(lease, next_attempt)
     if delivery.state in QUEUED:
-        wish = {path: changes[path] for path in ("delivery.attempts", "delivery.leaseExpireTime")}
-        return Decision(Reason.REQUEUED, write=wish)
+        ended = {path: changes[path] for path in ("delivery.attempts", "delivery.leaseExpireTime")}
+        return Decision(Reason.REQUEUED, write=ended)
     if delivery.state is State.PROCESSING:
         return Decision(Reason.RELEASED, write=changes)
     return Decision(Reason.OUTDATED)
 
 
 def on_reconcile(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
-    """What is done about a document that was last written at `updated`; see the table above."""
+    """Decide about a document last written at `updated`, for the reconciler; see the table above."""
     delivery = known.delivery
     if delivery is None or delivery.state not in (*QUEUED, State.PROCESSING):
-        return Decision(Reason.FINAL_STATE)  # it has ended since it was found
+        return Decision(Reason.FINAL_STATE)  # it has ended since the query found it
     if delivery.state is State.PROCESSING:
         return Decision(Reason.PROCESSING) if delivery.leased(now) else _on_expired_lease(delivery, now, policy)
     due, last_published = known.due(), delivery.republish_time
@@ -245,9 +245,9 @@ def on_reconcile(known: DocumentState, updated: datetime, now: datetime, policy:
 
 
 def on_dead_letter(known: DocumentState | None, changed: bool, now: datetime, error: str, policy: Policy) -> Decision:
-    """What is done about a document whose message Pub/Sub has given up; see the table above.
+    """Decide about a document whose message Pub/Sub has given up; see the table above.
 
-    `changed` says that the document was written after that.
+    `changed`: the document was written after that. `error` is the text for `delivery.error`.
     """
     if known is None:
         return Decision(Reason.DELETED)
@@ -269,33 +269,33 @@ def on_dead_letter(known: DocumentState | None, changed: bool, now: datetime, er
 
 
 def concluded(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
-    """The changes that end an attempt at `now`: for good, or, where another may help, until a later one.
+    """The changes that end an attempt at `now`: with a final state, or with RETRY if another attempt may help.
 
     `jitter` is random, from 0 to 1.
     """
     changes = _ended(result, now)
     if ending(result, attempt, policy) is State.RETRY:
         changes["delivery.state"] = State.RETRY
-        wanted = None if result.retry_after is None else timedelta(seconds=result.retry_after)
-        changes["delivery.nextAttemptTime"] = now + (wanted or policy.back_off.delay(attempt, jitter))
+        requested = None if result.retry_after is None else timedelta(seconds=result.retry_after)
+        changes["delivery.nextAttemptTime"] = now + (requested or policy.back_off.delay(attempt, jitter))
         if result.progress is not None:
             changes |= {"delivery.info": dict(result.progress), "delivery.resumes": True}
-        del changes["delivery.endTime"]  # the mail goes on, under the same Message-ID
+        del changes["delivery.endTime"]  # the mail continues, with the same Message-ID
     elif result.state is State.SUCCESS:
         changes |= result.retained
     return changes
 
 
 def ending(result: Result, attempt: int, policy: Policy) -> State:
-    """The state in which an attempt with this result leaves the document: RETRY where another may help."""
-    may_help = result.unsettled and attempt < policy.max_attempts
-    if may_help and (result.error_code is not ErrorCode.UNKNOWN or policy.retries_unknown(attempt)):
+    """The state in which an attempt with this result leaves the document: RETRY if another attempt may help."""
+    may_retry = result.unsettled and attempt < policy.max_attempts
+    if may_retry and (result.error_code is not ErrorCode.UNKNOWN or policy.retries_unknown(attempt)):
         return State.RETRY
     return result.state
 
 
 def released(lease: Lease, next_attempt: datetime | None = None) -> Changes:
-    """The changes that give a claim back as if it had not been made; `next_attempt` is when to try again."""
+    """The changes that undo a claim as if it had never been made; `next_attempt` is when to try again."""
     return {
         "delivery.state": State.PENDING,
         "delivery.attempts": lease.attempt - 1,
@@ -305,7 +305,7 @@ def released(lease: Lease, next_attempt: datetime | None = None) -> Changes:
 
 
 def _ended(result: Result, now: datetime) -> dict[str, Any]:
-    """Trigger Email's fields, and ours beside them."""
+    """Trigger Email's fields, plus Firepost's own."""
     changes: dict[str, Any] = {
         "delivery.state": result.state,
         "delivery.endTime": now,
@@ -321,11 +321,11 @@ def _ended(result: Result, now: datetime) -> dict[str, Any]:
 
 
 def message_id_local_part(path: str, created: datetime, delivery: Delivery | None, claim: Decision) -> str:
-    """The part of a Message-ID before the `@`; `delivery` is what `claim` was decided from.
+    """The part of a Message-ID before the `@`; `delivery` is the state from which `claim` was decided.
 
-    It is the same for every run of the attempts that follow one concluded attempt, so that a receiver can drop the
-    copy which a crash made; and a new one once that attempt was concluded and a user asks for the mail again, or once
-    an application has taken `delivery` away, by which the document becomes another mail.
+    It stays the same until an attempt is concluded, so that a receiver can drop the copy that a crash caused. It
+    changes when a user requests the mail again after that, or when an application deletes `delivery`, which makes the
+    document a new mail.
     """
     delivery = delivery or Delivery(State.PENDING)
     started = delivery.start_time or (claim.write or {}).get("delivery.startTime")

@@ -1,4 +1,4 @@
-"""The words in which the state machine speaks: what is known of a document, and what is decided about it.
+"""The state machine's data types: what is known about a document, and what is decided about it.
 
 The transitions are in `shared.delivery.machine`.
 """
@@ -16,7 +16,7 @@ from shared.errors import ErrorCode
 
 
 class State(StrEnum):
-    """What `delivery.state` may say."""
+    """The values of `delivery.state`."""
 
     PENDING = "PENDING"
     RETRY = "RETRY"
@@ -29,7 +29,7 @@ _STATES: Final[Mapping[str, State]] = {state.value: state for state in State}
 
 
 class Reason(StrEnum):
-    """Why a decision was taken: one word that is the log field, the metric label and the tests' expectation."""
+    """Why a decision was made: one word, used as log field, metric label and test expectation."""
 
     NEW = "new"
     REQUEUED = "requeued"
@@ -55,29 +55,29 @@ class Reason(StrEnum):
 
 
 class Delete(StrEnum):
-    """A change's value that removes the field."""
+    """The value of a change that removes the field."""
 
     DELETE = "delete"
 
 
 DELETE: Final = Delete.DELETE
 
-#: The fields of a document that decisions look at.
+#: The fields of a document that decisions depend on.
 DECIDING_FIELDS: Final = ("delivery", "sendAt")
 
-#: The fields of `delivery` that decisions look at: what `Delivery` is made of.
+#: The fields of `delivery` that decisions depend on: those of `Delivery`.
 DECIDING_DELIVERY_FIELDS: Final = (
     *("state", "attempts", "startTime", "endTime"),
     *("leaseExpireTime", "nextAttemptTime", "republishTime", "expireAt", "errorCode"),
 )
 
-#: Field paths (`delivery.state`) and their new values; what a store writes in one conditional update.
+#: Field paths (`delivery.state`) and their new values, written in one conditional update.
 Changes = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to make one attempt, until `expires` (UTC). No two attempts at a document share a lease."""
+    """The exclusive right to make one attempt, until `expires` (UTC). No two attempts at a document share a lease."""
 
     attempt: int
     expires: datetime
@@ -85,7 +85,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What the `delivery` field says. `state` is None when it says something this version does not know."""
+    """The decoded `delivery` field. `state` is None if this version does not know the state."""
 
     state: State | None
     attempts: int = 0
@@ -99,7 +99,7 @@ class Delivery:
 
     @classmethod
     def of(cls, value: object) -> Delivery:
-        """Read the decoded field, written by us, by the extension or by anyone; wrong types count as absent."""
+        """Read the decoded field, by Firepost, the extension or anyone else; wrong types count as absent."""
         fields: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
         state, attempts, code = fields.get("state"), fields.get("attempts"), fields.get("errorCode")
         return cls(
@@ -115,40 +115,40 @@ class Delivery:
         )
 
     def leased(self, now: datetime) -> bool:
-        """Whether someone's lease still runs."""
+        """Whether a lease is still live."""
         return self.lease_expire_time is not None and self.lease_expire_time > now
 
-    def bears(self, changes: Changes) -> bool:
-        """Whether the times that a result's `changes` set are the ones that stand here."""
+    def has_times_of(self, changes: Changes) -> bool:
+        """Whether the document already has the times that a result's `changes` set."""
         if "delivery.endTime" in changes:
             return bool(self.end_time == changes["delivery.endTime"])
         return bool(self.next_attempt_time == changes["delivery.nextAttemptTime"])
 
     def holds(self, lease: Lease) -> bool:
-        """Whether the lease that stands here is `lease`."""
+        """Whether the document holds exactly this lease."""
         return (self.attempts, self.lease_expire_time) == (lease.attempt, lease.expires)
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentState:
-    """All that decisions need to know of a document that exists; one that does not is None."""
+    """Everything that decisions need to know about an existing document; None stands for one that does not exist."""
 
     delivery: Delivery | None = None
     send_at: datetime | None = None
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> DocumentState:
-        """Read a decoded document; only `delivery` and `sendAt` are looked at.
+        """Read a decoded document; only `delivery` and `sendAt` matter.
 
-        What JavaScript takes for false is no delivery, as in Trigger Email. A `sendAt` that can't be read holds nothing
-        back here: an attempt begins, and ends with an error about it (`sender.document.document`).
+        A `delivery` that is falsy in JavaScript counts as absent, as in Trigger Email. An unreadable `sendAt` delays
+        nothing here: the attempt begins and ends with an error about it (`sender.document.document`).
         """
         delivery = fields.get("delivery")
         is_absent = delivery is None or (isinstance(delivery, int | float | str) and not delivery)
         return cls(None if is_absent else Delivery.of(delivery), point_in_time(fields.get("sendAt")))
 
     def due(self) -> datetime | None:
-        """The earliest time the next attempt may begin; None for at once."""
+        """The earliest time at which the next attempt may begin; None means at once."""
         scheduled = self.delivery.next_attempt_time if self.delivery else None
         times = [time for time in (self.send_at, scheduled) if time is not None]
         return max(times, default=None)
@@ -160,18 +160,18 @@ class DocumentState:
 
 
 def state_of(known: DocumentState | None) -> State | None:
-    """The state in which a document is; None where it does not exist, or has none that this version knows."""
+    """The state of a document; None if it does not exist, has no state, or has one that this version does not know."""
     return known.delivery.state if known and known.delivery else None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one attempt, ready to be written: SUCCESS with `info`, or ERROR with a text and its code.
+    """The result of one attempt, ready to be written: SUCCESS with `info`, or ERROR with a text and its code.
 
-    `unsettled` says that another attempt may reach someone whom this one did not. `progress` is then the `info` of
-    those who are settled, whom that attempt must leave out; None if there are none. `retry_after` is in how many
-    seconds the mail server wants to be asked again; None leaves that to the back-off. `keeping` are changes to what the
-    document keeps of a mail that has been sent for good.
+    `unsettled`: another attempt may reach recipients that this one did not. `progress` is then the `info` about the
+    settled recipients, which that attempt must skip; None if there are none. `retry_after` is the pause in seconds that
+    the mail server asked for; None leaves it to the back-off. `retained` are changes to the mail's content after
+    success (retention).
     """
 
     state: State
@@ -187,9 +187,9 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do, as data: publish first, then write, then (not) acknowledge.
+    """What to do, as data: publish first, then write, then acknowledge (or not).
 
-    `write` is conditional on the document being as it was known. `lease` is the attempt that begins with it.
+    `write` applies only if the document is still as it was known. `lease` is the attempt that begins with it.
     """
 
     reason: Reason

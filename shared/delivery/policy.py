@@ -1,4 +1,4 @@
-"""How long things last: leases, expiry, and what an expired lease becomes. Pure arithmetic."""
+"""How long things last: leases, expiry, back-off, and what happens to an expired lease. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from enum import StrEnum
 
 
 class LeaseExpiryPolicy(StrEnum):
-    """What becomes of a mail whose sender vanished: `error` is at most once, `retry` at least once."""
+    """What happens to a mail whose sender vanished: `error` means at most once, `retry` at least once."""
 
     ERROR = "error"
     RETRY = "retry"
 
 
 class TtlUnit(StrEnum):
-    """Trigger Email's `TTL_EXPIRE_TYPE`, without its `never`."""
+    """Trigger Email's `TTL_EXPIRE_TYPE`, without `never`."""
 
     HOUR = "hour"
     DAY = "day"
@@ -26,15 +26,15 @@ class TtlUnit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ttl:
-    """How long a document is kept after its first attempt or queueing began."""
+    """How long a document is kept after it was queued or its first attempt began."""
 
     value: int
     unit: TtlUnit
 
     def expire_at(self, start: datetime) -> datetime:
-        """`start` plus the time to live, counted as Trigger Email does.
+        """`start` plus the time to live, calculated as Trigger Email does.
 
-        Months and years are calendar ones, and a day that the target month lacks runs over into the next month
+        Months and years are calendar ones; a day that the target month lacks overflows into the next month
         (JavaScript's `Date.setMonth`: 31 January plus a month is 2 or 3 March).
         """
         match self.unit:
@@ -58,20 +58,19 @@ def _add_months(start: datetime, months: int) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class BackOff:
-    """How long a mail waits before another attempt: exponentially longer each time, with full jitter.
+    """How long a mail waits before another attempt: exponential back-off with full jitter.
 
-    Full jitter (anything from nothing to the whole interval) spreads the mails that one outage of a mail server has
-    failed together, better than any fixed share does:
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    Full jitter (anything from zero to the whole interval) spreads the mails that one outage failed together better than
+    any fixed fraction does: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
 
     first: timedelta = timedelta(seconds=30)
     longest: timedelta = timedelta(hours=1)
 
     def delay(self, attempt: int, jitter: float) -> timedelta:
-        """The wait after the `attempt`-th attempt has failed; `jitter` is random, from 0 to 1.
+        """The pause after attempt number `attempt` has failed; `jitter` is random, from 0 to 1.
 
-        At least a second, so that a wait is always one.
+        It is at least a second, so that there always is a pause.
         """
         interval = min(self.first * float(2 ** min(attempt - 1, 30)), self.longest)
         return max(interval * jitter, timedelta(seconds=1))
@@ -79,11 +78,11 @@ class BackOff:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The choices an operator has made about attempts.
+    """The operator's settings for attempts.
 
-    `max_attempts` counts all attempts at a document, those that users asked for among them; beyond it nothing is tried
-    again by itself. `stranded_after` is how long a queued document may go without a sign of life before another message
-    is published for it.
+    `max_attempts` counts all attempts at a document, including those that users requested; after that, nothing is
+    retried automatically. `stranded_after` is how long a queued document may remain unchanged before another message is
+    published for it.
     """
 
     lease: timedelta
@@ -94,5 +93,5 @@ class Policy:
     stranded_after: timedelta = timedelta(minutes=15)
 
     def retries_unknown(self, attempts: int) -> bool:
-        """Whether a mail whose outcome is not known after so many attempts is to be sent again."""
+        """Whether a mail is sent again if its outcome is unknown after this many attempts."""
         return self.lease_expiry is LeaseExpiryPolicy.RETRY and attempts < self.max_attempts

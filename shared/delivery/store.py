@@ -1,9 +1,9 @@
-"""Claim, finish, release, mark: the state machine's writes, each fenced.
+"""Claim, finish, release, mark: the state machine's writes, all of them conditional.
 
-The fast way is plural: one request for many documents, each write conditional on what was last known of its document,
-each with its own outcome, and tried once. Whatever does not go straight there (somebody has touched the document,
-Firestore refuses or does not answer) is a `Conflict`, which its caller resolves alone: a transaction reads the document
-again, decides anew, and retries while Firestore fails. Decisions are made in `machine`, requests in
+The fast path takes many documents: one request, in which each write is conditional on the last known version of its
+document and has its own outcome. It is tried once. If a document has changed, or Firestore refuses or does not answer,
+the outcome is a `Conflict`, which the caller resolves for that document: a transaction reads the document again,
+decides anew, and retries while Firestore fails. Decisions are made in `machine`, requests in
 `shared.firestore.database`.
 """
 
@@ -35,13 +35,13 @@ from shared.firestore.values import decode_time
 
 _T = TypeVar("_T")
 
-#: Seconds for which a claim or a mark is repeated while Firestore fails; then redelivery is the better repetition.
+#: Seconds for which a claim or a mark is retried while Firestore fails; after that, redelivery is the better retry.
 RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """The wish to begin an attempt at `now`. Where `mail` is given, it becomes the document if there is none."""
+    """A request to begin an attempt at `now`. `mail`, if given, becomes the document if there is none."""
 
     path: str
     now: datetime
@@ -50,9 +50,9 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An attempt that this process alone may make: its lease, and the mail as it was when it was claimed.
+    """An attempt that only this process may make: its lease, and the mail as it was when claimed.
 
-    `known` is what was decided from, which stands in `fields` as well.
+    `known` is the state the decision was based on; `fields` contains it, too.
     """
 
     path: str
@@ -65,14 +65,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """The fast way did not lead anywhere; `written` is a lease that may stand in the document all the same."""
+    """The fast path failed; `written` is a lease that the document may nevertheless hold."""
 
     written: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The result of an attempt that ended at `at`; `jitter`, random from 0 to 1, spreads the next one, if any."""
+    """The result of an attempt that ended at `at`; `jitter`, random from 0 to 1, spreads the next attempt, if any."""
 
     claim: Claim
     result: Result
@@ -82,7 +82,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A claim given back, under which nothing was sent; `next_attempt` is when to try again, if that is known."""
+    """A claim given back before anything was sent; `next_attempt` is when to try again, if known."""
 
     claim: Claim
     next_attempt: datetime | None = None
@@ -93,7 +93,7 @@ Ending = Finish | Release
 
 
 class MailStore:
-    """The mail documents, as far as deliveries change them. Plural methods raise nothing."""
+    """The writes of deliveries to mail documents. Methods that take several documents raise nothing."""
 
     def __init__(
         self,
@@ -103,17 +103,17 @@ class MailStore:
         sleep: Callable[[float], None] = time.sleep,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        """For how many seconds operations are retried while Firestore fails, and those that write a result."""
+        """The retry limits are in seconds: `finish_retry_seconds` for results, `retry_seconds` for everything else."""
         self._database = database
         self._policy = policy
         self._finish_retry_seconds = finish_retry_seconds
         self._retry_seconds = retry_seconds
         self._sleep = sleep
 
-    # For many
+    # Many documents
 
     def claim(self, requests: Sequence[ClaimRequest]) -> list[Claim | Decision | Conflict]:
-        """Try to begin attempts at different documents that exist; a `Decision` where there is none to make."""
+        """Begin attempts at different existing documents; the answer is a `Decision` if there is no attempt to make."""
         found = self._database.read([request.path for request in requests])
         outcomes = [self._decided(*pair) for pair in zip(requests, found, strict=True)]
         writes = {each.path: each for outcome in outcomes if (each := outcome.write) is not None}
@@ -121,7 +121,7 @@ class MailStore:
         return [outcome.after(written.get(request.path)) for request, outcome in zip(requests, outcomes, strict=True)]
 
     def end(self, endings: Sequence[Ending]) -> list[Reason | Conflict]:
-        """Write how claims on different documents end, where nobody has touched these since the claim."""
+        """Write how claims on different documents end, unless a document has changed since the claim."""
         writes = [Write(each.claim.path, self._changes(each), each.claim.version) for each in endings]
         outcomes = self._database.write(writes)
         return [
@@ -130,9 +130,9 @@ class MailStore:
         ]
 
     def mark(self, writes: Sequence[Write]) -> list[bool | FirepostError]:
-        """Write what was decided from events; False for a document that has changed since, which is no error.
+        """Write what was decided from events; False for a document that has changed since, which is not an error.
 
-        It is repeated for those documents for which Firestore fails.
+        Writes that fail because Firestore does are retried.
         """
         outcomes: dict[str, Version | FirepostError] = {write.path: Unavailable() for write in writes}
 
@@ -146,14 +146,14 @@ class MailStore:
             self._retry(attempt)
         return [_mark(outcomes[write.path]) for write in writes]
 
-    # For one; these raise `Unavailable` when Firestore fails for longer than they are patient, and `Unwritable` when it
-    # refuses the document itself.
+    # One document: these raise `Unavailable` when Firestore fails for too long, and `Unwritable` when it refuses the
+    # document itself.
 
     def claim_alone(self, request: ClaimRequest, written: Lease | None = None) -> Claim | Decision:
-        """Begin an attempt in a transaction, or with the document's creation; a `Decision` if there is none to make.
+        """Begin an attempt in a transaction, or by creating the document; a `Decision` if there is no attempt to make.
 
-        `written` is a lease that this sender may have written already. Raises `InvalidMessage` (`id-conflict`) when the
-        document there holds another mail.
+        `written` is a lease that this sender may have written already. Raises `InvalidMessage` (`id-conflict`) if the
+        document holds another mail.
         """
 
         def decide(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
@@ -172,16 +172,16 @@ class MailStore:
         return self._retry(attempt)
 
     def end_alone(self, ending: Ending) -> Reason:
-        """Write how a claim ends as far as it is still this claim's to write, in a transaction.
+        """Write how a claim ends, as far as the claim still owns the document, in a transaction.
 
-        A document may be so near to 1 MiB that a result does not fit in; its outcome alone may.
+        If the document is so close to 1 MiB that the result does not fit, only the outcome is written.
         """
         try:
             return self._end_in_transaction(ending)
         except Unwritable:
             if isinstance(ending, Release):
                 raise
-            return self._end_in_transaction(replace(ending, result=_bare(ending.result)))
+            return self._end_in_transaction(replace(ending, result=_without_details(ending.result)))
 
     def transact(
         self,
@@ -189,9 +189,9 @@ class MailStore:
         decide: Callable[[DocumentState | None, datetime | None], Decision],
         retry_seconds: float | None = None,
     ) -> Decision:
-        """Decide about a document as it is, and write what was decided, in one transaction.
+        """Decide about a document as it is, and write the decision, in one transaction.
 
-        `decide` is also told when the document was last written.
+        `decide` gets the document's state and when it was last written.
         """
 
         def in_transaction(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
@@ -201,14 +201,14 @@ class MailStore:
         return self._retry(lambda: self._database.transact(path, in_transaction)[0], retry_seconds)
 
     def state_after(self, finish: Finish) -> State:
-        """The state that this result leads to, if the document is still the claim's."""
+        """The state that this result leads to if the claim still owns the document."""
         return ending(finish.result, finish.claim.lease.attempt, self._policy)
 
-    def _decided(self, request: ClaimRequest, found: Snapshot | FirepostError | None) -> _Begin:
+    def _decided(self, request: ClaimRequest, found: Snapshot | FirepostError | None) -> _ClaimPlan:
         if isinstance(found, FirepostError):
-            return _Begin(None, None)
+            return _ClaimPlan(None, None)
         decision = on_message(_known(found), request.now, self._policy)
-        return _Begin(decision, found)
+        return _ClaimPlan(decision, found)
 
     def _changes(self, ending: Ending) -> Changes:
         match ending:
@@ -243,7 +243,7 @@ class MailStore:
         return decision, Snapshot(path, dict(mail), decode_time(outcome), outcome), outcome
 
     def _retry(self, attempt: Callable[[], _T], seconds: float | None = None) -> _T:
-        """Repeat while Firestore is unavailable."""
+        """Call `attempt` again while Firestore is unavailable."""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Unavailable),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
@@ -255,8 +255,8 @@ class MailStore:
 
 
 @dataclass(frozen=True, slots=True)
-class _Begin:
-    """What was decided about a document as it was found; no decision where it could not be read."""
+class _ClaimPlan:
+    """The decision about a document as it was read; None if it could not be read."""
 
     decision: Decision | None
     snapshot: Snapshot | None
@@ -268,7 +268,7 @@ class _Begin:
         return Write(self.snapshot.path, self.decision.write, self.snapshot.version)
 
     def after(self, outcome: Version | FirepostError | None) -> Claim | Decision | Conflict:
-        """What it has come to, once the write (if there was one) has this outcome."""
+        """The answer, once the outcome of the write (if there was one) is known."""
         if self.decision is None:
             return Conflict()
         if isinstance(outcome, FirepostError):
@@ -277,7 +277,7 @@ class _Begin:
 
 
 def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | None) -> Claim | Decision:
-    """The claim, where the decision is to make an attempt; `version` is that of the write, if there was one."""
+    """The claim, if the decision is to make an attempt; `version` is that of the write, if there was one."""
     if decision.lease is None or snapshot is None:
         return decision
     known = DocumentState.of(snapshot.fields)
@@ -302,24 +302,24 @@ def _mark(outcome: Version | FirepostError) -> bool | FirepostError:
     return True
 
 
-def _bare(result: Result) -> Result:
-    """The result without all that may be long."""
+def _without_details(result: Result) -> Result:
+    """The result without the parts that may be long."""
     return Result(result.state, error=result.error and result.error[:100], error_code=result.error_code)
 
 
 def _refuse_another(mail: Mapping[str, Any], snapshot: Snapshot) -> None:
     held = {name: value for name, value in snapshot.fields.items() if name != "delivery"}
     match snapshot.fields.get("delivery"):
-        case {"redacted": True}:  # the same mail delivered again must not look like another one
-            same = _is_left_of(held, mail)
+        case {"redacted": True}:  # a redelivery of the same mail must not look like a different one
+            same = _is_subset(held, mail)
         case _:
             same = held == mail
     if not same:
         raise InvalidMessage("id-conflict", f"The document {snapshot.path} exists and holds another mail.")
 
 
-def _is_left_of(rest: Any, whole: Any) -> bool:
-    """Whether `rest` is `whole`, or would be but for fields that were taken out of its maps."""
+def _is_subset(rest: Any, whole: Any) -> bool:
+    """Whether `rest` equals `whole`, apart from fields that were removed from its maps."""
     if not (isinstance(rest, Mapping) and isinstance(whole, Mapping)):
         return bool(rest == whole)
-    return all(name in whole and _is_left_of(value, whole[name]) for name, value in rest.items())
+    return all(name in whole and _is_subset(value, whole[name]) for name, value in rest.items())

@@ -1,7 +1,7 @@
-"""The way to Firestore: the generated client's transport, below its retries, its time-outs and its wrapped requests.
+"""A connection to Firestore: the generated client's transport, without its retries, time-outs and wrapped requests.
 
-Its stubs take raw protobufs. What the client adds for its callers is added here: credentials and end points are those
-that it finds, and each request bears the headers by which Google routes it. Nothing is repeated here.
+The stubs take raw protobufs. What the client adds for its callers is added here: the credentials and the endpoint are
+those that it finds, and each request carries Google's routing headers. Nothing is retried here.
 """
 
 from __future__ import annotations
@@ -18,43 +18,43 @@ from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrp
 
 from shared.batcher import REQUEST_SECONDS
 
-#: Otherwise gRPC gives every stream a second thread, which costs as much CPU as the rest of a read.
+#: Without this, gRPC gives every stream a second thread, which costs as much CPU as the rest of a read.
 _ONE_THREAD = (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)
-_ANY_SIZE = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+_UNLIMITED_SIZE = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
-#: To Google's emulator everybody is a client that security rules apply to, and may not write in batches, but this one.
-_EMULATORS_ADMIN = ("authorization", "Bearer owner")
+#: Google's emulator applies security rules to every caller but this one, and lets only this one write in batches.
+_EMULATOR_ADMIN = ("authorization", "Bearer owner")
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A transport, and the headers that each request over it bears."""
+    """A transport, and the headers that each request over it carries."""
 
     transport: FirestoreGrpcTransport
     headers: tuple[tuple[str, str], ...] = ()
 
     def call(self, method: Callable[..., Any], request: Any, database: str, routed_by: str = "database") -> Any:
-        """What one of the transport's methods answers to a raw request; raises `grpc.RpcError`.
+        """Call one of the transport's methods with a raw request; raises `grpc.RpcError`.
 
-        `database` is the full name, `projects/…/databases/…`, and `routed_by` the field that tells Google the way.
+        `database` is the full name, `projects/…/databases/…`, and `routed_by` the field that Google routes by.
         """
         route = routing_header.to_grpc_metadata(((routed_by, getattr(request, routed_by)),))
         headers = (*self.headers, ("google-cloud-resource-prefix", database), route)
         return method(request, timeout=REQUEST_SECONDS, metadata=headers)
 
     def close(self) -> None:
-        """End it; requests under way fail."""
+        """Close the connection; requests in flight fail."""
         self.transport.close()
 
 
 def connect_firestore(emulator: str | None) -> Connection:
-    """Google's Firestore, or the emulator at `host:port`; it connects with the first request.
+    """Connect to Google's Firestore, or to the emulator at `host:port`, when the first request is made.
 
-    Raises `google.auth.exceptions.DefaultCredentialsError` when there are no credentials.
+    Raises `google.auth.exceptions.DefaultCredentialsError` if there are no credentials.
     """
     if emulator is not None:
-        channel = grpc.insecure_channel(emulator, options=[*_ANY_SIZE, _ONE_THREAD])
-        return Connection(FirestoreGrpcTransport(channel=channel), (_EMULATORS_ADMIN,))
+        channel = grpc.insecure_channel(emulator, options=[*_UNLIMITED_SIZE, _ONE_THREAD])
+        return Connection(FirestoreGrpcTransport(channel=channel), (_EMULATOR_ADMIN,))
     client = FirestoreClient(transport=partial(FirestoreGrpcTransport, channel=_open))
     return Connection(cast(FirestoreGrpcTransport, client.transport))
 

@@ -1,6 +1,6 @@
-"""Firestore operations, each one or two round trips, with Google's errors translated to Firepost's.
+"""Firestore operations, each one or two round trips; Google's errors are translated to Firepost's.
 
-`Database` is the port; `FirestoreDatabase` is its implementation over the API.
+`Database` is the port; `FirestoreDatabase` implements it with the API.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from shared.errors import FirepostError, Unavailable
 from shared.firestore.client import Connection
 from shared.firestore.values import decode_fields, decode_time, encode, encode_fields
 
-#: A document's update time as the server said it: what a conditional write is conditional on.
+#: A document's update time exactly as the server sent it: the precondition of a conditional write.
 Version = Timestamp
 
 _Write = write_types.Write.pb()
 _Operator = query_types.StructuredQuery.FieldFilter.Operator
 
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
-_NOT_AS_DEMANDED = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS)
+_PRECONDITION_FAILED = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS)
 
 _T = TypeVar("_T")
 
-#: What a transaction's `decide` is shown, and what it answers: anything, and the changes to write (if any).
+#: A transaction's decision: from the document to any answer, and the changes to write (if any).
 Decide = Callable[["Snapshot | None"], tuple[_T, Changes | None]]
 
 
 class Stale(FirepostError):
-    """The document is not, or no longer, what the write was conditional on."""
+    """The precondition of a write failed: the document has changed, is missing, or already exists."""
 
 
 class Unwritable(FirepostError):
-    """Firestore refuses the write itself, whenever it is tried: the document would exceed 1 MiB, say."""
+    """Firestore will always refuse this write: the document would exceed 1 MiB, for example."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A document as it was at one moment; `fields` are decoded (see `shared.firestore.values`)."""
+    """A document at one moment; `fields` are decoded (see `shared.firestore.values`)."""
 
     path: str
     fields: dict[str, Any]
@@ -59,7 +59,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A document that a query found: its path, what decides about it, and the version that this was true of."""
+    """A document that a query found: its path, the state that decisions depend on, and the version of that state."""
 
     path: str
     known: DocumentState
@@ -69,7 +69,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Changes to one document, made only if it still has this version; without one, only if there is no document."""
+    """Changes to one document, applied only if it still has this version; without one, only if it does not exist."""
 
     path: str
     changes: Changes
@@ -79,41 +79,41 @@ class Write:
 class Database(Protocol):
     """Documents by their path relative to the database (`mail/abc`).
 
-    `read` and `write` give each item its own outcome and raise nothing. `Unavailable` means that Firestore did not do
-    it; a write may have been applied nevertheless, if only the answer was lost. Nothing is repeated here: the caller
-    knows how often that is worth while.
+    `read` and `write` give each item its own outcome and raise nothing. `Unavailable` means that Firestore did not
+    confirm; a write may still have been applied if only the answer was lost. Nothing is retried here: the caller knows
+    how often that is worthwhile.
     """
 
     def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
-        """The documents in the order of their paths, None for one that does not exist; or why one can't be read."""
+        """Read documents. Each answer, in the order of `paths`, is a snapshot, None (no document) or an error."""
         ...
 
     def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
-        """The new version of each document, in the order of the writes; no two may be about the same document.
+        """Write different documents, and return the new version of each, in the order of the writes.
 
-        Otherwise `Stale` if it did not meet the condition, `Unwritable` if Firestore refuses the write, `Unavailable`.
+        Otherwise `Stale` if the precondition failed, `Unwritable` if Firestore refuses the write, or `Unavailable`.
         """
         ...
 
     def transact(self, path: str, decide: Decide[_T]) -> tuple[_T, Snapshot | None, Version | None]:
-        """Read, decide and write as one.
+        """Read, decide and write in one transaction.
 
-        Returns what `decide` returned, the document it was shown, and the version that the write made (if it wrote).
-        Raises `Unavailable`, also where another transaction won, and `Unwritable`.
+        Returns the answer of `decide`, the document it got, and the version that the write created (if any). Raises
+        `Unavailable`, also if another transaction won, and `Unwritable`.
         """
         ...
 
     def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
         """One page of the documents in a state, by id, after the path `after`. Raises `Unavailable`.
 
-        Needs only the single-field index on `delivery.state`.
+        It needs only the single-field index on `delivery.state`.
         """
         ...
 
     def due(self, collection: str, now: datetime, limit: int) -> list[Found]:
         """Documents whose scheduled time has come, the earliest first. Raises `Unavailable`.
 
-        The index is on `delivery.nextAttemptTime`.
+        It uses the index on `delivery.nextAttemptTime`.
         """
         ...
 
@@ -127,15 +127,15 @@ class FirestoreDatabase:
         self._api = connection.transport
 
     def get(self, path: str) -> Snapshot | None:
-        """The document, or None if there is none. Raises `Unavailable` and `Unwritable` (no possible path)."""
+        """The document, or None if there is none. Raises `Unavailable`, and `Unwritable` if the path is invalid."""
         _, found = self._read([path])
         return found[path] and _snapshot(path, found[path])
 
     def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
-        """See `Database.read`; all as of one moment.
+        """See `Database.read`; all documents are of the same moment.
 
-        Each document is a message of its own in the answer, so the limit on a message's size does not apply to them
-        together. A request that is refused because of one path is taken apart.
+        The answer has a message per document, so the limit on a message's size does not apply to their total. A request
+        that is refused because of one path is split.
         """
         try:
             _, found = self._read(paths)
@@ -158,7 +158,7 @@ class FirestoreDatabase:
         return [each if isinstance(each, Unwritable) else next(outcomes) for each in encoded]
 
     def _encoded(self, write: Write) -> Any:
-        """The raw write, or the `Unwritable` that it is."""
+        """The raw write, or `Unwritable`."""
         try:
             if write.version is not None:
                 encoded = self._update(write.path, write.changes)
@@ -171,7 +171,7 @@ class FirestoreDatabase:
             return error
 
     def _outcomes(self, writes: Sequence[Any]) -> list[Version | FirepostError]:
-        """What became of the writes of one request. One that is refused because of a single write is taken apart."""
+        """Execute the writes of one request. A request that is refused because of one write is split."""
         try:
             return [self._commit(writes[0])] if len(writes) == 1 else self._batch_write(writes)
         except FirepostError as error:
@@ -184,14 +184,14 @@ class FirestoreDatabase:
         with _translated(conditional=True):
             answer = api.BatchWriteResponse.pb(self._call(self._api.batch_write, request))
         if not len(writes) == len(answer.status) == len(answer.write_results):
-            raise Unavailable(f"Firestore's answer told of {len(answer.status)} of {len(writes)} writes.")
+            raise Unavailable(f"Firestore answered {len(answer.status)} of {len(writes)} writes.")
         return [
             _failure(_STATUS[status.code], status.message, conditional=True) if status.code else result.update_time
             for status, result in zip(answer.status, answer.write_results, strict=True)
         ]
 
     def transact(self, path: str, decide: Decide[_T]) -> tuple[_T, Snapshot | None, Version | None]:
-        """See `Database.transact`; two requests, as the read begins the transaction."""
+        """See `Database.transact`; it takes two requests, as the read begins the transaction."""
         transaction, found = self._read([path], new_transaction={"read_write": {}})
         snapshot = found[path] and _snapshot(path, found[path])
         decision, changes = decide(snapshot)
@@ -220,13 +220,13 @@ class FirestoreDatabase:
         return self._found(collection, query, limit)
 
     def find(self, collection: str, field: str, value: Any, limit: int) -> list[Snapshot]:
-        """Whole documents of the collection whose field equals the value, in the order of their ids."""
+        """Whole documents of the collection whose field equals the value, by id."""
         query = {"where": _field_filter(field, _Operator.EQUAL, value)}
         documents = self._run_query(collection, query, limit)
         return [_snapshot(_path(document.name), document) for document in documents]
 
     def _found(self, collection: str, query: dict[str, Any], limit: int) -> list[Found]:
-        """One page; only the fields that decide are sent, for a mail may be as large as a mebibyte."""
+        """One page; only the fields that decisions depend on are read, because a mail may be as large as 1 MiB."""
         select = {"fields": [{"field_path": name} for name in DECIDING_FIELDS]}
         return [_as_found(document) for document in self._run_query(collection, query | {"select": select}, limit)]
 
@@ -253,7 +253,7 @@ class FirestoreDatabase:
         return f"{self._database}/documents/{path}"
 
     def _read(self, paths: Sequence[str], **options: Any) -> tuple[bytes, dict[str, Any]]:
-        """The transaction, if one was to begin, and the raw documents by path: None for one that does not exist."""
+        """The transaction id, if one was requested, and the raw documents by path (None: no document)."""
         with _encoding():
             names = {self._name(path) for path in paths}
             request = api.BatchGetDocumentsRequest.pb()(database=self._database, documents=names, **options)
@@ -267,7 +267,7 @@ class FirestoreDatabase:
                 elif answer.missing:
                     documents[_path(answer.missing)] = None
         if len(documents) < len(names):
-            raise Unavailable(f"Firestore's answer told of {len(documents)} of {len(names)} documents.")
+            raise Unavailable(f"Firestore answered {len(documents)} of {len(names)} documents.")
         return transaction, documents
 
     def _commit(self, write: Any, transaction: bytes = b"") -> Version:
@@ -286,7 +286,7 @@ class FirestoreDatabase:
 
 
 def nested(changes: Changes) -> dict[str, Any]:
-    """Changes by dotted path as nested maps, without the fields to be deleted."""
+    """Convert changes by dotted path to nested maps, leaving out deletions."""
     fields: dict[str, Any] = {}
     for path, value in changes.items():
         if value is not DELETE:
@@ -303,7 +303,7 @@ def _field_filter(path: str, operator: int, value: Any) -> dict[str, Any]:
 
 
 def _path(name: str) -> str:
-    """What follows `projects/…/databases/…/documents/`."""
+    """The part after `projects/…/databases/…/documents/`."""
     return name.split("/", 5)[5]
 
 
@@ -325,13 +325,16 @@ def _size(write: Any) -> int:
 def _encoding() -> Iterator[None]:
     try:
         yield
-    except (TypeError, ValueError) as error:  # no type for it; an integer beyond 64 bits; text that is not Unicode
+    except (
+        TypeError,
+        ValueError,
+    ) as error:  # an unsupported type; an integer beyond 64 bits; text that is not valid Unicode
         raise Unwritable("A value can't be stored in Firestore.") from error
 
 
 @contextmanager
 def _translated(conditional: bool = False) -> Iterator[None]:
-    """`conditional`: that a document is not as it was demanded is an answer, too."""
+    """Translate Google's errors; with `conditional`, a failed precondition becomes `Stale`."""
     try:
         yield
     except grpc.RpcError as error:
@@ -341,6 +344,6 @@ def _translated(conditional: bool = False) -> Iterator[None]:
 def _failure(code: grpc.StatusCode, text: str | None, conditional: bool) -> FirepostError:
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return Unwritable(text)
-    if conditional and code in _NOT_AS_DEMANDED:
+    if conditional and code in _PRECONDITION_FAILED:
         return Stale(text)
     return Unavailable(f"Firestore answered {code.name}: {text}")

@@ -1,8 +1,9 @@
-"""What both services' HTTP front doors share: who may call, what is answered, and a fast path for what is asked most.
+"""What the HTTP endpoints of both services share: authentication, answers, and a fast path for `POST /`.
 
-A mail makes five requests `POST /`: four events of its document and one push. Flask's routing, contexts and response
-objects cost several times what the server itself does (docs/decisions/0013), so those are answered before Flask. All
-else is Flask's, and so is a `POST /` whose length is not told or beyond the limit. Both ways call the same functions.
+A mail causes five `POST /` requests: four events of its document and one push. Flask's routing, contexts and response
+objects cost several times as much as the server itself (docs/decisions/0013), so these requests are answered before
+Flask. Flask handles everything else, including a `POST /` whose length is missing or over the limit. Both paths call
+the same functions.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ _log = logging.getLogger("firepost.web")
 
 _TEXT = [("Content-Type", "text/plain; charset=utf-8")]
 
-#: Gives the value of a request's header.
+#: Returns the value of a request's header.
 Header = Callable[[str], str | None]
-#: What `POST /` is for: from headers and body to text and status.
+#: The handler of `POST /`: from headers and body to text and status.
 Receive = Callable[[Header, bytes], tuple[str, int]]
-#: Raises what keeps out a request with these headers and this method.
+#: Raises an exception if a request with these headers and this method is not allowed.
 Admit = Callable[[Header, str], None]
 
 
 def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, receive: Receive) -> Flask:
-    """An app that answers `POST /` by `receive` and `GET /healthz`, and lets only verified callers POST.
+    """An app that answers `POST /` with `receive`, and `GET /healthz`, and lets only verified callers POST.
 
-    What is raised becomes the answer that `answer_to` gives it.
+    `answer_to` translates exceptions into answers.
     """
     app = Flask(name)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
@@ -69,8 +70,8 @@ def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, rec
 def answer_to(error: Exception) -> tuple[str, int]:
     """The text and status for an error, which is logged.
 
-    `Unavailable` is 503: the caller, Eventarc or Pub/Sub, repeats. Anything unforeseen is 500 and logged with its
-    stack, which also makes the caller repeat: nothing is lost to a bug.
+    `Unavailable` becomes 503: the caller, Eventarc or Pub/Sub, retries. An unexpected error becomes 500 and is logged
+    with its stack trace; the caller retries, so a bug loses nothing.
     """
     match error:
         case Unauthorized():
@@ -86,7 +87,7 @@ def answer_to(error: Exception) -> tuple[str, int]:
 
 
 class _FastPath:
-    """WSGI (PEP 3333) around an app, which answers `POST /` itself."""
+    """WSGI middleware (PEP 3333) that answers `POST /` itself."""
 
     def __init__(self, app: WSGIApplication, admit: Admit, receive: Receive, max_body_bytes: int) -> None:
         self._app = app
@@ -110,10 +111,10 @@ class _FastPath:
             value: str | None = environ.get("HTTP_" + name.upper().replace("-", "_"))
             return value
 
-        self._admit(header, "POST")  # first: nobody's megabytes are read but a caller's who may send them
+        self._admit(header, "POST")  # first, so that an unauthorized caller's body is never read
         body = environ["wsgi.input"].read(length)
         if len(body) < length:
-            raise BadRequest("The body broke off.")
+            raise BadRequest("The body is incomplete.")
         return self._receive(header, body)
 
 
@@ -122,6 +123,6 @@ def _is_post(environ: WSGIEnvironment) -> bool:
 
 
 def _content_length(environ: WSGIEnvironment) -> int:
-    """0 where it is not told or is no number."""
-    told = environ.get("CONTENT_LENGTH") or ""
-    return int(told) if told.isdecimal() else 0
+    """The content length; 0 if it is missing or not a number."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    return int(length) if length.isdecimal() else 0

@@ -1,4 +1,4 @@
-"""The HTTP server that both services run in, from its start to the orderly end at SIGTERM."""
+"""The HTTP server that both services use, from startup to the graceful shutdown at SIGTERM."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from shared.settings import ServiceSettings
 #: Cloud Run kills a container ten seconds after SIGTERM.
 GRACE_SECONDS = 9
 
-#: How long a connection may be kept without a request.
+#: Seconds for which an idle connection is kept open.
 _IDLE_SECONDS = 75
 
-#: The exit code of a process whose settings are wrong.
+#: The exit code of a process with wrong settings.
 EXIT_MISCONFIGURED = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An app, what is to be done at SIGTERM so that its requests under way end soon, and what when they have ended."""
+    """An app plus two shutdown hooks: `drain` on SIGTERM, `close` once in-flight requests have finished."""
 
     app: Flask
     drain: Callable[[], None] | None = None
@@ -43,7 +43,7 @@ class Service:
 
 
 class _Worker:
-    """A process that serves. gRPC clients must not live across a fork, so that nothing connects before it is called."""
+    """A process that serves. gRPC clients don't survive a fork, so none connects before this is called."""
 
     def __init__(self, name: str, project: str, build: Callable[[], Service]) -> None:
         self._name = name
@@ -51,10 +51,10 @@ class _Worker:
         self._build = build
 
     def __call__(self) -> Flask:
-        """Called by the server in the new process, which has inherited the signal handlers of the one that started it.
+        """Called by the server in the new process, which has inherited the parent's signal handlers.
 
-        Those would swallow a SIGTERM that comes while the app is being built: the process would begin to serve, and be
-        killed at the end of the grace period. Nothing is under way yet, so it may simply die.
+        Those would swallow a SIGTERM that arrives while the app is being built: the process would start to serve, and
+        be killed at the end of the grace period. Nothing is in flight yet, so it may simply die.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -62,32 +62,32 @@ class _Worker:
         service = self._build()
         if service.drain is not None:
             _at_signal(service.drain)
-        if service.close is not None:  # atexit's functions are not called in a forked process
+        if service.close is not None:  # atexit functions don't run in a forked process
             Finalize(None, service.close, exitpriority=0)
         return service.app
 
 
 def _at_signal(drain: Callable[[], None]) -> None:
-    """Call `drain` when the process is told to end, while the server lets the requests under way end.
+    """Call `drain` on SIGTERM, while the server finishes the requests in flight.
 
-    The server has its own signal handlers, and sets them after the app is built. The descriptor that Python writes
-    every signal's number to (`signal.set_wakeup_fd`) is told as well.
+    The server installs its own signal handlers after the app is built. Python also writes each signal's number to a
+    file descriptor (`signal.set_wakeup_fd`), which works beside them.
     """
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell)
+    receiver, trigger = os.pipe()
+    os.set_blocking(trigger, False)
+    signal.set_wakeup_fd(trigger)
 
     def wait() -> None:
-        os.read(told, 1)
+        os.read(receiver, 1)
         drain()
 
     threading.Thread(target=wait, name="drain", daemon=True).start()
 
 
 def _check_free(port: int) -> None:
-    """The server shares its port among its processes, and would share it with a stranger's without a word."""
+    """The server shares its port among its processes, and would silently share it with another program."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended are no hindrance
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections in TIME_WAIT don't matter
         try:
             probe.bind(("0.0.0.0", port))
         except OSError as error:
@@ -95,15 +95,15 @@ def _check_free(port: int) -> None:
 
 
 def serve(name: str, build: Callable[[], Service], settings: ServiceSettings) -> None:
-    """Serve until SIGTERM; requests under way then have nearly all the time to end that Cloud Run gives.
+    """Serve until SIGTERM; requests in flight then have nearly all of Cloud Run's grace period to finish.
 
-    `name` is the service's in the logs. A process that dies ends the others, too, so that the container is replaced.
-    Raises `Misconfigured` if the port is taken.
+    `name` is the service's name in the logs. A worker process that dies ends the others, too, so that the container is
+    replaced. Raises `Misconfigured` if the port is taken.
     """
     _check_free(settings.port)
     logs.configure(name, settings.google_cloud_project)
     workers = settings.web_workers
-    multiprocessing.set_start_method("fork", force=True)  # spawned, each would import everything once more
+    multiprocessing.set_start_method("fork", force=True)  # spawned processes would import everything again
     server = Granian(
         name,
         address="0.0.0.0",
@@ -116,13 +116,13 @@ def serve(name: str, build: Callable[[], Service], settings: ServiceSettings) ->
         http1_settings=HTTP1Settings(header_read_timeout=_IDLE_SECONDS * 1000),
         websockets=False,
         log_level=LogLevels.error,
-        log_dictconfig={"loggers": {}},  # its words go where ours go
+        log_dictconfig={"loggers": {}},  # its logs go where ours go
     )
     server.serve(target_loader=_Worker(name, settings.google_cloud_project, build), wrap_loader=False)
 
 
 def start(main: Callable[[], None]) -> None:
-    """Run a service's `main`; a wrong setting ends it with one line instead of a traceback."""
+    """Run a service's `main`; a wrong setting ends the process with one line instead of a traceback."""
     try:
         main()
     except Misconfigured as error:

@@ -1,8 +1,8 @@
-"""What the services say about their work: log entries in a fixed vocabulary, which metrics are made of.
+"""The services' log entries: a fixed vocabulary from which metrics are made.
 
-An entry about work has the field `event`, one of `Event`'s words, and beside it the fields that `FIELDS` gives that
-word, and no others. Those that do not apply are left out, or null where the absence itself is the answer. Times are
-in milliseconds. `docs/logs.md` describes the same for people.
+An entry about work has the field `event`, one of `Event`'s words, and only the fields that `FIELDS` lists for that
+word. Fields that don't apply are left out, or null if the absence itself is the answer. Durations are in milliseconds.
+`docs/logs.md` describes the same for people.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
 def log_event(
     log: logging.Logger, event: Event, text: str, fields: Mapping[str, object], level: int = logging.INFO
 ) -> None:
-    """Log that `event` has happened. `text` is for people, and holds as little of a mail as the fields do."""
+    """Log that `event` has happened. `text` is human-readable and must not contain mail content."""
     log.log(level, "%s", text, extra={"fields": {"event": event, **fields}})
 
 
 def millis(seconds: float) -> float:
-    """Seconds as an entry says them."""
+    """Seconds as the milliseconds of a log entry."""
     return round(seconds * 1000, 1)

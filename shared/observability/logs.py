@@ -1,8 +1,8 @@
-"""Structured logs as Cloud Logging reads them: one JSON object a line on standard output.
+"""Structured logs for Cloud Logging: one JSON object per line on standard output.
 
-https://cloud.google.com/logging/docs/structured-logging. Lines hold document paths, states, counts, durations and
-words; never a body, an address or a secret. Whoever logs passes `extra={"fields": {…}}`; entries about work are
-written by `shared.observability.events`.
+https://cloud.google.com/logging/docs/structured-logging. Lines contain document paths, states, counts, durations and
+reasons; never a body, an address or a secret. Pass fields as `extra={"fields": {…}}`; `shared.observability.events`
+writes the entries about work.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from opentelemetry.trace import format_span_id, format_trace_id
 
 from shared.observability import tracing
 
-#: Characters. Linux's PIPE_BUF is 4096 bytes: a line up to there reaches a pipe in one piece, whoever else writes.
+#: Characters. Linux's PIPE_BUF is 4096 bytes: a line up to that size reaches a pipe in one piece.
 _LONGEST_STACK: Final = 3000
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line: severity, message, logger, time, service and trace, then the fields given with it.
+    """A record as one line: severity, message, logger, time, service and trace, then the record's own fields.
 
-    Five lines are written for a mail, so this is short work: `logging`'s own formatting is left out.
+    Each mail writes five lines, so this is kept fast: `logging`'s own formatter is not used.
     """
 
     def __init__(self, service: str, project: str) -> None:
-        """`service` is what every line is marked with; `project` is where Cloud Trace keeps the traces."""
+        """`service` appears in every line; `project` is the Google Cloud project that keeps the traces."""
         super().__init__()
         self._service = service
         self._traces = f"projects/{project}/traces/"
@@ -38,7 +38,7 @@ class JsonFormatter(logging.Formatter):
         self._second = (-1, "")
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """The line, without the line end."""
         entry: dict[str, Any] = {
             "severity": record.levelname,
             "message": record.getMessage(),
@@ -56,7 +56,7 @@ class JsonFormatter(logging.Formatter):
         return self._encode(entry)
 
     def _time(self, created: float) -> str:
-        """RFC 3339 in UTC; what is the same for a whole second is only made once."""
+        """RFC 3339 in UTC; the part down to the second is cached."""
         second, text = self._second
         if second != int(created):
             second = int(created)
@@ -66,15 +66,15 @@ class JsonFormatter(logging.Formatter):
 
 
 def _stack(error: BaseException | None) -> str:
-    """Where an error came from, and its class. Not its text: it may quote what the mail says."""
+    """Where an error was raised, and its class. Not its text, which may quote the mail."""
     frames = "".join(traceback.format_tb(error.__traceback__)) if error else ""
     return f"{frames[-_LONGEST_STACK:]}{type(error).__name__}"
 
 
 class LineHandler(logging.Handler):
-    """Writes each record with one system call, unbuffered: what was logged before a crash is out.
+    """Writes each record unbuffered, with one system call: a crash loses no line logged before it.
 
-    It takes no lock, as threads would queue for it, and what one call writes comes out in one piece anyway.
+    It takes no lock, because threads would queue for it, and one call's output arrives in one piece anyway.
     """
 
     def __init__(self, formatter: logging.Formatter, descriptor: int) -> None:
@@ -83,14 +83,14 @@ class LineHandler(logging.Handler):
         self._descriptor = descriptor
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Called by `logging`; without the lock that its own way takes."""
+        """Called by `logging`; unlike the inherited method, it takes no lock."""
         self.emit(record)
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line."""
         try:
-            # What UTF-8 can't say, half of a surrogate pair, becomes the escape that JSON has for it.
+            # What UTF-8 can't encode (a lone surrogate) becomes the escape that JSON has for it.
             line = (self.format(record) + "\n").encode(errors="backslashreplace")
             while line:
                 line = line[os.write(self._descriptor, line) :]
@@ -104,6 +104,6 @@ def configure(service: str, project: str, descriptor: int | None = None, level: 
     output = sys.stdout.fileno() if descriptor is None else descriptor
     root.handlers[:] = [LineHandler(JsonFormatter(service, project), output)]
     root.setLevel(level)
-    # What no line says need not be found out (https://docs.python.org/3/howto/logging.html#optimization).
+    # Skip collecting data that no line contains (https://docs.python.org/3/howto/logging.html#optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None

@@ -1,7 +1,7 @@
-"""Traces, by OpenTelemetry: to which one the current work belongs, and spans where the setting `TRACES` wants them.
+"""OpenTelemetry traces: the trace that current work belongs to, and spans if the setting `TRACES` asks for them.
 
-The caller's trace is carried on whatever `TRACES` says: Cloud Run gives each request one, log entries name it, and a
-message takes it to the sender. The context is OpenTelemetry's, a context variable: one thread handles a request or a
+The caller's trace is propagated whatever `TRACES` says: Cloud Run gives each request one, log entries name it, and a
+message carries it to the sender. The context is OpenTelemetry's, a context variable: one thread handles a request or a
 message from beginning to end. https://opentelemetry.io/docs/specs/otel/context/
 """
 
@@ -22,7 +22,7 @@ from shared.errors import Misconfigured
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-#: The header of W3C's Trace Context (https://www.w3.org/TR/trace-context/), and the attribute of a message.
+#: The header of W3C Trace Context (https://www.w3.org/TR/trace-context/), also used as a message attribute.
 TRACEPARENT: Final = "traceparent"
 _W3C = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 
@@ -39,14 +39,14 @@ Traces = Literal["off", "otlp"]
 Annotate = Callable[[str, str | int], None]
 
 
-# Which trace
+# The current trace
 
 
-# Not by OpenTelemetry's propagators: docs/decisions/0016.
+# OpenTelemetry's propagators are not used: docs/decisions/0016.
 
 
 def of_request(header: Callable[[str], str | None]) -> Context:
-    """The trace that an HTTP request's headers name, W3C's before Google's; an empty context if none."""
+    """The trace in an HTTP request's headers, W3C's before Google's; an empty context if there is none."""
     return _from_w3c(header(TRACEPARENT)) or _from_cloud(header(_CLOUD_TRACE)) or Context()
 
 
@@ -70,30 +70,30 @@ def _from_cloud(value: str | None) -> Context | None:
 
 
 def _context(trace_id: int, span_id: int, flags: int) -> Context | None:
-    """None if an id is zero or too large. Of the flags, only whether the trace is sampled is taken along."""
+    """None if an id is zero or too large. Only the `sampled` flag is kept."""
     span = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags & TraceFlags.SAMPLED))
     return trace.set_span_in_context(NonRecordingSpan(span), Context()) if span.is_valid else None
 
 
 def current() -> Context:
-    """The context of the current work, for `within` on another thread."""
+    """The current context, for use with `within` on another thread."""
     return contexts.get_current()
 
 
 def current_span() -> SpanContext | None:
-    """The span that the current work belongs to, the caller's or one of our own; None if there is none."""
+    """The current span, the caller's or our own; None if there is none."""
     span = trace.get_current_span().get_span_context()
     return span if span.is_valid else None
 
 
 def enter(context: Context) -> None:
-    """The work that begins now in this thread belongs to `context`, and not to that of the request before."""
+    """Make `context` the current one in this thread, replacing that of the previous request."""
     contexts.attach(context)
 
 
 @contextmanager
 def within(context: Context) -> Iterator[None]:
-    """Within the block, work belongs to `context`."""
+    """Make `context` the current one within the block."""
     token = contexts.attach(context)
     try:
         yield
@@ -102,7 +102,7 @@ def within(context: Context) -> Iterator[None]:
 
 
 def attributes() -> dict[str, str]:
-    """The attributes that take the current trace along with a published message."""
+    """The attributes that carry the current trace in a published message."""
     span = current_span()
     if span is None:
         return {}
@@ -114,24 +114,24 @@ def attributes() -> dict[str, str]:
 
 
 class Tracer:
-    """Records spans with OpenTelemetry's tracer; none if there is no tracer, and then at no cost."""
+    """Records spans with OpenTelemetry's tracer; without a tracer it does nothing, at no cost."""
 
     def __init__(self, tracer: trace.Tracer | None = None, close: Callable[[], None] = lambda: None) -> None:
-        """`close` exports all that was recorded; nothing is recorded after it."""
+        """`close` exports everything recorded so far; nothing is recorded afterwards."""
         self._tracer = tracer
         self.close = close
 
     def span(self, name: str, **attributes: str) -> AbstractContextManager[Annotate]:
-        """A span for the block: a child of the current one, or else the root of a new trace.
+        """A span for the block: a child of the current span, or the root of a new trace.
 
-        It is the current span within the block, so that logs and messages name it. Of an error that leaves the block,
-        the class is recorded, not the text, which may quote the mail. Attributes are as harmless as log fields must be.
+        It is the current span within the block, so that logs and messages name it. If an error leaves the block, its
+        class is recorded, not its text, which may quote the mail. Attributes must be as harmless as log fields.
         """
         return _NO_SPAN if self._tracer is None else _recorded(self._tracer, name, attributes)
 
 
 def _ignore(name: str, value: str | int) -> None:
-    """There is no span to annotate."""
+    """Used when there is no span to annotate."""
 
 
 _NO_SPAN: Final = nullcontext[Annotate](_ignore)
@@ -158,11 +158,11 @@ def check(traces: Traces) -> None:
 
 
 def connect(service: str, traces: Traces) -> Tracer:
-    """The tracer that the setting chooses, for the service of that name. To be called after any fork.
+    """The tracer that the setting selects, for the service with this name. Call it only after forking.
 
-    Spans are exported in batches, from a thread, by OTLP over gRPC; OpenTelemetry's own variables say where to and how,
-    `OTEL_EXPORTER_OTLP_ENDPOINT` first of all, and `OTEL_SERVICE_NAME` goes before `service`. Raises `Misconfigured`.
-    https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+    Spans are exported in batches, from a thread, by OTLP over gRPC. OpenTelemetry's own variables say where to and how,
+    above all `OTEL_EXPORTER_OTLP_ENDPOINT`; `OTEL_SERVICE_NAME` takes precedence over `service`. Raises
+    `Misconfigured`. https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
     """
     if traces == "off":
         return NO_TRACER
@@ -178,7 +178,7 @@ def connect(service: str, traces: Traces) -> Tracer:
 
 
 def _exporter() -> type[SpanExporter]:
-    """Imported only where it is wanted: it is in the extra `otel`."""
+    """Imported only when needed, because it belongs to the extra `otel`."""
     try:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Publishing, with an answer: a message is only published when Pub/Sub has said so. And the clients."""
+"""Publisher that returns only after Pub/Sub confirms. Also the client factories."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from google.pubsub_v1.types import pubsub as api
 from shared.batcher import REQUEST_SECONDS, Batcher, Batching, in_requests
 from shared.errors import Unavailable
 
-#: For how many seconds a request that failed for a moment is made again; then the caller's own repetition takes over.
-_PATIENCE = 5.0
+#: Seconds for which a transient failure is retried; after that, the caller's own retry takes over.
+_RETRY_SECONDS = 5.0
 
-#: What concurrent messages share a request; Pub/Sub takes 1,000.
+#: How concurrent messages share a request; Pub/Sub accepts 1,000.
 _BATCHING = Batching(size=100, wait_seconds=0.003)
 
 _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL})
@@ -34,22 +34,22 @@ class Publisher(Protocol):
     """A topic to publish to."""
 
     def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
-        """Return when the message is safely in the topic; raises `Unavailable` if that is not known."""
+        """Return once the message is safely in the topic; raises `Unavailable` if that is not certain."""
         ...
 
 
 class BulkPublisher(Publisher, Protocol):
-    """A topic that also takes many messages in one request."""
+    """A topic that also accepts many messages in one request."""
 
     def publish_all(self, messages: Sequence[Message]) -> Sequence[str | Unavailable]:
-        """Each message's id, or why it is not known to be in the topic."""
+        """Each message's id, or an error if it may not be in the topic."""
         ...
 
 
 class TopicPublisher:
-    """`BulkPublisher` over the Pub/Sub API. Concurrent calls share requests, as Firestore's do.
+    """`BulkPublisher` over the Pub/Sub API. Concurrent calls share requests.
 
-    The library's own way of batching, a thread for each batch and a future for each message, cost more than the rest of
+    The client library's own batching, with a thread per batch and a future per message, cost more than the rest of
     publishing.
     """
 
@@ -61,10 +61,10 @@ class TopicPublisher:
             request_serializer=_Request.SerializeToString,
             response_deserializer=api.PublishResponse.pb().FromString,
         )
-        self._patiently = tenacity.Retrying(
+        self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_passing),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
-            stop=tenacity.stop_after_delay(_PATIENCE),
+            stop=tenacity.stop_after_delay(_RETRY_SECONDS),
             reraise=True,
         )
         self._batcher: Batcher[Message, str] = Batcher(self.publish_all, _BATCHING)
@@ -79,17 +79,17 @@ class TopicPublisher:
         return [answer for request in in_requests(encoded, _size) for answer in self._answers(request)]
 
     def _answers(self, messages: Sequence[Any]) -> Sequence[str | Unavailable]:
-        """Those to one request. One that is refused because of a single message is taken apart."""
+        """Publish one request, which is split if it is refused because of one message."""
         try:
             return self._ids(messages)
         except grpc.RpcError as error:
             if len(messages) > 1 and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                 return [answer for message in messages for answer in self._answers([message])]
-            return [Unavailable(f"Pub/Sub did not take the message: {error.code().name}") for _ in messages]
+            return [Unavailable(f"Pub/Sub did not accept the message: {error.code().name}") for _ in messages]
 
     def _ids(self, messages: Sequence[Any]) -> Sequence[str]:
         request = _Request(topic=self._topic, messages=messages)
-        answer = self._patiently(self._request, request, timeout=REQUEST_SECONDS, metadata=self._metadata)
+        answer = self._retrying(self._request, request, timeout=REQUEST_SECONDS, metadata=self._metadata)
         ids: Sequence[str] = answer.message_ids
         return ids
 
@@ -104,10 +104,10 @@ def _size(message: Any) -> int:
 
 
 def connect_publisher() -> PublisherClient:
-    """A client of Google's Pub/Sub, or of the emulator that `PUBSUB_EMULATOR_HOST` names."""
+    """A publisher client of Google's Pub/Sub, or of the emulator in `PUBSUB_EMULATOR_HOST`."""
     return PublisherClient()
 
 
 def connect_subscriber() -> SubscriberClient:
-    """The same for those who pull."""
+    """A subscriber client of the same."""
     return SubscriberClient()

@@ -1,4 +1,4 @@
-"""A message as Pub/Sub delivers it, and how a push request wraps it.
+"""A message as Pub/Sub delivers it, and its wrapping in a push request.
 
 https://cloud.google.com/pubsub/docs/push#receive_push
 """
@@ -18,7 +18,7 @@ from shared.delivery.times import point_in_time
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """A delivered message, by push or pull; `published` (UTC) is None where it was not said."""
+    """A delivered message, by push or pull; `published` is in UTC, or None if missing."""
 
     data: bytes
     attributes: Mapping[str, str]
@@ -29,8 +29,8 @@ class ReceivedMessage:
 def unwrap(body: bytes) -> ReceivedMessage:
     """The message in a push request's body.
 
-    Raises `BadRequest` for what Pub/Sub never sends: then a caller, not a message, is at fault, and there is nothing
-    to dead-letter.
+    Raises `BadRequest` for a body that Pub/Sub never sends: the caller is wrong, not a message, so there is nothing to
+    dead-letter.
     """
     try:
         match json.loads(body):
@@ -41,7 +41,7 @@ def unwrap(body: bytes) -> ReceivedMessage:
                     _text(message_id),
                     _published(fields.get("publishTime")),
                 )
-    except (TypeError, ValueError, RecursionError) as error:  # among them what base64 and Unicode complain of
+    except (TypeError, ValueError, RecursionError) as error:  # includes errors of base64 and Unicode
         raise BadRequest("Expected a Pub/Sub push request: JSON with a message.") from error
     raise BadRequest("Expected a Pub/Sub push request: JSON with a message.")
 

@@ -1,4 +1,4 @@
-"""Which backends the integration tests run against: the embedded one always, Google's emulators where there are any."""
+"""The backends of the integration tests: always the embedded one, and Google's emulators if installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-#: Set in CI, where they are installed: then their absence is a failure, not a reason to skip.
+#: Set in CI, where they are installed: their absence is then a failure, not a reason to skip.
 GOOGLE_IS_REQUIRED = bool(os.environ.get("FIREPOST_REQUIRE_GOOGLE"))
 
 needs_google = pytest.mark.skipif(

@@ -1,6 +1,6 @@
-"""Systems to test: each test gets a running one that is as if it had just been started.
+"""Systems to test: each test gets one as if it had just been started.
 
-A module chooses what its system is started with by a fixture `configuration` of its own.
+A module configures its system with a fixture `configuration`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.integration.system import Configuration, System, SystemKeeper
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin that looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a module that share a system stay together, in one worker and one after another."""
+    """Keep the tests of a module that share a system together: in one worker, one after another."""
     for item in items:
         if isinstance(item, pytest.Function) and "system" in item.fixturenames:
             backend = item.callspec.params.get("backend", "") if hasattr(item, "callspec") else ""

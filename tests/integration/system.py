@@ -1,4 +1,4 @@
-"""The system under test as a user sees it: documents, a topic, and a mail server that does what it is told."""
+"""The system under test from a user's view: documents, a topic, and a mail server that follows instructions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 PATIENCE = patience(60.0)
-#: Short, so that tests of expired leases are; long enough for any attempt here.
+#: Short, so that tests of expired leases are short; long enough for any attempt here.
 LEASE_SECONDS = round(patience(4))
 
 Fields = dict[str, Any]
@@ -42,7 +42,7 @@ def wait_for(
     seconds: float = PATIENCE,
     found_instead: Callable[[], object] = lambda: "",
 ) -> _T:
-    """What `look` returns, as soon as it is something; `found_instead` explains a failure."""
+    """The first truthy result of `look`; `found_instead` explains a failure."""
     end = time.monotonic() + seconds
     never = threading.Event()
     while (found := look()) is None or found is False:
@@ -52,7 +52,7 @@ def wait_for(
 
 
 class System:
-    """A running stack, with what a test needs to play the application, the operator and the mail server."""
+    """A running stack, with the means to play the application, the operator and the mail server."""
 
     def __init__(self, stack: Stack, server: ScriptedServer) -> None:
         self.stack = stack
@@ -73,9 +73,9 @@ class System:
         self.firestore.close()
 
     def restore(self) -> None:
-        """Make it what it was after the start: all runs, the mail server takes everything, no document is left.
+        """Restore the state after the start: everything runs, the mail server accepts everything, no document is left.
 
-        Raises `PartFailed` or what Firestore's client raises when that can't be done.
+        Raises `PartFailed` or the errors of Firestore's client if that fails.
         """
         self.server.reset()
         self.stack.ensure_running()
@@ -89,13 +89,13 @@ class System:
         return f"mail/test-{next(self._ids)}"
 
     def write(self, fields: Mapping[str, Any], path: str | None = None) -> str:
-        """What an application does."""
+        """Write a document as an application does."""
         path = path or self.new_path()
         self.firestore.document(path).set(dict(fields))
         return path
 
     def retry(self, path: str, **changes: Any) -> None:
-        """What a user does who wants another attempt."""
+        """Request another attempt as a user does."""
         self.firestore.document(path).update({**changes, "delivery.state": "RETRY"})
 
     def document(self, path: str) -> Fields:
@@ -105,7 +105,7 @@ class System:
         return self.document(path).get("delivery") or {}
 
     def concluded(self, path: str, attempts: int = 1) -> Fields:
-        """The delivery, as soon as it has ended after so many attempts."""
+        """The delivery, once it has ended after this many attempts."""
 
         def look() -> Fields | None:
             delivery = self.delivery(path)
@@ -116,7 +116,7 @@ class System:
         return wait_for(look, what, found_instead=lambda: self.delivery(path))
 
     def ended(self, path: str) -> Fields:
-        """The delivery, as soon as it is in a final state after however many attempts."""
+        """The delivery, once it is in a final state, after any number of attempts."""
 
         def look() -> Fields | None:
             delivery = self.delivery(path)
@@ -136,13 +136,13 @@ class System:
         return message_id
 
     def push(self, data: Any, message_id: str = "1", url: str = "") -> requests.Response:
-        """What Pub/Sub does; so that a test may do it twice, or at a moment of its choice."""
+        """Push a message as Pub/Sub does, so that a test can repeat it, or choose the moment."""
         raw = base64.b64encode(json.dumps(data).encode()).decode()
         body = {"message": {"data": raw, "messageId": message_id}, "subscription": "projects/p/subscriptions/s"}
         return requests.post(url or self.stack.ready["sender"], json=body, timeout=PATIENCE)
 
     def dead_letter(self, data: Any) -> Mapping[str, str]:
-        """The attributes of the dead letter with this data, as soon as there is one."""
+        """The attributes of the dead letter with this data, once it has arrived."""
         raw = data if isinstance(data, bytes) else json.dumps(data).encode()
         subscription = f"projects/{self.stack.options.project}/subscriptions/mail-dead-letter-pull"
 
@@ -157,15 +157,15 @@ class System:
                 self.subscriber.acknowledge(subscription=subscription, ack_ids=ids)
             return next((dict(each.message.attributes) for each in received if each.message.data == raw), None)
 
-        return wait_for(look, "the dead letter has come")
+        return wait_for(look, "the dead letter has arrived")
 
     def log(self, service: str, path: str, event: Event) -> list[Fields]:
-        """What a service has logged about a document, oldest first."""
+        """A service's log entries about a document, oldest first."""
         entries = map(json.loads, (self.stack.logs / f"{service}.log").read_text().splitlines())
         return [entry for entry in entries if (entry.get("event"), entry.get("document")) == (event, path)]
 
     def attempts(self, path: str, count: int) -> list[Fields]:
-        """What the sender has logged about its attempts at a document, as soon as there are so many."""
+        """The sender's log entries about its attempts at a document, once there are this many."""
 
         def look() -> list[Fields] | None:
             return found if len(found := self.log("sender", path, Event.ATTEMPT)) >= count else None
@@ -178,10 +178,10 @@ class System:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a system is started with, beside the backend.
+    """The options of a system, in addition to the backend.
 
-    The reconciler runs every `reconcile_seconds`, or never. With `login`, USER:PASSWORD, the mail server asks for it.
-    `sender` is how the sender gets its messages: `push` or `pull`. `settings` go over those that all systems have.
+    The reconciler runs every `reconcile_seconds`, or never. With `login`, USER:PASSWORD, the mail server requires it.
+    `sender` is the subscription type: `push` or `pull`. `settings` override those that all systems have.
     """
 
     reconcile_seconds: float | None = None
@@ -192,7 +192,7 @@ class Configuration:
 
 @contextmanager
 def running(backend: str, configuration: Configuration) -> Iterator[System]:
-    """A system of its own, without a supervisor: what a test kills stays dead until the test starts it again."""
+    """A separate system, without a supervisor: a killed service stays dead until the test restarts it."""
     login = configuration.login
     with ScriptedServer(users=dict([login.split(":")]) if login else None) as server:
         options = StackOptions(
@@ -219,7 +219,7 @@ def running(backend: str, configuration: Configuration) -> Iterator[System]:
 
 
 class SystemKeeper:
-    """Keeps the last system running, for the next test that wants one like it."""
+    """Keeps the last system running, for the next test with the same configuration."""
 
     def __init__(self) -> None:
         self._kept: tuple[str, Configuration] | None = None
@@ -228,7 +228,7 @@ class SystemKeeper:
 
     @contextmanager
     def lend(self, backend: str, configuration: Configuration) -> Iterator[System]:
-        """A system for one test. What the test leaves behind is undone; where that fails, the next one gets another."""
+        """A system for one test. The test's effects are undone; if that fails, the next test gets a new system."""
         system = self._started(backend, configuration)
         try:
             yield system
@@ -240,7 +240,7 @@ class SystemKeeper:
                 self.close()
 
     def close(self) -> None:
-        """Stop the system that is kept, if there is one."""
+        """Stop the system, if one is kept."""
         self._kept = self._system = None
         self._running.close()
 

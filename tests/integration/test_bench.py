@@ -1,4 +1,4 @@
-"""The benchmark, in small: real services, a few mails, and every figure is there."""
+"""The benchmark on a small scale: real services, a few mails, and every figure is present."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_calls_are_counted_for_each_service() -> None:
 
 
 @pytest.mark.parametrize("mode", [plan.NAIVE, plan.PUSH], ids=lambda mode: mode.name)
-def test_a_sender_is_measured_alone(mode: Mode) -> None:
+def test_a_sender_is_measured_without_a_dispatcher(mode: Mode) -> None:
     with System(Parts("embedded", mode, IGNORE)) as system:
         row = Player(system, silent).measure(QUEUED)
     assert row.is_complete
@@ -68,7 +68,7 @@ def test_empty_handlers_show_the_time_between_write_and_push() -> None:
     assert row.to_success is None
 
 
-def test_what_cannot_be_measured_is_named_and_the_rest_goes_on() -> None:
+def test_a_failed_measurement_is_named_and_the_rest_continues() -> None:
     broken = Mode("broken", sender=("sender", "fly"))
     few = Load("a few", Shape.BURST, 5)
     chosen = Chosen("embedded", [broken, plan.PUSH], [few], with_references=False, counted=few, warm_up=5)

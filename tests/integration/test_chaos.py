@@ -1,4 +1,4 @@
-"""The chaos run, short: everything that can fail does, and the books agree. `make chaos` is the long one."""
+"""A short chaos run: everything that can fail does, and the books agree. `make chaos` is the long one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator's command line against the running system: each command once as a process, the rest within this one."""
+"""The operator's command line with the running system: each command once as a process, the rest in this process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def ready_file(system: System, tmp_path: Path) -> Path:
 @pytest.fixture
 def run(ready_file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command in this process."""
-    for name in EMULATORS:  # --local sets them; this takes them back
+    for name in EMULATORS:  # --local sets them; this restores them
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(subscription_module, "EMPTY_SECONDS", 1.0)  # nothing but this waits here
 
@@ -80,7 +80,7 @@ def called(
 
 @pytest.fixture
 def call(ready_file: Path) -> Call:
-    """Run a command as its own process, with nobody at the terminal."""
+    """Run a command as a separate process, without a terminal."""
     return lambda *arguments, stdin=None: called("--local", str(ready_file), *arguments, stdin=stdin)
 
 
@@ -89,7 +89,7 @@ def records(text: str) -> list[Any]:
 
 
 def failed(code: str = "auth", hours: int = 0) -> dict[str, Any]:
-    """A document that ended in ERROR some hours ago."""
+    """A document that ended in ERROR this many hours ago."""
     time = NOW - timedelta(hours=hours)
     delivery = {"state": "ERROR", "errorCode": code, "error": "535 No", "attempts": 1, "endTime": time}
     return {"delivery": delivery | {"startTime": time}}
@@ -97,7 +97,7 @@ def failed(code: str = "auth", hours: int = 0) -> dict[str, Any]:
 
 @pytest.fixture
 def collection(system: System) -> str:
-    """A collection that no dispatcher looks at: what commands set there stays."""
+    """A collection that no dispatcher watches, so the commands' changes remain."""
     return f"shops/{system.new_path().rpartition('/')[2]}/mail"
 
 
@@ -142,7 +142,7 @@ class TestSend:
         result = run(
             "send", "--to", "a@example.com", "--subject", "s", "--text", "t", "--id", path.removeprefix("mail/")
         )
-        assert (result.exit_code, result.stderr) == (1, f"Error: {path} exists already; nothing was written.\n")
+        assert (result.exit_code, result.stderr) == (1, f"Error: {path} already exists; nothing was written.\n")
         assert system.document(path)["own"] == 1
 
     def test_a_mail_can_be_scheduled_and_waiting_for_it_is_limited(self, run: Run, system: System) -> None:
@@ -176,7 +176,7 @@ class TestStatus:
         assert result.exit_code == 0
         assert records(result.stdout)[-1]["delivery"]["state"] == "SUCCESS"
 
-    def test_what_does_not_exist_is_not_watched(self, run: Run) -> None:
+    def test_a_missing_document_is_not_watched(self, run: Run) -> None:
         result = run("status", "nobody", "--watch")
         assert (result.exit_code, result.stderr) == (1, "Error: No such document: mail/nobody.\n")
 
@@ -267,7 +267,7 @@ class TestRetry:
         ]
         assert set(states(system, collection).values()) == {"ERROR"}
 
-    def test_what_may_have_been_sent_is_only_set_when_its_code_is_named(
+    def test_mails_that_may_have_been_sent_are_only_set_if_their_code_is_named(
         self, run: Run, system: System, collection: str
     ) -> None:
         for name, code in {"a": "auth", "b": "unknown"}.items():
@@ -285,12 +285,12 @@ class TestRetry:
         bulk = ("--collection", collection, "retry", "--state", "ERROR", "--rate", "1000")
         refused = run(*bulk)
         assert refused.exit_code == 2
-        assert "21 mails would be set to RETRY: say --yes" in refused.stderr
+        assert "21 mails would be set to RETRY: confirm with --yes" in refused.stderr
         assert set(states(system, collection).values()) == {"ERROR"}
         assert run(*bulk, "--yes").exit_code == 0
         assert set(states(system, collection).values()) == {"RETRY"}
 
-    def test_an_interrupted_run_says_how_far_it_came_and_goes_on_when_run_again(
+    def test_an_interrupted_run_reports_its_progress_and_continues_when_run_again(
         self, run: Run, system: System, collection: str, ready_file: Path
     ) -> None:
         for number in range(5):
@@ -308,7 +308,7 @@ class TestRetry:
         rest = run(*bulk, "--rate", "1000")
         assert rest.stdout.splitlines() == [f"{collection}/{number}  set" for number in range(1, 5)]
 
-    def test_a_document_that_changed_meanwhile_is_left_alone(self, system: System, collection: str) -> None:
+    def test_a_document_that_changed_meanwhile_is_not_written(self, system: System, collection: str) -> None:
         path = system.write(failed(), f"{collection}/a")
         mailbox = Mailbox(system.firestore, collection, "Firestore")
         seen = mailbox.get(path)
@@ -323,7 +323,7 @@ class TestRetry:
 
 class TestDeadLetters:
     def letter_about(self, run: Run, document: str) -> dict[str, Any]:
-        """The dead letter about a document, as soon as it is there."""
+        """The dead letter about a document, once it has arrived."""
 
         def look() -> dict[str, Any] | None:
             listed = run("dead-letters", "list", "--json")
@@ -332,7 +332,7 @@ class TestDeadLetters:
 
         return wait_for(look, f"the dead letter about {document}")
 
-    def test_looking_at_letters_consumes_none(self, run: Run, call: Call, system: System) -> None:
+    def test_reading_dead_letters_consumes_none(self, run: Run, call: Call, system: System) -> None:
         system.publish({"document": "elsewhere/cli-a"}, own="attribute")
         letter = self.letter_about(run, "elsewhere/cli-a")
         assert letter["reason"] == "foreign-path"
@@ -345,7 +345,7 @@ class TestDeadLetters:
         missing = run("dead-letters", "show", "no-such-id")
         assert (missing.exit_code, "No dead letter has the id" in missing.stderr) == (1, True)
 
-    def test_a_letter_is_replayed_as_it_was_and_one_that_comes_back_is_told(
+    def test_a_dead_letter_is_replayed_unchanged_and_recognized_when_it_comes_back(
         self, run: Run, call: Call, system: System
     ) -> None:
         system.publish({"document": "elsewhere/cli-b"}, own="attribute")
@@ -361,7 +361,7 @@ class TestDeadLetters:
         assert shown["attributes"]["own"] == "attribute"
         assert run("dead-letters", "replay", letter["id"]).exit_code == 1
 
-    def test_replaying_everything_ends_though_the_letters_come_back(self, run: Run, system: System) -> None:
+    def test_replaying_everything_ends_even_if_the_dead_letters_come_back(self, run: Run, system: System) -> None:
         system.publish({"document": "elsewhere/cli-c"})
         self.letter_about(run, "elsewhere/cli-c")
         result = run("dead-letters", "replay", "--all", "--reason", "foreign-path", "--json")
@@ -370,7 +370,7 @@ class TestDeadLetters:
         assert results[0] == "replayed"
         assert results.count("replayed") == 1
 
-    def test_a_mail_that_pubsub_gave_up_is_sent_after_all(self, run: Run, system: System) -> None:
+    def test_a_mail_that_pubsub_gave_up_can_be_sent_by_replay(self, run: Run, system: System) -> None:
         path = system.write(
             {"to": "cli-6@example.com", "message": {"subject": "s", "text": "t"}, **failed("dead-letter")}
         )
@@ -392,7 +392,7 @@ class TestDeadLetters:
         pytest.param(["dead-letters", "list"], "the Pub/Sub subscription mail-dead-letter-pull", id="pubsub"),
     ],
 )
-def test_what_can_not_be_reached_is_exit_code_3_and_one_sentence(arguments: list[str], what: str) -> None:
+def test_an_unreachable_service_is_exit_code_3_and_one_sentence(arguments: list[str], what: str) -> None:
     result = called(*arguments, environment=NOWHERE)
     assert (result.returncode, result.stdout) == (3, "")
     assert result.stderr.startswith(f"Error: Can't work with {what}")
@@ -415,7 +415,7 @@ class TestTemplatePreview:
         assert (shown.exit_code, shown.stdout) == (0, "subject:\nHi A & B\n\nhtml:\n<b>A &amp; B</b>\n")
         assert run("template", "preview", "cli", "--data", str(data), "--part", "html").stdout == "<b>A &amp; B</b>"
 
-    def test_names_what_is_not_there(self, run: Run) -> None:
+    def test_missing_documents_are_named(self, run: Run) -> None:
         shown = run("template", "preview", "ghost")
         assert shown.exit_code == 1
         assert "'ghost'" in shown.stderr

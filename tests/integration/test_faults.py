@@ -56,7 +56,7 @@ def test_a_sender_killed_after_the_mail_has_sent_it_once_and_the_document_does_n
 
 
 def test_a_sender_that_was_only_slow_replaces_the_guess_with_the_truth(system: System) -> None:
-    """It is frozen with the mail accepted, beyond its lease; another concludes the lease; then it wakes up."""
+    """It is frozen with the mail accepted, beyond its lease; another sender concludes the lease; then it resumes."""
     stall = system.server.when("BODY").stall()
     path = system.write({"to": "slow@example.com", "message": MESSAGE})
     assert stall.reached.wait(PATIENCE)
@@ -107,7 +107,7 @@ def test_duplicate_pushes_at_the_same_time_send_once(system: System) -> None:
 
 
 def test_a_push_ahead_of_the_dispatchers_write_is_no_reason_for_a_second_mail(system: System) -> None:
-    """Reordered: the message is worked off before the event is, then the event comes."""
+    """Reordered: the message is processed before the event, then the event arrives."""
     system.stack.kill("dispatcher")
     path = system.write({"to": "early@example.com", "message": MESSAGE})
     assert system.push({"document": path}).text == "sent\n"
@@ -137,7 +137,7 @@ def test_a_dispatcher_killed_between_publish_and_pending_loses_nothing(system: S
 
 
 def restart_sender(system: System, stall: Stall) -> None:
-    """Kill it where it is, and let the mail server go on as if nothing had happened."""
+    """Kill the sender where it is, and make the mail server continue normally."""
     system.stack.kill("sender")
     system.server.forget_rules()
     stall.release()
@@ -146,7 +146,7 @@ def restart_sender(system: System, stall: Stall) -> None:
 
 @contextmanager
 def another_process(system: System, *module: str, port: int | None = None, firestore: str = "") -> Iterator[str]:
-    """A service beside the stack's own; killed at the end of the block. Yields its URL."""
+    """Another service beside the stack's own; killed at the end of the block. Yields its URL."""
     port = port or free_port()
     variables = environment(
         system.stack.options,

@@ -1,7 +1,7 @@
-"""The images' build and start, without a container engine: the Dockerfile's steps in a folder of this machine.
+"""The images' build and start, without a container engine: the Dockerfile's steps in a local directory.
 
-Left out is what only an engine can do: the base image, the user, and a root file system that is really read-only. That
-nothing is written is checked by looking at all files before and after.
+Excluded is what only an engine can do: the base image, the user, and a read-only root file system. Instead, a
+comparison of all files before and after shows that nothing is written.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class Image:
         self.environment = Build(places).run(*dockerfile.chain(service))
 
     def contents(self) -> dict[str, int]:
-        """All files with the time of their last change."""
+        """All files with their modification times."""
         return {str(path): path.lstat().st_mtime_ns for path in self.app.rglob("*")}
 
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Where the packages are installed, once for both images, which have that stage in common."""
+    """The installed packages, once for both images, which share that stage."""
     root = tmp_path_factory.mktemp("image")
     places = {"/venv": root / "venv", "/requirements": root / "requirements"}
     Build(places).run(Dockerfile.read().stages["packages"])
@@ -67,7 +67,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(params=["dispatcher", "sender"])
 def image(request: pytest.FixtureRequest, places: dict[str, Path], tmp_path: Path) -> Iterator[Image]:
-    """A service's image, whose files can't be written to (unless by root)."""
+    """A service's image, whose files are read-only (except for root)."""
     image = Image(request.param, Dockerfile.read(), {**places, "/app": tmp_path / "app"})
     subprocess.run(["chmod", "-R", "a-w", image.app], check=True)
     yield image

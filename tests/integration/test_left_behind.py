@@ -1,4 +1,4 @@
-"""Tests stand on their own: what one of them leaves behind when it fails, the next does not find."""
+"""Tests are independent: a failing test does not affect the next one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SUITE = "tests/integration/left_behind/suite.py"
 
 
-def test_a_test_that_fails_halfway_takes_no_other_down() -> None:
+def test_a_test_that_fails_halfway_does_not_affect_others() -> None:
     in_order = ("-p", "no:randomly", "-p", "no:cacheprovider", "-rA", "--tb=no")
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", *in_order, SUITE],

@@ -1,4 +1,4 @@
-"""`python -m local` as a black box: what it promises to scripts, and what it leaves behind."""
+"""`python -m local` as a black box: its contract with scripts, and its cleanup."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ pytestmark = pytest.mark.integration
 on_each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Seconds, with much to spare.
+#: Seconds, with a large margin.
 PATIENCE = patience(60.0)
-#: Found stranded within seconds: Google's Pub/Sub emulator forgets some messages when a push endpoint goes away.
+#: Stranded documents are found within seconds: Google's Pub/Sub emulator loses some messages when a push endpoint goes
+#: away.
 FORGETFUL = {"STRANDED_AFTER": "5"}
 
 
@@ -43,13 +44,13 @@ class Up:
         self.ready_file = ready_file
 
     def ready(self) -> dict[str, str]:
-        """What the ready file says, once it is there."""
+        """The content of the ready file, once it exists."""
         self.await_start(self.ready_file.exists)
         found: dict[str, str] = json.loads(self.ready_file.read_text())
         return found
 
     def await_start(self, condition: Callable[[], bool]) -> None:
-        """Return when `condition` holds; fail with what the process says when it ends before."""
+        """Return when `condition` holds; fail with the process's output if it ends first."""
         assert wait_until(lambda: condition() or self.process.poll() is not None, PATIENCE, pause=0.01)
         if self.process.poll() is not None:
             pytest.fail(f"It ended with {self.process.returncode}: {self.process.communicate()}")
@@ -86,7 +87,7 @@ def descendants(ancestor: int) -> set[int]:
         try:
             _, _, rest = stat.read_text().rpartition(")")
         except (FileNotFoundError, ProcessLookupError):
-            continue  # ended while we were looking
+            continue  # ended in the meantime
         parents[int(stat.parent.name)] = int(rest.split()[1])
     found = {ancestor}
     while more := {child for child, parent in parents.items() if parent in found} - found:
@@ -123,13 +124,13 @@ def inbox_subjects(ready: dict[str, str]) -> list[str]:
 
 
 def counts(ready: dict[str, str]) -> dict[str, int]:
-    """How many documents are in which state, as the console says it."""
+    """How many documents are in each state, according to the console."""
     found: dict[str, int] = requests.get(f"{ready['console']}/api/documents", timeout=PATIENCE).json()["counts"]
     return found
 
 
 @on_each_backend
-def test_it_says_where_everything_is_sends_a_mail_and_leaves_nothing_behind(tmp_path: Path, backend: str) -> None:
+def test_it_reports_its_addresses_sends_a_mail_and_leaves_nothing_behind(tmp_path: Path, backend: str) -> None:
     with up(
         tmp_path, backend, "--project", "demo-up", "--set", "MAIL_COLLECTION=post", "--set", "MAIL_TOPIC=post"
     ) as stack:
@@ -156,7 +157,7 @@ def test_it_says_where_everything_is_sends_a_mail_and_leaves_nothing_behind(tmp_
 
 
 @on_each_backend
-def test_killed_outright_it_takes_its_children_along(tmp_path: Path, backend: str) -> None:
+def test_its_children_end_when_it_is_killed(tmp_path: Path, backend: str) -> None:
     with up(tmp_path, backend) as stack:
         stack.ready()
         children = descendants(stack.process.pid)
@@ -186,7 +187,7 @@ def test_without_one_of_its_emulators_it_ends(tmp_path: Path) -> None:
         assert "The Firestore emulator died" in errors
 
 
-def test_a_wrong_setting_stops_the_start_with_the_services_own_words(tmp_path: Path) -> None:
+def test_a_wrong_setting_prevents_the_start_with_the_services_own_error(tmp_path: Path) -> None:
     with up(tmp_path, "embedded", "--set", "LEASE_SECONDS=soon") as stack:
         status, errors = stack.end()
     assert status == 4
@@ -194,22 +195,22 @@ def test_a_wrong_setting_stops_the_start_with_the_services_own_words(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "error"),
     [
         pytest.param(("--set", "LEASE_SECONDS"), "not NAME=VALUE", id="a setting without a value"),
-        pytest.param(("--set", "PORT=80"), "PORT can't be set", id="a setting that is the stack's"),
+        pytest.param(("--set", "PORT=80"), "PORT can't be set", id="a setting that belongs to the stack"),
         pytest.param(("--firestore-port", "70000"), "70000", id="no port"),
         pytest.param(("--ready-file", "/no/such/directory/ready.json"), "no directory", id="nowhere to write"),
     ],
 )
-def test_wrong_usage_is_explained(tmp_path: Path, arguments: tuple[str, ...], complaint: str) -> None:
+def test_wrong_usage_is_explained(tmp_path: Path, arguments: tuple[str, ...], error: str) -> None:
     with up(tmp_path, "embedded", *arguments) as stack:
         status, errors = stack.end()
     assert status == 2
-    assert complaint in " ".join(errors.split())
+    assert error in " ".join(errors.split())
 
 
-def test_without_gcloud_it_says_what_to_install(tmp_path: Path) -> None:
+def test_without_gcloud_the_error_says_what_to_install(tmp_path: Path) -> None:
     with up(tmp_path, "google", PATH=str(tmp_path)) as stack:
         status, errors = stack.end()
     assert status == 3
@@ -218,7 +219,7 @@ def test_without_gcloud_it_says_what_to_install(tmp_path: Path) -> None:
 
 
 @on_each_backend
-def test_a_service_that_dies_comes_back_on_the_same_port(backend: str) -> None:
+def test_a_dead_service_is_restarted_on_the_same_port(backend: str) -> None:
     with Stack(StackOptions(backend, reconcile_seconds=0.5, settings=FORGETFUL)) as stack:
         health = f"{stack.ready['sender']}/healthz"
         stack.kill("sender")
@@ -228,7 +229,7 @@ def test_a_service_that_dies_comes_back_on_the_same_port(backend: str) -> None:
         assert requests.get(health, timeout=PATIENCE).ok
         for _ in range(3):
             stack.kill("sender")
-        with pytest.raises(PartFailed, match="The sender dies again and again"):
+        with pytest.raises(PartFailed, match="The sender dies repeatedly"):
             stack.wait()
 
 
@@ -254,4 +255,4 @@ def test_the_demo_ends_well(backend: str) -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.rstrip().endswith("✓ All ended as they should.")
+    assert ended.stdout.rstrip().endswith("✓ Everything ended as expected.")

@@ -1,6 +1,6 @@
-"""Mail servers as they are, through the whole system: by push and by pull, with TLS and without.
+"""Real mail servers' behaviour, through the whole system: by push and by pull, with TLS and without.
 
-tests/unit/sender/transport/test_mail_servers.py tries every odd server; here is what users see of each kind.
+tests/unit/sender/transport/test_mail_servers.py covers every odd server; these tests show the result for users.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def system(system: System, request: pytest.FixtureRequest) -> Iterator[System]:
     if request.param:
         server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         AUTHORITY.issue_cert("localhost").configure_cert(server.tls)
-    for session in server.sessions:  # those of the test before
+    for session in server.sessions:  # those of the previous test
         session.hang_up()
     server.wait_until(lambda: all(session.ended for session in server.sessions))
     yield system
@@ -56,7 +56,7 @@ def mail(*recipients: str) -> Fields:
 
 
 def attempted(system: System, *recipients: str) -> Fields:
-    """The delivery of a new mail after its first attempt, whatever became of it."""
+    """The delivery of a new mail after its first attempt, with any result."""
     path = system.write(mail(*recipients))
 
     def look() -> Fields | None:

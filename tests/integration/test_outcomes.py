@@ -1,4 +1,4 @@
-"""Documents and messages through the running system: what becomes of each, as its users see it."""
+"""Documents and messages through the running system: their results, from a user's view."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_one_accepted_recipient_is_success(
     assert (info["accepted"], info["rejected"], info["pending"]) == lists
 
 
-def test_a_kept_open_connection_that_is_dead_is_replaced(system: System) -> None:
+def test_a_dead_keep_alive_connection_is_replaced(system: System) -> None:
     system.concluded(system.write(MAIL))
     for session in system.server.sessions:
         system.server.when("MAIL", session=session.number).drop()
@@ -124,7 +124,7 @@ def test_what_the_mail_server_says_is_the_documents_error(
         pytest.param({}, "'to'", id="empty-document"),
     ],
 )
-def test_a_document_at_fault_says_which_field(system: System, fields: dict[str, Any], names: str) -> None:
+def test_a_bad_document_names_the_field(system: System, fields: dict[str, Any], names: str) -> None:
     before = len(system.server.commands)
     delivery = system.concluded(system.write(fields))
     assert delivery["state"] == "ERROR"
@@ -239,7 +239,7 @@ def test_a_message_that_can_never_work_is_dead_lettered(system: System, data: An
     assert (attributes["reason"], attributes["origin"]) == (reason, "test")
 
 
-def test_a_message_for_a_document_that_is_gone_is_forgotten(system: System) -> None:
+def test_a_message_for_a_deleted_document_is_acknowledged(system: System) -> None:
     assert system.push({"document": "mail/never-was"}).text == "deleted\n"
 
 
@@ -250,11 +250,11 @@ def test_times_are_firestore_timestamps(system: System) -> None:
 
 
 @pytest.mark.parametrize("delivery", [False, 0, ""])
-def test_the_dispatcher_writes_over_a_delivery_that_says_nothing(system: System, delivery: object) -> None:
+def test_the_dispatcher_replaces_an_empty_delivery(system: System, delivery: object) -> None:
     assert system.concluded(system.write({**MAIL, "delivery": delivery}))["state"] == "SUCCESS"
 
 
-def test_a_sender_that_comes_first_writes_over_a_delivery_that_says_nothing(system: System) -> None:
+def test_a_sender_ahead_of_the_dispatcher_replaces_an_empty_delivery(system: System) -> None:
     system.stack.kill("dispatcher")
     path = system.write({**MAIL, "delivery": False})
     system.publish({"document": path})

@@ -1,4 +1,4 @@
-"""The sender that pulls: tests of the one that is pushed to, which hold for it as well, and what is its own."""
+"""The sender that pulls: the push sender's tests, which apply to it as well, and its own."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def configuration() -> Configuration:
 
 
 _HOLDS_ON = "Google's Pub/Sub emulator goes on delivering to the stream of a client that was killed"
-#: What can't be tested on Google's emulator, and why.
+#: Tests that can't run on Google's emulator, and why.
 NOT_ON_GOOGLE = {
     "test_a_sender_killed_after_the_mail_has_sent_it_once_and_the_document_does_not_claim_to_know": _HOLDS_ON,
     "test_a_sender_killed_before_the_mail_leaves_no_mail_and_a_document_that_says_it_does_not_know": _HOLDS_ON,
     "test_documents_written_while_nothing_runs_are_sent_later": _HOLDS_ON,
-    "test_a_document_that_another_holds_is_asked_for_now_and_then_and_in_the_end_given_up": (
-        "Google's Pub/Sub emulator does not always deliver a third time what was refused twice; why is not known"
+    "test_the_message_of_a_leased_document_is_redelivered_at_intervals_and_finally_dead_lettered": (
+        "Google's Pub/Sub emulator does not always redeliver a second time, for an unknown reason"
     ),
 }
 
@@ -74,8 +74,8 @@ def skip_what_googles_emulator_can_not_do(backend: str, request: pytest.FixtureR
         pytest.skip(NOT_ON_GOOGLE[request.node.originalname])
 
 
-def test_a_document_that_another_holds_is_asked_for_now_and_then_and_in_the_end_given_up(system: System) -> None:
-    """Each delivery counts against the subscription's limit (of five here), so they must not come in a burst."""
+def test_the_message_of_a_leased_document_is_redelivered_at_intervals_and_finally_dead_lettered(system: System) -> None:
+    """Each delivery counts against the subscription's limit (five here), so they must not come in a burst."""
     path = system.new_path()
     begin = datetime.now(UTC)
     delivery = {"state": "PROCESSING", "attempts": 1, "leaseExpireTime": begin + timedelta(hours=1)}
@@ -88,7 +88,7 @@ def test_a_document_that_another_holds_is_asked_for_now_and_then_and_in_the_end_
     assert not system.mails_to("held@example.com")
 
 
-def test_what_comes_while_firestore_is_out_of_reach_is_sent_later(system: System) -> None:
+def test_mails_are_sent_later_if_firestore_is_unreachable(system: System) -> None:
     system.stack.terminate("sender")
     path = system.write({"to": "outage@example.com", "message": MESSAGE})
     with sender_process(system, FIRESTORE_EMULATOR_HOST=f"127.0.0.1:{free_port()}") as process:
@@ -101,7 +101,7 @@ def test_what_comes_while_firestore_is_out_of_reach_is_sent_later(system: System
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_when_it_is_told_to(system: System, number: signal.Signals) -> None:
+def test_it_ends_on_request(system: System, number: signal.Signals) -> None:
     stall = system.server.when("RCPT", f"ends-{number}").stall()
     system.stack.terminate("sender")
     path = system.write({"to": f"ends-{number}@example.com", "message": MESSAGE})
@@ -116,7 +116,7 @@ def test_it_ends_when_it_is_told_to(system: System, number: signal.Signals) -> N
     assert len(system.mails_to(f"ends-{number}@example.com")) == 1
 
 
-def test_without_its_subscription_it_says_so_in_one_line(system: System) -> None:
+def test_a_missing_subscription_is_reported_in_one_line(system: System) -> None:
     with sender_process(system, MAIL_SUBSCRIPTION="nowhere") as process:
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
@@ -133,7 +133,7 @@ def sender_log(logs: Path) -> list[Fields]:
 
 @contextmanager
 def sender_process(system: System, **changes: str) -> Iterator[subprocess.Popen[str]]:
-    """A sender beside the stack's own, with other settings; its streams can be read."""
+    """A sender beside the stack's own, with other settings; its output can be read."""
     variables = environment(
         system.stack.options,
         firestore=system.stack.ready["firestore"],

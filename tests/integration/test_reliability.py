@@ -1,4 +1,4 @@
-"""What goes on by itself: retries, schedules, throttling, dead letters, an orderly end. The reconciler runs here."""
+"""Automatic work: retries, schedules, throttling, dead letters, graceful shutdown. The reconciler runs here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.patience import patience
 pytestmark = pytest.mark.integration
 
 MESSAGE = {"subject": "s", "text": "t"}
-#: Long enough to see a mail wait for its time.
+#: Long enough to observe that a mail waits for its time.
 SOON = timedelta(seconds=patience(3))
 
 
@@ -46,13 +46,13 @@ def test_a_mail_that_does_not_get_through_ends_as_error(system: System) -> None:
     assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "temporary")
 
 
-def test_a_refusal_for_good_is_not_tried_again(system: System) -> None:
+def test_a_permanent_refusal_is_not_tried_again(system: System) -> None:
     system.server.when("RCPT", "nobody@").reply("550 5.1.1 No such user")
     delivery = system.concluded(system.write({"to": "nobody@example.com", "message": MESSAGE}))
     assert (delivery["state"], delivery["attempts"]) == ("ERROR", 1)
 
 
-def test_recipients_left_pending_get_their_mail_later_and_the_others_no_second_one(system: System) -> None:
+def test_pending_recipients_get_the_mail_later_and_the_others_no_second_one(system: System) -> None:
     system.server.when("RCPT", "slow@").reply("451 4.3.0 Later")
     path = system.write({"to": ["fast@example.com", "slow@example.com", "gone@example.com"], "message": MESSAGE})
     assert system.attempts(path, 1)[0]["after"] == "RETRY"
@@ -93,11 +93,11 @@ def test_a_scheduled_mail_can_be_cancelled(system: System, how: str) -> None:
     assert not system.mails_to(f"{how}@example.com")
 
 
-def test_a_server_that_throttles_is_left_alone_and_the_mails_wait(system: System) -> None:
-    """Mails beyond those that are sent at once are not failed one after another: they wait, and all get through."""
+def test_the_breaker_opens_for_a_throttling_server_and_the_mails_wait(system: System) -> None:
+    """Mails beyond those that are sent at once don't fail one after another: they wait, and all are sent."""
     system.server.when("MAIL").reply("421 4.7.0 Too many mails")
     paths = [system.write({"to": f"many{n}@example.com", "message": MESSAGE}) for n in range(40)]
-    wait_for(lambda: any(scheduled_untried(system, path) for path in paths), "a mail waits without having been tried")
+    wait_for(lambda: any(scheduled_untried(system, path) for path in paths), "a mail waits without an attempt")
     system.server.forget_rules()
     deliveries = [system.ended(path) for path in paths]
     assert {delivery["state"] for delivery in deliveries} == {"SUCCESS"}
@@ -121,11 +121,11 @@ def test_others_can_follow_a_mail_by_its_lifecycle_events(system: System) -> Non
         heard.update(each["ce-type"].rpartition(".")[2] for each in events if each["ce-subject"] == path)
         return heard == {"onStart", "onPending", "onProcessing", "onSuccess", "onComplete"}
 
-    wait_for(all_heard, "all events have come", found_instead=lambda: heard)
+    wait_for(all_heard, "all events have arrived", found_instead=lambda: heard)
 
 
 def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system: System) -> None:
-    """A lease that nobody will end stands here for a Firestore that says no for as long as Pub/Sub tries."""
+    """A lease that nobody ends stands in for a Firestore that fails for as long as Pub/Sub tries."""
     far = datetime.now(UTC) + timedelta(hours=1)
     path = system.new_path()
     if system.stack.options.backend == "google":  # whose emulator forgets some of what is refused again and again
@@ -141,7 +141,7 @@ def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system
 
 
 def test_documents_written_while_nothing_runs_are_sent_later(system: System) -> None:
-    """Google's emulator forgets some messages when their endpoint goes away; their documents are found stranded."""
+    """Google's emulator loses some messages when their endpoint goes away; their documents are found stranded."""
     system.stack.kill("dispatcher")
     system.stack.kill("sender")
     paths = [system.write({"to": f"patient{n}@example.com", "message": MESSAGE}) for n in range(5)]
@@ -151,7 +151,7 @@ def test_documents_written_while_nothing_runs_are_sent_later(system: System) -> 
 
 
 def test_sigterm_under_load_loses_nothing_and_sends_nothing_twice(system: System) -> None:
-    """Google's emulator forgets some messages when the endpoint goes away; their documents are found stranded."""
+    """Google's emulator loses some messages when the endpoint goes away; their documents are found stranded."""
     system.server.when("BODY").pause(0.3)
     paths = [system.write({"to": f"load{n}@example.com", "message": MESSAGE}) for n in range(40)]
     system.server.wait_until(lambda: bool(system.mails_to("load0@example.com")) or len(system.server.accepted) > 0)

@@ -1,4 +1,4 @@
-"""The security rules that docs/security.md gives as examples, as Google's own emulator applies them."""
+"""The example security rules in docs/security.md, applied by Google's own emulator."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAIL: dict[str, Any] = {"to": ADA, "template": {"name": "welcome", "data": {"fir
 
 
 def token(email: str, *, verified: bool = True) -> str:
-    """What Firebase Authentication gives a user, unsigned: an emulator looks no closer."""
+    """A user's token as Firebase Authentication issues it, unsigned: an emulator accepts that."""
     now = int(time.time())
     claims = {"sub": email, "email": email, "email_verified": verified, "iat": now, "exp": now + 3600}
     parts = (json.dumps(part).encode() for part in ({"alg": "none", "typ": "JWT"}, claims))
@@ -44,7 +44,7 @@ def token(email: str, *, verified: bool = True) -> str:
 
 
 class Database:
-    """A Firestore with rules. Each method says whether they let the user who shows `bearer` do it."""
+    """A Firestore with rules. Each method returns whether they allow it to the user with the token `bearer`."""
 
     def __init__(self, address: str, project: str, rules: str) -> None:
         self._documents = f"http://{address}/v1/projects/{project}/databases/(default)/documents"
@@ -85,7 +85,7 @@ class Database:
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an emulator, in which each project has rules of its own."""
+    """The address of an emulator, in which each project has separate rules."""
     launcher, _ = find_launchers()
     log = tmp_path_factory.mktemp("emulator") / "log"
     address = f"{LOOPBACK}:{(port := free_port())}"
@@ -120,7 +120,7 @@ def opened(emulator: str) -> Database:
 
 def test_closed_rules_let_no_user_write_or_read_and_servers_do(closed: Database) -> None:
     assert not closed.create("mail/one", MAIL, token(ADA))
-    assert closed.create("mail/one", MAIL, "owner")  # what the emulator takes for IAM's yes
+    assert closed.create("mail/one", MAIL, "owner")  # the emulator's equivalent of IAM access
     assert not closed.get("mail/one", token(ADA))
 
 
@@ -128,10 +128,10 @@ def test_closed_rules_let_no_user_write_or_read_and_servers_do(closed: Database)
     ("mail", "bearer"),
     [
         pytest.param(MAIL, None, id="by-nobody"),
-        pytest.param(MAIL, token(ADA, verified=False), id="to-an-address-that-may-be-anybodys"),
+        pytest.param(MAIL, token(ADA, verified=False), id="to-an-unverified-address"),
         pytest.param(MAIL, token("mallory@example.com"), id="to-somebody-else"),
         pytest.param(MAIL | {"to": [ADA, "bob@example.com"]}, token(ADA), id="to-others-too"),
-        pytest.param(MAIL | {"message": {"text": "Buy!"}}, token(ADA), id="with-words-of-ones-own"),
+        pytest.param(MAIL | {"message": {"text": "Buy!"}}, token(ADA), id="with-custom-text"),
         pytest.param(MAIL | {"from": "boss@example.com"}, token(ADA), id="as-somebody-else"),
         pytest.param(MAIL | {"delivery": {"state": "RETRY"}}, token(ADA), id="with-a-delivery"),
         pytest.param(MAIL | {"template": {"name": "invoice", "data": {}}}, token(ADA), id="by-another-template"),
@@ -147,7 +147,7 @@ def test_open_rules_let_no_mail_through(opened: Database, mail: dict[str, Any], 
 @pytest.mark.parametrize(
     ("action", "bearer", "allowed"),
     [
-        pytest.param(Database.get, token(ADA), True, id="read-ones-own"),
+        pytest.param(Database.get, token(ADA), True, id="read-own"),
         pytest.param(Database.get, token("mallory@example.com"), False, id="read-anothers"),
         pytest.param(Database.request_retry, token(ADA), False, id="send-again"),
         pytest.param(Database.delete, token(ADA), False, id="delete"),

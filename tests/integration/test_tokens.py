@@ -1,4 +1,4 @@
-"""With tokens verified, as in production: the services do their work for Google's signature, and for nobody else."""
+"""With verified tokens, as in production: the services accept Google's signature, and no other."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def test_only_signed_calls_are_let_in() -> None:
             path = system.write({"to": "a@example.com", "message": {"subject": "s", "text": "t"}})
             assert system.concluded(path)["state"] == "SUCCESS"
             assert system.push({"document": path}).status_code == 401
-            for door in ("/", "/reconcile", "/dead-letters"):
-                assert requests.post(stack.ready["dispatcher"] + door, timeout=PATIENCE).status_code == 401
+            for path in ("/", "/reconcile", "/dead-letters"):
+                assert requests.post(stack.ready["dispatcher"] + path, timeout=PATIENCE).status_code == 401
             system.close()

@@ -1,4 +1,4 @@
-"""What operators see of the running system: traces from the document to the mail server, and logs without secrets."""
+"""The operators' view of the running system: traces from the document to the mail server, and logs without secrets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.otlp import Collector, Span
 
 pytestmark = pytest.mark.integration
 
-#: In every mail that is sent here; the last is the SMTP server's password.
+#: In every mail sent here; the last is the SMTP server's password.
 PRIVATE = ("ada@example.com", "grace", "Confidential", "hunter2", "s3cret")
 MESSAGE = {"subject": "Confidential", "text": "Your password is hunter2.", "html": "<p>hunter2</p>"}
 
@@ -34,15 +34,15 @@ def configuration(collector: Collector) -> Configuration:
     settings = {
         "TRACES": "otlp",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
-        "OTEL_BSP_SCHEDULE_DELAY": "600000",  # later than the end of the test, so only what is handed over then arrives
+        "OTEL_BSP_SCHEDULE_DELAY": "600000",  # later than the end of the test, so only flushed spans arrive
     }
     return Configuration(reconcile_seconds=0.5, login="grace:s3cret", settings=settings)
 
 
 def spans_of(spans: list[Span], path: str) -> dict[str, Span]:
-    """The spans of one document's trace in which it was sent, by name."""
-    mine = [span for span in spans if span.attributes.get("firepost.reason") == "new"]
-    traces = {span.trace for span in mine if span.attributes.get("firepost.document") == path}
+    """The spans of one document's sending trace, by name."""
+    sent_spans = [span for span in spans if span.attributes.get("firepost.reason") == "new"]
+    traces = {span.trace for span in sent_spans if span.attributes.get("firepost.document") == path}
     return {span.name: span for span in spans if span.trace in traces}
 
 

@@ -1,4 +1,4 @@
-# What each choice changes.
+# The effects of each option.
 
 mock_provider "google" {}
 

@@ -1,4 +1,4 @@
-# What a deployment with as few variables as possible looks like.
+# A deployment with as few variables as possible.
 
 mock_provider "google" {}
 

@@ -1,4 +1,4 @@
-# What is refused before anything is made.
+# Inputs that are refused before anything is created.
 
 mock_provider "google" {}
 

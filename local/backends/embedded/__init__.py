@@ -1,15 +1,15 @@
-"""A Firestore, a Pub/Sub and an Eventarc in memory, pure Python: for laptops without Java, and for tests.
+"""Firestore, Pub/Sub and Eventarc in memory, pure Python: for laptops without Java, and for tests.
 
     rpc.py        gRPC plumbing: methods as plain functions, `failure.py` as statuses, `faults.py` around each call
     firestore/    service.py answers the RPCs; store, transactions, queries and listeners below it; pure: writes,
                   values, fields, names, filters, limits
     pubsub/       publisher.py and subscriber.py answer the RPCs; broker, subscriptions and filters below them
-    backlog.py    what waits to be delivered at least once (pure); `pushing.py` sees to it, `posting.py` speaks HTTP
+    backlog.py    undelivered items, at-least-once (pure); `pushing.py` delivers them, `posting.py` speaks HTTP
     eventarc.py   document changes as CloudEvents
     tokens.py     OIDC tokens for push, and their certificates
 
-The unchanged Google clients talk to it. What it can't do is answered UNIMPLEMENTED; where it differs from Google's
-own, Google's is right.
+The unchanged Google clients work with it. Unsupported requests are answered UNIMPLEMENTED; where it differs from
+Google's own, Google's is right.
 """
 
 from __future__ import annotations

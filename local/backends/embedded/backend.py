@@ -19,14 +19,14 @@ from local.backends.embedded.tokens import TokenIssuer
 from local.errors import CannotStart
 from local.waiting import wait_until
 
-#: Seconds that calls under way may take to end once the backend stops.
+#: Seconds that calls in flight may take to end once the backend stops.
 STOP_SECONDS = 0.5
 
 
 class EmbeddedBackend:
-    """A Firestore and a Pub/Sub in this process's memory; see `local.backends.Backend`.
+    """Firestore and Pub/Sub in this process's memory; see `local.backends.Backend`.
 
-    `faults` makes things go wrong. Everything is gone after `stop`.
+    `faults` injects faults. All data is lost at `stop`.
     """
 
     def __init__(self, options: BackendOptions) -> None:
@@ -48,12 +48,12 @@ class EmbeddedBackend:
 
     @property
     def firestore(self) -> str:
-        """Where the Firestore API is served, as `host:port`; known once started."""
+        """The address (`host:port`) of the Firestore API; known once started."""
         return f"127.0.0.1:{self._firestore_port}"
 
     @property
     def pubsub(self) -> str:
-        """Where the Pub/Sub API is served, as `host:port`; known once started."""
+        """The address (`host:port`) of the Pub/Sub API; known once started."""
         return f"127.0.0.1:{self._pubsub_port}"
 
     @property
@@ -62,7 +62,7 @@ class EmbeddedBackend:
         return self._issuer
 
     def start(self) -> None:
-        """Return when both APIs answer. Raises `CannotStart` when a port is taken."""
+        """Return when both APIs answer. Raises `CannotStart` if a port is taken."""
         store = Store(_microseconds)
         store.watchers.append(self._eventarc.watch)
         self._issuer.start()
@@ -89,7 +89,7 @@ class EmbeddedBackend:
         self._issuer.stop()
 
     def wait_until_delivered(self, seconds: float) -> bool:
-        """Whether, within `seconds`, every event and every message has been accepted by whom it was for."""
+        """Whether every event and every message is accepted by its receiver within `seconds`."""
         return wait_until(lambda: not self._eventarc.waiting() and not self._broker.waiting(), seconds, pause=0.01)
 
     def _serve(self, services: rpc.Services, port: int, name: str) -> int:

@@ -1,6 +1,6 @@
-"""What waits to be delivered at least once: leases, deadlines, back-off, attempts, order. Time is an argument.
+"""Undelivered items, at-least-once: leases, deadlines, back-off, attempts, order. Time is an argument.
 
-This is the heart of every Pub/Sub subscription, and of the event delivery, which in Google's cloud is Pub/Sub too.
+This is the core of every Pub/Sub subscription and of event delivery, which uses Pub/Sub in Google's cloud, too.
 https://cloud.google.com/pubsub/docs/subscription-properties
 """
 
@@ -13,20 +13,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from local.backends.embedded.faults import UNHARMED, Plan
+from local.backends.embedded.faults import NO_FAULTS, Plan
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Seconds until the next attempt: `minimum` after the first, twice as long after each further, up to `maximum`."""
+    """Seconds until the next attempt: `minimum` after the first, doubled after each further one, up to `maximum`."""
 
     minimum: float
     maximum: float
 
     def after(self, attempts: int) -> float:
-        """The pause after that many attempts (1 or more) have failed."""
+        """The pause after this many failed attempts (1 or more)."""
         return min(self.maximum, self.minimum * 2.0 ** min(attempts - 1, 60))
 
 
@@ -35,7 +35,7 @@ NO_BACKOFF = Backoff(0.0, 0.0)
 
 @dataclass(slots=True)
 class Item(Generic[T]):
-    """Something to deliver; `attempts` counts deliveries begun. Items with the same `key` stay in their order."""
+    """An item to deliver; `attempts` counts started deliveries. Items with the same `key` keep their order."""
 
     payload: T
     key: str = ""
@@ -44,7 +44,7 @@ class Item(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Lease(Generic[T]):
-    """One delivery under way; until its deadline nobody else is given the item."""
+    """One delivery in progress; nobody else gets the item until its deadline."""
 
     number: int
     item: Item[T]
@@ -53,10 +53,10 @@ class Lease(Generic[T]):
 
 @dataclass(slots=True)
 class Backlog(Generic[T]):
-    """Items that nobody has acknowledged yet.
+    """Items that have not been acknowledged yet.
 
-    When `max_attempts` is given, an item that has failed that often is offered to `on_dead`, and not tried again if
-    that takes it (says True).
+    With `max_attempts`, an item that has failed that often is offered to `on_dead`, and not retried if that returns
+    True.
     """
 
     backoff: Backoff = NO_BACKOFF
@@ -69,8 +69,8 @@ class Backlog(Generic[T]):
     _behind: dict[str, deque[Item[T]]] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
-    def add(self, payload: T, now: float, key: str = "", plan: Plan = UNHARMED) -> None:
-        """Take in something to deliver. An item with a key waits until the one before it is acknowledged."""
+    def add(self, payload: T, now: float, key: str = "", plan: Plan = NO_FAULTS) -> None:
+        """Add an item. An item with a key waits until the one before it is acknowledged."""
         if not key:
             for _ in range(plan.copies):
                 self._add_planned(Item(payload), now, plan)
@@ -81,7 +81,7 @@ class Backlog(Generic[T]):
             self._ready.append(Item(payload, key))
 
     def take(self, limit: int, now: float, seconds: float) -> list[Lease[T]]:
-        """Lease up to `limit` items for `seconds`, those that wait longest first."""
+        """Lease up to `limit` items for `seconds`, the longest-waiting first."""
         self.advance(now)
         leases: list[Lease[T]] = []
         while self._ready and len(leases) < limit:
@@ -94,27 +94,27 @@ class Backlog(Generic[T]):
         return leases
 
     def acknowledge(self, number: int) -> None:
-        """Forget the item of a lease; a lease that has ended meanwhile changes nothing."""
+        """Remove a leased item; has no effect once the lease has ended."""
         if entry := self._leases.pop(number, None):
             self._release_key(entry[0].item)
 
     def reject(self, number: int, now: float) -> None:
-        """End a lease: the item is tried again after the back-off."""
+        """End a lease: the item is retried after the back-off."""
         if entry := self._leases.pop(number, None):
             self._retry(entry[0].item, now)
 
     def extend(self, number: int, now: float, seconds: float) -> None:
-        """Let a lease end `seconds` from now."""
+        """Make a lease end `seconds` from now."""
         if entry := self._leases.get(number):
             self._leases[number] = (entry[0], now + seconds)
             heapq.heappush(self._deadlines, (now + seconds, number))
 
     def holds(self, number: int) -> bool:
-        """Whether that lease is still under way."""
+        """Whether this lease is still live."""
         return number in self._leases
 
     def advance(self, now: float) -> None:
-        """Do what has become due by `now`: end expired leases, make delayed items ready."""
+        """Do everything due by `now`: end expired leases, make delayed items ready."""
         while self._deadlines and self._deadlines[0][0] <= now:
             _, number = heapq.heappop(self._deadlines)
             entry = self._leases.get(number)
@@ -124,7 +124,7 @@ class Backlog(Generic[T]):
             self._ready.append(heapq.heappop(self._later)[2])
 
     def next_due(self) -> float | None:
-        """When `advance` has something to do again; None when only an `add` can change anything."""
+        """When `advance` has something to do again; None if only `add` can change anything."""
         heads = [heap[0][0] for heap in (self._deadlines, self._later) if heap]
         return min(heads, default=None)
 
@@ -142,8 +142,8 @@ class Backlog(Generic[T]):
             self._ready.append(item)
 
     def _retry(self, item: Item[T], now: float) -> None:
-        is_worn = self.max_attempts is not None and item.attempts >= self.max_attempts
-        if is_worn and self.on_dead(item):
+        is_exhausted = self.max_attempts is not None and item.attempts >= self.max_attempts
+        if is_exhausted and self.on_dead(item):
             self._release_key(item)
         elif pause := self.backoff.after(item.attempts):
             self._postpone(item, now + pause)

@@ -1,4 +1,4 @@
-"""What Eventarc makes of document writes: CloudEvents over HTTP, at least once, in no particular order.
+"""Document writes as Eventarc's CloudEvents: over HTTP, at least once, in no particular order.
 
 Format: https://cloud.google.com/eventarc/docs/cloudevents and
 https://github.com/googleapis/google-cloudevents/blob/main/proto/google/events/cloud/firestore/v1/data.proto
@@ -23,9 +23,9 @@ from local.backends.embedded.posting import Request
 from local.backends.embedded.pushing import Pusher
 
 EVENT_TYPE = "google.cloud.firestore.document.v1.written"
-#: Google retries for 24 hours from 10 s up to 600 s apart; nobody wants to wait that long at a desk.
+#: Google retries for 24 hours at intervals from 10 s to 600 s, which is too slow for a developer.
 RETRY = Backoff(minimum=0.1, maximum=10.0)
-#: Seconds that a receiver may take for its answer.
+#: Seconds that a receiver may take to answer.
 ANSWER_SECONDS = 60.0
 
 #: Printable ASCII without the space, the double quote and the percent sign.
@@ -35,7 +35,7 @@ _EventData = DocumentEventData.pb()
 
 
 class Eventarc:
-    """A trigger on the documents of one collection; POSTs their changes to `url`, with a `token` if there is one."""
+    """A trigger on the documents of one collection; POSTs their changes to `url`, with a `token` if given."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Eventarc:
         )
 
     def watch(self, changes: Sequence[Change]) -> None:
-        """Take in what a commit has changed."""
+        """Add the changes of a commit."""
         now = time.monotonic()
         with self._lock:
             for change in changes:
@@ -65,11 +65,11 @@ class Eventarc:
                     self._pusher.wake()
 
     def stop(self) -> None:
-        """Begin no more deliveries."""
+        """Start no more deliveries."""
         self._pusher.stop()
 
     def waiting(self) -> int:
-        """How many events have not been accepted yet."""
+        """The number of events not accepted yet."""
         with self._lock:
             return len(self._backlog)
 
@@ -80,7 +80,7 @@ class Eventarc:
 
 
 def headers(change: Change) -> dict[str, str]:
-    """The event's attributes; all attempts to deliver a change carry the same id."""
+    """The event's attributes; all attempts to deliver a change have the same id."""
     _, project, _, database, _ = change.name.split("/", 5)[:5]
     path = path_of(change.name)
     return {
@@ -107,7 +107,7 @@ def _header_value(text: str) -> str:
 
 
 def body(change: Change) -> bytes:
-    """The serialized `DocumentEventData`: the document after and before, and for updates what has changed."""
+    """The serialized `DocumentEventData`: the document after and before, and for updates the changed fields."""
     data = _EventData()
     if change.new is not None:
         data.value.MergeFromString(change.new.SerializeToString())  # the same message under another name

@@ -1,4 +1,4 @@
-"""The one exception that the embedded servers answer a call with."""
+"""The one exception that ends a call with an error."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import grpc
 
 
 class Failure(Exception):
-    """A call that ends with a status other than OK; what the client gets to see."""
+    """A call that ends with a status other than OK, as the client sees it."""
 
     def __init__(self, code: grpc.StatusCode, text: str) -> None:
         super().__init__(text)
@@ -15,10 +15,10 @@ class Failure(Exception):
 
 
 def invalid(text: str) -> Failure:
-    """The request can't be right, whatever is stored."""
+    """The request is invalid, whatever is stored."""
     return Failure(grpc.StatusCode.INVALID_ARGUMENT, text)
 
 
 def unsupported(what: str) -> Failure:
-    """The request may be right, but this backend doesn't know how to answer it."""
+    """The request may be valid, but this backend can't answer it."""
     return Failure(grpc.StatusCode.UNIMPLEMENTED, f"The embedded backend does not support {what}.")

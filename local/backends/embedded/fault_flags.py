@@ -1,8 +1,8 @@
-"""Faults as people write them on a command line: `TARGET:WHAT[@SHARE]`.
+"""Faults in the form of command-line options: `TARGET:WHAT[@SHARE]`.
 
 events:duplicate@0.3          a third of the CloudEvents come twice
 pushes:delay=2                all pushes come two seconds late; also reorder, drop
-Commit:lose-response@0.1      applied, but the client is told UNAVAILABLE
+Commit:lose-response@0.1      applied, but the client gets UNAVAILABLE
 BatchGetDocuments:fail=ABORTED@0.05
 *:delay=0.2                   every call of every RPC is slow
 """
@@ -22,9 +22,9 @@ EXPECTED = "expected TARGET:WHAT[@SHARE], as in events:duplicate@0.3 or Commit:l
 
 
 def apply(faults: Faults, specs: Sequence[str], seed: int) -> None:
-    """Add the faults that `specs` describe; each draws its own chances from `seed`.
+    """Add the faults that `specs` describe; each has its own random generator from `seed`.
 
-    Raises `ValueError` with a text for people.
+    Raises `ValueError` with a human-readable text.
     """
     for number, spec in enumerate(specs):
         found = _SPEC.fullmatch(spec)

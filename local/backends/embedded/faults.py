@@ -1,4 +1,4 @@
-"""Faults on demand: what goes wrong in a cloud now and then, here exactly when a test wants it.
+"""Fault injection: what occasionally goes wrong in a cloud goes wrong here exactly when a test needs it.
 
     faults.on("Commit").nth(2).lose_response()                 # applied, but the client gets UNAVAILABLE
     faults.on("BatchWrite").randomly(0.1, seed=7).fail(grpc.StatusCode.ABORTED)
@@ -6,7 +6,7 @@
     faults.events.duplicate(0.3, seed=7)                       # CloudEvents; `pushes` are Pub/Sub's
     faults.counts["Commit: response lost"]                     # how often it has happened
 
-Decisions depend on nothing but the seed and the order of calls or deliveries.
+Decisions depend only on the seed and the order of calls or deliveries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REORDER_SECONDS = 0.1
 
 
 class Faults:
-    """What is to go wrong, and how often it has. All methods may be called from any thread, at any time."""
+    """The injected faults, and how often each has occurred. All methods are thread-safe."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -42,14 +42,14 @@ class Faults:
         return CallFault(rpc, self._rules.append)
 
     def clear(self) -> None:
-        """Let nothing more go wrong; the counts stay."""
+        """Remove all faults; the counts remain."""
         self._rules.clear()
         self.events.clear()
         self.pushes.clear()
 
     @contextmanager
     def around(self, rpc: str) -> Iterator[None]:
-        """What the servers wrap each call in. Raises the `Failure` that a fault wants the client to see."""
+        """Wraps each call of the servers. Raises the `Failure` that a fault prescribes."""
         due = self._due(rpc) if self._rules else []
         for rule in due:
             rule.before()
@@ -68,7 +68,7 @@ class Faults:
 class _CallRule:
     rpc: str
     label: str
-    selects: Callable[[], bool]  # asked once per call
+    selects: Callable[[], bool]  # called once per call
     before: Callable[[], None]
     after: Callable[[], None]
 
@@ -78,11 +78,11 @@ def _always() -> bool:
 
 
 def _nothing() -> None:
-    """The half of a fault that does nothing."""
+    """The inactive half of a fault."""
 
 
 class CallFault:
-    """A fault being described: first (optionally) which calls it hits, then what happens to them."""
+    """Builds a fault: first (optionally) which calls it affects, then what happens to them."""
 
     def __init__(self, rpc: str, add: Callable[[_CallRule], None]) -> None:
         self._rpc = rpc
@@ -90,7 +90,7 @@ class CallFault:
         self._selects: Callable[[], bool] = _always
 
     def nth(self, *numbers: int) -> CallFault:
-        """Only these calls, counted from 1 as of now."""
+        """Only these calls, counted from 1, starting now."""
         calls = iter(range(1, max(numbers) + 1))
         self._selects = lambda: next(calls, 0) in numbers
         return self
@@ -102,7 +102,7 @@ class CallFault:
         return self
 
     def fail(self, code: grpc.StatusCode) -> None:
-        """The call is answered with `code` and does nothing."""
+        """The call has no effect and is answered with `code`."""
 
         def refuse() -> None:
             raise Failure(code, f"Fault on demand: {code.name}.")
@@ -110,7 +110,7 @@ class CallFault:
         self._finish(code.name, before=refuse)
 
     def lose_response(self, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE) -> None:
-        """The call does all its work, but the client is told `code`."""
+        """The call is executed, but the client gets `code`."""
 
         def lose() -> None:
             raise Failure(code, "Fault on demand: the response was lost.")
@@ -118,7 +118,7 @@ class CallFault:
         self._finish("response lost", after=lose)
 
     def delay(self, seconds: float) -> None:
-        """The call begins that much later."""
+        """The call begins that many seconds later."""
         self._finish("delayed", before=lambda: time.sleep(seconds))
 
     def _finish(self, label: str, before: Callable[[], None] = _nothing, after: Callable[[], None] = _nothing) -> None:
@@ -127,14 +127,14 @@ class CallFault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What shall happen to a delivery: how many copies, how many seconds later, and whether it gets lost first."""
+    """What happens to a delivery: how many copies, how many seconds of delay, and whether its first attempt is lost."""
 
     copies: int = 1
     wait: float = 0.0
     lost: bool = False
 
 
-UNHARMED = Plan()
+NO_FAULTS = Plan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class _DeliveryRule:
 
 
 class DeliveryFaults:
-    """Faults in deliveries over HTTP: each method adds one that hits a share (0 to 1) of all new deliveries."""
+    """Faults in deliveries over HTTP: each method adds one that affects a share (0 to 1) of all new deliveries."""
 
     def __init__(self, what: str, counts: Counter[str]) -> None:
         self._what = what
@@ -158,25 +158,25 @@ class DeliveryFaults:
         self._add("duplicated", Plan(copies=2), share, seed)
 
     def delay(self, seconds: float, share: float = 1.0, seed: int = 0) -> None:
-        """Deliver it that much later."""
+        """Deliver it that many seconds later."""
         self._add("delayed", Plan(wait=seconds), share, seed)
 
     def reorder(self, share: float = 1.0, seed: int = 0) -> None:
-        """Hold it back until those that come right after it have overtaken it."""
+        """Hold it back until the following ones have overtaken it."""
         self._add("reordered", Plan(wait=REORDER_SECONDS), share, seed)
 
     def drop(self, share: float = 1.0, seed: int = 0) -> None:
-        """Lose its first attempt on the way; it is tried again as after any failure."""
+        """Lose its first attempt; it is retried as after any failure."""
         self._add("dropped", Plan(lost=True), share, seed)
 
     def clear(self) -> None:
-        """Let nothing more go wrong."""
+        """Remove all faults."""
         self._rules.clear()
 
     def plan(self) -> Plan:
         """Decide about the next delivery; the caller holds the lock that orders deliveries."""
         if not self._rules:
-            return UNHARMED
+            return NO_FAULTS
         hit = [rule for rule in self._rules if rule.chance.random() < rule.share]
         self._counts.update(f"{self._what}: {rule.label}" for rule in hit)
         return Plan(

@@ -1,7 +1,7 @@
-"""HTTP POSTs over kept-open connections, in an event loop: only as much of HTTP as the status of an answer needs.
+"""HTTP POSTs over keep-alive connections, in an event loop: just enough of HTTP to read an answer's status.
 
-The clients at hand cost 110 µs (http.client) to 720 µs (requests) of CPU per request, and a thread for each one under
-way; this costs 55 µs and no thread. RFC 9112.
+The available clients cost 110 µs (http.client) to 720 µs (requests) of CPU per request, and a thread for each request
+in flight; this costs 55 µs and no thread. RFC 9112.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
 
-#: More than that, and it is no head of an HTTP answer.
+#: A longer head is not that of an HTTP answer.
 MAX_HEAD_BYTES = 64 * 1024
 _END = b"\r\n\r\n"
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
@@ -22,7 +22,7 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP POST to be made. Header values must be ASCII, without line breaks; `body` goes out as it is."""
+    """An HTTP POST to make. Header values must be ASCII, without line breaks; `body` is sent as it is."""
 
     url: str
     headers: Mapping[str, str]
@@ -30,20 +30,20 @@ class Request:
 
 
 class NoAnswer(Exception):
-    """The connection could not be made, or ended before the answer's head was there."""
+    """The connection failed, or ended before the answer's head arrived."""
 
 
 class Connections:
-    """Connections to any hosts that are kept open between requests. To be used in one event loop only."""
+    """Keep-alive connections to any hosts, for use in one event loop."""
 
     def __init__(self) -> None:
         self._idle: dict[tuple[str, str], list[_Connection]] = {}
 
     async def post(self, request: Request) -> int:
-        """Send and give the answer's status. Raises `NoAnswer`.
+        """Send and return the answer's status. Raises `NoAnswer`.
 
-        A kept connection that the other side closes just when it is used tells nothing about the receiver: the
-        request is repeated once on a new one. (At worst that is a second delivery, which receivers expect.)
+        If the server closes a kept connection at the moment it is used, that says nothing about the receiver: the
+        request is repeated once on a new connection. (At worst that is a second delivery, which receivers expect.)
         """
         parts = urlsplit(request.url)
         idle = self._idle.setdefault((parts.scheme, parts.netloc), [])
@@ -57,7 +57,7 @@ class Connections:
         return await self._post(await _connect(parts.scheme, parts.netloc), request, idle)
 
     def close(self) -> None:
-        """Close all connections that are not in use."""
+        """Close all idle connections."""
         for idle in self._idle.values():
             for connection in idle:
                 connection.close()
@@ -88,7 +88,7 @@ async def _connect(scheme: str, netloc: str) -> _Connection:
 
 
 def encoded(request: Request) -> bytes:
-    """The request as it goes over the wire."""
+    """The request's bytes on the wire."""
     parts = urlsplit(request.url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = [f"POST {target} HTTP/1.1", f"host: {parts.netloc}", f"content-length: {len(request.body)}"]
@@ -97,9 +97,9 @@ def encoded(request: Request) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, with at most one request under way."""
+    """One connection, with at most one request in flight."""
 
-    _transport: asyncio.Transport  # there from `connection_made` on, before anybody gets the connection
+    _transport: asyncio.Transport  # set by `connection_made`, before anybody gets the connection
 
     def __init__(self) -> None:
         self._received = b""
@@ -126,7 +126,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Wait for the whole answer; one whose length isn't told in advance costs the connection."""
+        """Wait for the whole answer; one without a declared length costs the connection."""
         self._received += data
         head, end, rest = self._received.partition(_END)
         if not end:
@@ -145,7 +145,7 @@ class _Connection(asyncio.Protocol):
             return
         status = _STATUS.match(head)
         if status is None:
-            self._answer.set_exception(NoAnswer("What came is no HTTP answer."))
+            self._answer.set_exception(NoAnswer("The answer is not HTTP."))
         else:
             self._answer.set_result(int(status[1]))
 
@@ -156,7 +156,7 @@ class _Connection(asyncio.Protocol):
 
 
 def body_length(head: bytes) -> int | None:
-    """How long the body of an answer with this head is; None when only its end shows that."""
+    """The length of an answer's body, from its head; None if only the end of the connection shows it."""
     if head[9:12] in (b"204", b"304"):
         return 0
     for line in head.lower().split(b"\r\n")[1:]:

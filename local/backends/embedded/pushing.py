@@ -1,7 +1,7 @@
-"""Delivers what a backlog holds by HTTP POST: many at a time, over kept-open connections, until each is accepted.
+"""Delivers a backlog by HTTP POST: many items at a time, over keep-alive connections, until each is accepted.
 
-One thread with an event loop does it for a whole backlog: threads that wait for an answer each would cost more CPU in
-handing Python's interpreter lock around than in posting.
+One thread with an event loop serves a whole backlog: with a thread per pending answer, passing Python's interpreter
+lock around would cost more CPU than posting.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from local.backends.embedded.posting import Connections, NoAnswer, Request
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-#: Deliveries under way at the same time, to one endpoint.
+#: Deliveries in flight at the same time, to one endpoint.
 MAX_IN_FLIGHT = 64
 #: Seconds to wait for the event loop to end.
 STOP_SECONDS = 1.0
 
 
 class Pusher(Generic[T]):
-    """Empties one backlog, which `lock` guards.
+    """Delivers one backlog, which `lock` guards.
 
-    `request_for` says what to POST for a lease, `accepts` which statuses mean that it has arrived; anything else, and
-    no answer within `timeout()` seconds, is a failed attempt.
+    `request_for` makes the request for a lease, and `accepts` says which statuses mean success; anything else, or no
+    answer within `timeout()` seconds, is a failed attempt.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Pusher(Generic[T]):
         self._is_stopping = False
 
     def wake(self) -> None:
-        """Say, holding the lock, that the backlog has got something new."""
+        """Signal, holding the lock, that the backlog has new items."""
         if self._is_woken or self._is_stopping:
             return
         self._is_woken = True
@@ -67,13 +67,13 @@ class Pusher(Generic[T]):
         self._loop.call_soon_threadsafe(self._pump)
 
     def ask_to_stop(self) -> None:
-        """Begin no more deliveries and break off those under way; for a caller that holds the lock."""
+        """Start no more deliveries and cancel those in flight; the caller holds the lock."""
         if self._loop is not None and not self._is_stopping:
             self._loop.call_soon_threadsafe(self._loop.stop)
         self._is_stopping = True
 
     def stop(self) -> None:
-        """As `ask_to_stop`, and return when it is done."""
+        """Like `ask_to_stop`, but return when it is done."""
         with self._lock:
             self.ask_to_stop()
         if self._thread is not None:
@@ -89,10 +89,10 @@ class Pusher(Generic[T]):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._connections.close()
-        await asyncio.sleep(0)  # the connections close in the loop's next round
+        await asyncio.sleep(0)  # connections close in the loop's next iteration
 
     def _pump(self) -> None:
-        """Begin as many deliveries as there is room for, and come back when something gets due."""
+        """Start as many deliveries as there is room for, and schedule the next call for when something becomes due."""
         loop = asyncio.get_running_loop()
         with self._lock:
             self._is_woken = False

@@ -14,13 +14,13 @@ from local.backends.embedded.faults import Faults
 
 #: Each open Listen, StreamingPull and waiting Pull holds a thread; short calls share the rest.
 MAX_THREADS = 256
-#: Google takes requests up to 10 MiB; what is over that should fail as there, not earlier.
+#: Google accepts requests up to 10 MiB; larger ones should fail as they do there, not earlier.
 MAX_MESSAGE_BYTES = 11 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Rpc:
-    """How one method is served: `answer(request, context)` gives one response, or an iterator of them.
+    """The implementation of one method: `answer(request, context)` returns one response, or an iterator of them.
 
     `request` is a raw protobuf message of type `request_type`; a method that `takes_stream` gets an iterator of them.
     """
@@ -31,14 +31,14 @@ class Rpc:
     takes_stream: bool = False
 
 
-#: Methods by full service name (`google.pubsub.v1.Publisher`) and by their own.
+#: Methods by the service's full name (`google.pubsub.v1.Publisher`) and their own.
 Services = Mapping[str, Mapping[str, Rpc]]
 
 
 def serve(services: Services, faults: Faults, port: int) -> tuple[grpc.Server, int]:
-    """Start a server on the loopback interface; the result is the server and the port it got.
+    """Start a server on the loopback interface; returns the server and its port.
 
-    Raises RuntimeError when the port can't be bound.
+    Raises RuntimeError if the port can't be bound.
     """
     server = grpc.server(
         ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="embedded-rpc"),
@@ -55,7 +55,7 @@ def serve(services: Services, faults: Faults, port: int) -> tuple[grpc.Server, i
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
-    """Finds the method of a call; what isn't there is UNIMPLEMENTED by name."""
+    """Finds the method of a call; an unknown one is UNIMPLEMENTED."""
 
     def __init__(self, services: Services, faults: Faults) -> None:
         self._methods = {
@@ -71,7 +71,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
 def _unimplemented(method: str) -> grpc.RpcMethodHandler[Any, Any]:
     def answer(_: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, unsupported(method.lstrip("/")).text)
-        yield b""  # never reached: `abort` raises
+        yield b""  # unreachable: `abort` raises
 
     return grpc.stream_stream_rpc_method_handler(answer)
 

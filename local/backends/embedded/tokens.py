@@ -1,4 +1,4 @@
-"""OIDC tokens like Google's, signed by a key of our own, and the certificates to verify them with.
+"""OIDC tokens like Google's, signed with our own key, and the certificates that verify them.
 
 https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions describes the claims; the certificates have
 the format of https://www.googleapis.com/oauth2/v1/certs, which `google.auth.jwt.decode` reads.
@@ -22,15 +22,15 @@ from google.auth import crypt, jwt
 
 ISSUER = "https://accounts.google.com"
 LIFETIME_SECONDS = 3600
-#: A token is replaced when it has less than that left.
+#: A token is replaced when it has less than this many seconds left.
 RENEW_SECONDS = 600
-#: How often the certificates' server looks whether it was told to stop.
+#: How often the certificates' server checks whether to stop, in seconds.
 STOP_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """Who signs: the private key with its id, and the certificate (PEM) that goes with it."""
+    """The signer: the private key with its id, and its certificate (PEM)."""
 
     signer: crypt.RSASigner
     certificate: str
@@ -41,7 +41,7 @@ class _Identity:
 
 
 class TokenIssuer:
-    """Signs tokens and serves the certificate. The key is made when it is first needed: that takes a moment."""
+    """Signs tokens and serves the certificate. The key is generated on first use, because that is slow."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -52,11 +52,11 @@ class TokenIssuer:
 
     @property
     def certs_url(self) -> str:
-        """Where the certificates are served; known once started."""
+        """The URL of the certificates; known once started."""
         return f"http://127.0.0.1:{self._port}/oauth2/v1/certs"
 
     def start(self) -> None:
-        """Begin to serve the certificates."""
+        """Start serving the certificates."""
         server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         server.daemon_threads = True
         poll = {"poll_interval": STOP_POLL_SECONDS}
@@ -64,14 +64,14 @@ class TokenIssuer:
         self._server, self._port = server, server.server_port
 
     def stop(self) -> None:
-        """Stop serving, and free the port; safe to call when not started, and twice."""
+        """Stop serving, and free the port; safe to call twice, and before `start`."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
 
     def token(self, email: str, audience: str) -> str:
-        """A JWT that says `email` calls `audience`; the same one is given again while it is good."""
+        """A JWT that identifies the caller as `email`, for `audience`; cached while it is valid."""
         now = time.time()
         with self._lock:
             token, expiry = self._tokens.get((email, audience), ("", 0.0))
@@ -93,7 +93,7 @@ class TokenIssuer:
 
 
 def claims(email: str, audience: str, now: int) -> dict[str, object]:
-    """What a push token says; `now` in seconds since the epoch."""
+    """The claims of a push token; `now` in seconds since the epoch."""
     subject = str(int(hashlib.sha256(email.encode()).hexdigest()[:16], 16))
     return {
         "aud": audience,
@@ -133,6 +133,6 @@ def _handler(issuer: TokenIssuer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Nobody wants to read that."""
+            """Log no requests."""
 
     return Handler

@@ -1,4 +1,4 @@
-// What both pages need. Everything from outside becomes text nodes, never markup.
+// Shared by both pages. External data becomes text nodes, never markup.
 
 /** A DOM element with properties and children (strings become text). */
 export function element(name, properties = {}, ...children) {

@@ -6,11 +6,11 @@ const rows = document.getElementById("documents");
 const form = document.getElementById("write");
 const written = document.getElementById("written");
 
-let shown = ""; // what the page was last made from
+let shown = ""; // the data of the last rendering
 
 async function refresh() {
   const now = await fetchJson("/console/api/documents");
-  if (JSON.stringify(now) === shown) return; // a button made anew would miss the click that has just begun
+  if (JSON.stringify(now) === shown) return; // replacing a button would lose a click in progress
   shown = JSON.stringify(now);
   const others = Object.keys(now.counts).filter((state) => !STATES.includes(state));
   counts.replaceChildren(...[...STATES, ...others].map((state) => count(state, now.counts[state] ?? 0)));
@@ -58,7 +58,7 @@ function retryButton(mail) {
     await postJson(`/console/api/documents/${encodeURIComponent(mail.id)}/retry`, {});
     await refresh();
   };
-  const title = mail.state === "SUCCESS" ? "Send it once more" : "Try again";
+  const title = mail.state === "SUCCESS" ? "Send again" : "Try again";
   return [element("button", { type: "button", title, onclick }, "RETRY")];
 }
 

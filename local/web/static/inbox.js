@@ -6,14 +6,14 @@ const frame = document.getElementById("html");
 const source = document.getElementById("source");
 const tabs = [...document.querySelectorAll("[role=tab]")];
 
-let opened = null; // the mail that is shown
-let listed = ""; // what the list was last made from
+let opened = null; // the displayed mail
+let listed = ""; // the data of the last rendering
 
 async function refresh() {
   const mails = await fetchJson("/api/messages");
   document.getElementById("empty").hidden = mails.length > 0;
   const now = JSON.stringify([opened?.number, ...mails.map((mail) => mail.number)]);
-  if (now === listed) return; // a list made anew loses the keyboard focus
+  if (now === listed) return; // replacing the list would lose the keyboard focus
   listed = now;
   list.replaceChildren(...mails.map(entry));
 }

@@ -1,7 +1,7 @@
-"""The embedded backend against Google's emulators: the same random operations, the same answers.
+"""The embedded backend compared with Google's emulators: the same random operations, the same answers.
 
 Google's are right, with these exceptions, where the emulators (Firestore 1.19.9, Pub/Sub 0.8.20) differ from Google's
-cloud, and which are left out of the comparison: events for writes that change nothing, an empty `update_mask` in
+cloud, and which are excluded from the comparison: events for writes that change nothing, an empty `update_mask` in
 events, writers that wait for open transactions instead of letting the first to commit win, and subscription filters,
-which let everything pass there.
+which have no effect there.
 """

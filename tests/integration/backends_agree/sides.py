@@ -1,4 +1,4 @@
-"""What the comparisons share: the two sides, random values, and results that can be compared."""
+"""Shared by the comparisons: the two sides, random values, and comparable results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from local.backends import Backend
 from local.clients import firestore_client, publisher_client, subscriber_client
 
 PROJECT = "demo-agree"
-#: The variable that asks for another number of examples, random ones: to look for rare disagreements.
+#: The variable that selects another number of examples, random ones, to find rare disagreements.
 EXAMPLES = "AGREE_EXAMPLES"
 
 agree = settings(
@@ -28,7 +28,7 @@ agree = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-#: Each example plays with names of its own.
+#: Each example uses separate names.
 EXAMPLE_NUMBERS = itertools.count()
 
 
@@ -70,7 +70,7 @@ DATA = st.dictionaries(KEYS, VALUES, max_size=3)
 
 
 def plain(value: object) -> object:
-    """Comparable, and the same for equal documents of both sides: server times lose their value."""
+    """A comparable form, the same for equal documents of both sides: server times are masked."""
     if isinstance(value, dict):
         return {key: plain(value[key]) for key in sorted(value)}
     if isinstance(value, list | tuple):
@@ -83,7 +83,7 @@ def plain(value: object) -> object:
 
 
 def outcome(action: Callable[[], object]) -> object:
-    """What an operation gives: its result, or the code that it fails with."""
+    """The result of an operation, or the code of its error."""
     try:
         return action()
     except GoogleAPICallError as error:

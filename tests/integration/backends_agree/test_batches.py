@@ -1,4 +1,4 @@
-"""What becomes of operations that travel together, where one of them is bad."""
+"""Batched operations, one of which is bad."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("backends agree")
 
 _NUMBERS = itertools.count()
 
-#: From the path of a document of version `version`, a write.
+#: Makes a write from the path of a document and its version.
 Make = Callable[[str, Version], Write]
 
 
@@ -43,7 +43,7 @@ def test_batches_agree(sides: tuple[Side, Side], bad: str) -> None:
 
 
 def _outcomes(side: Side, bad: Make, path: str) -> list[str]:
-    """What became of a good write, the bad one and another good one, and what is there afterwards."""
+    """The outcomes of a good write, the bad one and another good one, and the documents afterwards."""
     with closing(connect_firestore(side.firestore)) as connection:
         database = FirestoreDatabase(connection, PROJECT, "(default)")
         [version] = database.write([Write(path, {"n": 0}, None)])

@@ -1,4 +1,4 @@
-"""Messages: what is delivered, how often, and where it ends when nobody takes it."""
+"""Messages: what is delivered, how often, and where undeliverable ones go."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STEPS = st.lists(
 
 
 class Post:
-    """The topics `mail` and `dead` with a subscription each on one side; `mail` may send on to `dead`."""
+    """The topics `mail` and `dead` with a subscription each on one side; `mail` may forward to `dead`."""
 
     def __init__(self, side: Side, buries: bool, example: int) -> None:
         self._side = side
@@ -51,7 +51,7 @@ class Post:
         return len(self._side.publisher.publish(topic=self._path("topics", "mail"), messages=messages).message_ids)
 
     def lease(self, name: str, expected: int) -> list[Any]:
-        """What can be pulled within some time, which ends as soon as it is as much as expected."""
+        """Pull for a limited time, which ends as soon as there are as many messages as expected."""
         received: list[Any] = []
         request = {"subscription": self._path("subscriptions", name), "max_messages": 100, "return_immediately": True}
 

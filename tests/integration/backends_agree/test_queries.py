@@ -1,4 +1,4 @@
-"""Queries: what they find, in which order, and which of them are refused."""
+"""Queries: their results, their order, and which of them are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes, one by one and in batches and transactions, and the events that they make."""
+"""Writes, single, batched and in transactions, and their events."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UPDATES = st.dictionaries(PATHS, st.one_of(VALUES, TRANSFORMS), min_size=1, max_
 
 @dataclass(frozen=True)
 class World:
-    """Where an example plays on one side: documents of its own in the collection whose writes make events."""
+    """The place of an example on one side: separate documents in the collection whose writes make events."""
 
     db: firestore.Client
     example: int
@@ -44,7 +44,7 @@ class World:
 
 
 Data = dict[str, Any]
-#: A write as the methods of batches call it: `create`, `set` or `delete`, a document, its data.
+#: A write as arguments of a batch: `create`, `set` or `delete`, a document, its data.
 Part = tuple[str, str, Data]
 
 
@@ -119,7 +119,7 @@ OPERATIONS: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
 
 
 def play(side: Side, operations: list[tuple[Any, ...]], example: int) -> list[object]:
-    """What each operation gave, and how the documents looked after it."""
+    """The result of each operation, and the documents after it."""
     world = World(side.db, example)
     history: list[object] = []
     times: dict[str, object] = {}
@@ -136,7 +136,7 @@ def play(side: Side, operations: list[tuple[Any, ...]], example: int) -> list[ob
 
 
 def changes(side: Side, example: int) -> list[tuple[str, object, object]]:
-    """The events of one example that tell of a change: by document, in the order of the writes."""
+    """The events of one example that report a change: by document, in the order of the writes."""
     prefix = f"{example}-"
     told = []
     for event in list(side.events):
@@ -149,7 +149,7 @@ def changes(side: Side, example: int) -> list[tuple[str, object, object]]:
 
 
 def _fields(event: DocumentEventData, side: str) -> object:
-    """The document's fields as a sorted text, or None when the event hasn't got it."""
+    """The document's fields as a sorted text, or None if the event doesn't have it."""
     if side not in event:
         return None
     raw = DocumentEventData.pb(event)
@@ -157,7 +157,7 @@ def _fields(event: DocumentEventData, side: str) -> object:
 
 
 def _masked(text: str) -> str:
-    """Server times hidden (those of the examples are of the year 2000)."""
+    """Masks server times (those of the examples are in the year 2000)."""
     lines = text.splitlines()
     return " ".join("" if "seconds: 17" in line or "nanos" in line else line.strip() for line in lines)
 
@@ -169,9 +169,9 @@ def test_writes_and_events_agree(sides: tuple[Side, Side], operations: list[tupl
     ours, theirs = (play(side, operations, example) for side in sides)
     assert ours == theirs
 
-    def all_told() -> bool:
+    def all_reported() -> bool:
         told = [changes(side, example) for side in sides]
         return told[0] == told[1] and any(name.endswith("-end") for name, *_ in told[0])
 
-    if not wait_until(all_told, seconds=5, pause=0.005):
+    if not wait_until(all_reported, seconds=5, pause=0.005):
         assert changes(sides[0], example) == changes(sides[1], example)

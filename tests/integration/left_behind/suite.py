@@ -1,6 +1,6 @@
-"""Tests that fail in the middle of what they do to the system, each followed by one that needs it whole.
+"""Tests that fail in the middle of disrupting the system, each followed by one that needs it intact.
 
-Not collected by itself: `tests/integration/test_left_behind.py` runs it, in this order, and looks at what comes of it.
+Not collected directly: `tests/integration/test_left_behind.py` runs it, in this order, and checks the results.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Results to make tables, targets and charts of."""
+"""Sample results for tables, targets and charts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SETTING = Setting(
 def row(
     mode: plan.Mode = plan.PUSH, load: plan.Load = plan.BURST_1K, dispatcher: float = 1.0, sender: float = 2.0
 ) -> Row:
-    """A row whose services took so many CPU milliseconds per mail."""
+    """A row whose services used this many CPU milliseconds per mail."""
     return Row(
         mode=mode.name,
         load=load.name,
@@ -47,13 +47,13 @@ def row(
 
 
 def alone(mode: plan.Mode, sender: float) -> Row:
-    """A row of a sender alone."""
+    """A row of a sender without a dispatcher."""
     measured = row(mode, plan.QUEUED_3K, sender=sender)
     return replace(measured, to_accept=None, to_success=None, dispatcher=None, smtp=None)
 
 
 def operations(mode: plan.Mode, calls: int, reads: int = 1000, writes: int = 3000) -> Operations:
-    """A thousand mails, for which each service called Firestore half of `calls` times."""
+    """A thousand mails, for which each service made half of `calls` Firestore calls."""
     return Operations(
         mode.name,
         plan.BURST_1K.name,
@@ -66,5 +66,5 @@ def operations(mode: plan.Mode, calls: int, reads: int = 1000, writes: int = 300
 def results(
     *rows: Row, operations: tuple[Operations, ...] = (), references: tuple[Reference, ...] = (), failure: str = ""
 ) -> Results:
-    """A run that measured these."""
+    """A run with these measurements."""
     return Results(SETTING, 120.0, rows, operations, references, [failure] if failure else [])

@@ -48,5 +48,5 @@ def test_cpu_and_rate_are_per_mail() -> None:
     assert measured.rate == pytest.approx(200)
 
 
-def test_a_sender_alone_has_no_sum_of_both() -> None:
+def test_a_sender_without_a_dispatcher_has_no_sum() -> None:
     assert alone(plan.NAIVE, 9.0).both_ms is None

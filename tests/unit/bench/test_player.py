@@ -1,4 +1,4 @@
-"""How loads are paced, and how what was measured becomes a row."""
+"""The pacing of loads, and the rows made from measurements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TWO = replace(plan.BURST_1K, mails=2)
 
 
 class Time:
-    """Passes only by sleeping."""
+    """A clock that only moves by sleeping."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -33,7 +33,7 @@ class Time:
         self.now += seconds
 
 
-def test_a_steady_load_keeps_its_rate_however_the_clock_is_looked_at() -> None:
+def test_a_steady_load_keeps_its_rate_however_often_the_clock_is_read() -> None:
     time, written = Time(), list[tuple[float, int]]()
     for some in paced(range(100), 50.0, time.clock, time.sleep):
         written += [(time.now - 100.0, each) for each in some]
@@ -42,7 +42,7 @@ def test_a_steady_load_keeps_its_rate_however_the_clock_is_looked_at() -> None:
     assert written[-1][0] == pytest.approx(2.0, abs=0.05)
 
 
-def test_who_has_fallen_behind_writes_all_that_is_due_at_once() -> None:
+def test_a_late_load_writes_all_due_items_at_once() -> None:
     time = Time()
     batches = paced(range(100), 50.0, time.clock, time.sleep)
     next(batches)

@@ -1,4 +1,4 @@
-"""The proxy that counts, between a real client and a real server."""
+"""The counting proxy, between a real client and a real server."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_read_and_a_commit(firestore: str, counts: Counts) -> None:
     assert counts.taken() == {"Commit": 1, "documents written": 1, "BatchGetDocuments": 1, "documents read": 1}
 
 
-def test_errors_come_through(firestore: str) -> None:
+def test_errors_are_passed_through(firestore: str) -> None:
     client = firestore_client(firestore, "demo")
     with pytest.raises(NotFound, match="missing"):
         client.document("mail/missing").update({"a": 1})

@@ -1,4 +1,4 @@
-"""The pusher against a real Pub/Sub and a real HTTP server, and the body it sends against what services read."""
+"""The pusher with a real Pub/Sub and a real HTTP server, and its body as the services read it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from shared.pubsub.push import unwrap
 TOPIC, SUBSCRIPTION = "projects/demo/topics/mail", "projects/demo/subscriptions/mail-sender"
 
 
-def test_the_services_read_what_is_pushed() -> None:
+def test_the_services_can_read_a_push() -> None:
     message = PubsubMessage(
         data=b"\x00data", attributes={"a": "b"}, message_id="7", publish_time=Timestamp(seconds=5, nanos=250_000_000)
     )
@@ -58,7 +58,7 @@ def backend() -> Iterator[EmbeddedBackend]:
     started.stop()
 
 
-def test_what_is_refused_is_pushed_again(backend: EmbeddedBackend) -> None:
+def test_refused_messages_are_pushed_again(backend: EmbeddedBackend) -> None:
     with (
         publisher_client(backend.pubsub) as publisher,
         subscriber_client(backend.pubsub) as subscriber,

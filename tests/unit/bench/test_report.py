@@ -1,4 +1,4 @@
-"""What people see: tables on a terminal and in Markdown, the chart, the JSON."""
+"""The output: tables on a terminal and in Markdown, the chart, the JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_row_is_per_mail() -> None:
     )  # fmt: skip
 
 
-def test_what_was_not_measured_is_a_dash() -> None:
+def test_missing_measurements_are_a_dash() -> None:
     cells = load_cells(alone(plan.NAIVE, 9.0))
     assert [cells[place] for place in (3, 4, 5, 8, 10, 11)] == ["–"] * 6
 
@@ -46,7 +46,7 @@ def test_every_row_of_a_sheet_has_a_cell_for_each_heading() -> None:
 
 
 @pytest.mark.parametrize(("backend", "said"), [("google", "Google's emulators"), ("embedded", "EMBEDDED backend")])
-def test_the_heading_says_on_what_it_was_measured(backend: str, said: str) -> None:
+def test_the_heading_describes_the_machine(backend: str, said: str) -> None:
     assert said in heading(replace(SETTING, backend=backend))
 
 
@@ -69,7 +69,7 @@ def test_markdown_has_every_sheet_and_the_first_line_of_a_failure() -> None:
     assert "with many lines" not in text
 
 
-def test_only_what_is_between_the_markers_is_renewed() -> None:
+def test_only_the_text_between_the_markers_is_replaced() -> None:
     document = f"before\n{markdown.BEGIN}\nold\n{markdown.END}\nafter\n"
     once = markdown.spliced(document, MEASURED)
     assert once.startswith("before\n") and once.endswith("\nafter\n")

@@ -1,4 +1,4 @@
-"""The mail server of the benchmark, asked by a real client."""
+"""The benchmark's mail server, tested with a real client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAIL = b"Subject: x\r\n\r\nLine.\r\n..\r\n"
 
 
 class Running:
-    """A sink in a thread, with a clock that says how many mails it has dated."""
+    """A sink in a thread, with a clock that counts the mails it has dated."""
 
     def __init__(self, extensions: Collection[str], delay_seconds: float) -> None:
         self.report = Report()
@@ -69,7 +69,7 @@ def sink() -> Iterator[Running]:
         yield started
 
 
-def test_a_mail_is_known_by_its_recipient_and_dated_when_it_is_whole(sink: Running) -> None:
+def test_a_mail_is_identified_by_its_recipient_and_dated_at_its_end(sink: Running) -> None:
     with smtplib.SMTP(LOOPBACK, sink.port) as client:
         client.sendmail("a@b.c", "burst-1@sink.example", MAIL)
         client.sendmail("a@b.c", "burst-2@sink.example", MAIL)
@@ -84,7 +84,7 @@ def test_a_round_trip_is_an_answer_that_the_client_waited_for(sink: Running) -> 
     assert sink.ledger.report().round_trips == 7
 
 
-def test_replies_to_commands_that_came_together_are_one_round_trip(sink: Running) -> None:
+def test_replies_to_pipelined_commands_are_one_round_trip(sink: Running) -> None:
     with socket.create_connection((LOOPBACK, sink.port)) as link, link.makefile("rb") as replies:
         replies.readline()
         link.sendall(b"MAIL FROM:<a@b.c>\r\nRCPT TO:<x@y>\r\nDATA\r\n")
@@ -122,7 +122,7 @@ def test_an_empty_mail_ends_too(sink: Running) -> None:
         assert replies.readline() == b"250 2.0.0 Ok: taken\r\n"
 
 
-def test_a_reset_forgets_all_even_connections_that_are_still_open(sink: Running) -> None:
+def test_a_reset_clears_everything_even_open_connections(sink: Running) -> None:
     with smtplib.SMTP(LOOPBACK, sink.port) as client:
         client.sendmail("a@b.c", "x@sink.example", MAIL)
         sink.ledger.reset()
@@ -139,7 +139,7 @@ def test_extensions_can_be_left_out() -> None:
         assert client.has_extn("8bitmime")
 
 
-def test_from_afar_every_round_trip_takes_its_time() -> None:
+def test_latency_applies_to_every_round_trip() -> None:
     with running(delay_seconds=0.05) as sink, smtplib.SMTP(LOOPBACK, sink.port, timeout=10) as client:
         began = time.monotonic()
         client.sendmail("a@b.c", ["far@b.c"], MAIL)

@@ -1,4 +1,4 @@
-"""What /proc says about processes."""
+"""Parsing /proc."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators' tests talk about, in as few words as possible."""
+"""Builders for the operators' tests."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_a_mail_is_read_as_a_sender_reads_it() -> None:
         pytest.param(MAIL, "a/b", "'id' must be a Firestore document id", id="no-id"),
     ],
 )
-def test_what_a_sender_would_refuse_is_refused_at_once(mail: dict[str, Any], identifier: str, words: str) -> None:
+def test_an_invalid_mail_is_refused_at_once(mail: dict[str, Any], identifier: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         draft.checked(draft.inline(mail, identifier), "mail")
 
@@ -81,7 +81,7 @@ def test_a_time_as_yaml_reads_it_becomes_text(value: datetime, text: str) -> Non
     assert json.loads(draft.inline({"sendAt": value}, "x"))["mail"] == {"sendAt": text}
 
 
-def test_other_values_that_yaml_knows_are_refused() -> None:
+def test_other_yaml_values_are_refused() -> None:
     with pytest.raises(ValueError, match="a value of the type date can't be in a mail"):
         draft.inline({"subject": date(2026, 1, 31)}, "x")
 
@@ -99,7 +99,7 @@ def test_without_pyyaml_the_sentence_says_what_to_install(monkeypatch: pytest.Mo
         draft.parse_file("to: a@b.c")
 
 
-def test_with_pyyaml_what_is_not_json_is_read_as_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_pyyaml_text_that_is_not_json_is_read_as_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
     def safe_load(text: str) -> Any:
         if text == "to: a@b.c":
             return {"to": "a@b.c"}

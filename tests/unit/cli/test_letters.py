@@ -29,7 +29,7 @@ BY_DISPATCHER = {"document": "mail/a", "reason": "new", "version": "1"}
         pytest.param(letter(), "unknown", "", id="from-elsewhere"),
     ],
 )
-def test_a_letter_says_why_it_is_here(subject: Letter, reason: str, error: str) -> None:
+def test_a_dead_letter_has_a_reason(subject: Letter, reason: str, error: str) -> None:
     assert (subject.reason, subject.error) == (reason, error)
 
 
@@ -44,11 +44,11 @@ def test_a_letter_says_why_it_is_here(subject: Letter, reason: str, error: str) 
         pytest.param(letter(data=b"[" * 100_000), "", id="nested-too-deeply-to-read"),
     ],
 )
-def test_a_letter_says_which_document_it_is_about(subject: Letter, document: str) -> None:
+def test_a_dead_letter_names_its_document(subject: Letter, document: str) -> None:
     assert subject.document("mail") == document
 
 
-def test_a_replayed_message_has_its_data_and_attributes_of_before_and_the_mark_of_the_run() -> None:
+def test_a_replayed_message_keeps_its_data_and_attributes_and_is_marked() -> None:
     data = b'{ "document":"mail/a" }'
     kept = {"document": "mail/a", "version": "1"}
     again = letter({**kept, "reason": "x", "error": "y", "replay": "earlier", **BY_PUBSUB}, data)

@@ -1,4 +1,4 @@
-"""Replaying: in which order things happen, and which documents are set to RETRY with it."""
+"""Replaying: the order of the steps, and which documents are set to RETRY."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GIVEN_UP = mail("mail/a", state="ERROR", errorCode="dead-letter")
 
 
 class World(Deliveries):
-    """A topic, a collection and a subscription that note in one list what is done to them."""
+    """A topic, a collection and a subscription that record all operations in one list."""
 
     def __init__(self, *letters: Letter, document: Mail | None = None, topic_works: bool = True) -> None:
         super().__init__(letters)
@@ -92,7 +92,9 @@ def test_no_other_document_is_set_to_retry(attributes: dict[str, str], document:
         pytest.param(("1", "2"), ("not-json",), {"1"}, id="by-both"),
     ],
 )
-def test_only_what_is_wanted_is_replayed(ids: tuple[str, ...], reasons: tuple[str, ...], replayed: set[str]) -> None:
+def test_only_selected_dead_letters_are_replayed(
+    ids: tuple[str, ...], reasons: tuple[str, ...], replayed: set[str]
+) -> None:
     letters = [
         letter({"reason": reason, "error": "x"}, identifier=identifier)
         for identifier, reason in {"1": "not-json", "2": "wrong-shape", "3": "not-json"}.items()

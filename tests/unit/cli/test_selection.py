@@ -31,7 +31,7 @@ def test_firestore_is_asked_for_equalities_only_as_the_times_have_no_index() -> 
         pytest.param(mail(startTime="yesterday"), NOW, id="a-wrong-type-counts-as-absent"),
     ],
 )
-def test_since_means_what_happened_last(subject: Mail, moved: datetime) -> None:
+def test_since_applies_to_the_last_change(subject: Mail, moved: datetime) -> None:
     assert subject.moved() == moved
     assert Selection(since=moved).includes(subject)
     assert not Selection(since=moved + timedelta(seconds=1)).includes(subject)
@@ -71,8 +71,8 @@ def test_only_failed_mails_are_retried(subject: Mail | None, word: str | None) -
 @pytest.mark.parametrize("code", ["unknown", "lease-expired"])
 def test_a_mail_that_may_have_been_sent_is_retried_when_it_was_asked_for(code: str) -> None:
     failed = mail(state="ERROR", errorCode=code)
-    assert Selection("ERROR", (code,)).asks_for(failed)
-    assert not Selection("ERROR", ("auth",)).asks_for(failed)
+    assert Selection("ERROR", (code,)).names_error_of(failed)
+    assert not Selection("ERROR", ("auth",)).names_error_of(failed)
     assert refusal(failed, asked_for=True) is None
 
 

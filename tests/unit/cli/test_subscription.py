@@ -1,4 +1,4 @@
-"""Going through dead letters: each is seen once, and none gets lost."""
+"""Iterating over dead letters: each is seen once, and none is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.cli.builders import letter
 
 
 class Deliveries:
-    """A subscription that answers as it was told, and notes what becomes of the letters."""
+    """A subscription with prepared answers, which records what happens to the messages."""
 
     def __init__(self, *batches: Sequence[Letter]) -> None:
         self.batches = list(batches)
@@ -40,7 +40,7 @@ def test_looking_gives_everything_back() -> None:
     assert (subscription.acknowledged, subscription.released) == ([], ["ack-a", "ack-b", "ack-c"])
 
 
-def test_what_is_done_with_is_acknowledged_and_the_rest_given_back_whatever_happens() -> None:
+def test_finished_dead_letters_are_acknowledged_and_the_rest_always_released() -> None:
     subscription = Deliveries([A, B])
 
     def fail_after_the_first() -> None:

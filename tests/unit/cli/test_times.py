@@ -32,7 +32,7 @@ def test_a_duration_counts_from_now(text: str, before: timedelta) -> None:
         pytest.param("2026-01-31T09:00+02:00", datetime(2026, 1, 31, 7, tzinfo=UTC), id="another-zone"),
     ],
 )
-def test_an_iso_time_is_taken_as_it_is(text: str, time: datetime) -> None:
+def test_an_iso_time_is_used_unchanged(text: str, time: datetime) -> None:
     assert past(text, NOW) == future(text, NOW) == time
 
 
@@ -46,7 +46,7 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
     ("seconds", "text"),
     [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_799, "47 h"), (172_800, "2 d")],
 )
-def test_an_age_is_told_in_the_largest_unit_that_says_enough(seconds: float, text: str) -> None:
+def test_an_age_is_shown_in_the_largest_sufficient_unit(seconds: float, text: str) -> None:
     assert brief(seconds) == brief(-seconds) == text
 
 

@@ -1,4 +1,4 @@
-"""What the command line refuses before it talks to anyone, with exit code 2 and a sentence."""
+"""Command lines that are refused before any request, with exit code 2 and a sentence."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def nobody_to_talk_to(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param(["list"], "Which project? Say --project ID", id="no-project"),
+        pytest.param(["list"], "Which project? Use --project ID", id="no-project"),
         pytest.param([*PROJECT, "status", "users/x"], "not a document in the collection 'mail'", id="foreign-path"),
         pytest.param([*PROJECT, "list", "--since", "soon"], "neither a duration such as 2h", id="no-time"),
         pytest.param([*PROJECT, "list", "--state", "DONE"], "'DONE' is not one of", id="no-state"),
-        pytest.param([*PROJECT, "retry"], "either PATH..., or --state ERROR", id="retry-what"),
+        pytest.param([*PROJECT, "retry"], "either PATH..., or --state ERROR", id="retry-without-selection"),
         pytest.param([*PROJECT, "retry", "a", "--state", "ERROR"], "either PATH...", id="retry-both"),
-        pytest.param([*PROJECT, "retry", "a", "--since", "2h"], "go with --state ERROR", id="retry-path-since"),
+        pytest.param([*PROJECT, "retry", "a", "--since", "2h"], "require --state ERROR", id="retry-path-since"),
         pytest.param([*PROJECT, "retry", "a", "--rate", "0"], "not in the range x>0", id="retry-never"),
-        pytest.param([*PROJECT, "dead-letters", "replay"], "either ID..., or --all", id="replay-what"),
+        pytest.param([*PROJECT, "dead-letters", "replay"], "either ID..., or --all", id="replay-without-selection"),
         pytest.param([*PROJECT, "send"], "Field 'to'", id="send-nothing"),
         pytest.param([*PROJECT, *SEND, "--header", "X"], "is not 'Name: value'", id="send-header"),
         pytest.param([*PROJECT, *SEND, "--send-at", "soon"], "nor a time such as", id="send-when"),
@@ -58,7 +58,7 @@ def test_a_mail_that_is_too_large_for_a_document_is_not_published(tmp_path: Path
     assert (result.exit_code, "larger than 1 MiB" in result.stderr) == (2, True)
 
 
-def test_a_text_that_is_not_utf_8_is_refused_by_the_name_of_its_option(tmp_path: Path) -> None:
+def test_a_text_that_is_not_utf_8_is_refused_naming_its_option(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"Gr\xfc\xdfe")
     arguments = [*PROJECT, "send", "--to", "a@b.c", "--subject", "s", "--text-file", str(tmp_path / "latin.txt")]
     result = CliRunner().invoke(cli, arguments)
@@ -66,12 +66,12 @@ def test_a_text_that_is_not_utf_8_is_refused_by_the_name_of_its_option(tmp_path:
     assert "--text-file: it is not text in UTF-8." in result.stderr
 
 
-@pytest.mark.parametrize("only", EMULATORS)
-def test_half_an_emulator_is_refused(only: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(next(name for name in EMULATORS if name != only))
+@pytest.mark.parametrize("present", EMULATORS)
+def test_half_an_emulator_is_refused(present: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(next(name for name in EMULATORS if name != present))
     result = CliRunner().invoke(cli, [*PROJECT, "list"])
     assert result.exit_code == 2
-    assert f"{only} is set and" in result.stderr
+    assert f"{present} is set but" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_help_needs_no_project_and_documents_the_exit_codes(command: list[str]) 
     assert "Exit codes:" in result.stdout
 
 
-def test_the_pace_is_kept_without_saving_up_what_was_not_used() -> None:
+def test_the_rate_limit_does_not_save_up_unused_time() -> None:
     time = Time()
     pace = Pace(4, time.clock, time.sleep)
     for _ in range(9):
@@ -121,7 +121,7 @@ def test_the_pace_is_kept_without_saving_up_what_was_not_used() -> None:
     assert time.now == 62.5
 
 
-def test_the_summary_counts_reasons_and_tells_what_to_do_about_unknown_outcomes() -> None:
+def test_the_summary_counts_reasons_and_explains_unknown_outcomes() -> None:
     tally = Tally()
     for reason in (None, None, "changed", "outcome-unknown", "changed"):
         tally.count(reason)

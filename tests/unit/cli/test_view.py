@@ -32,7 +32,7 @@ def test_a_row_tells_code_attempts_age_and_error() -> None:
     assert list(map(str, mail_row(mail(), NOW))) == ["mail/a", "(new)", "", "0", "0 s", ""]
 
 
-def test_nothing_from_outside_can_steer_the_terminal() -> None:
+def test_no_outside_text_can_control_the_terminal() -> None:
     assert printable("a\x1b[31m\x9b1m\u202eb\nc\xff") == "a\\x1b[31m\\x9b1m\\u202eb\nc\xff"
     assert one_line("a\r\n\tb\x07") == "a b\\x07"
     hostile = letter({"\x1b[x": "\x1b]0;y"}, b'"\xc2\x9b31m"')
@@ -57,6 +57,6 @@ def test_a_letters_record_does_not_show_its_content() -> None:
     assert "secret" not in json_line(record)
 
 
-def test_a_letters_data_is_shown_when_it_is_asked_for_as_far_as_it_is_text() -> None:
+def test_a_dead_letters_data_is_shown_on_request_if_it_is_text() -> None:
     assert '"to": "ä"' in letter_details(letter(data='{"to": "ä"}'.encode()), NOW).plain
     assert r"\xff nope" in letter_details(letter(data=b"\xff nope"), NOW).plain

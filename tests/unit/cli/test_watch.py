@@ -7,7 +7,7 @@ from tests.unit.cli.builders import NOW, mail
 
 
 class Time:
-    """A clock that only sleeping moves."""
+    """A clock that only moves by sleeping."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -20,7 +20,7 @@ class Time:
 
 
 def watched(*looks: Mail | None, seconds: float | None = None) -> tuple[Outcome, list[str]]:
-    """How it ended, and the states that were shown; the last look is what all further ones find."""
+    """The outcome, and the states that were shown; all further reads return the last of `looks`."""
     time, shown, left = Time(), list[str](), list(looks)
     outcome, _ = follow(
         lambda: left.pop(0) if len(left) > 1 else left[0],
@@ -41,11 +41,11 @@ def test_each_step_is_shown_once() -> None:
     assert watched(*looks) == (Outcome.ENDED, ["", "PENDING", "PROCESSING1", "PROCESSING2", "SUCCESS"])
 
 
-def test_a_document_that_a_published_mail_has_yet_to_make_is_waited_for() -> None:
+def test_a_document_that_a_published_mail_will_create_is_waited_for() -> None:
     assert watched(None, None, FAILED) == (Outcome.ENDED, ["ERROR"])
 
 
-def test_a_document_that_goes_away_is_not() -> None:
+def test_a_deleted_document_is_not() -> None:
     assert watched(PENDING, None) == (Outcome.DELETED, ["PENDING"])
 
 
@@ -54,7 +54,7 @@ def test_the_time_is_limited() -> None:
     assert watched(None, seconds=0) == (Outcome.TIMEOUT, [])
 
 
-def test_a_step_says_what_matters_in_its_state() -> None:
+def test_a_step_shows_what_matters_in_its_state() -> None:
     info = {"accepted": ["a", "b"], "rejected": ["c"], "pending": []}
     steps = [
         mail(),

@@ -1,4 +1,4 @@
-"""Eventarc's CloudEvent, as it comes from Google Cloud and from the emulator."""
+"""Eventarc's CloudEvents, from Google Cloud and from the emulator."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_anything_else_is_refused(event_type: str | None, data: bytes) -> None:
         parse(event_type, data, "mail")
 
 
-def test_all_that_decisions_look_at_is_read() -> None:
+def test_all_fields_that_decisions_depend_on_are_read() -> None:
     def in_camel_case(name: str) -> str:
         first, *others = name.split("_")
         return first + "".join(word.capitalize() for word in others)

@@ -55,7 +55,7 @@ def post(client: FlaskClient, data: bytes, event_type: str = EVENT_TYPE) -> Test
 
 
 def just_written(database: MemoryDatabase) -> None:
-    """The document as the event of `body(None, MAIL)` says it is."""
+    """Store the document that the event of `body(None, MAIL)` describes."""
     database.put("mail/a", MAIL)
     version = database.documents["mail/a"].version
     version.seconds = 1_800_000_000
@@ -72,7 +72,7 @@ def test_a_new_document_is_published_then_marked_pending(
     assert database.documents["mail/a"].fields["delivery"]["state"] == "PENDING"
 
 
-def test_a_document_that_has_changed_since_is_left_alone(
+def test_a_document_that_has_changed_since_is_not_written(
     client: FlaskClient, database: MemoryDatabase, topic: MemoryPublisher
 ) -> None:
     database.put("mail/a", MAIL)
@@ -163,7 +163,7 @@ def test_it_says_that_it_is_healthy(client: FlaskClient) -> None:
     assert client.get("/healthz").status_code == 200
 
 
-def test_a_bug_is_a_500_so_that_the_event_comes_again(
+def test_a_bug_is_a_500_so_that_the_event_is_delivered_again(
     client: FlaskClient, topic: MemoryPublisher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(messages: Sequence[Message]) -> None:
@@ -180,11 +180,11 @@ def test_reconcile_answers_with_a_summary(client: FlaskClient) -> None:
 
 
 class TestIgnoredEvents:
-    """They are counted, and the log says how many there were."""
+    """They are counted, and the log shows the counts."""
 
     @pytest.fixture
     def seconds(self) -> list[float]:
-        """What the dispatcher's clock says: the last of them."""
+        """The dispatcher's clock: the last entry is the current time."""
         return [100.0]
 
     @pytest.fixture
@@ -220,7 +220,7 @@ class TestIgnoredEvents:
         dispatcher.close()
         assert self.counts(caplog) == [("deleted", 1)]
 
-    def test_a_state_that_nobody_knows_is_a_warning_of_its_own(
+    def test_an_unknown_state_is_a_separate_warning(
         self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
     ) -> None:
         self.happen(dispatcher, {"state": "ODD"})
@@ -287,12 +287,12 @@ class TestDeadLetters:
     def test_an_inline_one_that_the_sender_refused_touches_no_document(
         self, client: FlaskClient, database: MemoryDatabase
     ) -> None:
-        """Of an `id-conflict`, the document belongs to another mail."""
+        """With `id-conflict`, the document belongs to another mail."""
         database.put("mail/a", MAIL)
         assert self.push(client, {"mail": {}, "id": "a"}, {"reason": "id-conflict"}) == "refused\n"
         assert "delivery" not in database.documents["mail/a"].fields
 
-    def test_one_that_names_no_document_of_ours_is_let_go(self, client: FlaskClient) -> None:
+    def test_one_without_a_document_of_the_collection_is_acknowledged(self, client: FlaskClient) -> None:
         assert self.push(client, {"document": "users/a"}, self.GIVEN_UP) == "refused\n"
 
 

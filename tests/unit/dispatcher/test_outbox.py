@@ -1,4 +1,4 @@
-"""What decisions about concurrent events come to."""
+"""Execution of concurrent decisions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fakes import MemoryDatabase, MemoryPublisher
 
 
 class Topic(MemoryPublisher):
-    """Remembers its requests. `refuses` what it is told to; `on_publish` runs before each request."""
+    """Records its requests. It refuses the messages in `refuses`; `on_publish` runs before each request."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Topic(MemoryPublisher):
 
 
 class Database(MemoryDatabase):
-    """Has answers of its own for the writes to some documents."""
+    """Has prepared answers for writes to some documents."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Database(MemoryDatabase):
 
 
 class World:
-    """Effects, and threads that have them executed."""
+    """Effects, and threads that execute them."""
 
     def __init__(self, threads: ThreadPoolExecutor) -> None:
         self.topic, self.database = Topic(), Database()
@@ -64,7 +64,7 @@ class World:
         return Effect(f"mail/{name}", version, (name.encode(), {}) if publish else None, changes)
 
     def together(self, effects: Sequence[Effect]) -> list[Future[bool | None]]:
-        """These effects, all of which come while another one is being executed."""
+        """Execute these effects, which all arrive while another one is in progress."""
         is_under_way, go_on = threading.Event(), threading.Event()
 
         def wait() -> None:
@@ -106,25 +106,25 @@ def test_one_request_publishes_and_one_writes(world: World) -> None:
     assert all(world.is_pending(name) for name in "abc")
 
 
-def test_some_have_nothing_to_publish_and_some_nothing_to_write(world: World) -> None:
+def test_effects_without_a_message_or_a_write_share_batches(world: World) -> None:
     effects = [world.effect("a", publish=False), world.effect("b", write=False), world.effect("c")]
     assert results(world.together(effects)) == [True, None, True]
     assert world.published() == ["b", "c", "first"]
 
 
-def test_where_nothing_is_to_be_published_pubsub_is_not_asked(world: World) -> None:
+def test_pubsub_is_not_called_without_messages(world: World) -> None:
     effects = [world.effect(name, publish=False) for name in "abc"]
     assert results(world.together(effects)) == [True] * 3
     assert world.topic.requests == []
 
 
-def test_what_could_not_be_published_is_not_marked_and_its_event_comes_again(world: World) -> None:
+def test_an_unpublished_document_is_not_marked_and_its_event_is_delivered_again(world: World) -> None:
     world.topic.refuses = {b"b"}
     assert results(world.together([world.effect(name) for name in "abc"])) == [True, "not taken", True]
     assert not world.is_pending("b")
 
 
-def test_a_document_that_has_changed_since_is_left_alone(world: World) -> None:
+def test_a_document_that_has_changed_since_is_not_written(world: World) -> None:
     effects = [world.effect(name) for name in "abc"]
     world.database.edit("mail/b", {"delivery.state": "PROCESSING"})
     assert results(world.together(effects)) == [True, False, True]
@@ -137,20 +137,18 @@ def test_a_document_that_has_changed_since_is_left_alone(world: World) -> None:
         pytest.param(Unavailable("contention"), True, id="not-this-time"),
     ],
 )
-def test_a_write_that_is_refused_for_itself_hinders_no_other(
-    world: World, answer: FirepostError, result: object
-) -> None:
+def test_a_refused_write_does_not_affect_others(world: World, answer: FirepostError, result: object) -> None:
     world.database.answers = {"mail/b": answer}
     assert results(world.together([world.effect(name) for name in "abc"])) == [True, result, True]
 
 
-def test_a_lone_effect_is_executed_at_once(world: World) -> None:
+def test_a_single_effect_is_executed_at_once(world: World) -> None:
     assert world.outbox.execute(world.effect("a")) is True
     assert (world.topic.requests, world.published()) == ([1], ["a"])
     assert world.is_pending("a")
 
 
-def test_a_topic_that_is_broken_hinders_no_write_that_needs_no_message(world: World) -> None:
+def test_a_broken_topic_does_not_affect_writes_without_a_message(world: World) -> None:
     effects = [world.effect("a"), world.effect("b", publish=False)]
     world.topic.refuses = {b"a"}
     assert results(world.together(effects)) == ["not taken", True]

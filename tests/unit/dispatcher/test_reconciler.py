@@ -18,7 +18,7 @@ MINUTE = timedelta(minutes=1)
 
 class World:
     def __init__(self, policy: Policy) -> None:
-        # What is in the database counts as written at its ticks, which lie long before the clock's time.
+        # The database's writes count as made at its ticks, long before the clock's time.
         self.clock, self.database, self.topic = Clock(), MemoryDatabase(), MemoryPublisher()
         self._parts = DispatcherParts(policy, self.database, self.topic, clock=self.clock)
 
@@ -37,7 +37,7 @@ def world() -> World:
     return World(Policy(LEASE, stranded_after=timedelta(days=20_000)))
 
 
-def test_what_is_due_is_published_once(world: World) -> None:
+def test_due_documents_are_published_once(world: World) -> None:
     world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now)
     assert world.run()["due"] == 1
     assert world.published() == [("mail/a", "due")]
@@ -45,7 +45,7 @@ def test_what_is_due_is_published_once(world: World) -> None:
     assert len(world.topic.published) == 1
 
 
-def test_what_is_due_later_is_left_alone(world: World) -> None:
+def test_documents_due_later_are_not_published(world: World) -> None:
     world.add("mail/a", state="RETRY", nextAttemptTime=world.clock.now + MINUTE)
     assert world.run() == {"examined": 1, "complete": True}
 
@@ -64,7 +64,7 @@ def test_so_does_setting_a_final_state(world: World) -> None:
     assert not world.topic.published
 
 
-def test_what_nothing_carries_any_more_is_published_again() -> None:
+def test_stranded_documents_are_published_again() -> None:
     world = World(Policy(LEASE, stranded_after=MINUTE))
     world.add("mail/a", state="PENDING")
     world.add("mail/b", state="RETRY")
@@ -101,7 +101,7 @@ def test_other_collections_are_not(world: World) -> None:
     assert world.run() == {"complete": True}
 
 
-def test_when_the_time_has_run_out_it_says_so(world: World) -> None:
+def test_a_run_out_of_time_is_reported(world: World) -> None:
     world.add("mail/a", state="PENDING")
     assert world.run(seconds=-1) == {"complete": False}
 
@@ -120,7 +120,7 @@ def test_a_document_that_changes_meanwhile_is_not_overwritten(world: World, inte
     assert document is None or document.fields["delivery"]["state"] != "ERROR"
 
 
-def test_nothing_is_noted_that_was_not_published(world: World) -> None:
+def test_a_failed_publication_is_not_recorded(world: World) -> None:
     world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now)
     world.topic.broken = True
     with pytest.raises(Unavailable):

@@ -1,4 +1,4 @@
-"""A running embedded backend, Google's own clients for it, and a server that takes what it delivers."""
+"""A running embedded backend, Google's own clients for it, and a server that receives its deliveries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Delivery:
 
 
 class Receiver:
-    """Takes POSTs; answers with the statuses in `answers`, one after the other, and then with 204."""
+    """Receives POSTs; answers with the statuses in `answers`, one after the other, and then with 204."""
 
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
@@ -49,10 +49,10 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Quiet."""
+                """Log no requests."""
 
         class Server(ThreadingHTTPServer):
-            request_queue_size = 128  # what connects at the same time shall not have to try again
+            request_queue_size = 128  # so that simultaneous connections don't have to be retried
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
@@ -65,7 +65,7 @@ class Receiver:
             return self.answers.pop(0) if self.answers else 204
 
     def wait_for(self, count: int) -> list[Delivery]:
-        """The deliveries so far, once there are as many."""
+        """The deliveries so far, once there are this many."""
         assert wait_until(lambda: len(self.deliveries) >= count, seconds=5, pause=0.002), self.deliveries
         return list(self.deliveries)
 
@@ -112,7 +112,7 @@ def subscriber(backend: EmbeddedBackend) -> Iterator[SubscriberClient]:
 
 
 class Topic:
-    """A topic, and the making of subscriptions to it."""
+    """A topic, and a factory of subscriptions to it."""
 
     def __init__(self, publisher: PublisherClient, subscriber: SubscriberClient, name: str = "mail") -> None:
         self.name = f"projects/{PROJECT}/topics/{name}"

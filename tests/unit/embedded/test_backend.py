@@ -29,7 +29,7 @@ def test_stopping_leaves_no_thread_and_no_port() -> None:
     backend = EmbeddedBackend(options())
     backend.start()
     db = firestore_client(backend.firestore, "demo")
-    db.document("mail/a").set({"n": 1})  # an event that nobody takes
+    db.document("mail/a").set({"n": 1})  # an event that nobody accepts
     watch: Any = db.collection("mail").on_snapshot(lambda *_: None)
     watch.unsubscribe()
     db.close()
@@ -56,7 +56,7 @@ def test_a_port_that_is_taken_is_named(port: str) -> None:
         backend.stop()
 
 
-def test_a_port_that_is_asked_for_is_used() -> None:
+def test_a_requested_port_is_used() -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         number = reserved.getsockname()[1]
     backend = EmbeddedBackend(options(firestore_port=number))

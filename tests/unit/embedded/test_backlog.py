@@ -20,7 +20,7 @@ def test_back_off_doubles_from_the_minimum_to_the_maximum(attempts: int, seconds
     assert Backoff(1.0, 5.0).after(attempts) == seconds
 
 
-def test_what_is_leased_is_given_to_nobody_else_until_the_deadline() -> None:
+def test_leased_items_are_exclusive_until_the_deadline() -> None:
     backlog: Backlog[str] = Backlog()
     backlog.add("a", now=0)
     assert payloads(backlog, now=0) == ["a"]
@@ -38,7 +38,7 @@ def test_an_extended_lease_lasts_longer() -> None:
     assert payloads(backlog, now=18) == ["a"]
 
 
-def test_what_is_acknowledged_is_forgotten() -> None:
+def test_acknowledged_items_are_removed() -> None:
     backlog: Backlog[str] = Backlog()
     backlog.add("a", now=0)
     (lease,) = backlog.take(1, 0, 10)
@@ -116,7 +116,7 @@ def test_keys_are_forgotten_with_their_last_item() -> None:
         pytest.param(Plan(lost=True), 0, 1, 2, id="lost on the way, then delivered again"),
     ],
 )
-def test_a_planned_fault_comes_true(plan: Plan, at_once: int, later: int, attempt: int) -> None:
+def test_a_planned_fault_occurs(plan: Plan, at_once: int, later: int, attempt: int) -> None:
     backlog: Backlog[str] = Backlog(backoff=Backoff(1.0, 1.0))
     backlog.add("a", now=0, plan=plan)
     leases = backlog.take(10, 0, 100)

@@ -41,12 +41,12 @@ def test_an_event_carries_the_attributes_that_eventarc_sends(db: firestore.Clien
     }
 
 
-def test_events_tell_what_was_and_what_is(db: firestore.Client, receiver: Receiver) -> None:
+def test_events_have_the_document_before_and_after(db: firestore.Client, receiver: Receiver) -> None:
     document = db.document("mail/a")
     document.set({"n": 1, "delivery": {"state": "PENDING", "attempts": 0}})
     document.update({"delivery.state": "PROCESSING"})
     document.delete()
-    # They travel concurrently, so the order in which they arrive says nothing.
+    # They are delivered concurrently, so their order means nothing.
     events = sorted(bodies(receiver, 3), key=lambda event: ("old_value" in event, "value" not in event))
     created, updated, deleted = events
     assert ("old_value" in created, "value" in created) == (False, True)

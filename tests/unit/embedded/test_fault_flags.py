@@ -1,4 +1,4 @@
-"""Faults as people write them on a command line."""
+"""Faults in the form of command-line options."""
 
 from __future__ import annotations
 
@@ -70,6 +70,6 @@ def test_a_share_is_kept_and_repeatable() -> None:
         "Commit:fail@2x",
     ],
 )
-def test_what_cannot_be_understood_is_refused_with_an_example(spec: str) -> None:
+def test_malformed_times_are_refused_with_an_example(spec: str) -> None:
     with pytest.raises(ValueError, match="expected TARGET:WHAT"):
         applied(spec)

@@ -1,4 +1,4 @@
-"""Faults on demand."""
+"""Fault injection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.unit.embedded.conftest import Receiver, Topic
 
 
 def hits(faults: Faults, calls: int, rpc: str = "Commit") -> list[int]:
-    """The numbers of the calls, out of so many, that went wrong."""
+    """The numbers of the calls that failed, out of this many."""
     wrong = []
     for number in range(1, calls + 1):
         try:
@@ -86,7 +86,7 @@ def test_a_commit_whose_response_is_lost_is_applied(backend: EmbeddedBackend, db
     assert backend.faults.counts["Commit: response lost"] == 1
 
 
-def test_a_delayed_call_takes_its_time(backend: EmbeddedBackend, db: firestore.Client) -> None:
+def test_a_delayed_call_takes_longer(backend: EmbeddedBackend, db: firestore.Client) -> None:
     backend.faults.on("Commit").delay(0.05)
     begun = time.monotonic()
     commit(db)
@@ -106,11 +106,11 @@ def arrivals(receiver: Receiver, count: int) -> list[str]:
     return [delivery.headers["ce-document"].rpartition("/")[2] for delivery in receiver.wait_for(count)]
 
 
-@pytest.mark.parametrize("harm", ["reorder", "drop"])
-def test_a_harmed_event_arrives_after_later_ones(
-    backend: EmbeddedBackend, db: firestore.Client, receiver: Receiver, harm: str
+@pytest.mark.parametrize("fault", ["reorder", "drop"])
+def test_a_delayed_event_arrives_after_later_ones(
+    backend: EmbeddedBackend, db: firestore.Client, receiver: Receiver, fault: str
 ) -> None:
-    getattr(backend.faults.events, harm)()
+    getattr(backend.faults.events, fault)()
     db.document("mail/first").set({"n": 1})
     backend.faults.clear()
     db.document("mail/second").set({"n": 1})

@@ -28,7 +28,7 @@ def test_path_is_read(text: str, path: fields.Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ".", "a.", ".a", "a..b", "1a", "a-b", "`a", "``", "a`b`", "é"])
-def test_what_is_no_path_is_refused(text: str) -> None:
+def test_malformed_paths_are_refused(text: str) -> None:
     with pytest.raises(Failure, match="Invalid property path"):
         fields.parse(text)
 
@@ -46,7 +46,7 @@ def test_a_rendered_path_reads_as_the_same_path(path: fields.Path) -> None:
         pytest.param({"a": 1}, {"a": 1.0}, ["a"], id="a type"),
         pytest.param({"a": 1}, {"b": 1}, ["a", "b"], id="a name"),
         pytest.param({"d": {"s": 1, "t": 1}}, {"d": {"s": 2, "t": 1}}, ["d.s"], id="inside a map"),
-        pytest.param({"d": {"s": 1}}, {"d": 1}, ["d"], id="a map that is none any more"),
+        pytest.param({"d": {"s": 1}}, {"d": 1}, ["d"], id="a value that is no longer a map"),
         pytest.param({"d": {}}, {"d": {"a.b": 1}}, ["d.`a.b`"], id="a name that needs quotes"),
         pytest.param({"a": [1]}, {"a": [1, 2]}, ["a"], id="an array"),
     ],

@@ -59,6 +59,6 @@ def test_filter_lets_pass(text: str, passing: str) -> None:
         'attributes.x = "' + "1" * 256 + '"',
     ],
 )
-def test_what_is_no_filter_is_refused(text: str) -> None:
+def test_malformed_filters_are_refused(text: str) -> None:
     with pytest.raises(Failure, match="filter"):
         compile_filter(text)

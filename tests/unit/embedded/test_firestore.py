@@ -1,4 +1,4 @@
-"""The embedded Firestore as Google's own client sees it; what the comparison with the emulator can't show."""
+"""The embedded Firestore through Google's own client; what the comparison with the emulator can't show."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_documents_are_listed_in_pages(db: firestore.Client) -> None:
         (lambda db: db.collection("mail").sum("n").get(), "aggregations other than count"),
     ],
 )
-def test_what_is_not_covered_is_unimplemented_by_name(db: firestore.Client, call: Any, names: str) -> None:
+def test_unsupported_calls_are_unimplemented_by_name(db: firestore.Client, call: Any, names: str) -> None:
     with pytest.raises(exceptions.MethodNotImplemented, match=names):
         call(db)
 
@@ -194,7 +194,7 @@ def test_a_query_is_watched(db: firestore.Client) -> None:
     ]
 
 
-def test_what_leaves_a_limited_query_makes_room_for_the_next(db: firestore.Client) -> None:
+def test_a_document_that_leaves_a_limited_query_is_replaced_by_the_next(db: firestore.Client) -> None:
     for number in range(3):
         db.document(f"mail/{number}").set({"n": number})
     watcher, seen = watch(db.collection("mail").order_by("n").limit(2))
@@ -205,7 +205,7 @@ def test_what_leaves_a_limited_query_makes_room_for_the_next(db: firestore.Clien
     assert seen[-1] == (["1", "2"], ["REMOVED 0", "ADDED 2"])
 
 
-def test_a_document_is_watched_from_before_it_exists(db: firestore.Client) -> None:
+def test_a_document_can_be_watched_before_it_exists(db: firestore.Client) -> None:
     watcher, seen = watch(db.document("mail/a"))
     assert seen_in_time(seen, 1)
     db.document("mail/other").set({})

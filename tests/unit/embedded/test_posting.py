@@ -1,4 +1,4 @@
-"""HTTP POSTs over kept-open connections, against a server that answers byte by byte as it is told."""
+"""HTTP POSTs over keep-alive connections, to a server with prepared answers, sent byte by byte."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Script = list[list[bytes]]
 
 
 class ScriptedServer:
-    """For each connection a list of answers, one per request; when they are given it closes the connection."""
+    """A list of answers for each connection, one per request; after the last, it closes the connection."""
 
     def __init__(self, script: Script) -> None:
         self.requests: list[bytes] = []
@@ -59,7 +59,7 @@ def serving(script: Script) -> Iterator[ScriptedServer]:
 
 
 def posts(server: ScriptedServer, count: int) -> list[int]:
-    """The statuses of so many requests, one after the other."""
+    """The statuses of this many requests, one after the other."""
 
     async def run() -> list[int]:
         connections = Connections()
@@ -92,9 +92,9 @@ def test_a_request_is_written_as_http_wants_it() -> None:
         pytest.param(
             [[b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"], [OK]],
             [500, 200],
-            id="length not told in advance: the connection is given up",
+            id="no declared length: the connection is closed",
         ),
-        pytest.param([[OK + b"more"], [OK]], [200, 200], id="more than was told: the connection is given up"),
+        pytest.param([[OK + b"more"], [OK]], [200, 200], id="more than declared: the connection is closed"),
     ],
 )
 def test_connections_are_kept_while_they_are_good(script: Script, statuses: list[int]) -> None:
@@ -110,7 +110,7 @@ def test_without_an_answer_there_is_no_status(answer: bytes) -> None:
         posts(server, 1)
 
 
-def test_a_port_that_nobody_listens_on_gives_no_answer() -> None:
+def test_a_closed_port_gives_no_answer() -> None:
     with serving([]) as server:
         pass
     with pytest.raises(NoAnswer):

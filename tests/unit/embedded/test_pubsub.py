@@ -82,7 +82,7 @@ def test_a_push_token_can_be_verified_as_google_s(
     assert claims["exp"] - claims["iat"] == 3600
 
 
-def test_a_refused_push_comes_again_and_an_accepted_one_does_not(topic: Topic, receiver: Receiver) -> None:
+def test_a_refused_push_is_repeated_and_an_accepted_one_is_not(topic: Topic, receiver: Receiver) -> None:
     receiver.answers = [500, 404, 302, 204]
     topic.subscribe(push_config={"push_endpoint": receiver.url}, retry_policy=QUICK)
     topic.publish("hello")

@@ -1,4 +1,4 @@
-"""The order of values, what can be stored, and how big it is."""
+"""The order of values, which can be stored, and their size."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ ASCENDING = [
 
 def test_values_are_ordered_by_type_and_then_by_value() -> None:
     ordered = sorted(reversed(ASCENDING), key=values.sort_key)
-    assert list(map(str, ordered)) == list(map(str, ASCENDING))  # as texts, for NaN is not equal to itself
+    assert list(map(str, ordered)) == list(map(str, ASCENDING))  # as texts, because NaN is not equal to itself
 
 
 def test_all_different_values_have_different_keys() -> None:
@@ -89,7 +89,7 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("data", "complaint"),
+    ("data", "error"),
     [
         pytest.param({"__x__": 1}, "field name __x__ is reserved", id="reserved name"),
         pytest.param({"a": {"__x__": 1}}, "field name __x__ is reserved", id="reserved name further down"),
@@ -100,8 +100,8 @@ def nested(depth: int) -> dict[str, Any]:
         pytest.param({"a": "x" * 1048488}, '"a" is longer than 1048487 bytes', id="long string"),
     ],
 )
-def test_what_can_not_be_stored_is_refused(data: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(Failure, match=complaint):
+def test_values_that_can_not_be_stored_are_refused(data: dict[str, Any], error: str) -> None:
+    with pytest.raises(Failure, match=error):
         values.check_storable(document(data).fields)
 
 
@@ -110,7 +110,7 @@ def test_what_can_not_be_stored_is_refused(data: dict[str, Any], complaint: str)
     [nested(19), {"a": [{"b": [1]}]}, {"a": "x" * 1048487}, {"n" * 1500: 1}, {"__": 1, "__a": 1}],
     ids=["deep", "array in map in array", "long string", "long name", "nearly reserved"],
 )
-def test_what_lies_within_the_limits_can_be_stored(data: dict[str, Any]) -> None:
+def test_values_within_the_limits_can_be_stored(data: dict[str, Any]) -> None:
     values.check_storable(document(data).fields)
 
 

@@ -1,4 +1,4 @@
-"""The Terraform module as text: as much of it as tests compare with the code. Terraform itself checks the rest."""
+"""The Terraform module as text, as far as tests compare it with the code. Terraform itself checks the rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).parents[3]
 MODULE = ROOT / "infra" / "terraform"
 
-#: A string, in which there may be others: "${local.names["a"]}" is not met with in the module, and not understood.
+#: A string. Nested ones ("${local.names["a"]}") don't occur in the module, and are not supported.
 _STRING = r'"((?:[^"\\]|\\.)*)"'
 
 
@@ -31,24 +31,24 @@ def log_metrics() -> dict[str, dict[str, Any]]:
 
 
 def local(name: str, file: str) -> str:
-    """The text of a local value that begins and ends on lines of their own."""
+    """The text of a local value that begins and ends on separate lines."""
     found = re.search(rf"^  {name} += (.*?\n  [)\]}}]+)$", source(file), re.MULTILINE | re.DOTALL)
     assert found is not None, f"{file} has no local {name}"
     return found.group(1)
 
 
 def strings(text: str) -> list[str]:
-    """The strings in a list of them."""
+    """The strings in a list."""
     return re.findall(_STRING, text)
 
 
 def variable_names(text: str) -> set[str]:
-    """The environment variables that a map of them sets: those to the left of `=` or `=>`."""
+    """The environment variables that a map sets: the keys, left of `=` or `=>`."""
     return set(re.findall(r'(?:^|[{,]|")\s*"?([A-Z][A-Z0-9_]+)"? +=>? ', text, re.MULTILINE))
 
 
 def default(variable: str) -> str:
-    """The default of a variable of the module, as it is written."""
+    """The default of a variable of the module, verbatim."""
     block = re.search(rf'^variable "{variable}" {{\n(.*?)^}}$', sources(), re.MULTILINE | re.DOTALL)
     assert block is not None, f"there is no variable {variable}"
     found = re.search(r"^  default += (.+)$", block.group(1), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Who may do what: nothing broad, nothing that is not in the table of docs/security.md."""
+"""Access: no broad roles, and none missing from the table in docs/security.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.unit.infra.module import ROOT, sources
 TEXT = sources()
 SECURITY = (ROOT / "docs" / "security.md").read_text()
 
-#: All roles that are granted; each on one topic, subscription, secret, service or bucket, but for the last.
+#: All granted roles; each on one topic, subscription, secret, service or bucket, except the last.
 ROLES = {
     "roles/pubsub.publisher",
     "roles/pubsub.subscriber",
@@ -57,7 +57,7 @@ def test_each_service_account_is_in_the_docs() -> None:
         "google_secret_manager_secret_version",  # would put the secret's value into the state
         "secret_data",
         "google_service_account_key",
-        "_iam_policy",  # takes away what others were granted
+        "_iam_policy",  # revokes what others were granted
         "_iam_binding",
     ],
 )

@@ -1,4 +1,4 @@
-"""The pipelines: what they name exists, and what they promise is in them."""
+"""The pipelines: everything they refer to exists, and they do what they promise."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PIPELINES = ("cloudbuild.yaml", "cloudbuild-apply.yaml")
 #: https://cloud.google.com/build/docs/build-config-file-schema
 FIELDS = {"steps", "substitutions", "images", "artifacts", "options", "timeout"}
 STEP_FIELDS = {"id", "name", "script", "waitFor", "env"}
-#: Set for builds that a trigger starts: https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values
+#: Set in triggered builds: https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values
 BUILT_IN = {"PROJECT_ID", "BUILD_ID", "LOCATION", "COMMIT_SHA", "SHORT_SHA"}
-#: Without a tag to choose: Google keeps one version of it.
+#: Has no choice of tags: Google maintains one version of it.
 UNTAGGED = {"gcr.io/cloud-builders/docker"}
 
 
@@ -36,7 +36,7 @@ def build(request: pytest.FixtureRequest) -> Build:
 
 
 def text_of(build: Build) -> str:
-    """All that is said but the substitutions' defaults, one text a line."""
+    """All text except the substitutions' defaults, one item per line."""
     return "\n".join(_texts([value for name, value in build.items() if name != "substitutions"]))
 
 
@@ -88,7 +88,7 @@ def test_every_variable_is_set_by_somebody(build: Build) -> None:
     assert set(build["substitutions"]) <= used, "a substitution that nothing uses fails the build"
 
 
-def test_what_is_run_exists() -> None:
+def test_every_command_exists() -> None:
     build = load("cloudbuild.yaml")
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     assert {word for step in build["steps"] for word in re.findall(r"\bmake ([a-z-]+)", step["script"])} <= targets
@@ -118,7 +118,7 @@ def test_what_is_built_is_what_is_planned_and_pushed() -> None:
         assert f'TF_VAR_{service}_image="$images/{service}:{tag}"' in script(build, "plan")
 
 
-def test_a_plan_knows_all_that_the_example_can_be_told() -> None:
+def test_a_plan_accepts_all_variables_of_the_example() -> None:
     example = (ROOT / load("cloudbuild.yaml")["substitutions"]["_ROOT"] / "variables.tf").read_text()
     variables = re.findall(r'^variable "(\w+)"', example, re.M)
     assert variables

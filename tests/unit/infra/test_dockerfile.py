@@ -1,4 +1,4 @@
-"""What must be true of the images, as far as their Dockerfile says it."""
+"""Requirements of the images that their Dockerfile can show."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def dockerfile() -> Dockerfile:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_process_is_nobody_by_number_and_gets_signals_itself(dockerfile: Dockerfile, service: str) -> None:
+def test_the_process_runs_as_a_numeric_user_and_receives_signals(dockerfile: Dockerfile, service: str) -> None:
     user, entry = dockerfile.setting(service, "USER"), dockerfile.setting(service, "ENTRYPOINT")
     assert user is not None
-    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user.rest), "Kubernetes only takes a number for a user that is not root"
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user.rest), "Kubernetes only accepts a number as a non-root user"
     assert entry is not None
-    assert entry.is_exec_form, "a shell in between would keep SIGTERM to itself"
+    assert entry.is_exec_form, "a shell in between would not pass on SIGTERM"
     assert entry.words == ["python", "-m", service]
 
 

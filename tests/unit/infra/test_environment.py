@@ -1,4 +1,4 @@
-"""The environment that Terraform gives the services is the one that they read."""
+"""The environment that Terraform sets is the one that the services read."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.unit.infra.module import ROOT, default, local, strings, variable_name
 
 ENVIRONMENT = "environment.tf"
 
-#: Not to be chosen by whoever deploys: Cloud Run sets the port, and emulators are for the local stack.
+#: Not for the operator to choose: Cloud Run sets the port, and emulators are for the local stack.
 NOT_OFFERED = {"PORT", "FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST"}
 
 
 def names(*kinds: type[BaseSettings]) -> set[str]:
     fields = {name.upper() for kind in kinds for name in kind.model_fields}
-    return fields - {"OAUTH"}  # holds OAuthSettings, and is no variable
+    return fields - {"OAUTH"}  # contains OAuthSettings, and is not a variable
 
 
 def secret_names(*kinds: type[BaseSettings]) -> set[str]:
@@ -33,7 +33,7 @@ def set_by(block: str) -> set[str]:
 
 
 DISPATCHER = names(DispatcherSettings)
-SENDER = names(PullSettings, OAuthSettings)  # PullSettings are SenderSettings and more
+SENDER = names(PullSettings, OAuthSettings)  # PullSettings extends SenderSettings
 PLAIN = set(strings(local("plain_settings", ENVIRONMENT)))
 SECRET = set(strings(local("secret_settings", ENVIRONMENT)))
 TYPED = set[str]().union(
@@ -62,7 +62,7 @@ def test_each_setting_can_be_given() -> None:
     assert DISPATCHER | SENDER <= TYPED | PLAIN | SECRET | NOT_OFFERED
 
 
-def test_what_can_be_given_is_a_setting() -> None:
+def test_every_accepted_variable_is_a_setting() -> None:
     assert PLAIN | SECRET <= DISPATCHER | SENDER
 
 
@@ -76,7 +76,7 @@ def test_secrets_are_given_as_secrets_only() -> None:
     assert secret_names(PullSettings, OAuthSettings) <= SECRET
 
 
-def test_a_further_transport_can_be_given_all_that_it_has() -> None:
+def test_a_further_transport_can_have_all_its_settings() -> None:
     assert set(strings(local("transport_settings", ENVIRONMENT))) | SECRET == names(NamedTransport, OAuthSettings)
 
 

@@ -1,4 +1,4 @@
-"""In which order Terraform works, where the order matters and its own tests can't see it."""
+"""Terraform's order of operations, where it matters and its own tests can't see it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def resource(file: str, kind: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["google_compute_subnetwork", "google_compute_router_nat"])
-def test_the_way_out_is_taken_away_after_the_sender_has_left_it(kind: str) -> None:
+def test_the_nat_is_destroyed_after_the_sender(kind: str) -> None:
     assert "create_before_destroy = true" in resource("network.tf", kind, "egress")
 
 
@@ -24,7 +24,7 @@ def test_the_way_out_is_taken_away_after_the_sender_has_left_it(kind: str) -> No
     ("file", "kind"),
     [("sender.tf", "google_cloud_run_v2_service"), ("worker_pool.tf", "google_cloud_run_v2_worker_pool")],
 )
-def test_the_sender_starts_when_there_is_a_way_out(file: str, kind: str) -> None:
+def test_the_sender_starts_after_its_nat(file: str, kind: str) -> None:
     waits_for = re.search(r"depends_on = \[(.*?)\]", resource(file, kind, "sender"), re.DOTALL)
     assert waits_for is not None
     assert "google_compute_router_nat.egress" in waits_for.group(1)

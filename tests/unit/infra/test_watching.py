@@ -1,4 +1,4 @@
-"""What Terraform counts, charts and alerts on is what the services log, and what Google measures."""
+"""Terraform's metrics, charts and alerts use what the services log and Google measures."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.unit.infra.module import ROOT, local, log_metrics, source, sources
 
 WATCHING = "\n".join(source(name) for name in ("alerts.tf", "dashboard.tf", "slo.tf"))
 
-#: Metric types charted or alerted on, as https://cloud.google.com/monitoring/api/metrics_gcp has them (2026-11-24),
-#: with the monitored resource that each is written for.
+#: Metric types in charts and alerts, from https://cloud.google.com/monitoring/api/metrics_gcp (2026-11-24), with the
+#: monitored resource of each.
 GOOGLE_METRICS = {
     "firestore.googleapis.com/api/request_count": "firestore.googleapis.com/Database",
     "firestore.googleapis.com/document/read_ops_count": "firestore.googleapis.com/Database",
@@ -41,7 +41,7 @@ def test_a_metric_counts_entries_that_are_logged_by_fields_that_they_have(name: 
     assert "value" not in metric or metric["value"].endswith("_ms"), "distributions are in milliseconds"
 
 
-#: Each use of a metric from the logs: its name, and the rest of the line and a chart's next one, where labels are.
+#: Each use of a metric from the logs: its name, and the rest of the line and a chart's next one, which have the labels.
 USES = re.findall(r"metric_filters\.(\w+)(.*(?:\n +by .*)?)", WATCHING)
 
 
@@ -62,7 +62,7 @@ def test_all_metrics_of_googles_exist() -> None:
     assert used == set(GOOGLE_METRICS)
 
 
-def test_metrics_of_googles_are_asked_for_of_the_resource_that_has_them() -> None:
+def test_googles_metrics_are_used_with_their_resource() -> None:
     filters = {
         "mail_subscription_filter": "pubsub_subscription",
         "dead_letters_filter": "pubsub_subscription",

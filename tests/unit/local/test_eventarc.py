@@ -17,7 +17,7 @@ from local.waiting import wait_until
 
 
 class Server(ThreadingHTTPServer):
-    request_queue_size = 100  # http.server's 5 makes connections wait for a repeated SYN
+    request_queue_size = 100  # http.server's default of 5 makes connections wait for a repeated SYN
 
 
 def welcome(number: str) -> int:
@@ -26,7 +26,7 @@ def welcome(number: str) -> int:
 
 
 class Target:
-    """A dispatcher that answers each event as `answer` says."""
+    """A dispatcher that answers each event with `answer`."""
 
     def __init__(self, answer: Callable[[str], int] = welcome, port: int = 0) -> None:
         self.received: list[tuple[dict[str, str], bytes]] = []
@@ -98,7 +98,7 @@ def test_slow_answers_do_not_hold_up_other_events(target: Target) -> None:
         target.gate.set()
 
 
-def test_a_burst_goes_over_a_few_kept_open_connections(target: Target) -> None:
+def test_a_burst_uses_a_few_keep_alive_connections(target: Target) -> None:
     with running(target.url) as forwarder:
         for number in range(200):
             forwarder.post(event(number))
@@ -107,7 +107,7 @@ def test_a_burst_goes_over_a_few_kept_open_connections(target: Target) -> None:
 
 
 @pytest.mark.parametrize("status", [pytest.param(status, id=str(status)) for status in (302, 400, 404, 429, 500, 503)])
-def test_whatever_is_not_a_2xx_is_delivered_again(status: int) -> None:
+def test_every_answer_but_2xx_is_delivered_again(status: int) -> None:
     answers = iter((status, status, 200))
     target = Target(lambda number: next(answers))
     with running(target.url) as forwarder:
@@ -117,17 +117,17 @@ def test_whatever_is_not_a_2xx_is_delivered_again(status: int) -> None:
     assert {headers["ce-id"] for headers, _ in target.received} == {"1"}
 
 
-def test_events_wait_for_a_dispatcher_that_is_not_there_yet() -> None:
+def test_events_wait_for_a_dispatcher_that_is_not_running_yet() -> None:
     port = free_port()
     with running(f"http://{LOOPBACK}:{port}/") as forwarder:
         forwarder.post(event())
-        assert wait_until(lambda: forwarder.waiting == 1, 5)  # tried, and put back
+        assert wait_until(lambda: forwarder.waiting == 1, 5)  # tried and requeued
         target = Target(port=port)
         assert wait_until(lambda: len(target.received) == 1, 5)
     target.close()
 
 
-def test_events_that_always_fail_do_not_keep_others_from_going_through() -> None:
+def test_events_that_always_fail_do_not_block_others() -> None:
     target = Target(lambda number: 500 if number == "bad" else 200)
     with running(target.url) as forwarder:
         for _ in range(100):

@@ -1,4 +1,4 @@
-"""The SMTP inbox, spoken to over real sockets."""
+"""The SMTP inbox, over real sockets."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def test_addresses_and_texts_beyond_ascii_are_taken(inbox: Inbox) -> None:
 @pytest.mark.parametrize(
     ("recipient", "code"),
     [
-        pytest.param("refuse@example.com", 550, id="refused for good"),
-        pytest.param("Refuse-me@example.com", 550, id="in any case, with more behind it"),
+        pytest.param("refuse@example.com", 550, id="permanently refused"),
+        pytest.param("Refuse-me@example.com", 550, id="any case, with a suffix"),
         pytest.param("later@example.com", 450, id="refused for now"),
-        pytest.param("ada@example.com", None, id="all others are welcome"),
+        pytest.param("ada@example.com", None, id="all others are accepted"),
         pytest.param("ada@later.example.com", None, id="the domain does not matter"),
     ],
 )
@@ -64,7 +64,7 @@ def test_one_refused_recipient_does_not_refuse_the_mail(inbox: Inbox) -> None:
     assert inbox.mails()[0].recipients == ("grace@example.com",)
 
 
-def test_a_stopped_inbox_cuts_connections_and_comes_back_at_the_same_port(inbox: Inbox) -> None:
+def test_a_stopped_inbox_closes_connections_and_restarts_on_the_same_port(inbox: Inbox) -> None:
     smtp = client(inbox)
     smtp.ehlo()
     inbox.stop()

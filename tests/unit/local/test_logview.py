@@ -22,15 +22,15 @@ ENTRY = {"severity": "INFO", "message": "sent", "logger": "x", "time": "2026-11-
         pytest.param(
             json.dumps({**ENTRY, "reason": "sent", "before": None, "attempt": 1}),
             "02:23:45 sender     sent document=mail/a attempt=1",
-            id="what is empty or said already is left out",
+            id="empty and repeated fields are left out",
         ),
         pytest.param(
             json.dumps({**ENTRY, "service": "sender", "event": "attempt", "logging.googleapis.com/spanId": "1"}),
             "02:23:45 sender     sent document=mail/a",
-            id="what is for machines is left out",
+            id="fields for machines are left out",
         ),
         pytest.param("Traceback …", "         sender     Traceback …", id="not JSON"),
-        pytest.param("[1]", "         sender     [1]", id="JSON, but no object"),
+        pytest.param("[1]", "         sender     [1]", id="JSON, but not an object"),
         pytest.param(
             json.dumps({**ENTRY, "document": "mail/b", "stack_trace": "Traceback …\nValueError"}),
             "02:23:45 sender     sent document=mail/b\nTraceback …\nValueError",

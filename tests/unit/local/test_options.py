@@ -28,7 +28,7 @@ def test_a_setting_is_split_at_the_first_equals_sign(text: str, expected: tuple[
         pytest.param("GOOGLE_CLOUD_PROJECT=x", "use --project", id="there is an option for it"),
     ],
 )
-def test_what_cannot_be_set_is_refused_with_a_reason(text: str, why: str) -> None:
+def test_invalid_settings_are_refused_with_a_reason(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_setting(text)
 

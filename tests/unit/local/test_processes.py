@@ -1,4 +1,4 @@
-"""Real child processes, made of the shell and of Python."""
+"""Real child processes: shell and Python."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shell(script: str, tmp_path: Path) -> Command:
 
 
 def is_running(process: int) -> bool:
-    """Whether a process exists and is more than a zombie that nobody has collected yet."""
+    """Whether a process exists and is not just a zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -47,7 +47,7 @@ def written_number(log: Path) -> int:
     return int(last_lines(log).splitlines()[0])
 
 
-def test_a_death_that_nobody_asked_for_is_reported(family: Family, tmp_path: Path) -> None:
+def test_an_unexpected_death_is_reported(family: Family, tmp_path: Path) -> None:
     statuses: queue.Queue[int] = queue.Queue()
     family.start(shell("exit 7", tmp_path), statuses.put)
     assert statuses.get(timeout=5) == 7
@@ -69,14 +69,14 @@ def test_output_of_both_kinds_is_added_to_the_log(family: Family, tmp_path: Path
     assert last_lines(tmp_path / "child.log", count=3) == "first error\nsecond\nsecond error"
 
 
-def test_who_ignores_the_request_to_end_is_made_to(family: Family, tmp_path: Path) -> None:
+def test_a_child_that_ignores_sigterm_is_killed(family: Family, tmp_path: Path) -> None:
     child = family.start(shell("trap '' TERM; echo 1; while :; do sleep 1; done", tmp_path), lambda status: None)
     written_number(tmp_path / "child.log")  # the trap is set
     child.stop(grace=0.1)
     assert not child.alive
 
 
-def test_what_a_dead_child_started_ends_with_it(family: Family, tmp_path: Path) -> None:
+def test_descendants_of_a_dead_child_end_with_it(family: Family, tmp_path: Path) -> None:
     child = family.start(shell("sleep 60 & echo $!; wait", tmp_path), lambda status: None)
     grandchild = written_number(tmp_path / "child.log")
     child.stop()
@@ -90,8 +90,8 @@ def test_a_paused_child_can_be_stopped(family: Family, tmp_path: Path) -> None:
     assert not child.alive
 
 
-def test_a_paused_child_does_nothing_more(family: Family, tmp_path: Path) -> None:
-    """Not even in a thread of a process that it has started, and not for a moment after `pause` returned."""
+def test_a_paused_child_stops_working(family: Family, tmp_path: Path) -> None:
+    """Not even in a thread of a child process, and not even briefly after `pause` returned."""
     script = tmp_path / "threads.py"
     script.write_text(
         "import os, threading\n"
@@ -104,19 +104,19 @@ def test_a_paused_child_does_nothing_more(family: Family, tmp_path: Path) -> Non
     child = family.start(shell(f"{sys.executable} {script} & wait", tmp_path), lambda status: None)
     log = tmp_path / "child.log"
 
-    def grown(than: int, seconds: float) -> bool:
+    def has_grown(than: int, seconds: float) -> bool:
         return wait_until(lambda: log.stat().st_size > than, seconds, pause=0.0001)
 
-    assert grown(0, PATIENCE)
+    assert has_grown(0, PATIENCE)
     for _ in range(20):
         child.pause()
         size = log.stat().st_size
-        assert not grown(size, 0.01)
+        assert not has_grown(size, 0.01)
         child.send(signal.SIGCONT)
-        assert grown(size, PATIENCE)
+        assert has_grown(size, PATIENCE)
 
 
-def test_a_program_that_is_not_there_is_named(family: Family, tmp_path: Path) -> None:
+def test_a_missing_program_is_named(family: Family, tmp_path: Path) -> None:
     with pytest.raises(PartFailed, match=r"child: can't run /no/such/program"):
         family.start(Command("child", ("/no/such/program",), log=tmp_path / "log"), lambda status: None)
 

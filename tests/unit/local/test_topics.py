@@ -9,7 +9,7 @@ from local.topics import sender_subscription
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        pytest.param("75", 75, id="what the sender nests its times in"),
+        pytest.param("75", 75, id="the sender's basis for its time limits"),
         pytest.param("3", 10, id="never less than Pub/Sub allows"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The web pages' JSON and what keeps strangers out of them."""
+"""The web pages' JSON, and their protection against other sites."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_an_attachment_is_a_download_whatever_it_claims_to_be(client: FlaskClien
 
 
 @pytest.mark.parametrize("path", ["/api/messages/2", "/api/messages/2/raw", "/api/messages/1/attachments/1"])
-def test_what_is_not_there_is_404(client: FlaskClient, path: str) -> None:
+def test_missing_resources_are_404(client: FlaskClient, path: str) -> None:
     assert client.get(path, **HOST).status_code == 404
 
 
@@ -131,12 +131,12 @@ def test_the_console_asks_for_another_attempt(client: FlaskClient, documents: Fa
 
 
 @pytest.mark.parametrize("path", ["/console/api/documents", "/console/api/documents/a/retry"])
-def test_a_form_of_another_site_can_write_nothing(client: FlaskClient, documents: FakeDocuments, path: str) -> None:
+def test_another_sites_form_can_not_write(client: FlaskClient, documents: FakeDocuments, path: str) -> None:
     assert client.post(path, data={"to": "a@example.com"}, **HOST).status_code == 415
     assert (documents.written, documents.retried) == ([], [])
 
 
-def test_only_so_many_documents_are_shown_but_all_are_counted() -> None:
+def test_a_limited_number_of_documents_is_shown_but_all_are_counted() -> None:
     shown = overview([Document(str(number), THEN, {}) for number in range(150)])
     assert (shown["counts"], len(shown["documents"]), shown["complete"]) == ({"NEW": 150}, 100, True)
 
@@ -157,6 +157,6 @@ def test_only_so_many_documents_are_shown_but_all_are_counted() -> None:
         pytest.param({"sendAt": THEN}, {"nextAttempt": "2026-11-24T12:00:00+00:00"}, id="to be sent later"),
     ],
 )
-def test_a_row_shows_what_became_of_a_document(data: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_a_row_shows_a_documents_result(data: dict[str, Any], expected: dict[str, Any]) -> None:
     shown = row(Document("a", THEN, data))
     assert {name: shown[name] for name in expected} == expected

@@ -1,4 +1,4 @@
-"""Items of many threads go together, and each caller gets its own answer, whatever befalls the others."""
+"""Items of many threads are executed together, and each caller gets its own answer."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from shared.firestore.database import Stale
 from tests.assembly import collected
 
 PATIENCE = 5.0
-#: Longer than any test: whoever waits for company that long has been forgotten.
+#: Longer than any test: a caller that waits this long has been forgotten.
 LONG = 60.0
 
 
 class Line:
-    """Carries out items, a request at a time if that is asked for, and remembers the requests."""
+    """Executes items, one request at a time if held, and records the requests."""
 
     def __init__(self) -> None:
         self.requests: list[list[str]] = []
@@ -59,7 +59,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def behind_one(line: Line, threads: ThreadPoolExecutor, batcher: Batcher[str, str], items: str) -> list[Future[str]]:
-    """One request under way, `0`, and the items submitted one after the other behind it."""
+    """One request in flight, `0`, and the items submitted one after the other behind it."""
     line.hold()
     futures = [threads.submit(batcher.submit, "0")]
     line.under_way(1)
@@ -69,22 +69,20 @@ def behind_one(line: Line, threads: ThreadPoolExecutor, batcher: Batcher[str, st
     return futures
 
 
-def test_a_lone_item_is_executed_at_once(line: Line) -> None:
+def test_a_single_item_is_executed_at_once(line: Line) -> None:
     batcher = Batcher(line.execute, Batching(100, LONG))
     assert [batcher.submit(item) for item in "ab"] == ["a!", "b!"]
     assert line.requests == [["a"], ["b"]]
 
 
-def test_items_that_come_while_a_batch_is_under_way_go_together_when_it_ends(
-    line: Line, threads: ThreadPoolExecutor
-) -> None:
+def test_items_that_arrive_during_a_batch_form_the_next_one(line: Line, threads: ThreadPoolExecutor) -> None:
     futures = behind_one(line, threads, Batcher(line.execute, Batching(100, LONG)), "abcd")
     line.release()
     assert [future.result(PATIENCE) for future in futures] == ["0!", "a!", "b!", "c!", "d!"]
     assert line.requests == [["0"], ["a", "b", "c", "d"]]
 
 
-def test_no_item_waits_longer_for_others_than_agreed(line: Line, threads: ThreadPoolExecutor) -> None:
+def test_no_item_waits_longer_than_the_limit(line: Line, threads: ThreadPoolExecutor) -> None:
     batcher = Batcher(line.execute, Batching(100, 0.01))
     line.hold()
     threads.submit(batcher.submit, "0")
@@ -123,7 +121,7 @@ def test_two_items_with_the_same_key_go_one_after_the_other(
     collected(batcher, 1)
     futures.append(threads.submit(batcher.submit, "b", second))
     if not together:
-        line.under_way(2)  # the first batch is as full as it will get, so it leaves
+        line.under_way(2)  # the first batch is full, so it leaves
     else:
         collected(batcher, 2)
     line.release()
@@ -140,7 +138,7 @@ def test_a_batch_that_follows_a_larger_one_waits_a_moment_for_others(
     line.under_way(2)
     line.release()
     assert [future.result(PATIENCE) for future in futures] == ["0!", "a!", "b!"]
-    monkeypatch.setattr(module, "_COMPANY_SECONDS", LONG)
+    monkeypatch.setattr(module, "_LINGER_SECONDS", LONG)
     futures = [threads.submit(batcher.submit, "c")]
     collected(batcher, 1)
     futures.append(threads.submit(batcher.submit, "d"))
@@ -148,7 +146,7 @@ def test_a_batch_that_follows_a_larger_one_waits_a_moment_for_others(
     assert line.requests[2:] == [["c", "d"]]
 
 
-def test_a_batch_of_one_waits_for_nobody(line: Line, threads: ThreadPoolExecutor) -> None:
+def test_a_batch_of_one_does_not_wait(line: Line, threads: ThreadPoolExecutor) -> None:
     batcher = Batcher(line.execute, Batching(1, LONG))
     line.hold()
     futures = [threads.submit(batcher.submit, item) for item in "ab"]
@@ -163,7 +161,7 @@ def test_a_batch_of_one_waits_for_nobody(line: Line, threads: ThreadPoolExecutor
         pytest.param([], [], id="nothing"),
         pytest.param([module.MAX_REQUEST_BYTES - 1, 1], [2], id="just-not-too-many-bytes"),
         pytest.param([module.MAX_REQUEST_BYTES, 1, 1], [1, 2], id="too-many-bytes"),
-        pytest.param([1, module.MAX_REQUEST_BYTES + 1, 1], [1, 1, 1], id="one-too-large-for-any-company"),
+        pytest.param([1, module.MAX_REQUEST_BYTES + 1, 1], [1, 1, 1], id="one-too-large-to-share"),
     ],
 )
 def test_items_share_as_few_requests_as_their_sizes_allow(sizes: list[int], requests: list[int]) -> None:
@@ -188,11 +186,11 @@ def test_a_request_that_fails_fails_for_its_own_callers(line: Line, threads: Thr
     futures = behind_one(line, threads, batcher, "abc")
     line.release()
     assert [_outcome(future) for future in futures] == ["0", *["Unavailable: down"] * 3]
-    assert len({id(future.exception()) for future in futures[1:]}) == 3, "a traceback is one thread's"
+    assert len({id(future.exception()) for future in futures[1:]}) == 3, "a traceback belongs to one thread"
     assert batcher.submit("d") == "d"
 
 
-def test_a_leader_that_dies_takes_nobody_along(line: Line, threads: ThreadPoolExecutor) -> None:
+def test_a_leader_that_fails_does_not_block_the_others(line: Line, threads: ThreadPoolExecutor) -> None:
     def die(items: Sequence[str]) -> Sequence[str]:
         raise SystemExit
 
@@ -201,14 +199,14 @@ def test_a_leader_that_dies_takes_nobody_along(line: Line, threads: ThreadPoolEx
     line.answer = die
     line.release()
     assert isinstance(leader.exception(PATIENCE), SystemExit)
-    assert _outcome(led) == "Unavailable: The request was broken off."
+    assert _outcome(led) == "Unavailable: The request was interrupted."
     line.answer = list
     assert batcher.submit("c") == "c"
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_each_of_many_threads_gets_exactly_its_own_answer(threads: ThreadPoolExecutor, seed: int) -> None:
-    """Whatever the requests come to: all of them, some of their items, or none succeed."""
+    """Whether all requests, some of their items, or none succeed."""
     chance, carried = random.Random(seed), list[str]()
 
     def is_stale(item: str) -> bool:
@@ -225,7 +223,7 @@ def test_each_of_many_threads_gets_exactly_its_own_answer(threads: ThreadPoolExe
     for item, outcome in zip(items, threads.map(lambda i: _outcome_of(batcher, i), items), strict=True):
         expected = f"Stale: {item}" if is_stale(item) else item
         assert outcome == expected or (outcome.startswith("Unavailable") and item in outcome)
-    assert sorted(carried) == sorted(items), "each is carried out once"
+    assert sorted(carried) == sorted(items), "each is executed once"
 
 
 def _outcome(future: Future[str]) -> str:

@@ -1,4 +1,4 @@
-"""Settings: a wrong one stops the start with a line that names it."""
+"""Settings: a wrong one prevents the start, with a line that names it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         pytest.param({}, 20, id="one-server"),
         pytest.param({"SMTP_MAX_CONNECTIONS": "40"}, 80, id="more-connections"),
-        pytest.param({"SMTP_CONNECTION_URI": "smtp://mail.example.com?maxConnections=3"}, 6, id="as-its-uri-says"),
+        pytest.param({"SMTP_CONNECTION_URI": "smtp://mail.example.com?maxConnections=3"}, 6, id="as-the-uri-says"),
         pytest.param(
             {"TRANSPORTS": "billing", "BILLING_SMTP_CONNECTION_URI": "smtp://b.example.com"}, 40, id="two-servers"
         ),
@@ -99,8 +99,8 @@ def test_all_workers_together_keep_an_instances_limits_of_each_transport(
     billing = {f"BILLING_{name}": value for name, value in limits.items()}
     uri = {"BILLING_SMTP_CONNECTION_URI": "smtp://billing.example.com"}
     chosen = sender(monkeypatch, TRANSPORTS="billing", WEB_WORKERS=workers, **limits, **billing, **uri).of_one_worker()
-    for its in (chosen, chosen.transports["billing"]):
-        assert (its.smtp_max_connections, its.smtp_rate_per_second) == (connections, rate)
+    for settings in (chosen, chosen.transports["billing"]):
+        assert (settings.smtp_max_connections, settings.smtp_rate_per_second) == (connections, rate)
 
 
 def test_without_a_rate_no_worker_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ OAUTH = {
 APP = {**OAUTH, "REFRESH_TOKEN": "", "OAUTH_GRANT": "client_credentials"}
 
 
-def test_user_and_host_of_the_shell_mean_nothing_without_oauth2(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shells_user_and_host_are_ignored_without_oauth2(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = sender(monkeypatch, USER="root", HOST="laptop", OAUTH="{", OAUTH_PORT="none")
     assert settings.oauth is None
     assert "root" not in repr(settings)
@@ -194,7 +194,7 @@ def test_client_credentials_need_no_refresh_token(monkeypatch: pytest.MonkeyPatc
         ),
     ],
 )
-def test_a_transport_that_cannot_work_stops_the_start(
+def test_an_unusable_transport_prevents_the_start(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], line: str
 ) -> None:
     with pytest.raises(Misconfigured) as stopped:
@@ -204,7 +204,7 @@ def test_a_transport_that_cannot_work_stops_the_start(
     assert "\n" not in str(stopped.value)
 
 
-def test_sendgrids_host_alone_does_not_change_the_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sendgrids_host_does_not_change_the_transport(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = sender(monkeypatch, SMTP_CONNECTION_URI="smtps://apikey:SG.x@smtp.sendgrid.net:465")
     assert isinstance(factory.build_channel(settings, data_margin=5, turn_seconds=6).transport, SmtpTransport)
 
@@ -219,7 +219,7 @@ def test_several_callers_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
-        pytest.param({}, "projects/p/subscriptions/mail-sender", id="called-after-the-topic"),
+        pytest.param({}, "projects/p/subscriptions/mail-sender", id="named-after-the-topic"),
         pytest.param({"MAIL_TOPIC": "post"}, "projects/p/subscriptions/post-sender", id="another-topic"),
         pytest.param({"MAIL_SUBSCRIPTION": "inbox"}, "projects/p/subscriptions/inbox", id="given"),
     ],
@@ -229,7 +229,7 @@ def test_which_subscription_is_pulled_from(monkeypatch: pytest.MonkeyPatch, chan
     assert load(PullSettings).subscription == name
 
 
-def test_nobody_calls_a_sender_that_pulls_so_it_needs_no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pulling_sender_has_no_callers_and_needs_no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured):
         sender(monkeypatch, PUBSUB_EMULATOR_HOST="")
     assert load(PullSettings).verifier() is None

@@ -1,5 +1,5 @@
-# All that a production system needs, from five variables. The database exists already; the SMTP URI, which holds the
-# password, is put into Secret Manager by hand. docs/deploying.md goes through it step by step.
+# A complete production system from five variables. The database must exist; the SMTP URI, which contains the password, is
+# added to Secret Manager by hand. docs/deploying.md explains each step.
 
 module "firepost" {
   source = "../.."

@@ -1,4 +1,4 @@
 output "firepost" {
-  description = "All that the module says about what it made."
+  description = "All outputs of the module."
   value       = module.firepost
 }

@@ -4,7 +4,7 @@ variable "project" {
 }
 
 variable "database_location" {
-  description = "Where the Firestore database is, as `gcloud firestore databases describe --format='value(locationId)'` says it."
+  description = "Location of the Firestore database, from `gcloud firestore databases describe --format='value(locationId)'`."
   type        = string
 }
 
@@ -19,12 +19,12 @@ variable "sender_image" {
 }
 
 variable "default_from" {
-  description = "The sender's address where a document has none."
+  description = "The `from` address if a document has none."
   type        = string
 }
 
 variable "notification_channels" {
-  description = "Monitoring notification channels that alerts go to; without one, alerts are only seen in the console."
+  description = "Monitoring notification channels that alerts go to; without one, alerts only appear in the console."
   type        = list(string)
   default     = []
 }

@@ -12,7 +12,7 @@ terraform {
     }
   }
 
-  # State says who may do what, and where: keep it in a bucket that few can read. Which one is said at
+  # The state shows permissions and addresses: keep it in a bucket that few can read, named by
   # `terraform init -backend-config=bucket=NAME`.
   backend "gcs" {
     prefix = "firepost"

@@ -1,4 +1,4 @@
-"""Field paths (`delivery.state`, `` `a.b`.c ``) and what they lead to in a document's fields.
+"""Field paths (`delivery.state`, `` `a.b`.c ``) and the values they lead to.
 
 Syntax: https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1#google.firestore.v1.Document
 """
@@ -15,7 +15,7 @@ from local.backends.embedded.firestore.protos import Document, Value
 Path = tuple[str, ...]
 Fields = MutableMapping[str, Value]
 
-#: The pseudo field that stands for the document's name in queries.
+#: The pseudo-field for the document's name in queries.
 NAME = "__name__"
 
 _SIMPLE = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
@@ -25,7 +25,7 @@ _ESCAPE = re.compile(r"\\(.)")
 
 @functools.lru_cache(maxsize=4096)
 def parse(text: str) -> Path:
-    """The field names that a path consists of. Raises INVALID_ARGUMENT when it isn't well-formed."""
+    """The field names of a path. Raises INVALID_ARGUMENT if it is malformed."""
     names: list[str] = []
     position = 0
     while True:
@@ -42,7 +42,7 @@ def parse(text: str) -> Path:
 
 
 def render(path: Path) -> str:
-    """The text form of a path, quoted where needed; the opposite of `parse`."""
+    """The text form of a path, quoted where needed; the inverse of `parse`."""
     return ".".join(name if _SIMPLE.fullmatch(name) else _quote(name) for name in path)
 
 
@@ -52,7 +52,7 @@ def _quote(name: str) -> str:
 
 
 def get(fields: Fields, path: Path) -> Value | None:
-    """The value at `path`, or None when there is none."""
+    """The value at `path`, or None if there is none."""
     for name in path[:-1]:
         if name not in fields or not fields[name].HasField("map_value"):
             return None
@@ -61,7 +61,7 @@ def get(fields: Fields, path: Path) -> Value | None:
 
 
 def put(fields: Fields, path: Path, value: Value) -> None:
-    """Set the value at `path`; whatever is in the way and isn't a map becomes one."""
+    """Set the value at `path`; values on the way that are not maps are replaced by maps."""
     for name in path[:-1]:
         fields[name].map_value.SetInParent()
         fields = fields[name].map_value.fields
@@ -69,7 +69,7 @@ def put(fields: Fields, path: Path, value: Value) -> None:
 
 
 def remove(fields: Fields, path: Path) -> None:
-    """Take away the value at `path`, if there is one."""
+    """Delete the value at `path`, if there is one."""
     for name in path[:-1]:
         if name not in fields or not fields[name].HasField("map_value"):
             return
@@ -79,12 +79,12 @@ def remove(fields: Fields, path: Path) -> None:
 
 
 def value_of(document: Document, path: Path) -> Value | None:
-    """The value at `path` of a document, whose name counts as a field; None when there is none."""
+    """The value at `path` of a document, whose name counts as a field; None if there is none."""
     return Value(reference_value=document.name) if path == (NAME,) else get(document.fields, path)
 
 
 def only(document: Document, paths: Iterable[Path]) -> Document:
-    """The document with the fields at `paths` only."""
+    """A copy of the document with only the fields at `paths`."""
     part = Document(name=document.name, create_time=document.create_time, update_time=document.update_time)
     for path in paths:
         value = get(document.fields, path)

@@ -1,6 +1,6 @@
-"""Query filters: which documents a `where` lets pass. Pure.
+"""Query filters: the documents that a `where` matches. Pure.
 
-A filter on a field never lets a document pass that hasn't got the field.
+A filter on a field never matches a document without that field.
 https://firebase.google.com/docs/firestore/query-data/queries
 """
 
@@ -17,7 +17,7 @@ from local.backends.embedded.firestore.protos import Document, StructuredQuery, 
 from local.backends.embedded.firestore.values import SortKey, number_key, sort_key, type_rank
 
 Condition = Callable[[Document], bool]
-#: Decides from the value of a field; the second is the field's sort key.
+#: Decides on a field's value; the second argument is its sort key.
 Test = Callable[[Value, SortKey], bool]
 
 _Op = Api.FieldFilter.Operator
@@ -38,7 +38,7 @@ _NAN = number_key(float("nan"))
 
 
 def compile_filter(where: StructuredQuery.Filter) -> Condition:
-    """What decides whether a document passes the filter, which `limits.check_filter` has let pass."""
+    """A predicate for the filter, which `limits.check_filter` must have accepted."""
     kind = where.WhichOneof("filter_type")
     if kind is None:
         return lambda _: True

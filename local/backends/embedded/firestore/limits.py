@@ -1,4 +1,4 @@
-"""Which combinations of filters Firestore refuses. Pure.
+"""The combinations of filters that Firestore refuses. Pure.
 
 https://firebase.google.com/docs/firestore/query-data/queries#query_limitations
 """
@@ -22,17 +22,17 @@ _Composite = Api.CompositeFilter.Operator
 MAX_DISJUNCTIONS = 30
 MAX_VALUES = {_Op.IN: 30, _Op.ARRAY_CONTAINS_ANY: 30, _Op.NOT_IN: 10}
 _NEGATIONS = (_Op.NOT_EQUAL, _Op.NOT_IN, _Unary.IS_NOT_NAN, _Unary.IS_NOT_NULL)
-#: A list operator is as good as an OR of this one.
+#: Each list operator, and the operator that it is an OR of.
 _SINGLE = {_Op.IN: _Op.EQUAL, _Op.ARRAY_CONTAINS_ANY: _Op.ARRAY_CONTAINS}
 
-#: A simple filter: the field, the operator, what it compares with.
+#: A simple filter: the field, the operator, the operand.
 _Leaf = tuple[str, object, SortKey]
 #: An OR of ANDs.
 _Normal = set[frozenset[_Leaf]]
 
 
 def check_filter(where: StructuredQuery.Filter) -> None:
-    """Raise INVALID_ARGUMENT when a filter is of a kind that Firestore refuses."""
+    """Raise INVALID_ARGUMENT for a filter that Firestore refuses."""
     operators = list(_operators(where))
     if sum(operator in _NEGATIONS for operator in operators) > 1:
         raise invalid("Only a single 'NOT_EQUAL', 'NOT_IN', 'IS_NOT_NAN', or 'IS_NOT_NULL' filter allowed per query.")
@@ -56,7 +56,7 @@ def _operators(where: StructuredQuery.Filter) -> Iterator[object]:
 
 
 def _normal(where: StructuredQuery.Filter) -> _Normal:
-    """The filter in disjunctive normal form, which is how Firestore counts."""
+    """The filter in disjunctive normal form, in which Firestore counts."""
     kind = where.WhichOneof("filter_type")
     if kind == "field_filter":
         return {frozenset([leaf]) for leaf in _leaves(where.field_filter)}

@@ -1,7 +1,7 @@
-"""Listen: what documents and queries look like now, and then every change, as `on_snapshot` needs it.
+"""Listen: the current state of documents and queries, followed by every change, as `on_snapshot` needs it.
 
-After a target is added come its documents, CURRENT, and a change without target ids that closes a snapshot; each later
-snapshot is some documents and again such a closing. Commits that follow each other fast become one snapshot.
+A new target is answered with its documents, CURRENT, and a change without target ids that closes a snapshot; each later
+snapshot consists of some documents and such a closing change. Commits in quick succession become one snapshot.
 https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1#google.firestore.v1.ListenResponse
 """
 
@@ -22,12 +22,12 @@ from local.backends.embedded.firestore.store import Change, Documents, Store
 
 _Kind = TargetChange.TargetChangeType
 
-#: A document as it is now, or None when the target does not show it (any more).
+#: A document's current state; None if the target does not (or no longer) contain it.
 State = Mapping[str, Document | None]
 
 
 class DocumentsTarget:
-    """Some documents by name, whether they exist or not."""
+    """Some documents by name, whether or not they exist."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = set(names)
@@ -35,11 +35,11 @@ class DocumentsTarget:
             check_document_name(name)
 
     def initial(self, documents: Documents) -> State:
-        """All that the target shows at first."""
+        """The target's initial documents."""
         return {name: documents.get(name) for name in self._names}
 
     def update(self, changed: State, _: Documents) -> State:
-        """What commits that led to `changed` mean for the target."""
+        """The effect on the target of commits that led to `changed`."""
         return {name: changed[name] for name in changed if name in self._names}
 
 
@@ -51,12 +51,12 @@ class QueryTarget:
         self._shown: dict[str, Document] = {}
 
     def initial(self, documents: Documents) -> State:
-        """All that the target shows at first."""
+        """The target's initial documents."""
         self._shown = {document.name: document for document in self._query.run(documents)}
         return dict(self._shown)
 
     def update(self, changed: State, documents: Documents) -> State:
-        """What commits that led to `changed` mean for the target; only a query with a limit is run again."""
+        """The effect on the target of commits that led to `changed`; only a query with a limit is run again."""
         update: dict[str, Document | None] = {}
         for name, document in changed.items():
             if document is not None and self._query.finds(document):
@@ -77,11 +77,11 @@ class QueryTarget:
 
 
 class Listener:
-    """One client's stream, with any number of targets; `lock` guards the store, too."""
+    """One client's stream, with any number of targets; `lock` also guards the store."""
 
     def __init__(self, store: Store, lock: threading.RLock) -> None:
         self._store = store
-        self._news = threading.Condition(lock)
+        self._arrival = threading.Condition(lock)
         self._targets: dict[int, DocumentsTarget | QueryTarget] = {}
         self._changed: dict[str, Document | None] = {}
         self._answers: list[ListenResponse] = []
@@ -91,14 +91,14 @@ class Listener:
     def serve(self, requests: Iterator[ListenRequest], context: grpc.ServicerContext) -> Iterator[ListenResponse]:
         """Answer until the client goes away."""
         context.add_callback(self._end)
-        with self._news:
+        with self._arrival:
             self._store.watchers.append(self._watch)
         try:
             threading.Thread(target=self._read, args=(requests,), name="embedded-listen-reader", daemon=True).start()
             while (answers := self._next()) is not None:
                 yield from answers
         finally:
-            with self._news:
+            with self._arrival:
                 self._store.watchers.remove(self._watch)
         if self._failure is not None:
             raise self._failure
@@ -111,23 +111,23 @@ class Listener:
             self._failure = failure
             self._end()
         except grpc.RpcError:
-            self._end()  # the stream was broken off: that is how clients end it
+            self._end()  # a broken stream: this is how clients end it
 
     def _carry_out(self, request: ListenRequest) -> None:
-        with self._news:
+        with self._arrival:
             if request.HasField("add_target"):
                 self._add(request.add_target)
             else:
                 self._targets.pop(request.remove_target, None)
                 self._answers.append(_target_change(_Kind.REMOVE, [request.remove_target]))
-            self._news.notify()
+            self._arrival.notify()
 
     def _add(self, wanted: Target) -> None:
         target = _target(wanted)
         ids = [wanted.target_id]
         self._answers.append(_target_change(_Kind.ADD, ids))
         if wanted.HasField("resume_token"):
-            # We don't remember what a client has seen: it forgets that, and gets all of it again.
+            # We don't remember what a client has seen: it drops everything and gets it again.
             self._answers.append(_target_change(_Kind.RESET, ids))
         now = self._store.clock.tick()
         self._answers += self._document_changes(target.initial(self._store.documents), wanted.target_id, now)
@@ -136,24 +136,24 @@ class Listener:
         self._targets[wanted.target_id] = target
 
     def _watch(self, changes: Sequence[Change]) -> None:
-        """Note what a commit has changed; only the newest state of each document is kept until it is sent."""
+        """Record the changes of a commit; only the newest state of each document is kept until it is sent."""
         self._changed.update((change.name, change.new) for change in changes)
-        self._news.notify()
+        self._arrival.notify()
 
     def _end(self) -> None:
-        with self._news:
+        with self._arrival:
             self._is_over = True
-            self._news.notify()
+            self._arrival.notify()
 
     def _next(self) -> list[ListenResponse] | None:
         """Wait for something to send; None when the stream is over."""
-        with self._news:
+        with self._arrival:
             while not self._is_over:
                 answers, self._answers = self._answers, []
                 answers += self._snapshot()
                 if answers:
                     return answers
-                self._news.wait()
+                self._arrival.wait()
         return None
 
     def _snapshot(self) -> list[ListenResponse]:

@@ -10,14 +10,14 @@ import re
 from local.backends.embedded.failure import invalid
 
 MAX_ID_BYTES = 1500
-#: `projects`, P, `databases`, D and `documents`: what stands before the path.
+#: `projects`, P, `databases`, D and `documents`: the segments before the path.
 ROOT_SEGMENTS = 5
 #: The numeric id of an entity that was imported from Datastore.
 _IMPORTED = re.compile(r"__id[0-9]+__")
 
 
 def is_reserved(name: str) -> bool:
-    """Whether `name` is one that only Firestore itself may use, as an id or as a field."""
+    """Whether `name`, an id or a field, is reserved for Firestore."""
     return len(name) >= 4 and name.startswith("__") and name.endswith("__")
 
 
@@ -32,7 +32,7 @@ def check_document_name(name: str) -> None:
 
 
 def check_parent(name: str) -> None:
-    """Raise INVALID_ARGUMENT unless collections can lie below `name`: a document, or the root of a database."""
+    """Raise INVALID_ARGUMENT unless `name` can contain collections: a document, or the root of a database."""
     segments = name.split("/")
     if len(segments) == ROOT_SEGMENTS:
         _check_root(name, segments)
@@ -41,12 +41,12 @@ def check_parent(name: str) -> None:
 
 
 def collection_of(document_name: str) -> str:
-    """The full name of the collection that a document lies in."""
+    """The full name of the collection that contains the document."""
     return document_name.rpartition("/")[0]
 
 
 def path_of(name: str) -> str:
-    """What comes after `documents/`, such as `mail/abc`."""
+    """The part after `documents/`, such as `mail/abc`."""
     return name.split("/", ROOT_SEGMENTS)[ROOT_SEGMENTS]
 
 

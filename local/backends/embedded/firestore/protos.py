@@ -1,7 +1,7 @@
 """The raw protobuf classes behind the Firestore client's own types.
 
-The client wraps every message in proto-plus, which costs several times what the work itself costs. The wrappers
-describe the fields of the raw classes, so that is what a type checker gets to see.
+The client wraps every message in proto-plus, which costs several times as much as the actual work. The wrappers
+describe the fields of the raw classes, so type checkers see those.
 """
 
 from __future__ import annotations

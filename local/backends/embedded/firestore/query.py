@@ -1,4 +1,4 @@
-"""Structured queries: which documents they find, in which order. Pure.
+"""Structured queries: which documents they find, and in which order. Pure.
 
 https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1#structuredquery
 """
@@ -24,7 +24,7 @@ _DESCENDING = Api.Direction.DESCENDING
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """The collection below `parent`, or with `descends` all of that id (or, if that is empty, any) at any depth."""
+    """The collection below `parent`; with `descends`, all with that id (or, if it is empty, any) at any depth."""
 
     parent: str
     collection_id: str
@@ -56,7 +56,7 @@ class _Order:
 
 @dataclass(frozen=True, slots=True, order=False)
 class _Descending:
-    """A key that compares the other way round."""
+    """A sort key in descending order."""
 
     key: SortKey
 
@@ -69,19 +69,19 @@ Position = tuple[SortKey | _Descending, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """A cursor: where the results start or end; `keys` may be fewer than there are orders."""
+    """A cursor: where the results start or end; it may have fewer `keys` than the query has orders."""
 
     keys: Position
     before: bool
 
     def is_after(self, position: Position) -> bool:
-        """Whether the cursor lies behind a document at `position`."""
+        """Whether the cursor lies after a document at `position`."""
         head = position[: len(self.keys)]
         return not self.before if head == self.keys else head < self.keys
 
 
 class Query:
-    """A query that has been found to make sense."""
+    """A validated query."""
 
     def __init__(self, parent: str, query: StructuredQuery) -> None:
         check_parent(parent)
@@ -101,7 +101,7 @@ class Query:
 
     @property
     def is_cut(self) -> bool:
-        """Whether a document's being found depends on how many others are."""
+        """Whether other documents influence whether a document is found."""
         return bool(self.offset) or self.limit is not None
 
     def run(self, documents: Documents) -> list[Document]:
@@ -112,11 +112,11 @@ class Query:
         return found[self.offset : end]
 
     def finds(self, document: Document) -> bool:
-        """Whether a document is among the results, leaving aside offset and limit."""
+        """Whether a document is among the results, ignoring offset and limit."""
         return self._scope.holds(collection_of(document.name)) and self._passes(document)
 
     def projected(self, document: Document) -> Document:
-        """The document as the query selects it."""
+        """The fields of the document that the query selects."""
         return fields.only(document, self._select) if self._select else document
 
     def _passes(self, document: Document) -> bool:

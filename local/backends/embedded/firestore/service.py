@@ -55,7 +55,7 @@ _Asking = RunQueryRequest | RunAggregationQueryRequest
 
 
 class FirestoreService:
-    """Answers the API from one store, which no one else changes."""
+    """Answers the API from one store, which nothing else changes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -91,7 +91,7 @@ class FirestoreService:
     def batch_get_documents(
         self, request: BatchGetDocumentsRequest, _: grpc.ServicerContext
     ) -> Iterator[BatchGetDocumentsResponse]:
-        """All documents as of one moment; each is found or missing, and answered once however often it is named."""
+        """All documents as of one moment; each is found or missing, and answered once even if requested repeatedly."""
         _refuse_past(request)
         names = dict.fromkeys(request.documents)
         for name in names:
@@ -109,12 +109,12 @@ class FirestoreService:
                 yield BatchGetDocumentsResponse(found=masked(document, request), read_time=read_time)
 
     def begin_transaction(self, request: BeginTransactionRequest, _: grpc.ServicerContext) -> BeginTransactionResponse:
-        """Open a transaction: read-write unless it says read-only."""
+        """Open a transaction: read-write unless requested as read-only."""
         with self._lock:
             return BeginTransactionResponse(transaction=self._transactions.begin(request.options))
 
     def commit(self, request: CommitRequest, _: grpc.ServicerContext) -> CommitResponse:
-        """All writes or none; in a transaction only if what it has read still holds."""
+        """Apply all writes or none; in a transaction, only if its reads are still valid."""
         writes.check_together(request.writes)
         with self._lock:
             if request.transaction:
@@ -123,13 +123,13 @@ class FirestoreService:
         return CommitResponse(write_results=results, commit_time=commit_time)
 
     def rollback(self, request: RollbackRequest, _: grpc.ServicerContext) -> Empty:
-        """Close a transaction without its writes; closing it again is fine."""
+        """Close a transaction without its writes; closing it again is allowed."""
         with self._lock:
             self._transactions.roll_back(request.transaction)
         return Empty()
 
     def batch_write(self, request: BatchWriteRequest, _: grpc.ServicerContext) -> BatchWriteResponse:
-        """Each write succeeds or fails for itself; a malformed one fails the whole request."""
+        """Apply each write independently; a malformed one fails the whole request."""
         for write in request.writes:
             writes.check(write)
         if len({writes.target_of(write) for write in request.writes}) < len(request.writes):
@@ -141,7 +141,7 @@ class FirestoreService:
         return response
 
     def run_query(self, request: RunQueryRequest, _: grpc.ServicerContext) -> Iterator[RunQueryResponse]:
-        """The documents that a query finds; if none, one response that only says when that was."""
+        """The documents that a query finds; if none, one response with only the read time."""
         query = self._query(request, request.structured_query)
         with self._lock:
             transaction = self._begun(request)
@@ -157,7 +157,7 @@ class FirestoreService:
     def run_aggregation_query(
         self, request: RunAggregationQueryRequest, _: grpc.ServicerContext
     ) -> Iterator[RunAggregationQueryResponse]:
-        """How many documents a query finds."""
+        """The number of documents that a query finds."""
         query = self._query(request, request.structured_aggregation_query.structured_query)
         with self._lock:
             transaction = self._begun(request)
@@ -193,7 +193,7 @@ class FirestoreService:
     def list_collection_ids(
         self, request: ListCollectionIdsRequest, _: grpc.ServicerContext
     ) -> ListCollectionIdsResponse:
-        """The collections right below a document or the root, all in one page."""
+        """The collections directly below a document or the root, on one page."""
         check_parent(request.parent)
         with self._lock:
             return ListCollectionIdsResponse(
@@ -229,7 +229,7 @@ class FirestoreService:
         return query.run(self._store.documents)
 
     def _begun(self, request: BatchGetDocumentsRequest | _Asking) -> bytes:
-        """The transaction that a read belongs to: a new one if it wants one, or none."""
+        """The transaction that a read belongs to: a new one if requested, or none."""
         if request.HasField("new_transaction"):
             return self._transactions.begin(request.new_transaction)
         transaction: bytes = request.transaction
@@ -251,7 +251,7 @@ class FirestoreService:
 
 
 def page(documents: Sequence[Document], request: ListDocumentsRequest) -> ListDocumentsResponse:
-    """The part of the sorted documents that comes after the request's token, which is a document's name."""
+    """The sorted documents that come after the request's token, which is a document's name."""
     rest = [document for document in documents if document.name > request.page_token]
     size = request.page_size or len(rest)
     shown = [masked(document, request) for document in rest[:size]]
@@ -261,7 +261,7 @@ def page(documents: Sequence[Document], request: ListDocumentsRequest) -> ListDo
 def masked(
     document: Document, request: GetDocumentRequest | BatchGetDocumentsRequest | ListDocumentsRequest
 ) -> Document:
-    """The document with the fields of the request's mask, or whole when it has none."""
+    """The document with the fields of the request's mask, or whole if there is none."""
     if not request.HasField("mask"):
         return document
     return fields.only(document, map(fields.parse, request.mask.field_paths))

@@ -1,4 +1,4 @@
-"""All documents, and commits that change them: plain objects, to be used under their owner's lock."""
+"""All documents, and the commits that change them: plain objects, guarded by their owner's lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.backends.embedded.firestore.protos import Document, Write, WriteResul
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A document before and after a commit that changed it; None where it did not exist. Not to be modified."""
+    """A document before and after a commit that changed it; None if it did not exist. Must not be modified."""
 
     name: str
     old: Document | None
@@ -26,14 +26,14 @@ Watcher = Callable[[Sequence[Change]], None]
 
 
 class Clock:
-    """Times in microseconds since the epoch, no two of which are the same."""
+    """Unique times in microseconds since the epoch."""
 
     def __init__(self, wall: Callable[[], int]) -> None:
         self._wall = wall
         self._last = 0
 
     def tick(self) -> Timestamp:
-        """A time after all those given before."""
+        """A time after all earlier ones."""
         self._last = max(self._wall(), self._last + 1)
         timestamp = Timestamp()
         timestamp.FromMicroseconds(self._last)
@@ -41,17 +41,17 @@ class Clock:
 
 
 class Documents:
-    """Documents by name. They are never modified, only replaced: whoever has got one may keep it."""
+    """Documents by name. They are replaced, never modified, so references to them stay valid."""
 
     def __init__(self, collections: dict[str, dict[str, Document]] | None = None) -> None:
         self._collections = collections or {}
 
     def get(self, name: str) -> Document | None:
-        """The document of that name, if there is one."""
+        """The document with that name, if it exists."""
         return self._collections.get(collection_of(name), {}).get(name)
 
     def put(self, name: str, document: Document | None) -> None:
-        """Store the document, or forget it."""
+        """Store the document, or remove it."""
         collection = collection_of(name)
         if document is not None:
             self._collections.setdefault(collection, {})[name] = document
@@ -69,12 +69,12 @@ class Documents:
         return iter(self._collections.get(collection, {}).values())
 
     def snapshot(self) -> Documents:
-        """A copy that later changes don't reach."""
+        """A copy that later changes don't affect."""
         return Documents({name: dict(members) for name, members in self._collections.items()})
 
 
 class Store:
-    """The documents, the clock that orders their changes, and who wants to know of them."""
+    """The documents, the clock that orders their changes, and the observers of changes."""
 
     def __init__(self, wall: Callable[[], int]) -> None:
         self.documents = Documents()
@@ -82,9 +82,9 @@ class Store:
         self.watchers: list[Watcher] = []
 
     def commit(self, batch: Sequence[Write]) -> tuple[list[WriteResult], Timestamp]:
-        """Carry out all writes (see `writes.check_together`), or none, and give their results and the commit time.
+        """Apply all writes (see `writes.check_together`), or none; returns their results and the commit time.
 
-        Raises what a write's precondition raises, and INVALID_ARGUMENT when a document gets too big.
+        Raises the error of a failed precondition, and INVALID_ARGUMENT if a document becomes too big.
         """
         now = self.clock.tick()
         staged: dict[str, Document | None] = {}
@@ -99,7 +99,7 @@ class Store:
 
     def _stage(self, write: Write, staged: dict[str, Document | None], now: Timestamp) -> tuple[str, writes.Effect]:
         name = writes.target_of(write)
-        if name in staged:  # its precondition was checked against the write before it, by `check_together`
+        if name in staged:  # `check_together` has checked its precondition against the previous write
             current = staged[name]
         else:
             current = self.documents.get(name)
@@ -109,11 +109,11 @@ class Store:
         return name, effect
 
     def _change(self, name: str, staged: dict[str, Document | None], now: Timestamp) -> Change | None:
-        """What the commit changes about one document; nothing when it writes what was there anyway."""
+        """The change to one document; None if the write changes nothing."""
         old, new = self.documents.get(name), staged[name]
         if new is None:
             return None if old is None else Change(name, old, None, now)
-        if not new.HasField("create_time"):  # not there before, or deleted and written anew by this commit
+        if not new.HasField("create_time"):  # new, or deleted and recreated by this commit
             new.create_time.CopyFrom(now)
             new.update_time.CopyFrom(now)
         if new == old:

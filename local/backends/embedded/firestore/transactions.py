@@ -1,4 +1,4 @@
-"""Transactions, with optimistic concurrency: reads are remembered, and must still hold at the commit.
+"""Transactions with optimistic concurrency: reads are recorded, and must still be valid at commit.
 
 Of two transactions that read what the other writes, the first to commit succeeds and the second is ABORTED.
 https://firebase.google.com/docs/firestore/transaction-data-contention
@@ -15,10 +15,10 @@ from local.backends.embedded.failure import Failure, invalid, unsupported
 from local.backends.embedded.firestore.protos import Document, TransactionOptions
 from local.backends.embedded.firestore.store import Documents
 
-#: Google ends a transaction that nobody has used for so long.
+#: Google ends a transaction that has been idle for this long.
 IDLE_SECONDS = 60.0
 
-#: What a query finds now: the documents' names and update times, comparable.
+#: The current result of a query: the documents' names and update times, comparable.
 Finding = tuple[tuple[str, int], ...]
 Ask = Callable[[Documents], Iterable[Document]]
 
@@ -26,13 +26,13 @@ Ask = Callable[[Documents], Iterable[Document]]
 @dataclass(slots=True)
 class _Transaction:
     used: float
-    snapshot: Documents | None  # what a read-only transaction sees
+    snapshot: Documents | None  # the documents that a read-only transaction sees
     reads: dict[str, int] = field(default_factory=dict)
     queries: list[tuple[Ask, Finding]] = field(default_factory=list)
 
 
 class Transactions:
-    """The open transactions on one set of documents; `clock` gives seconds on a clock that never jumps."""
+    """The open transactions on one set of documents; `clock` is monotonic, in seconds."""
 
     def __init__(self, documents: Documents, clock: Callable[[], float]) -> None:
         self._documents = documents
@@ -41,7 +41,7 @@ class Transactions:
         self._begun = 0
 
     def begin(self, options: TransactionOptions) -> bytes:
-        """Open a transaction and give its id."""
+        """Open a transaction and return its id."""
         if options.read_only.HasField("read_time"):
             raise unsupported("reads in the past (read_time)")
         self._forget_idle()
@@ -54,8 +54,8 @@ class Transactions:
     def read(self, transaction_id: bytes, name: str) -> Document | None:
         """A document as the transaction sees it.
 
-        Raises ABORTED as soon as something it read before has changed: it could not commit any more, and what it
-        would see doesn't belong together.
+        Raises ABORTED as soon as an earlier read has become invalid: the transaction could not commit any more, and its
+        reads would be inconsistent.
         """
         transaction = self._get(transaction_id)
         if transaction.snapshot is not None:
@@ -66,7 +66,7 @@ class Transactions:
         return document
 
     def query(self, transaction_id: bytes, ask: Ask) -> list[Document]:
-        """What `ask` finds in the documents as the transaction sees them. Raises ABORTED as `read` does."""
+        """The documents that `ask` finds, as the transaction sees them. Raises ABORTED as `read` does."""
         transaction = self._get(transaction_id)
         if transaction.snapshot is not None:
             return list(ask(transaction.snapshot))
@@ -76,7 +76,7 @@ class Transactions:
         return found
 
     def conclude(self, transaction_id: bytes, writes: bool) -> None:
-        """Close a transaction before its writes are carried out. Raises ABORTED when they must not be."""
+        """Close a transaction before its writes are applied. Raises ABORTED if they must not be."""
         transaction = self._get(transaction_id)
         if transaction.snapshot is None:
             self._verify(transaction_id)
@@ -85,7 +85,7 @@ class Transactions:
             raise invalid("Cannot modify entities in a read-only transaction.")
 
     def roll_back(self, transaction_id: bytes) -> None:
-        """Close a transaction, unless that has happened before."""
+        """Close a transaction, unless it is closed already."""
         if len(transaction_id) != 8 or not 0 < int.from_bytes(transaction_id, "big") <= self._begun:
             raise invalid("Transaction is invalid or expired.")
         self._open.pop(transaction_id, None)

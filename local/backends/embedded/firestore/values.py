@@ -1,6 +1,7 @@
-"""Values: their order across types, what may be stored, and how much room they take.
+"""Values: their order across types, which may be stored, and their size.
 
 Order: https://firebase.google.com/docs/firestore/manage-data/data-types
+
 Sizes: https://firebase.google.com/docs/firestore/storage-size
 """
 
@@ -27,18 +28,18 @@ SortKey = tuple[Any, ...]
 
 
 def sort_key(value: Value) -> SortKey:
-    """What to compare (`<`, `==`) to order values as Firestore does; integers and doubles mix."""
+    """A key that sorts and compares values as Firestore does; integers and doubles mix."""
     return _KEYS[value.WhichOneof("value_type")](value)
 
 
 def type_rank(value: Value) -> int:
-    """Where the value's type stands in the order of types; a range filter only finds values of its own type."""
+    """The rank of the value's type in the order of types; a range filter only finds values of its own type."""
     rank: int = sort_key(value)[0]
-    return 3 if rank == _NAN_RANK else rank  # NaN is a number, though it sorts before them
+    return 3 if rank == _NAN_RANK else rank  # NaN is a number, although it sorts before all others
 
 
 def name_key(document_name: str) -> SortKey:
-    """Orders documents by name as `__name__` does: segment by segment."""
+    """A key that orders documents by name as `__name__` does: segment by segment."""
     return (7, tuple(document_name.split("/")))
 
 
@@ -46,7 +47,7 @@ _NAN_RANK = 2
 
 
 def number_key(number: float) -> SortKey:
-    """The sort key of a number; integers are kept exact."""
+    """The sort key of a number; integers stay exact."""
     return (_NAN_RANK,) if number != number else (3, number)
 
 
@@ -65,7 +66,7 @@ _KEYS: dict[str | None, Callable[[Value], SortKey]] = {
     "integer_value": lambda value: (3, value.integer_value),
     "double_value": lambda value: number_key(value.double_value),
     "timestamp_value": lambda value: (4, value.timestamp_value.seconds, value.timestamp_value.nanos),
-    "string_value": lambda value: (5, value.string_value),  # code points order as UTF-8 does
+    "string_value": lambda value: (5, value.string_value),  # code points sort as UTF-8 does
     "bytes_value": lambda value: (6, value.bytes_value),
     "reference_value": lambda value: name_key(value.reference_value),
     "geo_point_value": lambda value: (8, value.geo_point_value.latitude, value.geo_point_value.longitude),
@@ -75,7 +76,7 @@ _KEYS: dict[str | None, Callable[[Value], SortKey]] = {
 
 
 def check_storable(fields: Fields, depth: int = 1, top: str = "") -> None:
-    """Raise INVALID_ARGUMENT when a name or value can't be stored; cut timestamps to the microseconds that are kept."""
+    """Raise INVALID_ARGUMENT if a name or value can't be stored; truncate timestamps to microseconds."""
     for name, value in fields.items():
         if is_reserved(name) and not _marks_vector(name, value):
             raise invalid(f"field name {name} is reserved")
@@ -109,9 +110,9 @@ def _check_value(value: Value, depth: int, top: str) -> None:
 
 
 def check_document_size(document: Document) -> None:
-    """Raise INVALID_ARGUMENT when a document is over 1 MiB by Firestore's way of counting."""
+    """Raise INVALID_ARGUMENT if a document exceeds 1 MiB as Firestore calculates sizes."""
     if document.ByteSize() < MAX_DOCUMENT_BYTES // 8:
-        return  # protobuf's compact integers are at most that much smaller than Firestore's count
+        return  # protobuf's compact integers are smaller than Firestore's count by at most that much
     size = _name_size(document.name) + _fields_size(document.fields) + 32
     if size > MAX_DOCUMENT_BYTES:
         raise invalid(

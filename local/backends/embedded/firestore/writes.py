@@ -1,4 +1,4 @@
-"""What one `Write` does to one document: pure functions of the write, the document as it is, and the time.
+"""The effect of one `Write` on one document: pure functions of the write, the current document and the time.
 
 https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1#google.firestore.v1.Write
 """
@@ -23,7 +23,7 @@ MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The document after a write (None: there is none), and what its transforms answer, in their order.
+    """The document after a write (None: it does not exist), and the results of its transforms, in order.
 
     The document's times are still those from before the write; a new document has none.
     """
@@ -33,7 +33,7 @@ class Effect:
 
 
 def target_of(write: Write) -> str:
-    """The name of the document that a write is about. Raises INVALID_ARGUMENT when it is about none."""
+    """The name of the document that a write affects. Raises INVALID_ARGUMENT if there is none."""
     operation = write.WhichOneof("operation")
     if operation == "update":
         name: str = write.update.name
@@ -47,7 +47,7 @@ def target_of(write: Write) -> str:
 
 
 def check(write: Write) -> None:
-    """Raise INVALID_ARGUMENT when a write can't be carried out whatever is stored; see `values.check_storable`."""
+    """Raise INVALID_ARGUMENT if a write is invalid whatever is stored; see `values.check_storable`."""
     check_document_name(target_of(write))
     if write.HasField("update"):
         values.check_storable(write.update.fields)
@@ -58,9 +58,9 @@ def check(write: Write) -> None:
 
 
 def check_together(batch: Sequence[Write]) -> None:
-    """Raise INVALID_ARGUMENT when a write is malformed, or can't follow an earlier one to the same document.
+    """Raise INVALID_ARGUMENT if a write is malformed, or can't follow an earlier one to the same document.
 
-    The whole of the writes to one document has one precondition: that of the first.
+    All writes to one document share one precondition: that of the first.
     """
     last: dict[str, Write] = {}
     for write in batch:
@@ -89,7 +89,7 @@ def _verb(write: Write) -> str:
 
 
 def transforms_of(write: Write) -> Sequence[DocumentTransform.FieldTransform]:
-    """The field transforms of a write, wherever it carries them."""
+    """The field transforms of a write, from either of the two places that may contain them."""
     transforms: Sequence[DocumentTransform.FieldTransform] = (
         write.transform.field_transforms if write.HasField("transform") else write.update_transforms
     )
@@ -97,7 +97,7 @@ def transforms_of(write: Write) -> Sequence[DocumentTransform.FieldTransform]:
 
 
 def check_precondition(precondition: Precondition, name: str, current: Document | None) -> None:
-    """Raise NOT_FOUND, ALREADY_EXISTS or FAILED_PRECONDITION when the document isn't as a write demands."""
+    """Raise NOT_FOUND, ALREADY_EXISTS or FAILED_PRECONDITION if the document does not meet the precondition."""
     condition = precondition.WhichOneof("condition_type")
     if condition == "exists" and precondition.exists and current is None:
         raise Failure(grpc.StatusCode.NOT_FOUND, f"No document to update: {name}")
@@ -114,7 +114,7 @@ def check_precondition(precondition: Precondition, name: str, current: Document 
 
 
 def apply(write: Write, current: Document | None, now: Timestamp) -> Effect:
-    """Carry out a write that `check` and `check_precondition` let pass; `now` is the time of the request."""
+    """Apply a write that passed `check` and `check_precondition`; `now` is the time of the request."""
     if write.HasField("delete"):
         return Effect(None)
     replaces = write.HasField("update") and not write.HasField("update_mask")
@@ -138,7 +138,7 @@ def _update_field(after: Document, update: Document, path: field_paths.Path) -> 
 
 
 def _transform(document: Document, transform: DocumentTransform.FieldTransform, now: Timestamp) -> Value:
-    """Change one field and give the transform's result."""
+    """Change one field and return the transform's result."""
     path = field_paths.parse(transform.field_path)
     before = field_paths.get(document.fields, path) or Value()
     kind = transform.WhichOneof("transform_type")
@@ -172,7 +172,7 @@ def _number(value: Value) -> float:
 
 
 def increment(before: Value, operand: Value) -> Value:
-    """The sum; integers stop at the ends of their range, and what wasn't a number counts as nothing."""
+    """The sum; integers saturate, and a value that isn't a number counts as zero."""
     if not _is_number(before):
         return operand
     if before.HasField("integer_value") and operand.HasField("integer_value"):

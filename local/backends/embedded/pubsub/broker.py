@@ -1,4 +1,4 @@
-"""All topics and subscriptions, and how messages get from one to the other."""
+"""All topics and subscriptions, and the routing of messages between them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from local.backends.embedded.pubsub.protos import PubsubMessage, Subscription, T
 from local.backends.embedded.pubsub.subscriptions import Mailbox
 from local.backends.embedded.tokens import TokenIssuer
 
-#: What a subscription says its topic is when that has been deleted.
+#: The topic of a subscription whose topic was deleted.
 DELETED_TOPIC = "_deleted-topic_"
 
 
 class Broker:
-    """Methods are called under `lock`; `wall` gives microseconds since the epoch."""
+    """Methods are called under `lock`; `wall` returns microseconds since the epoch."""
 
     def __init__(self, wall: Callable[[], int], issuer: TokenIssuer, faults: DeliveryFaults) -> None:
         self.lock = threading.RLock()
@@ -51,14 +51,14 @@ class Broker:
         return (self._topics[name] for name in sorted(self._topics) if name.startswith(f"{project}/"))
 
     def remove_topic(self, name: str) -> None:
-        """Its subscriptions stay, with what they hold. Raises NOT_FOUND."""
+        """Its subscriptions remain, with their messages. Raises NOT_FOUND."""
         self.topic(name)
         del self._topics[name]
         for mailbox in self.subscribed_to(name):
             mailbox.settings.topic = DELETED_TOPIC
 
     def publish(self, topic: str, messages: Sequence[PubsubMessage]) -> list[str]:
-        """Give each message its id and time, and hand it to the topic's subscriptions. Raises NOT_FOUND.
+        """Give each message its id and time, and pass it to the topic's subscriptions. Raises NOT_FOUND.
 
         INVALID_ARGUMENT when a message is empty or too large; then none is published.
         """
@@ -78,7 +78,7 @@ class Broker:
         return [message.message_id for message in messages]
 
     def add_subscription(self, wanted: Subscription) -> Subscription:
-        """The subscription as it was made. Raises ALREADY_EXISTS, NOT_FOUND, and what `settings.completed` does."""
+        """Create a subscription. Raises ALREADY_EXISTS, NOT_FOUND, and the errors of `settings.completed`."""
         settings = rules.completed(wanted)
         if settings.name in self._mailboxes:
             raise Failure(grpc.StatusCode.ALREADY_EXISTS, f"Subscription already exists: {settings.name}")
@@ -88,7 +88,7 @@ class Broker:
         return settings
 
     def change_subscription(self, wanted: Subscription, paths: Sequence[str]) -> Subscription:
-        """Set the fields named by `paths`. Raises NOT_FOUND, and what `settings.updated` does."""
+        """Set the fields named by `paths`. Raises NOT_FOUND, and the errors of `settings.updated`."""
         mailbox = self.mailbox(wanted.name)
         settings = rules.updated(mailbox.settings, wanted, paths)
         self._check_dead_letter_topic(settings)
@@ -96,7 +96,7 @@ class Broker:
         return settings
 
     def mailbox(self, name: str) -> Mailbox:
-        """The subscription of that name. Raises NOT_FOUND."""
+        """The subscription with that name. Raises NOT_FOUND."""
         if name not in self._mailboxes:
             raise Failure(grpc.StatusCode.NOT_FOUND, f"Subscription does not exist: {name}")
         return self._mailboxes[name]
@@ -110,12 +110,12 @@ class Broker:
         return (mailbox for mailbox in self._mailboxes.values() if mailbox.settings.topic == topic)
 
     def remove_subscription(self, name: str) -> None:
-        """Forget the subscription and all that it holds. Raises NOT_FOUND."""
+        """Delete the subscription and its messages. Raises NOT_FOUND."""
         self.mailbox(name).close()
         del self._mailboxes[name]
 
     def waiting(self) -> int:
-        """How many messages have not been acknowledged yet, in all subscriptions together."""
+        """The number of unacknowledged messages in all subscriptions."""
         with self.lock:
             return sum(map(len, self._mailboxes.values()))
 
@@ -129,7 +129,7 @@ class Broker:
             self.topic(settings.dead_letter_policy.dead_letter_topic)
 
     def _bury(self, mailbox: Mailbox, message: PubsubMessage, attempts: int) -> bool:
-        """Send a message on to the dead-letter topic; while that does not exist, delivery goes on."""
+        """Forward a message to the dead-letter topic; while that topic does not exist, delivery continues."""
         topic = mailbox.settings.dead_letter_policy.dead_letter_topic
         if topic not in self._topics:
             return False

@@ -25,9 +25,9 @@ _TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|([A-Za-z_][A-Za-z0-9_-]*)|(!=|[=
 
 
 def compile_filter(text: str) -> Filter:
-    """What decides whether a message with certain attributes is delivered; empty lets all pass.
+    """A predicate on a message's attributes; an empty filter matches everything.
 
-    Raises INVALID_ARGUMENT when the text isn't a filter.
+    Raises INVALID_ARGUMENT if the text isn't a filter.
     """
     if not text.strip():
         return lambda _: True
@@ -53,7 +53,7 @@ class _Parser:
         return self._tokens[self._position] if self._position < len(self._tokens) else None
 
     def error(self) -> Exception:
-        """What to raise when the next token can't stand where it does."""
+        """The error for a next token that is not allowed there."""
         return invalid(f"Invalid filter: {self._text!r} can't be read at {self.peek() or 'its end'!r}.")
 
     def filter(self) -> Filter:

@@ -1,4 +1,4 @@
-"""Messages as they travel: in a push request's JSON, and to a dead-letter topic."""
+"""Messages in transit: in a push request's JSON, and to a dead-letter topic."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import json
 
 from local.backends.embedded.pubsub.protos import PubsubMessage
 
-#: The HTTP statuses by which a push endpoint acknowledges a message.
+#: The HTTP statuses with which a push endpoint acknowledges a message.
+#:
 #: https://cloud.google.com/pubsub/docs/push#receive_push
 ACKNOWLEDGING = frozenset({102, 200, 201, 202, 204})
 
 
 def push_body(message: PubsubMessage, subscription: str, attempt: int | None) -> bytes:
-    """The JSON of a wrapped push request; `attempt` only with a dead-letter policy. What is empty is left out.
+    """The JSON of a wrapped push request; `attempt` only with a dead-letter policy. Empty fields are left out.
 
     https://cloud.google.com/pubsub/docs/payload-unwrapping#wrapped_messages
     """
@@ -37,7 +38,7 @@ def push_body(message: PubsubMessage, subscription: str, attempt: int | None) ->
 
 
 def dead_letter(message: PubsubMessage, subscription: str, attempts: int) -> PubsubMessage:
-    """The message that tells a dead-letter topic what `subscription` (its full name) could not deliver.
+    """The message for the dead-letter topic of `subscription` (its full name), which could not deliver `message`.
 
     https://cloud.google.com/pubsub/docs/handling-failures#track-delivery-attempts
     """

@@ -1,4 +1,4 @@
-"""The publishing half of the Pub/Sub API (google.pubsub.v1.Publisher): each method answers the RPC of its name.
+"""The publishing half of the Pub/Sub API (google.pubsub.v1.Publisher): each method answers the RPC with its name.
 
 https://cloud.google.com/pubsub/docs/reference/rpc/google.pubsub.v1#publisher
 """
@@ -30,7 +30,7 @@ SERVICE = "google.pubsub.v1.Publisher"
 
 
 class PublisherService:
-    """Answers from one broker. Lists are never cut into pages."""
+    """Answers from one broker. Lists are never split into pages."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -48,7 +48,7 @@ class PublisherService:
         }
 
     def create_topic(self, request: Topic, _: grpc.ServicerContext) -> Topic:
-        """A new topic, with all settings as given; this backend heeds none of them but the name."""
+        """Create a topic; all settings are stored, but only the name has an effect here."""
         with self._broker.lock:
             self._broker.add_topic(request)
         return request
@@ -83,7 +83,7 @@ class PublisherService:
         return ListTopicSubscriptionsResponse(subscriptions=names)
 
     def delete_topic(self, request: DeleteTopicRequest, _: grpc.ServicerContext) -> Empty:
-        """The topic goes, its subscriptions stay."""
+        """Delete the topic; its subscriptions remain."""
         with self._broker.lock:
             self._broker.remove_topic(request.topic)
         return Empty()

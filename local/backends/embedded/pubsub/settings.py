@@ -1,4 +1,4 @@
-"""What a subscription may be told, and what it means where it says nothing.
+"""A subscription's settings and their defaults.
 
 https://cloud.google.com/pubsub/docs/reference/rpc/google.pubsub.v1#google.pubsub.v1.Subscription
 """
@@ -20,7 +20,7 @@ DEFAULT_ACK_SECONDS, MAX_ACK_SECONDS = 10, 600
 DEFAULT_ATTEMPTS, MIN_ATTEMPTS, MAX_ATTEMPTS = 5, 5, 100
 RETENTION = Duration(seconds=7 * 24 * 3600)
 MIN_BACKOFF, MAX_BACKOFF = Duration(seconds=10), Duration(seconds=600)
-#: How push paces refused messages without a retry policy: https://cloud.google.com/pubsub/docs/push#push_backoff
+#: The back-off of refused pushes without a retry policy: https://cloud.google.com/pubsub/docs/push#push_backoff
 PUSH_BACKOFF = Backoff(minimum=0.1, maximum=60.0)
 
 #: What a message may hold: https://cloud.google.com/pubsub/quotas#resource_limits
@@ -76,8 +76,8 @@ def check_messages(messages: Sequence[PubsubMessage]) -> None:
 def completed(wanted: Subscription) -> Subscription:
     """The settings with every default filled in.
 
-    Raises INVALID_ARGUMENT or OUT_OF_RANGE when they contradict Google's limits, UNIMPLEMENTED for what this
-    backend can't do.
+    Raises INVALID_ARGUMENT or OUT_OF_RANGE if they violate Google's limits, UNIMPLEMENTED for what this backend does
+    not support.
     """
     settings = Subscription()
     settings.CopyFrom(wanted)
@@ -115,7 +115,7 @@ def updated(current: Subscription, wanted: Subscription, paths: Sequence[str]) -
 
 
 def backoff_of(settings: Subscription) -> Backoff:
-    """How long a refused message waits for its next attempt."""
+    """The back-off of a refused message."""
     if settings.HasField("retry_policy"):
         policy = settings.retry_policy
         return Backoff(_seconds(policy.minimum_backoff), _seconds(policy.maximum_backoff))
@@ -123,7 +123,7 @@ def backoff_of(settings: Subscription) -> Backoff:
 
 
 def max_attempts_of(settings: Subscription) -> int | None:
-    """How often a message is delivered before it goes to the dead-letter topic; None when it never does."""
+    """How often a message is delivered before it goes to the dead-letter topic; None for no limit."""
     if not settings.HasField("dead_letter_policy"):
         return None
     attempts: int = settings.dead_letter_policy.max_delivery_attempts

@@ -1,4 +1,4 @@
-"""StreamingPull: messages to a client as they come, while the client adds requests of its own to the stream.
+"""StreamingPull: messages to a client as they arrive, while the client sends further requests on the stream.
 
 https://cloud.google.com/pubsub/docs/reference/rpc/google.pubsub.v1#google.pubsub.v1.StreamingPullRequest
 """
@@ -16,10 +16,10 @@ from local.backends.embedded.pubsub.protos import ReceivedMessage, StreamingPull
 from local.backends.embedded.pubsub.subscriptions import Mailbox
 
 MIN_ACK_SECONDS = 10
-#: Messages in one response at most, and those that a client may hold when it sets no limit itself.
+#: The maximum number of messages in a response, and of those a client may hold if it sets no limit itself.
 MAX_BATCH, MAX_OUTSTANDING = 100, 1000
 MAX_OUTSTANDING_BYTES = 1 << 30
-#: A stream that has nothing to do looks that often whether something has become due.
+#: How often an idle stream checks whether something has become due, in seconds.
 LOOK_SECONDS = 1.0
 
 Requests = Iterator[StreamingPullRequest]
@@ -28,7 +28,7 @@ Requests = Iterator[StreamingPullRequest]
 def streaming_pull(
     broker: Broker,
 ) -> Callable[[Requests, grpc.ServicerContext], Iterator[StreamingPullResponse]]:
-    """How the RPC is answered: the first request says what to pull, later ones acknowledge or ask for more time."""
+    """The RPC: the first request selects the subscription, later ones acknowledge or extend deadlines."""
 
     def answer(requests: Requests, context: grpc.ServicerContext) -> Iterator[StreamingPullResponse]:
         first = next(requests, None)
@@ -47,7 +47,7 @@ def streaming_pull(
 
 
 class _Stream:
-    """One client's stream: a reader carries out its requests while another thread sends it messages."""
+    """One client's stream: a reader processes its requests while another thread sends it messages."""
 
     def __init__(self, mailbox: Mailbox, first: StreamingPullRequest, lock: threading.RLock) -> None:
         self.failure: Failure | None = None
@@ -60,13 +60,13 @@ class _Stream:
         self._is_over = False
 
     def end(self) -> None:
-        """Let `next_batch` return None."""
+        """Make `next_batch` return None."""
         with self._lock:
             self._is_over = True
             self._mailbox.arrival.notify_all()
 
     def read(self, requests: Requests) -> None:
-        """Carry out the client's further requests until it has no more or goes away."""
+        """Process the client's further requests until the stream ends."""
         try:
             for request in requests:
                 with self._lock:
@@ -74,7 +74,7 @@ class _Stream:
         except Failure as failure:
             self.failure = failure
         except grpc.RpcError:
-            pass  # the stream was broken off: that is how clients end it
+            pass  # a broken stream: this is how clients end it
         self.end()
 
     def next_batch(self) -> list[ReceivedMessage] | None:
@@ -88,7 +88,7 @@ class _Stream:
         return None
 
     def _take(self) -> list[ReceivedMessage]:
-        """What the client has room for: the last message may go beyond its bytes, or it might get none at all."""
+        """What the client has room for; one message may exceed its byte limit, or it might get none at all."""
         batch: list[ReceivedMessage] = []
         while len(batch) < MAX_BATCH and len(self._held) < self._limit and sum(self._held.values()) < self._bytes:
             received = self._mailbox.take(1, self._seconds)
@@ -99,7 +99,7 @@ class _Stream:
         return batch
 
     def response(self, received: list[ReceivedMessage]) -> StreamingPullResponse:
-        """What tells the client of `received`."""
+        """A response that delivers `received`."""
         is_ordered = self._mailbox.settings.enable_message_ordering
         return StreamingPullResponse(
             received_messages=received, subscription_properties={"message_ordering_enabled": is_ordered}

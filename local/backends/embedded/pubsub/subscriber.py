@@ -1,4 +1,4 @@
-"""The subscribing half of the Pub/Sub API (google.pubsub.v1.Subscriber): each method answers the RPC of its name.
+"""The subscribing half of the Pub/Sub API (google.pubsub.v1.Subscriber): each method answers the RPC with its name.
 
 https://cloud.google.com/pubsub/docs/reference/rpc/google.pubsub.v1#subscriber
 """
@@ -33,14 +33,14 @@ from local.backends.embedded.rpc import Rpc
 
 SERVICE = "google.pubsub.v1.Subscriber"
 
-#: How long a Pull waits for a first message before it answers with none.
+#: How long a Pull waits for a first message before it returns none.
 PULL_SECONDS = 5.0
-#: How often a waiting Pull looks whether its client is still there.
+#: How often a waiting Pull checks whether its client is still there.
 LOOK_SECONDS = 0.5
 
 
 class SubscriberService:
-    """Answers from one broker. Lists are never cut into pages."""
+    """Answers from one broker. Lists are never split into pages."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -61,7 +61,7 @@ class SubscriberService:
         }
 
     def create_subscription(self, request: Subscription, _: grpc.ServicerContext) -> Subscription:
-        """A new subscription, which gets what is published from now on."""
+        """A new subscription, which gets messages published from now on."""
         with self._broker.lock:
             return self._broker.add_subscription(request)
 
@@ -76,7 +76,7 @@ class SubscriberService:
             return self._broker.change_subscription(request.subscription, request.update_mask.paths)
 
     def modify_push_config(self, request: ModifyPushConfigRequest, _: grpc.ServicerContext) -> Empty:
-        """Push elsewhere, or (without an endpoint) wait for pulls."""
+        """Push to another endpoint, or (without one) wait for pulls."""
         wanted = Subscription(name=request.subscription, push_config=request.push_config)
         with self._broker.lock:
             self._broker.change_subscription(wanted, ["push_config"])
@@ -92,13 +92,13 @@ class SubscriberService:
             )
 
     def delete_subscription(self, request: DeleteSubscriptionRequest, _: grpc.ServicerContext) -> Empty:
-        """The subscription goes, with all that it holds."""
+        """Delete the subscription and its messages."""
         with self._broker.lock:
             self._broker.remove_subscription(request.subscription)
         return Empty()
 
     def pull(self, request: PullRequest, context: grpc.ServicerContext) -> PullResponse:
-        """What there is, up to the limit; if there is nothing, what comes first within some seconds."""
+        """The available messages, up to the limit; if there are none, the first to arrive within a few seconds."""
         if request.max_messages <= 0:
             raise invalid("No max_messages specified")
         end = time.monotonic() + (0.0 if request.return_immediately else PULL_SECONDS)
@@ -112,14 +112,14 @@ class SubscriberService:
         return PullResponse()
 
     def acknowledge(self, request: AcknowledgeRequest, _: grpc.ServicerContext) -> Empty:
-        """The messages are done with. Acknowledging late, or twice, is fine."""
+        """Acknowledge the messages. Doing so late, or twice, is allowed."""
         _check_ack_ids(request.ack_ids)
         with self._broker.lock:
             self._broker.mailbox(request.subscription).acknowledge(request.ack_ids)
         return Empty()
 
     def modify_ack_deadline(self, request: ModifyAckDeadlineRequest, _: grpc.ServicerContext) -> Empty:
-        """More time for the messages, or (0 seconds) another attempt elsewhere."""
+        """Extend the deadlines of the messages, or (0 seconds) have them redelivered."""
         _check_ack_ids(request.ack_ids)
         if not 0 <= request.ack_deadline_seconds <= MAX_ACK_SECONDS:
             raise invalid(f"Invalid ack deadline given: (ack_deadline_seconds={request.ack_deadline_seconds})")

@@ -1,4 +1,4 @@
-"""One subscription at work: what it has still to deliver, and the pushing of it."""
+"""One subscription at work: its undelivered messages, and their delivery by push."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from local.backends.embedded.backlog import Backlog, Item, Lease
 from local.backends.embedded.failure import invalid
-from local.backends.embedded.faults import UNHARMED, DeliveryFaults
+from local.backends.embedded.faults import NO_FAULTS, DeliveryFaults
 from local.backends.embedded.posting import Request
 from local.backends.embedded.pubsub import settings as rules
 from local.backends.embedded.pubsub.filters import compile_filter
@@ -17,7 +17,7 @@ from local.backends.embedded.pubsub.protos import PubsubMessage, ReceivedMessage
 from local.backends.embedded.pushing import Pusher
 from local.backends.embedded.tokens import TokenIssuer
 
-#: Takes a message that can't be delivered, and the number of attempts; says whether it did.
+#: Takes an undeliverable message and the number of attempts; returns whether it was accepted.
 Bury = Callable[["Mailbox", PubsubMessage, int], bool]
 
 
@@ -40,7 +40,7 @@ class Mailbox:
         self.configure(settings)
 
     def configure(self, settings: Subscription) -> None:
-        """Apply completed settings; what waits already is delivered by them."""
+        """Apply completed settings, also to messages that are already waiting."""
         self.settings = settings
         self._backlog.backoff = rules.backoff_of(settings)
         self._backlog.max_attempts = rules.max_attempts_of(settings)
@@ -55,11 +55,11 @@ class Mailbox:
             self._pusher.wake()
 
     def offer(self, message: PubsubMessage) -> None:
-        """Take a published message, unless the filter keeps it out."""
+        """Add a published message if the filter matches."""
         if not self._filter(message.attributes):
             return
         key = message.ordering_key if self.settings.enable_message_ordering else ""
-        plan = UNHARMED if self._pusher is None else self._faults.plan()
+        plan = NO_FAULTS if self._pusher is None else self._faults.plan()
         self._backlog.add(message, time.monotonic(), key, plan)
         if self._pusher is not None:
             self._pusher.wake()
@@ -67,25 +67,25 @@ class Mailbox:
             self.arrival.notify_all()
 
     def take(self, limit: int, seconds: float | None = None) -> list[ReceivedMessage]:
-        """Lease up to `limit` messages, for the subscription's own deadline if `seconds` says nothing."""
+        """Lease up to `limit` messages; the default for `seconds` is the subscription's own deadline."""
         leases = self._backlog.take(limit, time.monotonic(), seconds or self._ack_seconds())
         return [self._received(lease) for lease in leases]
 
     def wait(self, seconds: float) -> None:
-        """Give up the lock until something may have arrived, at most for `seconds`."""
+        """Release the lock until something may have arrived, for at most `seconds`."""
         now = time.monotonic()
-        self._backlog.advance(now)  # what is due by now shall not end the waiting at once
+        self._backlog.advance(now)  # what is due already must not end the wait immediately
         due = self._backlog.next_due()
         self.arrival.wait(seconds if due is None else min(seconds, due - now))
 
     def acknowledge(self, ack_ids: Iterable[str]) -> None:
-        """Forget the messages that were leased under `ack_ids`. Raises INVALID_ARGUMENT when one is none of ours."""
+        """Remove the messages leased under `ack_ids`. Raises INVALID_ARGUMENT for an unknown id."""
         for number in [self._number(ack_id) for ack_id in ack_ids]:
             self._backlog.acknowledge(number)
-        self.arrival.notify_all()  # streams that held as much as they may have room again
+        self.arrival.notify_all()  # streams at their limit have room again
 
     def modify(self, ack_ids: Iterable[str], seconds: float) -> None:
-        """Let leases end in `seconds`; 0 means that the messages are refused. Raises as `acknowledge` does."""
+        """Make leases end in `seconds`; 0 means that the messages are refused. Raises as `acknowledge` does."""
         now = time.monotonic()
         for number in [self._number(ack_id) for ack_id in ack_ids]:
             if seconds:
@@ -95,11 +95,11 @@ class Mailbox:
         self.arrival.notify_all()
 
     def holds(self, ack_id: str) -> bool:
-        """Whether the lease is still under way."""
+        """Whether the lease is still live."""
         return self._backlog.holds(self._number(ack_id))
 
     def close(self) -> None:
-        """Deliver nothing more, and let everybody who waits know."""
+        """Deliver nothing more, and wake everybody who waits."""
         self.is_closed = True
         self.arrival.notify_all()
         if self._pusher is not None:
@@ -125,7 +125,7 @@ class Mailbox:
         )
 
     def _counted(self, lease: Lease[PubsubMessage]) -> int | None:
-        """The attempt's number, which is told only where there is a dead-letter policy."""
+        """The attempt's number, which is only delivered with a dead-letter policy."""
         return lease.attempt if self.settings.HasField("dead_letter_policy") else None
 
     def _on_dead(self, item: Item[PubsubMessage]) -> bool:

@@ -48,7 +48,7 @@ ERROR = known(State.ERROR, attempts=1)
 SCHEDULED = known(State.PENDING, next_attempt_time=SOON)
 
 
-#: What becomes of a document whose lease has expired, unless it may be retried.
+#: The result for a document with an expired lease, unless it may be retried.
 NOT_KNOWN = {
     "delivery.state": "ERROR",
     "delivery.endTime": NOW,
@@ -129,17 +129,17 @@ class TestOnEvent:
         assert decision.write is not None
         assert decision.write["delivery"]["expireAt"] == NOW + timedelta(weeks=2)
 
-    def test_a_document_due_later_says_when(self) -> None:
+    def test_a_document_due_later_shows_when(self) -> None:
         decision = on_event(None, DocumentState(send_at=SOON), NOW, POLICY)
         assert decision.write is not None
         assert decision.write["delivery"]["nextAttemptTime"] == SOON
 
-    def test_a_queued_document_whose_time_has_moved_says_the_new_time(self) -> None:
+    def test_a_rescheduled_document_gets_the_new_time(self) -> None:
         decision = on_event(ERROR, replace(RETRY, send_at=SOON), NOW, POLICY)
         assert decision.write == {"delivery.state": "PENDING", "delivery.nextAttemptTime": SOON}
 
     def test_scheduling_once_is_enough(self) -> None:
-        """The event of our own scheduling write must not cause another write."""
+        """The event of the dispatcher's own scheduling write must not cause another write."""
         scheduled = DocumentState(Delivery(State.PENDING, attempts=1, next_attempt_time=SOON), send_at=SOON)
         assert on_event(RETRY, scheduled, NOW, POLICY) == Decision(Reason.NOT_DUE)
 
@@ -198,7 +198,7 @@ class TestOnMessage:
         }
 
     def test_attempts_end_even_under_the_retry_policy(self) -> None:
-        """A mail that kills its sender each time must not do so for ever."""
+        """A mail that crashes its sender each time must not do so endlessly."""
         last = known(State.PROCESSING, attempts=2, lease_expire_time=PAST)
         assert on_message(last, NOW, RETRYING).reason is Reason.LEASE_EXPIRED
 
@@ -304,7 +304,7 @@ class TestConcluded:
             "delivery.info": {"accepted": ["a@b.c"]},
         }
 
-    def test_an_error_has_a_text_and_a_code_and_leaves_info_alone(self) -> None:
+    def test_an_error_has_a_text_and_a_code_and_keeps_info(self) -> None:
         failed = Result(State.ERROR, error="No.", error_code=ErrorCode.REJECTED, warnings=("Not sent: x.",))
         assert concluded(failed, 1, NOW, POLICY, jitter=0.5) == {
             "delivery.state": "ERROR",
@@ -345,19 +345,19 @@ class TestConcluded:
         assert ("delivery.nextAttemptTime" in changes) == (state is State.RETRY)
         assert ("delivery.endTime" in changes) == (state is not State.RETRY), "the Message-ID depends on it"
 
-    def test_what_is_kept_of_a_mail_changes_only_once_it_is_sent_for_good(self) -> None:
+    def test_retention_applies_only_after_success(self) -> None:
         kept = {"message.html": DELETE}
         sent = Result(State.SUCCESS, info={}, unsettled=True, progress={}, retained=kept)
         assert "message.html" not in concluded(sent, 1, NOW, PATIENT, jitter=0.5)
         assert concluded(sent, 3, NOW, PATIENT, jitter=0.5)["message.html"] is DELETE
 
-    def test_a_planned_retry_says_when_and_carries_what_is_settled(self) -> None:
+    def test_a_planned_retry_has_a_time_and_the_settled_recipients(self) -> None:
         info = {"accepted": ["a@b.c"], "pending": ["d@e.f"]}
         changes = concluded(replace(FAILED, progress=info), 2, NOW, PATIENT, jitter=0.5)
         assert changes["delivery.nextAttemptTime"] == NOW + timedelta(seconds=30)
         assert (changes["delivery.info"], changes["delivery.resumes"]) == (info, True)
 
-    def test_a_wait_that_the_server_wants_replaces_the_back_off(self) -> None:
+    def test_a_pause_requested_by_the_server_replaces_the_back_off(self) -> None:
         changes = concluded(replace(FAILED, retry_after=300), 2, NOW, PATIENT, jitter=0.5)
         assert changes["delivery.nextAttemptTime"] == NOW + timedelta(seconds=300)
 
@@ -375,15 +375,15 @@ class TestOnRelease:
             "delivery.nextAttemptTime": DELETE,
         }
 
-    def test_it_may_say_when_to_try_again(self) -> None:
+    def test_it_may_have_a_time_to_try_again(self) -> None:
         decision = on_release(HELD, self.MINE, next_attempt=SOON)
         assert decision.write is not None
         assert decision.write["delivery.nextAttemptTime"] == SOON
 
     def test_a_users_wish_stands(self) -> None:
         requeued = known(State.RETRY, attempts=1, lease_expire_time=SOON)
-        wish = {"delivery.attempts": 0, "delivery.leaseExpireTime": None}
-        assert on_release(requeued, self.MINE) == Decision(Reason.REQUEUED, write=wish)
+        changes = {"delivery.attempts": 0, "delivery.leaseExpireTime": None}
+        assert on_release(requeued, self.MINE) == Decision(Reason.REQUEUED, write=changes)
 
     @pytest.mark.parametrize(
         "document",
@@ -395,7 +395,7 @@ class TestOnRelease:
             pytest.param(known(State.ERROR, attempts=1, lease_expire_time=SOON), id="ended-by-hand"),
         ],
     )
-    def test_what_is_not_ours_is_left_alone(self, document: DocumentState | None) -> None:
+    def test_other_documents_are_ignored(self, document: DocumentState | None) -> None:
         assert on_release(document, self.MINE) == Decision(Reason.OUTDATED)
 
 
@@ -447,7 +447,7 @@ class TestOnReconcile:
         assert (decision.reason, decision.publish, decision.write is not None) == (reason, publishes, writes)
 
     @pytest.mark.parametrize(("document", "updated"), [(OVERDUE, PAST), (PENDING, LONG_AGO)], ids=["due", "stranded"])
-    def test_a_publication_is_noted_so_that_the_next_round_does_not_repeat_it(
+    def test_a_publication_is_recorded_so_that_the_next_run_does_not_repeat_it(
         self, document: DocumentState, updated: datetime
     ) -> None:
         assert on_reconcile(document, updated, NOW, POLICY).write == {"delivery.republishTime": NOW}
@@ -458,7 +458,7 @@ class TestOnDeadLetter:
         ("document", "reason", "writes"),
         [
             pytest.param(None, Reason.DELETED, None, id="deleted"),
-            pytest.param(HELD, Reason.PROCESSING, None, id="its-holder-will-end-it"),
+            pytest.param(HELD, Reason.PROCESSING, None, id="its-holder-will-finish"),
             pytest.param(EXPIRED, Reason.LEASE_EXPIRED, State.ERROR, id="its-holder-vanished"),
             pytest.param(SCHEDULED, Reason.NOT_DUE, None, id="another-message-will-come"),
             pytest.param(NEW, Reason.DEAD_LETTER, State.ERROR, id="never-claimed"),
@@ -472,7 +472,7 @@ class TestOnDeadLetter:
         decision = on_dead_letter(document, False, NOW, "Given up.", POLICY)
         assert (decision.reason, written_state(decision)) == (reason, writes)
 
-    def test_the_error_says_why_it_was_given_up(self) -> None:
+    def test_the_error_has_the_reason(self) -> None:
         assert on_dead_letter(PENDING, False, NOW, "Given up.", POLICY).write == {
             "delivery.state": "ERROR",
             "delivery.endTime": NOW,
@@ -526,7 +526,7 @@ class TestMessageId:
         ],
     )
     def test_another_version_gives_the_same_id(self, delivery: Delivery | None, stem: str) -> None:
-        """A mail that one version has begun to send may be sent again by the next one."""
+        """A mail that one version has begun to send may be sent again by the next version."""
         assert message_id_local_part("mail/a", PAST, delivery, self.CLAIM) == stem
 
 

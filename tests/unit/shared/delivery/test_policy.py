@@ -1,4 +1,4 @@
-"""Time to live, counted as Trigger Email's JavaScript counts it, and the waits between attempts."""
+"""Time to live, calculated as in Trigger Email's JavaScript, and the pauses between attempts."""
 
 from __future__ import annotations
 

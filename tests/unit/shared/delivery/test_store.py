@@ -1,4 +1,4 @@
-"""What claims, their ends and marks make of races, lost answers and an unreachable Firestore."""
+"""Claims, their ends and marks under races, lost answers and an unreachable Firestore."""
 
 from __future__ import annotations
 
@@ -139,16 +139,14 @@ def test_a_deleted_document_stays_deleted(store: Claims, database: MemoryDatabas
     assert store.begin(ClaimRequest("mail/a", clock.now)) == Decision(Reason.DELETED)
 
 
-def test_a_claim_that_is_given_back_leaves_no_trace(store: Claims, database: MemoryDatabase, clock: Clock) -> None:
+def test_a_released_claim_leaves_no_trace(store: Claims, database: MemoryDatabase, clock: Clock) -> None:
     held = claim(store, clock)
     assert store.end(Release(held, clock.now + LEASE)) is Reason.RELEASED
     assert delivery(database)["attempts"] == 0
     assert delivery(database)["nextAttemptTime"] == clock.now + LEASE
 
 
-def test_a_claim_that_nobody_holds_any_more_is_not_given_back(
-    store: Claims, database: MemoryDatabase, clock: Clock
-) -> None:
+def test_a_lost_claim_is_not_released(store: Claims, database: MemoryDatabase, clock: Clock) -> None:
     held = claim(store, clock)
     finish(store, held, SENT, clock)
     assert store.end(Release(held)) is Reason.OUTDATED
@@ -156,7 +154,7 @@ def test_a_claim_that_nobody_holds_any_more_is_not_given_back(
 
 
 class Refusing(MemoryDatabase):
-    """Has an answer of its own for the reads of, and for writes to, some documents; `details` fit in none of them."""
+    """Has prepared answers for reads and writes of some documents; `details` don't fit in any of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,7 +189,7 @@ class Refusing(MemoryDatabase):
 
 
 class TestForMany:
-    """Each has its own outcome, whatever befalls the others."""
+    """Each document has its own outcome, whatever happens to the others."""
 
     @pytest.fixture
     def database(self) -> Refusing:
@@ -206,7 +204,7 @@ class TestForMany:
         outcomes = assembly.store(database).claim(requests)
         assert [type(outcome).__name__ for outcome in outcomes] == ["Claim", "Conflict", "Claim"]
 
-    def test_a_claim_that_is_not_answered_tells_which_lease_may_stand(self, database: Refusing, clock: Clock) -> None:
+    def test_an_unanswered_claim_names_the_lease_that_may_exist(self, database: Refusing, clock: Clock) -> None:
         database.answers = {"mail/b": [Unavailable("down")]}
         requests = [ClaimRequest(f"mail/{name}", clock.now) for name in "abc"]
         first, conflict, third = assembly.store(database).claim(requests)
@@ -215,7 +213,7 @@ class TestForMany:
         assert conflict == Conflict(Lease(1, clock.now + LEASE))
 
     @pytest.mark.parametrize("error", [Unavailable("down"), Unwritable("too large"), Stale("changed")])
-    def test_a_result_that_cannot_be_written_hinders_no_other(
+    def test_an_unwritable_result_does_not_affect_others(
         self, database: Refusing, clock: Clock, error: FirepostError
     ) -> None:
         store = assembly.store(database)
@@ -242,7 +240,7 @@ class TestForMany:
             pytest.param([Unavailable("contention")] * 2, True, id="not-this-time"),
         ],
     )
-    def test_a_mark_that_fails_hinders_no_other(
+    def test_a_failed_mark_does_not_affect_others(
         self, database: Refusing, answers: list[FirepostError], outcome: Any
     ) -> None:
         database.answers = {"mail/b": answers}
@@ -252,7 +250,7 @@ class TestForMany:
         assert (first, third) == (True, True)
         assert second is outcome or isinstance(second, outcome)
 
-    def test_a_mark_that_firestore_never_does_is_unavailable(self, database: Refusing) -> None:
+    def test_a_mark_that_always_fails_is_unavailable(self, database: Refusing) -> None:
         database.answers = {"mail/a": [Unavailable("down")] * 10**6}
         mark = Write("mail/a", {"delivery": {"state": "PENDING"}}, database.documents["mail/a"].version)
         store = assembly.store(database, patience=0)
@@ -283,7 +281,7 @@ class TestInline:
     @pytest.mark.parametrize(
         ("to", "refused"), [pytest.param("a@b.c", False, id="the-same"), pytest.param("other@b.c", True, id="another")]
     )
-    def test_what_was_redacted_after_it_was_sent_is_still_the_same_mail(
+    def test_a_redacted_mail_is_still_the_same_mail(
         self, store: Claims, database: MemoryDatabase, clock: Clock, to: str, refused: bool
     ) -> None:
         held = store.begin(ClaimRequest("mail/new", clock.now, MAIL))
@@ -320,7 +318,7 @@ def test_patience_ends(database: MemoryDatabase, clock: Clock) -> None:
 
 
 def test_the_fake_refuses_a_stale_write(database: MemoryDatabase) -> None:
-    """The tests above stand on it."""
+    """The tests above rely on it."""
     version = database.documents["mail/a"].version
     database.edit("mail/a", {"note": "newer"})
     [outcome] = database.write([Write("mail/a", {"note": "mine"}, version)])

@@ -1,4 +1,4 @@
-"""What Firestore is sent besides the request: who asks, and for which database."""
+"""The headers of requests to Firestore: the caller, and the database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DATABASE = "projects/p/databases/customers"
 
 
 class Listening(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
-    """Answers every request with nothing, and remembers its method and headers."""
+    """Answers every request with nothing, and records its method and headers."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, str | bytes]]] = []
@@ -50,7 +50,7 @@ def server(listening: Listening) -> Iterator[grpc.Server]:
 
 
 def ask_everything(connection: Connection) -> None:
-    """The server says nothing to it, which is an error; what it was asked is what matters."""
+    """The server's empty answers are errors; only the requests matter."""
     database = FirestoreDatabase(connection, "p", "customers")
     database.read(["mail/a"])
     database.write([Write(f"mail/{name}", {}, None) for name in "ab"])
@@ -61,7 +61,7 @@ def ask_everything(connection: Connection) -> None:
     database.find("a/b/c", "n", 1, limit=1)
 
 
-def test_an_emulator_is_told_the_route_and_that_an_administrator_asks(
+def test_an_emulator_gets_the_route_and_the_administrators_credentials(
     listening: Listening, server: grpc.Server
 ) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
@@ -83,7 +83,7 @@ def test_an_emulator_is_told_the_route_and_that_an_administrator_asks(
         assert headers["google-cloud-resource-prefix"] == DATABASE
 
 
-def test_google_is_asked_over_tls_with_the_services_own_credentials(
+def test_google_is_called_over_tls_with_the_services_own_credentials(
     listening: Listening, server: grpc.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, create_channel = trustme.CA(), FirestoreGrpcTransport.create_channel
@@ -111,13 +111,13 @@ def test_google_is_asked_over_tls_with_the_services_own_credentials(
     assert {headers["authorization"] for _, headers in listening.calls} == {"Bearer token-of-the-service"}
 
 
-def test_an_answer_that_says_nothing_is_not_taken_for_one(listening: Listening, server: grpc.Server) -> None:
-    """Least of all for a document that is not there: its message would be acknowledged."""
+def test_an_empty_answer_is_an_error(listening: Listening, server: grpc.Server) -> None:
+    """Especially not for a missing document: its message would be acknowledged."""
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     with closing(connect_firestore(f"127.0.0.1:{port}")) as connection:
         database = FirestoreDatabase(connection, "p", "customers")
-        with pytest.raises(Unavailable, match="told of 0 of 1 documents"):
+        with pytest.raises(Unavailable, match="answered 0 of 1 documents"):
             database.get("mail/a")
         outcomes = database.write([Write(f"mail/{name}", {}, None) for name in "ab"])
-        assert [str(outcome) for outcome in outcomes] == ["Firestore's answer told of 0 of 2 writes."] * 2
+        assert [str(outcome) for outcome in outcomes] == ["Firestore answered 0 of 2 writes."] * 2

@@ -1,4 +1,4 @@
-"""Firestore's answers as ours, over a real connection."""
+"""Translation of Firestore's answers, over a real connection."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def database(backend: EmbeddedBackend) -> Iterator[FirestoreDatabase]:
 
 
 def written(database: FirestoreDatabase, path: str, changes: Changes, version: Version | None = None) -> Version:
-    """The new version; raises what is answered instead."""
+    """The new version; raises the error if the answer is one."""
     [outcome] = database.write([Write(path, changes, version)])
     if isinstance(outcome, FirepostError):
         raise outcome
@@ -53,11 +53,11 @@ def found(database: FirestoreDatabase, path: str) -> Snapshot | None:
 
 @pytest.fixture
 def path(request: pytest.FixtureRequest) -> str:
-    """A document of this test's own."""
+    """The path of a document that only this test uses."""
     return f"tests/{request.node.name}"
 
 
-def test_what_is_created_can_be_read(database: FirestoreDatabase, path: str) -> None:
+def test_created_documents_can_be_read(database: FirestoreDatabase, path: str) -> None:
     version = written(database, path, {"to": "a@b.c", "message": {"text": "t"}, "n": [1, None, True]})
     snapshot = found(database, path)
     assert snapshot is not None
@@ -69,19 +69,19 @@ def test_there_may_be_nothing_to_read(database: FirestoreDatabase, path: str) ->
     assert found(database, path) is None
 
 
-def test_an_update_changes_the_named_fields_alone(database: FirestoreDatabase, path: str) -> None:
+def test_an_update_changes_only_the_named_fields(database: FirestoreDatabase, path: str) -> None:
     version = written(database, path, {"kept": 1, "map": {"kept": 2, "gone": 3, "new": 4}})
     version = written(database, path, {"map.gone": DELETE, "map.new": {"a": 5}}, version)
     assert found(database, path) == _snapshot(database, path, {"kept": 1, "map": {"kept": 2, "new": {"a": 5}}}, version)
 
 
-def test_what_is_there_can_not_be_created(database: FirestoreDatabase, path: str) -> None:
+def test_an_existing_document_can_not_be_created(database: FirestoreDatabase, path: str) -> None:
     written(database, path, {})
     with pytest.raises(Stale):
         written(database, path, {"other": 1})
 
 
-def test_what_has_changed_can_not_be_updated(database: FirestoreDatabase, path: str) -> None:
+def test_a_changed_document_can_not_be_updated(database: FirestoreDatabase, path: str) -> None:
     version = written(database, path, {"n": 1})
     written(database, path, {"n": 2}, version)
     with pytest.raises(Stale):
@@ -100,7 +100,7 @@ def test_what_has_changed_can_not_be_updated(database: FirestoreDatabase, path: 
         pytest.param({"__reserved__": 1}, id="reserved name"),
     ],
 )
-def test_what_can_not_be_stored_is_unwritable(database: FirestoreDatabase, path: str, fields: Changes) -> None:
+def test_values_that_can_not_be_stored_are_unwritable(database: FirestoreDatabase, path: str, fields: Changes) -> None:
     with pytest.raises(Unwritable):
         written(database, path, fields)
     version = written(database, path, {})
@@ -109,7 +109,7 @@ def test_what_can_not_be_stored_is_unwritable(database: FirestoreDatabase, path:
 
 
 @pytest.mark.parametrize("name", ["__reserved__", NO_UNICODE], ids=["reserved", "no Unicode"])
-def test_a_document_that_can_not_be_is_refused(database: FirestoreDatabase, name: str) -> None:
+def test_an_impossible_document_is_refused(database: FirestoreDatabase, name: str) -> None:
     with pytest.raises(Unwritable):
         found(database, f"tests/{name}")
     with pytest.raises(Unwritable):
@@ -126,7 +126,7 @@ def test_a_failure_is_unavailable_and_says_what_it_was(
             operation()
 
 
-def test_a_database_that_is_not_there_is_unavailable_and_not_empty(
+def test_a_missing_database_is_unavailable_and_not_empty(
     database: FirestoreDatabase, backend: EmbeddedBackend, path: str
 ) -> None:
     backend.faults.on("BatchGetDocuments").fail(grpc.StatusCode.NOT_FOUND)
@@ -199,7 +199,7 @@ class TestForMany:
         assert [type(outcome) for outcome in outcomes] == [Snapshot, Snapshot, Unwritable, type(None)]
 
     @pytest.mark.parametrize("method", ["BatchGetDocuments", "BatchWrite"])
-    def test_a_failure_is_everybodys_and_each_has_an_error_of_its_own(
+    def test_a_failure_is_raised_to_all_callers_each_with_a_separate_error(
         self, database: FirestoreDatabase, backend: EmbeddedBackend, path: str, method: str
     ) -> None:
         paths = [f"{path}-{name}" for name in "ab"]
@@ -209,7 +209,7 @@ class TestForMany:
         assert [type(outcome) for outcome in outcomes] == [Unavailable] * 2
         assert outcomes[0] is not outcomes[1], "a traceback belongs to one thread"
 
-    def test_a_lost_answer_is_lost_for_all_who_went_together(
+    def test_a_lost_answer_is_lost_for_the_whole_batch(
         self, database: FirestoreDatabase, backend: EmbeddedBackend, path: str
     ) -> None:
         paths = [f"{path}-{number}" for number in range(3)]
@@ -218,7 +218,7 @@ class TestForMany:
         assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
         assert None not in map(database.get, paths)
 
-    def test_what_is_too_long_for_one_request_goes_in_several(self, database: FirestoreDatabase, path: str) -> None:
+    def test_oversized_batches_use_several_requests(self, database: FirestoreDatabase, path: str) -> None:
         writes = [Write(f"{path}-{number}", {"text": "x" * 1_000_000}, None) for number in range(12)]
         assert {type(outcome) for outcome in database.write(writes)} == {Version}
 

@@ -1,4 +1,4 @@
-"""What is answered to `POST /`, by Flask and by the short way around it: the same."""
+"""The answers to `POST /`, by Flask and by the fast path: identical."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LIMIT = 100
 
 
 def ask(
-    body: bytes, *, error: Exception | None = None, told_length: str | None = None, path: str = "/"
+    body: bytes, *, error: Exception | None = None, content_length: str | None = None, path: str = "/"
 ) -> tuple[str, int]:
-    """Text and status; `told_length` is the header Content-Length, left out where it is None."""
+    """Text and status; `content_length` is the header Content-Length, omitted if None."""
 
     def receive(header: Header, received: bytes) -> tuple[str, int]:
         if error is not None:
@@ -30,18 +30,18 @@ def ask(
     environ["wsgi.input"] = BytesIO(body)
     environ["wsgi.input_terminated"] = True
     environ.pop("CONTENT_LENGTH", None)
-    if told_length is not None:
-        environ["CONTENT_LENGTH"] = told_length
+    if content_length is not None:
+        environ["CONTENT_LENGTH"] = content_length
     chunks, status, _ = run_wsgi_app(app.wsgi_app, environ, buffered=True)
     return b"".join(chunks).decode(), int(status.partition(" ")[0])
 
 
-@pytest.mark.parametrize("told_length", [None, "5"])
-def test_headers_and_body_reach_the_receiver(told_length: str | None) -> None:
-    assert ask(b"hello", told_length=told_length) == ("Ada sent hello", 200)
+@pytest.mark.parametrize("content_length", [None, "5"])
+def test_headers_and_body_reach_the_receiver(content_length: str | None) -> None:
+    assert ask(b"hello", content_length=content_length) == ("Ada sent hello", 200)
 
 
-@pytest.mark.parametrize("told_length", [None, "1"])
+@pytest.mark.parametrize("content_length", [None, "1"])
 @pytest.mark.parametrize(
     ("error", "status", "text"),
     [
@@ -51,33 +51,33 @@ def test_headers_and_body_reach_the_receiver(told_length: str | None) -> None:
         (ZeroDivisionError("secret"), 500, "Internal error."),
     ],
 )
-def test_an_error_is_the_status_by_which_the_caller_repeats_or_not(
-    told_length: str | None, error: Exception, status: int, text: str, caplog: pytest.LogCaptureFixture
+def test_an_errors_status_decides_whether_the_caller_retries(
+    content_length: str | None, error: Exception, status: int, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer, answered = ask(b"x", error=error, told_length=told_length)
+    answer, answered = ask(b"x", error=error, content_length=content_length)
     assert answered == status
     assert text in answer
     assert "secret" not in answer
     assert any(record.exc_info for record in caplog.records) == (status == 500)
 
 
-def test_a_body_that_breaks_off_is_not_worked_on() -> None:
-    assert ask(b"hel", told_length="5") == ("The body broke off.\n", 400)
+def test_an_incomplete_body_is_not_processed() -> None:
+    assert ask(b"hel", content_length="5") == ("The body is incomplete.\n", 400)
 
 
-@pytest.mark.parametrize("told_length", [None, "1"])
-def test_what_a_caller_has_sent_comes_back_as_plain_text_only(told_length: str | None) -> None:
+@pytest.mark.parametrize("content_length", [None, "1"])
+def test_a_callers_text_is_only_echoed_as_plain_text(content_length: str | None) -> None:
     def receive(header: Header, body: bytes) -> tuple[str, int]:
         raise BadRequest(f"found {body.decode()}")
 
     client = base_app("test", None, LIMIT, receive).test_client()
-    answer = client.post("/", input_stream=BytesIO(b"<"), content_length=told_length)
+    answer = client.post("/", input_stream=BytesIO(b"<"), content_length=content_length)
     assert (answer.status_code, answer.mimetype) == (400, "text/plain")
 
 
 def test_a_body_beyond_the_limit_is_not_read() -> None:
-    assert ask(b"x" * (LIMIT + 1), told_length=str(LIMIT + 1))[1] == 413
+    assert ask(b"x" * (LIMIT + 1), content_length=str(LIMIT + 1))[1] == 413
 
 
 def test_other_paths_are_flasks() -> None:
-    assert ask(b"x", told_length="1", path="/elsewhere")[1] == 404
+    assert ask(b"x", content_length="1", path="/elsewhere")[1] == 404

@@ -25,7 +25,7 @@ def never() -> Service:
     raise AssertionError("nothing may be built")
 
 
-def test_a_port_that_another_program_listens_on_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_taken_port_prevents_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         for name in ("FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT"):
@@ -35,7 +35,7 @@ def test_a_port_that_another_program_listens_on_stops_the_start(monkeypatch: pyt
             server.serve("dispatcher", never, DispatcherSettings())
 
 
-#: Serves with an app that never gets built.
+#: Serves with an app that never finishes building.
 BUILDING = """
 import pathlib, sys, threading
 from dispatcher.settings import DispatcherSettings
@@ -49,7 +49,7 @@ server.serve("dispatcher", build, DispatcherSettings())
 """
 
 
-def test_a_process_that_is_told_to_end_while_its_app_is_built_ends_at_once(tmp_path: Path) -> None:
+def test_a_sigterm_while_the_app_is_built_ends_the_process_at_once(tmp_path: Path) -> None:
     building = tmp_path / "building"
     variables = {"FIRESTORE_EMULATOR_HOST": "x", "PUBSUB_EMULATOR_HOST": "x", "GOOGLE_CLOUD_PROJECT": "x"}
     command = [sys.executable, "-c", BUILDING, str(building)]

@@ -1,4 +1,4 @@
-"""The vocabulary of log entries: whatever the services do, they say it in these words, and no word is idle."""
+"""The vocabulary of log entries: the services log in these words only, and every word is used."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.smtp_server import ScriptedServer
 from tests.unit.dispatcher.test_events import body
 
 HOUR = timedelta(hours=1)
-#: What must not be logged: each is in every mail that is sent here.
+#: Must not be logged: each is in every mail sent here.
 PRIVATE = ("ada@example.com", "shop@example.com", "hunter2", "Confidential")
 MAIL = {"to": "ada@example.com", "message": {"subject": "Confidential", "text": "Your password is hunter2."}}
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -37,13 +37,13 @@ Entry = dict[str, Any]
 
 
 class World:
-    """Both services, with Firestore and Pub/Sub in memory and a mail server that is real."""
+    """Both services, with Firestore and Pub/Sub in memory and a real mail server."""
 
     def __init__(self, smtp: ScriptedServer) -> None:
         self.smtp, self.clock = smtp, Clock()
         self.database, self.topic, self.refused = MemoryDatabase(), MemoryPublisher(), MemoryPublisher()
         policy = Policy(LEASE, max_attempts=2, stranded_after=timedelta(days=20_000))
-        # Each reading of the clocks is a millisecond after the one before.
+        # Each clock reading is a millisecond after the previous one.
         ticks = iter(range(10**9))
 
         def monotonic() -> float:
@@ -64,7 +64,7 @@ class World:
         path = "mail/a"
         if new is not None:
             version = self.database.put(path, new)
-            version.seconds = 1_800_000_000  # what the event says
+            version.seconds = 1_800_000_000  # the version in the event
         self._dispatcher.post("/", data=body(old, new), headers={"ce-type": EVENT_TYPE, **headers})
 
     def push(self, data: Any, url_of: str = "sender", **attributes: str) -> None:
@@ -185,7 +185,7 @@ WORK = (
 
 
 @pytest.mark.parametrize("work", WORK)
-def test_whatever_is_done_is_said_in_the_vocabulary_and_without_anything_private(
+def test_all_logs_use_the_vocabulary_and_nothing_private(
     world: World, caplog: pytest.LogCaptureFixture, work: Any
 ) -> None:
     work(world)
@@ -265,7 +265,7 @@ def test_no_word_and_no_field_of_the_vocabulary_is_idle(world: World, caplog: py
                 "finish_ms": 1.0,
                 "duration_ms": 9.0,
             },
-            id="attempt that will be followed by another",
+            id="attempt that another one follows",
         ),
         pytest.param(
             the_end_of_a_sender,
@@ -318,7 +318,7 @@ def test_a_run_is_counted_also_when_firestore_fails(
 
 
 class TestAcceptedAfter:
-    """From the mail's beginning to the server's acceptance, which is what users wait for."""
+    """From the mail's start to the server's acceptance: the time that users wait."""
 
     def accepted_after(self, world: World, caplog: pytest.LogCaptureFixture, fields: Entry) -> float | None:
         world.database.put("mail/a", {**MAIL, **fields})
@@ -335,13 +335,13 @@ class TestAcceptedAfter:
         send_at = world.clock.now - timedelta(seconds=7)
         assert self.accepted_after(world, caplog, {"delivery": delivery, "sendAt": send_at}) == 7
 
-    def test_a_mail_that_had_ended_has_none(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_concluded_mail_has_none(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
         ended = {"state": "RETRY", "startTime": world.clock.now - HOUR, "endTime": world.clock.now - HOUR}
         assert self.accepted_after(world, caplog, {"delivery": ended}) is None
 
 
 class Traces(logging.Handler):
-    """Notes the trace in which each entry about work was written."""
+    """Records the trace in which each entry about work was written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -367,7 +367,7 @@ def test_one_trace_leads_from_the_documents_event_to_the_end_of_the_attempt(worl
     assert traces.seen["change"] == traces.seen["attempt"] == {"traceparent": PARENT}
 
 
-def test_without_a_trace_none_is_made_up(world: World, traces: Traces) -> None:
+def test_without_a_trace_none_is_created(world: World, traces: Traces) -> None:
     world.event(None, MAIL)
     assert "traceparent" not in world.topic.published[0][1]
     a_mail(world)

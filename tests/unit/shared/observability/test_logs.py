@@ -1,4 +1,4 @@
-"""Log lines as Cloud Logging reads them, and what must never be in one."""
+"""Log lines for Cloud Logging, and what they must never contain."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_an_errors_text_may_quote_a_mail_so_only_its_place_and_class_are_logged(
     assert quoted not in json.dumps(entry)
 
 
-def test_a_line_says_when_and_by_whom() -> None:
+def test_a_line_has_the_time_and_the_service() -> None:
     entry = line(logging.INFO, "x", created=1_800_000_000.0619)
     assert (entry["time"], entry["service"]) == ("2027-01-15T08:00:00.061Z", "sender")
 
@@ -73,7 +73,7 @@ def written(tmp_path: Path) -> Iterator[Path]:
     os.close(descriptor)
 
 
-def test_what_is_logged_is_out_at_once_each_entry_on_a_line_of_its_own(written: Path) -> None:
+def test_log_entries_are_written_at_once_one_per_line(written: Path) -> None:
     def work(thread: int) -> None:
         for number in range(200):
             logging.getLogger("t").info("x", extra={"fields": {"n": thread * 200 + number, "pad": "x" * number}})
@@ -86,6 +86,6 @@ def test_what_is_logged_is_out_at_once_each_entry_on_a_line_of_its_own(written: 
     assert sorted(json.loads(text)["n"] for text in written.read_text().splitlines()) == list(range(800))
 
 
-def test_what_utf8_cannot_say_is_logged_all_the_same(written: Path) -> None:
+def test_text_that_utf8_cannot_encode_is_logged(written: Path) -> None:
     logging.getLogger("t").info("x", extra={"fields": {"document": "mail/\ud800"}})
     assert json.loads(written.read_text())["document"] == "mail/\ud800"

@@ -1,4 +1,4 @@
-"""Spans, handed over to a collector by OpenTelemetry's own protocol."""
+"""Spans, exported to a collector with OpenTelemetry's own protocol."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def below(caller: str = f"00-{TRACE}-{SPAN}-01") -> AbstractContextManager[None]
 
 
 def exported(collector: Collector, tracer: tracing.Tracer) -> list[Span]:
-    """All spans: what has ended when `close` is called is not lost."""
+    """All spans: those that have ended are exported when `close` is called."""
     tracer.close()
     return collector.wait_for(lambda spans: True)
 
@@ -43,7 +43,7 @@ def test_spans_hang_below_the_callers_and_below_one_another(collector: Collector
     assert message.attributes == {"firepost.message_id": "7", "firepost.reason": "sent"}
     assert (claim.name, claim.parent) == ("claim", message.id)
     assert {claim.trace, message.trace} == {TRACE}
-    assert inner == {"traceparent": f"00-{TRACE}-{claim.id}-01"}, "logs and messages tell of the span"
+    assert inner == {"traceparent": f"00-{TRACE}-{claim.id}-01"}, "logs and messages name the span"
 
 
 def test_without_a_caller_a_span_begins_a_trace(collector: Collector) -> None:
@@ -55,10 +55,10 @@ def test_without_a_caller_a_span_begins_a_trace(collector: Collector) -> None:
     assert tracing.current_span() is None
 
 
-def test_what_the_caller_does_not_record_is_not_recorded_here(collector: Collector) -> None:
+def test_a_trace_that_the_caller_does_not_record_is_not_recorded(collector: Collector) -> None:
     tracer = tracing.connect("dispatcher", "otlp")
     with below(f"00-{TRACE}-{SPAN}-00"), tracer.span("change"):
-        assert tracing.current_span() is not None, "logs are correlated all the same"
+        assert tracing.current_span() is not None, "logs are still correlated"
     assert exported(collector, tracer) == []
 
 

@@ -1,4 +1,4 @@
-"""What callers say of the trace that a request or a message belongs to."""
+"""The traces that callers name for a request or a message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLOUD = f"{ID}/{int(SPAN, 16)};o=1"
         pytest.param({"X-Cloud-Trace-Context": CLOUD}, PARENT, id="google's"),
         pytest.param({"X-Cloud-Trace-Context": f"{ID.upper()}/7"}, f"00-{ID}-0000000000000007-00", id="no options"),
         pytest.param({"traceparent": PARENT, "X-Cloud-Trace-Context": f"{'1' * 32}/1"}, PARENT, id="both"),
-        pytest.param({"traceparent": "?", "X-Cloud-Trace-Context": CLOUD}, PARENT, id="w3c's is spoilt"),
+        pytest.param({"traceparent": "?", "X-Cloud-Trace-Context": CLOUD}, PARENT, id="w3c's is malformed"),
         pytest.param({}, None, id="none"),
         pytest.param({"traceparent": f"00-{'0' * 32}-{SPAN}-01"}, None, id="no trace id"),
         pytest.param({"traceparent": f"00-{ID}-{'0' * 16}-01"}, None, id="no span id"),
@@ -36,17 +36,17 @@ def test_headers(headers: dict[str, str], expected: str | None) -> None:
         assert tracing.attributes() == ({"traceparent": expected} if expected else {})
 
 
-def test_a_messages_trace_holds_for_its_handling_only() -> None:
+def test_a_messages_trace_only_covers_its_handling() -> None:
     with tracing.within(tracing.of_message({"traceparent": PARENT})):
         assert tracing.attributes() == {"traceparent": PARENT}
         with tracing.within(tracing.of_message({})):
-            assert tracing.attributes() == {"traceparent": PARENT}, "the push request's, where the message has none"
+            assert tracing.attributes() == {"traceparent": PARENT}, "the push request's, if the message has none"
     assert tracing.attributes() == {}
 
 
-@pytest.mark.parametrize("spoilt", [7, None, ["x"], {"x": 1}, "", "\ud800", "0" * 100_000])
-def test_a_message_with_a_spoilt_trace_has_none(spoilt: object) -> None:
-    with tracing.within(tracing.of_message({"traceparent": spoilt})):
+@pytest.mark.parametrize("malformed", [7, None, ["x"], {"x": 1}, "", "\ud800", "0" * 100_000])
+def test_a_message_with_a_malformed_trace_has_none(malformed: object) -> None:
+    with tracing.within(tracing.of_message({"traceparent": malformed})):
         assert tracing.current_span() is None
 
 

@@ -1,4 +1,4 @@
-"""Publishing: real gRPC, to a Pub/Sub that answers as it is told."""
+"""Publishing: real gRPC, to a Pub/Sub with prepared answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Request, _Response = api.PublishRequest.pb(), api.PublishResponse.pb()
 
 
 class Topic:
-    """Notes the requests that reach it; `failures` are the codes of the next answers, None for a good one."""
+    """Records its requests; `failures` are the codes of the next answers, None for success."""
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
@@ -74,7 +74,7 @@ def test_a_message_goes_to_its_topic_as_it_is(publisher: TopicPublisher, topic: 
 
 
 def together(publisher: TopicPublisher, topic: Topic, *data: bytes) -> list[Unavailable | None]:
-    """Publish each on a thread of its own while a first message keeps Pub/Sub busy; what came of each."""
+    """Publish each in a separate thread while a first message keeps Pub/Sub busy; returns the outcomes."""
 
     def outcome(data: bytes) -> Unavailable | None:
         try:
@@ -98,11 +98,11 @@ def test_concurrent_messages_share_requests(publisher: TopicPublisher, topic: To
     assert len(topic.sizes) < 21
 
 
-def test_a_message_that_is_refused_fails_alone(publisher: TopicPublisher, topic: Topic) -> None:
+def test_a_refused_message_fails_by_itself(publisher: TopicPublisher, topic: Topic) -> None:
     outcomes = together(publisher, topic, b"good", b"bad", b"good")
     assert [outcome and str(outcome) for outcome in outcomes] == [
         None,
-        "Pub/Sub did not take the message: INVALID_ARGUMENT",
+        "Pub/Sub did not accept the message: INVALID_ARGUMENT",
         None,
     ]
 
@@ -113,16 +113,16 @@ def test_a_failure_of_the_moment_is_not_noticed(publisher: TopicPublisher, topic
     assert topic.sizes == [1, 1, 1]
 
 
-def test_a_failure_that_lasts_is_the_callers(
+def test_a_lasting_failure_is_raised_to_the_caller(
     publisher: TopicPublisher, topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher._patiently, "stop", tenacity.stop_after_attempt(3))
+    monkeypatch.setattr(publisher._retrying, "stop", tenacity.stop_after_attempt(3))
     topic.failures = [grpc.StatusCode.UNAVAILABLE] * 3
     with pytest.raises(Unavailable, match="UNAVAILABLE"):
         publisher.publish(b"data", {})
 
 
-def test_a_refusal_for_good_is_not_repeated(publisher: TopicPublisher, topic: Topic) -> None:
+def test_a_permanent_refusal_is_not_retried(publisher: TopicPublisher, topic: Topic) -> None:
     topic.failures = [grpc.StatusCode.PERMISSION_DENIED]
     with pytest.raises(Unavailable, match="PERMISSION_DENIED"):
         publisher.publish(b"data", {})

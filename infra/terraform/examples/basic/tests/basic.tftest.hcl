@@ -1,4 +1,4 @@
-# The five variables are enough.
+# The five variables suffice.
 
 mock_provider "google" {}
 
