@@ -49,7 +49,7 @@ def most(setting: str) -> object:
 @pytest.mark.parametrize(
     ("document", "sentence"),
     [
-        ("README.md", f"there has to be Python 3.{FIRST} to 3.{BEYOND - 1}"),
+        ("README.md", f"They require Python 3.{FIRST} to 3.{BEYOND - 1}"),
         (
             "docs/transports.md",
             f"for at most {KEPT_OPEN.max_age / 60:g} minutes, {KEPT_OPEN.max_idle:g} seconds without a mail, "
@@ -62,7 +62,7 @@ def most(setting: str) -> object:
         ("docs/push-or-pull.md", f"ends within {GRACE_SECONDS} seconds with exit code 0"),
         (
             "docs/containers.md",
-            f"after {IN_WORDS[GRACE_SECONDS]} seconds it is over",
+            f"It ends after {IN_WORDS[GRACE_SECONDS]} seconds at the latest",
         ),
         (
             "docs/templates.md",
