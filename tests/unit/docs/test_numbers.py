@@ -57,8 +57,8 @@ def most(setting: str) -> object:
         ),
         ("docs/transports.md", f"Envelopes beyond {GROUP_BYTES // 1024} kB are said in several groups"),
         ("docs/transports.md", f"keeps it until {IN_WORDS[int(_EARLY_SECONDS)]} before it expires"),
-        ("docs/push-or-pull.md", f"Acknowledgements travel together, within {_COLLECT_SECONDS * 1000:g} ms"),
-        ("docs/push-or-pull.md", f"is left alone for {PAUSE_SECONDS} seconds and then comes again"),
+        ("docs/push-or-pull.md", f"Acknowledgements are collected for {_COLLECT_SECONDS * 1000:g} ms"),
+        ("docs/push-or-pull.md", f"is released after {PAUSE_SECONDS} seconds, and then comes again"),
         ("docs/push-or-pull.md", f"ends within {GRACE_SECONDS} seconds with exit code 0"),
         (
             "docs/containers.md",
