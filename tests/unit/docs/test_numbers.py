@@ -49,20 +49,20 @@ def most(setting: str) -> object:
 @pytest.mark.parametrize(
     ("document", "sentence"),
     [
-        ("README.md", f"there has to be Python 3.{FIRST} to 3.{BEYOND - 1}"),
+        ("README.md", f"They require Python 3.{FIRST} to 3.{BEYOND - 1}"),
         (
             "docs/transports.md",
             f"for at most {KEPT_OPEN.max_age / 60:g} minutes, {KEPT_OPEN.max_idle:g} seconds without a mail, "
             f"and {KEPT_OPEN.max_mails} mails each",
         ),
-        ("docs/transports.md", f"Envelopes beyond {GROUP_BYTES // 1024} kB are said in several groups"),
+        ("docs/transports.md", f"Envelopes beyond {GROUP_BYTES // 1024} kB are split into several groups"),
         ("docs/transports.md", f"keeps it until {IN_WORDS[int(_EARLY_SECONDS)]} before it expires"),
-        ("docs/push-or-pull.md", f"Acknowledgements travel together, within {_COLLECT_SECONDS * 1000:g} ms"),
-        ("docs/push-or-pull.md", f"is left alone for {PAUSE_SECONDS} seconds and then comes again"),
+        ("docs/push-or-pull.md", f"Acknowledgements are collected for {_COLLECT_SECONDS * 1000:g} ms"),
+        ("docs/push-or-pull.md", f"is released after {PAUSE_SECONDS} seconds, and then comes again"),
         ("docs/push-or-pull.md", f"ends within {GRACE_SECONDS} seconds with exit code 0"),
         (
             "docs/containers.md",
-            f"after {IN_WORDS[GRACE_SECONDS]} seconds it is over",
+            f"It ends after {IN_WORDS[GRACE_SECONDS]} seconds at the latest",
         ),
         (
             "docs/templates.md",
@@ -70,7 +70,7 @@ def most(setting: str) -> object:
             f"{MAX_NESTING} levels of blocks in one template and {LIMITS.depth} levels of blocks and partials in all",
         ),
         ("docs/templates.md", f"Up to {MAX_PARTIALS:,} partials are read"),
-        ("docs/templates.md", f"is gone, within {FRESH_SECONDS:g} seconds"),
+        ("docs/templates.md", f"take effect within {FRESH_SECONDS:g} seconds"),
         ("docs/settings.md", f"ends the start with exit code {EXIT_MISCONFIGURED}"),
         (
             "docs/settings.md",
