@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import partial
 
+from sender import factory
 from sender.downloads.downloader import Downloads
 from sender.entrypoints.pull import Flow, Puller
 from sender.entrypoints.push import create_app
@@ -14,7 +15,6 @@ from sender.message.html_postprocess import html_postprocessor
 from sender.message.recipients import FirestoreUsers
 from sender.message.template_repository import FirestoreTemplates
 from sender.settings import PullSettings, SenderSettings
-from sender.transport import factory
 from sender.worker.attempt import Attempts
 from sender.worker.handler import Handler, Limits, Sender
 from sender.worker.retention import Retain, retain_all, retain_nothing_private, retain_rendered

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 
 import click
 
+from sender import factory
 from sender.check_steps import Finding, Report, Status, Stopwatch
 from sender.message.compose import compose
 from sender.net.http import Answer, NoResponse, RequestNotSent, why
 from sender.settings import MailSettings, TransportSettings
-from sender.transport import factory
 from sender.transport.envelope import DEFAULT_TRANSPORT
 from sender.transport.smtp.config import Encryption, SmtpServer
 from sender.transport.smtp.connection import NOT_OFFERED

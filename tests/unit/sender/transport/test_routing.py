@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from sender import factory
 from sender.message.compose import Mail, compose
 from sender.settings import MailSettings
-from sender.transport import factory
 from sender.transport.routing import Routes
 from shared.deadline import Deadline
 from shared.errors import ErrorCode, Misconfigured, NotSendable

@@ -10,9 +10,10 @@ from functools import partial
 
 import pytest
 
+from sender.factory import routed_encoder
 from sender.message.compose import encode_mime
 from sender.transport.envelope import DEFAULT_TRANSPORT
-from sender.transport.routing import RoutedTransport, Routes, routed_encoder
+from sender.transport.routing import RoutedTransport, Routes
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.pubsub.push import ReceivedMessage
 from tests.assembly import PATIENCE, SenderParts, composing, limits
