@@ -24,7 +24,7 @@ from shared.http.app import base_app
 
 STANDARD_MIME, OUR_MIME = "MIME by EmailMessage", "validation and MIME by sender/message/compose.py"
 STANDARD_EVENT, OUR_EVENT = "event by proto-plus, all of it", "event by dispatcher/events.py, what decides"
-FLASKS_REQUEST, OUR_REQUEST = "POST / through Flask", "POST / by the fast path of shared/http/app.py"
+FLASKS_REQUEST, OUR_REQUEST = "POST / through Flask", "POST / by the fast path of shared/http/fast_path.py"
 _ROUNDS, _REPEATS = 500, 5
 
 

@@ -17,8 +17,9 @@ from dispatcher.dead_letters import DeadLetters
 from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
 from dispatcher.reconciler import Reconciler
-from shared.http.app import Header, base_app
+from shared.http.app import base_app
 from shared.http.auth import TokenVerifier
+from shared.http.fast_path import Header
 from shared.pubsub.push import unwrap
 
 #: Two documents of Firestore's 1 MiB, as base64, with room for names; or a dead letter of Pub/Sub's 10 MB.

@@ -1,38 +1,19 @@
-"""What the HTTP endpoints of both services share: authentication, answers, and a fast path for `POST /`.
-
-A mail makes five requests `POST /`: four events of its document and one push. Flask's routing, contexts and response
-objects cost several times what the server itself does (docs/decisions/0013), so those are answered before Flask. All
-else is Flask's, and so is a `POST /` whose length is not told or beyond the limit. Both ways call the same functions.
-"""
+"""What the HTTP endpoints of both services share: authentication, answers, and `POST /` by the fast path."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import HTTPException
 
 from shared.errors import InvalidEvent, Unavailable
 from shared.http.auth import TokenVerifier, Unauthorized
+from shared.http.fast_path import TEXT, FastPath, Header, Receive
 from shared.observability import tracing
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
 _log = logging.getLogger("firepost.web")
-
-_TEXT = [("Content-Type", "text/plain; charset=utf-8")]
-
-#: Gives the value of a request's header.
-Header = Callable[[str], str | None]
-#: What `POST /` is for: from headers and body to text and status.
-Receive = Callable[[Header, bytes], tuple[str, int]]
-#: Raises what keeps out a request with these headers and this method.
-Admit = Callable[[Header, str], None]
 
 
 def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, receive: Receive) -> Flask:
@@ -52,17 +33,17 @@ def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, rec
 
     @app.get("/healthz")
     def healthz() -> ResponseReturnValue:
-        return "ok\n", 200, _TEXT
+        return "ok\n", 200, TEXT
 
     @app.post("/")
     def post() -> ResponseReturnValue:
-        return *receive(request.headers.get, request.get_data()), _TEXT
+        return *receive(request.headers.get, request.get_data()), TEXT
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> ResponseReturnValue:
-        return error if isinstance(error, HTTPException) else (*answer_to(error), _TEXT)
+        return error if isinstance(error, HTTPException) else (*answer_to(error), TEXT)
 
-    app.wsgi_app = _FastPath(app.wsgi_app, admit, receive, max_body_bytes)  # type: ignore[method-assign]
+    app.wsgi_app = FastPath(app.wsgi_app, admit, receive, answer_to, max_body_bytes)  # type: ignore[method-assign]
     return app
 
 
@@ -86,45 +67,3 @@ def answer_to(error: Exception) -> tuple[str, int]:
             return f"{error.description}\n", error.code or 500
     _log.error("unforeseen error", exc_info=error)
     return "Internal error.\n", 500
-
-
-class _FastPath:
-    """WSGI (PEP 3333) around an app, which answers `POST /` itself."""
-
-    def __init__(self, app: WSGIApplication, admit: Admit, receive: Receive, max_body_bytes: int) -> None:
-        self._app = app
-        self._admit = admit
-        self._receive = receive
-        self._max_body_bytes = max_body_bytes
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        length = _content_length(environ)
-        if not (length and length <= self._max_body_bytes and _is_post(environ)):
-            return self._app(environ, start_response)
-        try:
-            text, status = self._answer(environ, length)
-        except Exception as error:
-            text, status = answer_to(error)
-        start_response(f"{status} {HTTPStatus(status).phrase}", _TEXT)
-        return [text.encode()]
-
-    def _answer(self, environ: WSGIEnvironment, length: int) -> tuple[str, int]:
-        def header(name: str) -> str | None:
-            value: str | None = environ.get("HTTP_" + name.upper().replace("-", "_"))
-            return value
-
-        self._admit(header, "POST")  # first: nobody's megabytes are read but a caller's who may send them
-        body = environ["wsgi.input"].read(length)
-        if len(body) < length:
-            raise BadRequest("The body broke off.")
-        return self._receive(header, body)
-
-
-def _is_post(environ: WSGIEnvironment) -> bool:
-    return environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] in ("", "/")
-
-
-def _content_length(environ: WSGIEnvironment) -> int:
-    """0 where it is not told or is no number."""
-    told = environ.get("CONTENT_LENGTH") or ""
-    return int(told) if told.isdecimal() else 0

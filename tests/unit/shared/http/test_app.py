@@ -1,4 +1,4 @@
-"""What is answered to `POST /`, by Flask and by the short way around it: the same."""
+"""What is answered to `POST /`, by Flask and by the fast path around it: the same."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from shared.errors import InvalidEvent, Unavailable
-from shared.http.app import Header, base_app
+from shared.http.app import base_app
 from shared.http.auth import Unauthorized
+from shared.http.fast_path import Header
 
 LIMIT = 100
 
