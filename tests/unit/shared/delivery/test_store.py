@@ -395,6 +395,48 @@ class TestForMany:
         assert isinstance(store.mark([mark])[0], Unavailable)
 
 
+class Forgetful(MemoryDatabase):
+    """Leaves the last outcome out of the answers of one method."""
+
+    forgets = ""
+
+    def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
+        return super().read(paths)[: -1 if self.forgets == "read" else None]
+
+    def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
+        return super().write(writes)[: -1 if self.forgets == "write" else None]
+
+
+class TestAnswersOfAnotherLength:
+    """They are an error: an outcome that belongs to no document must not be taken for another one's."""
+
+    @pytest.fixture
+    def database(self) -> Forgetful:
+        database = Forgetful()
+        database.put("mail/a", MAIL)
+        database.put("mail/b", MAIL)
+        return database
+
+    @pytest.mark.parametrize("forgets", ["read", "write"])
+    def test_to_claims(self, database: Forgetful, clock: Clock, forgets: str) -> None:
+        database.forgets = forgets
+        with pytest.raises(ValueError):
+            assembly.store(database).claim([ClaimRequest(f"mail/{name}", clock.now) for name in "ab"])
+
+    def test_to_their_ends(self, database: Forgetful, clock: Clock) -> None:
+        store = assembly.store(database)
+        claims = store.claim([ClaimRequest(f"mail/{name}", clock.now) for name in "ab"])
+        database.forgets = "write"
+        with pytest.raises(ValueError):
+            store.end([Release(each) for each in claims if isinstance(each, Claim)])
+
+    def test_to_marks(self, database: Forgetful) -> None:
+        database.forgets = "write"
+        marks = [Write(path, {"note": "new"}, document.version) for path, document in database.documents.items()]
+        with pytest.raises(ValueError):
+            assembly.store(database).mark(marks)
+
+
 class TestInline:
     def test_a_mail_without_document_gets_one_and_is_claimed_in_the_same_write(
         self, store: Claims, database: MemoryDatabase, clock: Clock
@@ -463,6 +505,24 @@ def test_patience_ends(database: MemoryDatabase, clock: Clock) -> None:
 
 class TestRepetition:
     """While Firestore fails, an operation for one document is repeated."""
+
+    @pytest.mark.parametrize("patient", ["with-results", "with-others"])
+    def test_results_have_a_patience_of_their_own(self, database: MemoryDatabase, clock: Clock, patient: str) -> None:
+        results, others = (60, 0) if patient == "with-results" else (0, 60)
+        store = MailStore(database, assembly.POLICY, results, assembly.no_sleep, others)
+
+        def is_repeated(ending: type[Finish | Release]) -> bool:
+            database.put("mail/a", MAIL)
+            [held] = store.claim([ClaimRequest("mail/a", clock.now)])
+            assert isinstance(held, Claim)
+            database.lose_answers = 1
+            try:
+                store.end_alone(Finish(held, SENT, clock.now, 0.5) if ending is Finish else Release(held))
+            except Unavailable:
+                return False
+            return True
+
+        assert (is_repeated(Finish), is_repeated(Release)) == (results > 0, others > 0)
 
     def test_waits_are_random_and_twice_as_long_each_time(
         self, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
