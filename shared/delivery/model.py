@@ -66,8 +66,15 @@ DECIDING_FIELDS: Final = ("delivery", "sendAt")
 
 #: The fields of `delivery` that decisions look at: what `Delivery` is made of.
 DECIDING_DELIVERY_FIELDS: Final = (
-    *("state", "attempts", "startTime", "endTime"),
-    *("leaseExpireTime", "nextAttemptTime", "republishTime", "expireAt", "errorCode"),
+    "state",
+    "attempts",
+    "startTime",
+    "endTime",
+    "leaseExpireTime",
+    "nextAttemptTime",
+    "republishTime",
+    "expireAt",
+    "errorCode",
 )
 
 #: Field paths (`delivery.state`) and their new values; what a store writes in one conditional update.

@@ -15,10 +15,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 Value = document_types.Value.pb()
 
+#: A raw `Value`, of the API or of an event. The raw protobuf classes are made at run time: mypy does not know them.
+RawValue = Any
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def decode(value: Any) -> Any:
+def decode(value: RawValue) -> Any:
     """A raw `Value` as None, bool, int, float, str, bytes, list, dict or aware UTC datetime.
 
     A reference becomes its resource name, a geo point `{"latitude": …, "longitude": …}`.
@@ -42,12 +45,12 @@ def decode(value: Any) -> Any:
             return getattr(value, kind)
 
 
-def decode_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+def decode_fields(fields: Mapping[str, RawValue]) -> dict[str, Any]:
     """A raw map of `Value`s as a dict."""
     return {name: decode(value) for name, value in fields.items()}
 
 
-def decode_time(time: Any) -> datetime:
+def decode_time(time: Timestamp) -> datetime:
     """A protobuf timestamp as an aware UTC datetime, to the microsecond, which is all Firestore keeps."""
     return _EPOCH + timedelta(0, time.seconds, time.nanos // 1000)
 
@@ -58,7 +61,7 @@ def encode_time(time: datetime) -> Timestamp:
     return Timestamp(seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000)
 
 
-def encode(value: Any) -> Any:
+def encode(value: Any) -> RawValue:
     """A Python value as a raw `Value`; the inverse of `decode` for all that Firepost writes.
 
     Raises `TypeError` for what Firestore has no type for, and `ValueError` for an integer beyond 64 bits.
@@ -85,6 +88,6 @@ def encode(value: Any) -> Any:
     raise TypeError(f"Firestore has no type for {type(value).__name__}")
 
 
-def encode_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+def encode_fields(fields: Mapping[str, Any]) -> dict[str, RawValue]:
     """A mapping as raw `Value`s by name."""
     return {name: encode(value) for name, value in fields.items()}
