@@ -16,7 +16,7 @@ import click
 
 from sender import factory
 from sender.check_steps import Finding, Report, Status, Stopwatch
-from sender.message.compose import compose
+from sender.message.compose import Composer
 from sender.net.http import Answer, NoResponse, RequestNotSent, why
 from sender.settings import MailSettings, TransportSettings
 from sender.transport.envelope import DEFAULT_TRANSPORT
@@ -190,9 +190,9 @@ def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch
         },
     }
     outlet = factory.build_channel(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
-    stem, defaults = f"check-{secrets.token_hex(8)}", factory.defaults(settings)
+    stem, compose = f"check-{secrets.token_hex(8)}", Composer(factory.defaults(settings), outlet.write)
     try:
-        mail = compose(fields, defaults, stem=stem, now=now, write=outlet.write)
+        mail = compose(fields, stem=stem, now=now)
         receipt = outlet.transport.send(mail.envelope, mail.data, Deadline.after(SECONDS))
     except (DeliveryFailed, Deferred) as failure:
         raise Failed(str(failure)) from failure

@@ -115,10 +115,10 @@ class MailStore:
     def claim(self, requests: Sequence[ClaimRequest]) -> list[Claim | Decision | Conflict]:
         """Try to begin attempts at different documents that exist; a `Decision` where there is none to make."""
         found = self._database.read([request.path for request in requests])
-        outcomes = [self._decided(*pair) for pair in zip(requests, found, strict=True)]
-        writes = {each.path: each for outcome in outcomes if (each := outcome.write) is not None}
+        outcomes = {each.path: self._decided(each, document) for each, document in zip(requests, found, strict=True)}
+        writes = {path: write for path, outcome in outcomes.items() if (write := outcome.write) is not None}
         written = dict(zip(writes, self._database.write([*writes.values()]), strict=True))
-        return [outcome.after(written.get(request.path)) for request, outcome in zip(requests, outcomes, strict=True)]
+        return [outcome.after(written.get(path)) for path, outcome in outcomes.items()]
 
     def end(self, endings: Sequence[Ending]) -> list[Reason | Conflict]:
         """Write how claims on different documents end, where nobody has touched these since the claim."""

@@ -106,4 +106,3 @@ def configure(service: str, project: str, descriptor: int | None = None, level: 
     root.setLevel(level)
     # What no line says need not be found out (https://docs.python.org/3/howto/logging.html#optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None
