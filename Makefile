@@ -67,9 +67,10 @@ chaos: venv ## Send MAILS mails while everything that can fail does, as SEED dec
 bench: venv ## Measure what a mail costs and how long it takes, on Google's emulators where installed (15 minutes)
 	@$(BIN)/python -m bench
 
-lint: venv ## Check style and types
+lint: venv ## Check style, types and who imports whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
 handlebars-reference: venv ## Compare our Handlebars with handlebars.js on 10,000 random templates (needs Node)
@@ -97,4 +98,4 @@ lock: venv ## Renew the lock files from pyproject.toml
 	  --output-file requirements/dev.txt
 
 clean: ## Remove .venv and caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

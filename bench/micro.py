@@ -18,25 +18,25 @@ from bench.figures import Reference
 from bench.plan import SINGLE
 from dispatcher import events
 from sender.document.addresses import Address
-from sender.message.compose import Defaults, compose
+from sender.message.compose import Composer, Defaults
 from shared.firestore.values import encode_fields
 from shared.http.app import base_app
 
 STANDARD_MIME, OUR_MIME = "MIME by EmailMessage", "validation and MIME by sender/message/compose.py"
 STANDARD_EVENT, OUR_EVENT = "event by proto-plus, all of it", "event by dispatcher/events.py, what decides"
-FLASKS_REQUEST, OUR_REQUEST = "POST / through Flask", "POST / by the fast path of shared/http/app.py"
+FLASKS_REQUEST, OUR_REQUEST = "POST / through Flask", "POST / by the fast path of shared/http/fast_path.py"
 _ROUNDS, _REPEATS = 500, 5
 
 
 def measure() -> list[Reference]:
     """CPU microseconds of each step, the best of a few repeats."""
     now, fields = datetime.now(UTC), mail("micro-1", "micro", SINGLE.size)
-    defaults = Defaults(Address("Firepost", "firepost@example.com"))
+    compose = Composer(Defaults(Address("Firepost", "firepost@example.com")))
     event = _event(fields)
     app = base_app("micro", None, len(event), lambda header, body: ("done\n", 200)).wsgi_app
     steps: dict[str, Callable[[], object]] = {
         STANDARD_MIME: lambda: naive.written(fields).as_bytes(),
-        OUR_MIME: lambda: compose(fields, defaults, stem="micro", now=now),
+        OUR_MIME: lambda: compose(fields, stem="micro", now=now),
         STANDARD_EVENT: lambda: DocumentEventData.to_dict(DocumentEventData.deserialize(event)),
         OUR_EVENT: lambda: events.parse(events.EVENT_TYPE, event, "mail"),
         FLASKS_REQUEST: lambda: run_wsgi_app(app, _request(event, CONTENT_LENGTH="")),

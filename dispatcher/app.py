@@ -19,8 +19,9 @@ from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
 from dispatcher.reconciler import Reconciler
 from shared.errors import InvalidEvent
-from shared.http.app import Header, base_app
+from shared.http.app import base_app
 from shared.http.auth import TokenVerifier
+from shared.http.fast_path import Header
 from shared.observability.events import Event, log_event
 from shared.pubsub.push import unwrap
 

@@ -20,8 +20,8 @@ from google.protobuf.message import DecodeError
 
 from shared.delivery.model import DECIDING_DELIVERY_FIELDS, DocumentState
 from shared.errors import InvalidEvent
-from shared.firestore.database import Version
-from shared.firestore.values import decode
+from shared.firestore.database import RawDocument, Version
+from shared.firestore.values import RawValue, decode
 
 EVENT_TYPE = "google.cloud.firestore.document.v1.written"
 
@@ -96,7 +96,7 @@ def _relative(name: str, collection: str) -> str:
     return path
 
 
-def _known(document: Any) -> DocumentState:
+def _known(document: RawDocument) -> DocumentState:
     fields = document.fields
     decoded = {"sendAt": decode(fields["sendAt"])} if "sendAt" in fields else {}
     if "delivery" in fields:
@@ -104,7 +104,7 @@ def _known(document: Any) -> DocumentState:
     return DocumentState.of(decoded)
 
 
-def _delivery(value: Any) -> Any:
+def _delivery(value: RawValue) -> Any:
     """All that decisions look at, which is not the longest part, `info`."""
     if not value.HasField("map_value"):
         return decode(value)

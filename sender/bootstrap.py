@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import partial
 
+from sender import factory
 from sender.downloads.downloader import Downloads
 from sender.entrypoints.pull import Flow, Puller
 from sender.entrypoints.push import create_app
-from sender.message.compose import Compose, compose
+from sender.message.compose import Composer
 from sender.message.draft import Encoder
 from sender.message.html_postprocess import html_postprocessor
 from sender.message.recipients import FirestoreUsers
 from sender.message.template_repository import FirestoreTemplates
 from sender.settings import PullSettings, SenderSettings
-from sender.transport import factory
 from sender.worker.attempt import Attempts
 from sender.worker.handler import Handler, Limits, Sender
 from sender.worker.retention import Retain, retain_all, retain_nothing_private, retain_rendered
@@ -80,11 +79,10 @@ def limits(settings: SenderSettings) -> Limits:
     )
 
 
-def composer(settings: SenderSettings, database: FirestoreDatabase, write: Encoder) -> Compose:
+def composer(settings: SenderSettings, database: FirestoreDatabase, write: Encoder) -> Composer:
     """The function that composes mails according to the settings; raises `Misconfigured`."""
     users, templates = settings.users_collection, settings.templates_collection
-    return partial(
-        compose,
+    return Composer(
         defaults=factory.defaults(settings),
         write=write,
         users=FirestoreUsers(database, users) if users else None,

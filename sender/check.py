@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 
 import click
 
+from sender import factory
 from sender.check_steps import Finding, Report, Status, Stopwatch
-from sender.message.compose import compose
+from sender.message.compose import Composer
 from sender.net.http import Answer, NoResponse, RequestNotSent, why
 from sender.settings import MailSettings, TransportSettings
-from sender.transport import factory
 from sender.transport.envelope import DEFAULT_TRANSPORT
 from sender.transport.smtp.config import Encryption, SmtpServer
 from sender.transport.smtp.connection import NOT_OFFERED
@@ -190,9 +190,9 @@ def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch
         },
     }
     channel = factory.build_channel(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
-    stem, defaults = f"check-{secrets.token_hex(8)}", factory.defaults(settings)
+    stem, compose = f"check-{secrets.token_hex(8)}", Composer(factory.defaults(settings), channel.write)
     try:
-        mail = compose(fields, defaults, stem=stem, now=now, write=channel.write)
+        mail = compose(fields, stem=stem, now=now)
         receipt = channel.transport.send(mail.envelope, mail.data, Deadline.after(SECONDS))
     except (DeliveryFailed, Deferred) as failure:
         raise Failed(str(failure)) from failure

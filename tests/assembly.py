@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
 from dispatcher.app import Handlers
@@ -21,7 +20,7 @@ from dispatcher.reconciler import Reconciler
 from local.waiting import wait_until
 from sender.document.addresses import Address
 from sender.downloads.downloader import Downloads
-from sender.message.compose import Compose, Defaults, compose
+from sender.message.compose import Compose, Composer, Defaults
 from sender.transport.envelope import Transport
 from sender.worker.attempt import Attempts
 from sender.worker.claims import Claims
@@ -43,7 +42,7 @@ TOGETHER: Final = Batching(wait_seconds=PATIENCE)
 
 LIMITS: Final = Limits(claimed=64, queue_seconds=PATIENCE, attempt_seconds=50, batching=TOGETHER)
 
-composing: Final = partial(compose, defaults=Defaults(Address("Shop", "shop@example.com")))
+COMPOSER: Final = Composer(Defaults(Address("Shop", "shop@example.com")))
 
 
 def no_sleep(seconds: float) -> None:
@@ -71,7 +70,7 @@ class SenderParts:
     transport: Transport = field(default_factory=MemoryTransport)
     dead_letters: Publisher = field(default_factory=MemoryPublisher)
     clock: Callable[[], datetime] = field(default_factory=Clock)
-    compose: Compose = composing
+    compose: Compose = COMPOSER
     limits: Limits = LIMITS
     monotonic: Callable[[], float] = time.monotonic
     jitter: float = 0.5

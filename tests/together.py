@@ -93,6 +93,8 @@ class Together:
 
         def watch(method: str, paths: Sequence[str]) -> None:
             if list(paths) != [FIRST]:
+                if results:
+                    finishing.reached()  # else their results could leave before there is one to travel behind
                 before(method, paths)
             elif hold := holds[method].pop(0):
                 hold.wait()

@@ -10,15 +10,37 @@ from sender.document.custom_headers import MAX_WORD, Header, read_headers
 from sender.document.fields import Fields, describe
 
 _FIELDS = (
-    *("filename", "content", "path", "href", "httpHeaders", "contentType", "contentDisposition", "cid", "encoding"),
-    *("headers", "raw", "bucket", "object"),
+    "filename",
+    "content",
+    "path",
+    "href",
+    "httpHeaders",
+    "contentType",
+    "contentDisposition",
+    "cid",
+    "encoding",
+    "headers",
+    "raw",
+    "bucket",
+    "object",
 )
 # Those that Firepost sets, and those that are about the connection (RFC 9110 section 7.6.1), which is Firepost's.
 _HTTP_RESERVED = frozenset(
-    [
-        *("accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization"),
-        *("proxy-connection", "range", "te", "trailer", "transfer-encoding", "upgrade"),
-    ]
+    (
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "range",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
 )
 
 _CONTENT_ID = re.compile(r"<?([!-;=?-~](?:[ -;=?-~]{0,198}[!-;=?-~])?)>?")

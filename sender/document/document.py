@@ -28,8 +28,18 @@ Entries = tuple[Address | Group, ...]
 
 #: What nodemailer would have understood in `message`, and Firepost does not send.
 UNSUPPORTED = (
-    *("attachDataUrls", "bcc", "cc", "encoding", "envelope", "from", "raw", "replyTo", "sender"),
-    *("textEncoding", "to", "watchHtml"),
+    "attachDataUrls",
+    "bcc",
+    "cc",
+    "encoding",
+    "envelope",
+    "from",
+    "raw",
+    "replyTo",
+    "sender",
+    "textEncoding",
+    "to",
+    "watchHtml",
 )
 #: Receivers' servers refuse more in one mail long before, and so should an application's rules.
 MAX_RECIPIENTS = 1_000
@@ -39,10 +49,17 @@ MAX_SUBJECT = 10_000
 
 # Headers that would contradict the recipients or the structure of the mail.
 _RESERVED = frozenset(
-    [
-        *("from", "to", "cc", "bcc", "resent-bcc"),
-        *("mime-version", "content-type", "content-transfer-encoding", "content-disposition"),
-    ]
+    (
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "resent-bcc",
+        "mime-version",
+        "content-type",
+        "content-transfer-encoding",
+        "content-disposition",
+    )
 )
 # Headers that stand for something Firepost writes anyway, and once only (RFC 5322 section 3.6).
 _SINGLE = frozenset(("subject", "message-id", "date", "reply-to", "sender"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from flask import Flask
 
 from sender.worker.handler import Handler
-from shared.http.app import Header, base_app
+from shared.http.app import base_app
 from shared.http.auth import TokenVerifier
+from shared.http.fast_path import Header
 from shared.pubsub.push import unwrap
 
 #: Pub/Sub's 10 MB as base64, with room for the envelope.

@@ -52,7 +52,7 @@ class Mail:
 
 
 class Compose(Protocol):
-    """`compose`, with all that an installation decides about it."""
+    """Composes a mail as an installation has decided; a `Composer` is one."""
 
     def __call__(
         self,
@@ -64,7 +64,7 @@ class Compose(Protocol):
         fetch: Fetch,
         only: tuple[str, ...],
     ) -> Mail:
-        """See `compose`."""
+        """See `Composer`."""
         ...
 
 
@@ -78,55 +78,64 @@ def encode_mime(draft: MailDraft, loader: Loader) -> EncodedMail:
     return EncodedMail(parts.message(_header_fields(draft, message), body), tuple(_warnings(draft.document)))
 
 
-def compose(
-    fields: Mapping[str, Any],
-    defaults: Defaults,
-    *,
-    stem: str,
-    now: datetime,
-    deadline: Deadline = NEVER,
-    fetch: Fetch = fetch_nothing,
-    write: Encoder = encode_mime,
-    users: Users | None = None,
-    templates: Templates | None = None,
-    postprocess: HtmlPostprocess = unchanged,
-    only: tuple[str, ...] = (),
-) -> Mail:
-    """The mail that a decoded Firestore document describes, written for a transport.
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """What an installation decides about every mail; calling it composes one.
 
-    `stem` is the Message-ID's part before the @ when the document gives none (the part after it is the author's
-    domain), and what the MIME boundaries follow from: with the same stem, the same document makes the same bytes but
-    for the date and for files that `fetch` brings. `now` (aware) is that date. `only` are the recipients that are left
-    where earlier attempts have settled the others. `users` is where user ids are looked up, `templates` where templates
-    are, `polish` what is done to the message then. Raises `NotSendable`, `NotSent` when `deadline` passes meanwhile,
-    and `Unavailable` when a look-up fails.
+    `users` is where user ids are looked up, `templates` where templates are. `postprocess` changes a message once it is
+    rendered; `write` makes of it what the transport takes.
     """
-    document, missing_uids = with_users(parse_document(fields), users)
-    document = _rendered(document, templates, deadline)
-    if document.message:
-        message, warnings = postprocess(document.message)
-        document = replace(document, message=message, warnings=(*document.warnings, *warnings))
-    defaults = defaults.of(document.transport)
-    author = document.author or (defaults.sender,)
-    draft = MailDraft(
-        document=document,
-        message=document.message,
-        author=author,
-        reply_to=document.reply_to or defaults.reply_to,
-        message_id=f"<{document.message_id or f'{stem}@{author[0].domain}'}>",
-        recipients=only or _recipients(document),
-        stem=stem,
-        now=now,
-    )
-    written = write(draft, Loader(fetch))
-    return Mail(
-        envelope=Envelope(author[0].email, draft.recipients, document.dsn, written.transport),
-        data=written.data,
-        message_id=draft.message_id,
-        warnings=(*document.warnings, *written.warnings),
-        message=draft.message,
-        missing_uids=missing_uids,
-    )
+
+    defaults: Defaults
+    write: Encoder = encode_mime
+    users: Users | None = None
+    templates: Templates | None = None
+    postprocess: HtmlPostprocess = unchanged
+
+    def __call__(
+        self,
+        fields: Mapping[str, Any],
+        *,
+        stem: str,
+        now: datetime,
+        deadline: Deadline = NEVER,
+        fetch: Fetch = fetch_nothing,
+        only: tuple[str, ...] = (),
+    ) -> Mail:
+        """The mail that a decoded Firestore document describes, written for a transport.
+
+        `stem` is the Message-ID's part before the @ when the document gives none (the part after it is the author's
+        domain), and what the MIME boundaries follow from: with the same stem, the same document makes the same bytes
+        but for the date and for files that `fetch` brings. `now` (aware) is that date. `only` are the recipients that
+        are left where earlier attempts have settled the others. Raises `NotSendable`, `NotSent` when `deadline` passes
+        meanwhile, and `Unavailable` when a look-up fails.
+        """
+        document, missing_uids = with_users(parse_document(fields), self.users)
+        document = _rendered(document, self.templates, deadline)
+        if document.message:
+            message, warnings = self.postprocess(document.message)
+            document = replace(document, message=message, warnings=(*document.warnings, *warnings))
+        defaults = self.defaults.of(document.transport)
+        author = document.author or (defaults.sender,)
+        draft = MailDraft(
+            document=document,
+            message=document.message,
+            author=author,
+            reply_to=document.reply_to or defaults.reply_to,
+            message_id=f"<{document.message_id or f'{stem}@{author[0].domain}'}>",
+            recipients=only or _recipients(document),
+            stem=stem,
+            now=now,
+        )
+        written = self.write(draft, Loader(fetch))
+        return Mail(
+            envelope=Envelope(author[0].email, draft.recipients, document.dsn, written.transport),
+            data=written.data,
+            message_id=draft.message_id,
+            warnings=(*document.warnings, *written.warnings),
+            message=draft.message,
+            missing_uids=missing_uids,
+        )
 
 
 def _rendered(document: MailDocument, templates: Templates | None, deadline: Deadline) -> MailDocument:

@@ -24,7 +24,7 @@ _CHILDLESS = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr")
 )
 _ENDED_BY_THE_NEXT = frozenset(
-    (*("p", "li", "dt", "dd", "option", "optgroup", "rt", "rp"), *("tr", "td", "th", "thead", "tbody", "tfoot"))
+    ("p", "li", "dt", "dd", "option", "optgroup", "rt", "rp", "tr", "td", "th", "thead", "tbody", "tfoot")
 )
 
 _START = re.compile(r"<[a-z]", re.IGNORECASE)

@@ -6,11 +6,9 @@ The choice is made when the mail is encoded and stored in its envelope, so encod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sender.document.fields import describe
-from sender.message.attachments import Loader
-from sender.message.draft import EncodedMail, Encoder, MailDraft
 from sender.net import host_patterns
 from sender.transport.envelope import DEFAULT_TRANSPORT, Envelope, Receipt, Transport
 from shared.deadline import Deadline
@@ -47,16 +45,6 @@ class Routes:
         found_kind = "another string" if isinstance(requested, str) else describe(requested)
         text = f"Field 'transport': expected one of {', '.join(sorted(self.names))}; found {found_kind}."
         raise NotSendable(ErrorCode.VALIDATION, text)
-
-
-def routed_encoder(routes: Routes, encoders: Mapping[str, Encoder]) -> Encoder:
-    """An encoder that chooses each mail's transport and encodes the mail for it."""
-
-    def write(draft: MailDraft, loader: Loader) -> EncodedMail:
-        name = routes.choose(draft.document.transport, draft.author[0].domain)
-        return replace(encoders[name](draft, loader), transport=name)
-
-    return write
 
 
 class RoutedTransport:

@@ -67,8 +67,15 @@ DECIDING_FIELDS: Final = ("delivery", "sendAt")
 
 #: The fields of `delivery` that decisions depend on: those of `Delivery`.
 DECIDING_DELIVERY_FIELDS: Final = (
-    *("state", "attempts", "startTime", "endTime"),
-    *("leaseExpireTime", "nextAttemptTime", "republishTime", "expireAt", "errorCode"),
+    "state",
+    "attempts",
+    "startTime",
+    "endTime",
+    "leaseExpireTime",
+    "nextAttemptTime",
+    "republishTime",
+    "expireAt",
+    "errorCode",
 )
 
 #: Field paths (`delivery.state`) and their new values, written in one conditional update.

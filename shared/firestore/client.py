@@ -26,6 +26,11 @@ _UNLIMITED_SIZE = [("grpc.max_send_message_length", -1), ("grpc.max_receive_mess
 _EMULATOR_ADMIN = ("authorization", "Bearer owner")
 
 
+#: A raw protobuf that a stub takes, and what it answers: one, or a stream of them. Their classes are made at run time.
+RawRequest = Any
+RawAnswer = Any
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """A transport, and the headers that each request over it carries."""
@@ -33,7 +38,9 @@ class Connection:
     transport: FirestoreGrpcTransport
     headers: tuple[tuple[str, str], ...] = ()
 
-    def call(self, method: Callable[..., Any], request: Any, database: str, routed_by: str = "database") -> Any:
+    def call(
+        self, method: Callable[..., RawAnswer], request: RawRequest, database: str, routed_by: str = "database"
+    ) -> RawAnswer:
         """Call one of the transport's methods with a raw request; raises `grpc.RpcError`.
 
         `database` is the full name, `projects/…/databases/…`, and `routed_by` the field that Google routes by.

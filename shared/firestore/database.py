@@ -21,13 +21,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shared.batcher import in_requests
 from shared.delivery.model import DECIDING_FIELDS, DELETE, Changes, DocumentState, State
 from shared.errors import FirepostError, Unavailable
-from shared.firestore.client import Connection
+from shared.firestore.client import Connection, RawAnswer, RawRequest
 from shared.firestore.values import decode_fields, decode_time, encode, encode_fields
 
 #: A document's update time exactly as the server sent it: the precondition of a conditional write.
 Version = Timestamp
 
 _Write = write_types.Write.pb()
+
+# Raw protobufs: their classes are made at run time, and mypy does not know them. A query is passed as a dict.
+RawDocument = Any
+RawWrite = Any
+RawQuery = dict[str, Any]
+
 _Operator = query_types.StructuredQuery.FieldFilter.Operator
 
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
@@ -157,7 +163,7 @@ class FirestoreDatabase:
         outcomes = (outcome for request in requests for outcome in self._outcomes(request))
         return [each if isinstance(each, Unwritable) else next(outcomes) for each in encoded]
 
-    def _encoded(self, write: Write) -> Any:
+    def _encoded(self, write: Write) -> RawWrite | Unwritable:
         """The raw write, or `Unwritable`."""
         try:
             if write.version is not None:
@@ -170,7 +176,7 @@ class FirestoreDatabase:
         except Unwritable as error:
             return error
 
-    def _outcomes(self, writes: Sequence[Any]) -> list[Version | FirepostError]:
+    def _outcomes(self, writes: Sequence[RawWrite]) -> list[Version | FirepostError]:
         """Execute the writes of one request. A request that is refused because of one write is split."""
         try:
             return [self._commit(writes[0])] if len(writes) == 1 else self._batch_write(writes)
@@ -179,7 +185,7 @@ class FirestoreDatabase:
                 return [outcome for write in writes for outcome in self._outcomes([write])]
             return [copy.copy(error) for _ in writes]
 
-    def _batch_write(self, writes: Sequence[Any]) -> list[Version | FirepostError]:
+    def _batch_write(self, writes: Sequence[RawWrite]) -> list[Version | FirepostError]:
         request = api.BatchWriteRequest.pb()(database=self._database, writes=writes)
         with _translated(conditional=True):
             answer = api.BatchWriteResponse.pb(self._call(self._api.batch_write, request))
@@ -204,7 +210,7 @@ class FirestoreDatabase:
 
     def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
         """See `Database.in_state`."""
-        query: dict[str, Any] = {
+        query: RawQuery = {
             "where": _field_filter("delivery.state", _Operator.EQUAL, state),
             "order_by": [{"field": {"field_path": "__name__"}}],
         }
@@ -225,13 +231,12 @@ class FirestoreDatabase:
         documents = self._run_query(collection, query, limit)
         return [_snapshot(_path(document.name), document) for document in documents]
 
-    def _found(self, collection: str, query: dict[str, Any], limit: int) -> list[Found]:
+    def _found(self, collection: str, query: RawQuery, limit: int) -> list[Found]:
         """One page; only the fields that decisions depend on are read, because a mail may be as large as 1 MiB."""
         select = {"fields": [{"field_path": name} for name in DECIDING_FIELDS]}
         return [_as_found(document) for document in self._run_query(collection, query | {"select": select}, limit)]
 
-    def _run_query(self, collection: str, query: dict[str, Any], limit: int) -> list[Any]:
-        """The raw documents."""
+    def _run_query(self, collection: str, query: RawQuery, limit: int) -> list[RawDocument]:
         parent, _, collection_id = collection.rpartition("/")
         request = api.RunQueryRequest.pb()(
             parent=self._name(parent) if parent else f"{self._database}/documents",
@@ -246,13 +251,13 @@ class FirestoreDatabase:
             documents = [api.RunQueryResponse.pb(answer).document for answer in answers]
         return [document for document in documents if document.name]
 
-    def _call(self, method: Callable[..., Any], request: Any, routed_by: str = "database") -> Any:
+    def _call(self, method: Callable[..., RawAnswer], request: RawRequest, routed_by: str = "database") -> RawAnswer:
         return self._connection.call(method, request, self._database, routed_by)
 
     def _name(self, path: str) -> str:
         return f"{self._database}/documents/{path}"
 
-    def _read(self, paths: Sequence[str], **options: Any) -> tuple[bytes, dict[str, Any]]:
+    def _read(self, paths: Sequence[str], **options: Any) -> tuple[bytes, dict[str, RawDocument | None]]:
         """The transaction id, if one was requested, and the raw documents by path (None: no document)."""
         with _encoding():
             names = {self._name(path) for path in paths}
@@ -270,14 +275,14 @@ class FirestoreDatabase:
             raise Unavailable(f"Firestore answered {len(documents)} of {len(names)} documents.")
         return transaction, documents
 
-    def _commit(self, write: Any, transaction: bytes = b"") -> Version:
+    def _commit(self, write: RawWrite, transaction: bytes = b"") -> Version:
         request = api.CommitRequest.pb()(database=self._database, writes=[write], transaction=transaction)
         with _translated(conditional=True):
             answer = api.CommitResponse.pb(self._call(self._api.commit, request))
         version: Version = answer.write_results[0].update_time
         return version
 
-    def _update(self, path: str, changes: Changes) -> Any:
+    def _update(self, path: str, changes: Changes) -> RawWrite:
         with _encoding():
             return _Write(
                 update={"name": self._name(path), "fields": encode_fields(nested(changes))},
@@ -298,7 +303,7 @@ def nested(changes: Changes) -> dict[str, Any]:
     return fields
 
 
-def _field_filter(path: str, operator: int, value: Any) -> dict[str, Any]:
+def _field_filter(path: str, operator: int, value: Any) -> RawQuery:
     return {"field_filter": {"field": {"field_path": path}, "op": operator, "value": encode(value)}}
 
 
@@ -307,16 +312,16 @@ def _path(name: str) -> str:
     return name.split("/", 5)[5]
 
 
-def _snapshot(path: str, document: Any) -> Snapshot:
+def _snapshot(path: str, document: RawDocument) -> Snapshot:
     return Snapshot(path, decode_fields(document.fields), decode_time(document.create_time), document.update_time)
 
 
-def _as_found(document: Any) -> Found:
+def _as_found(document: RawDocument) -> Found:
     known = DocumentState.of(decode_fields(document.fields))
     return Found(_path(document.name), known, decode_time(document.update_time), document.update_time)
 
 
-def _size(write: Any) -> int:
+def _size(write: RawWrite) -> int:
     size: int = write.ByteSize()
     return size
 

@@ -15,6 +15,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 Value = document_types.Value.pb()
 
+#: A raw `Value`, of the API or of an event. The raw protobuf classes are made at run time: mypy does not know them.
+RawValue = Any
+
 
 class Reference(str):
     """A document's resource name: a text for those who want to print it, and none for a field that holds a text."""
@@ -26,7 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
-def decode(value: Any) -> Any:
+def decode(value: RawValue) -> Any:
     """A raw `Value` as None, bool, int, float, str, bytes, list, dict or aware UTC datetime.
 
     A reference becomes a `Reference`, a geo point `{"latitude": …, "longitude": …}`.
@@ -52,12 +55,12 @@ def decode(value: Any) -> Any:
             return getattr(value, kind)
 
 
-def decode_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+def decode_fields(fields: Mapping[str, RawValue]) -> dict[str, Any]:
     """A raw map of `Value`s as a dict."""
     return {name: decode(value) for name, value in fields.items()}
 
 
-def decode_time(time: Any) -> datetime:
+def decode_time(time: Timestamp) -> datetime:
     """A protobuf timestamp as an aware UTC datetime, to the microsecond, which is all Firestore keeps.
 
     Firestore has no times outside the years 1 to 9999; if one comes all the same, it is the nearest that there is.
@@ -74,7 +77,7 @@ def encode_time(time: datetime) -> Timestamp:
     return Timestamp(seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000)
 
 
-def encode(value: Any) -> Any:
+def encode(value: Any) -> RawValue:
     """A Python value as a raw `Value`; the inverse of `decode` for all that Firepost writes.
 
     Raises `TypeError` for what Firestore has no type for, and `ValueError` for an integer beyond 64 bits.
@@ -101,6 +104,6 @@ def encode(value: Any) -> Any:
     raise TypeError(f"Firestore has no type for {type(value).__name__}")
 
 
-def encode_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+def encode_fields(fields: Mapping[str, Any]) -> dict[str, RawValue]:
     """A mapping as raw `Value`s by name."""
     return {name: encode(value) for name, value in fields.items()}

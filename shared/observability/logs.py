@@ -106,4 +106,3 @@ def configure(service: str, project: str, descriptor: int | None = None, level: 
     root.setLevel(level)
     # Skip collecting data that no line contains (https://docs.python.org/3/howto/logging.html#optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None

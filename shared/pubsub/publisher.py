@@ -25,6 +25,8 @@ _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc
 _Message = api.PubsubMessage.pb()
 _Request = api.PublishRequest.pb()
 
+#: A raw `PubsubMessage`, whose class is made at run time.
+RawMessage = Any
 
 #: A message's data and attributes.
 Message = tuple[bytes, Mapping[str, str]]
@@ -78,7 +80,7 @@ class TopicPublisher:
         encoded = [_Message(data=data, attributes=attributes) for data, attributes in messages]
         return [answer for request in in_requests(encoded, _size) for answer in self._answers(request)]
 
-    def _answers(self, messages: Sequence[Any]) -> Sequence[str | Unavailable]:
+    def _answers(self, messages: Sequence[RawMessage]) -> Sequence[str | Unavailable]:
         """Publish one request, which is split if it is refused because of one message."""
         try:
             return self._ids(messages)
@@ -87,7 +89,7 @@ class TopicPublisher:
                 return [answer for message in messages for answer in self._answers([message])]
             return [Unavailable(f"Pub/Sub did not accept the message: {error.code().name}") for _ in messages]
 
-    def _ids(self, messages: Sequence[Any]) -> Sequence[str]:
+    def _ids(self, messages: Sequence[RawMessage]) -> Sequence[str]:
         request = _Request(topic=self._topic, messages=messages)
         answer = self._retrying(self._request, request, timeout=REQUEST_SECONDS, metadata=self._metadata)
         ids: Sequence[str] = answer.message_ids
@@ -98,7 +100,7 @@ def _is_passing(error: BaseException) -> bool:
     return isinstance(error, grpc.RpcError) and error.code() in _PASSING
 
 
-def _size(message: Any) -> int:
+def _size(message: RawMessage) -> int:
     size: int = message.ByteSize()
     return size
 

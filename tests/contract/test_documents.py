@@ -36,7 +36,7 @@ import pytest
 from sender.document.addresses import Address
 from sender.document.attachments import StoredObject
 from sender.downloads.source import CannotFetch, Fetched, WebFile
-from sender.message.compose import Defaults, Mail, compose
+from sender.message.compose import Composer, Defaults, Mail
 from sender.message.template_repository import FirestoreTemplates
 from shared.errors import NotSendable
 from tests.fakes import TemplateDatabase
@@ -94,16 +94,18 @@ class UsersByUid(dict[str, str]):
 def composed(fixture: dict[str, Any]) -> Mail:
     settings = fixture.get("settings", {})
     reply_to = [Address("", settings["defaultReplyTo"])] if "defaultReplyTo" in settings else []
-    return compose(
-        fixture["document"],
+    compose = Composer(
         Defaults(Address("Shop", "shop@example.com"), tuple(reply_to)),
-        stem="document-1",
-        now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        fetch=Files(fixture.get("files", {})),
         users=UsersByUid(fixture["users"]) if "users" in fixture else None,
         templates=FirestoreTemplates(TemplateDatabase(fixture["templates"]), "templates")
         if "templates" in fixture
         else None,
+    )
+    return compose(
+        fixture["document"],
+        stem="document-1",
+        now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        fetch=Files(fixture.get("files", {})),
     )
 
 

@@ -20,7 +20,7 @@ from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Decide, Snapshot, Version, Write
 from shared.pubsub.publisher import Message
 from shared.pubsub.push import ReceivedMessage
-from tests.assembly import LEASE, DispatcherParts, SenderParts, composing
+from tests.assembly import COMPOSER, LEASE, DispatcherParts, SenderParts
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
 
 PATH: Final = "mail/a"
@@ -172,7 +172,7 @@ class Place:
         self.trap.at(Moment.COMPOSE)
         if self.shuts_down:
             self.sender.drain()
-        return composing(*args, **kwargs)
+        return COMPOSER(*args, **kwargs)
 
     def _observe(self, path: str, old: Snapshot | None, new: Snapshot | None) -> None:
         before, after = (DocumentState.of(snapshot.fields) if snapshot else None for snapshot in (old, new))

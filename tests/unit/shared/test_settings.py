@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sender import bootstrap
+from sender import bootstrap, factory
 from sender.settings import PullSettings, SenderSettings
-from sender.transport import factory
 from sender.transport.smtp.transport import SmtpTransport
 from shared.errors import Misconfigured
 from shared.settings import ServiceSettings, load

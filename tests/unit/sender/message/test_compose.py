@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.document.addresses import Address
-from sender.message.compose import Defaults, Mail, compose
+from sender.message.compose import Composer, Defaults, Mail
 from sender.transport.envelope import Envelope
 from shared.errors import ErrorCode, NotSendable
 
@@ -27,9 +27,8 @@ def made(
 ) -> Mail:
     """The mail from a document that is otherwise in order; `said` goes into its `message`, `author` is its `from`."""
     said = {"subject": "Hi", "text": "Hello"} | (said or {})
-    return compose(
-        {"to": "ada@example.com", "message": said, "from": author} | fields, defaults, stem="order-17", now=NOW
-    )
+    document = {"to": "ada@example.com", "message": said, "from": author} | fields
+    return Composer(defaults)(document, stem="order-17", now=NOW)
 
 
 def attached(**entry: Any) -> dict[str, Any]:

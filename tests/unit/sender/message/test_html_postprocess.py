@@ -10,7 +10,7 @@ import pytest
 
 from sender.document.addresses import Address
 from sender.document.document import Message
-from sender.message.compose import Defaults, compose
+from sender.message.compose import Composer, Defaults
 from sender.message.html_postprocess import html_postprocessor, unchanged
 from shared.errors import Misconfigured
 
@@ -94,12 +94,14 @@ def test_without_the_extra_the_start_is_stopped(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_the_mail_holds_what_was_made_of_the_page() -> None:
+    compose = Composer(
+        Defaults(Address("", "shop@example.com")),
+        postprocess=html_postprocessor(inline_css=True, text_from_html=True),
+    )
     mail = compose(
         {"to": "ada@example.com", "message": {"subject": "Hi", "html": "<style>p{color:red}</style><p>Hello</p>"}},
-        Defaults(Address("", "shop@example.com")),
         stem="s",
         now=datetime(2026, 11, 24, tzinfo=UTC),
-        postprocess=html_postprocessor(inline_css=True, text_from_html=True),
     )
     parsed = message_from_bytes(mail.data, policy=policy.default)
     [text, html] = parsed.iter_parts()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sender.document.addresses import Address
-from sender.message.compose import Defaults, compose
+from sender.message.compose import Composer, Defaults
 from sender.transport.smtp.config import parse_server
 from sender.transport.smtp.transport import SmtpTransport
 from tests.smtp_server import Mail, ScriptedServer
@@ -22,7 +22,7 @@ DEFAULTS = Defaults(Address("Läden", "shop@xn--lden-loa.example"))
 def sent(**fields: Any) -> Mail:
     """What a server gets of a document."""
     document = {"message": {"subject": "Grüße", "text": "日本"}, **fields}
-    mail = compose(document, DEFAULTS, stem="x", now=datetime(2026, 1, 2, tzinfo=UTC))
+    mail = Composer(DEFAULTS)(document, stem="x", now=datetime(2026, 1, 2, tzinfo=UTC))
     with ScriptedServer() as smtp:
         transport = SmtpTransport(parse_server(smtp.uri(), None, None))
         transport.send(mail.envelope, mail.data, soon(30))

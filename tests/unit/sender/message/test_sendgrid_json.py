@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sender.document.addresses import Address
-from sender.message.compose import Defaults, Mail, compose
+from sender.message.compose import Composer, Defaults, Mail
 from sender.message.sendgrid_json import encode_sendgrid_request
 from shared.errors import ErrorCode, NotSendable
 from tests.sendgrid_schema import complaints
@@ -22,7 +22,7 @@ HELLO = {"subject": "Hello", "text": "there"}
 
 def composed(only: tuple[str, ...] = (), **fields: Any) -> Mail:
     document = {"to": "ana@example.com", "message": HELLO, **fields}
-    return compose(document, DEFAULTS, stem="s1", now=NOW, write=encode_sendgrid_request, only=only)
+    return Composer(DEFAULTS, encode_sendgrid_request)(document, stem="s1", now=NOW, only=only)
 
 
 def body(**fields: Any) -> dict[str, Any]:

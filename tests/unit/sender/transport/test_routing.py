@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sender.message.compose import Mail, compose
+from sender import factory
+from sender.message.compose import Composer, Mail
 from sender.settings import MailSettings
-from sender.transport import factory
 from sender.transport.routing import Routes
 from shared.deadline import Deadline
 from shared.errors import ErrorCode, Misconfigured, NotSendable
@@ -76,12 +76,11 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def written(settings: MailSettings, **fields: Any) -> Mail:
     message = {"subject": "Hi", "text": "Hello"}
-    return compose(
+    write = factory.build_channel(settings, data_margin=0, turn_seconds=1).write
+    return Composer(factory.defaults(settings), write)(
         {"to": "ada@example.org", "message": message, **fields},
-        factory.defaults(settings),
         stem="s",
         now=datetime(2026, 11, 24, tzinfo=UTC),
-        write=factory.build_channel(settings, data_margin=0, turn_seconds=1).write,
     )
 
 

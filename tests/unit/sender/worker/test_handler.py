@@ -17,7 +17,7 @@ from sender.message.compose import Compose
 from shared.delivery.policy import Policy
 from shared.errors import Deferred, ErrorCode, FirepostError, NotSent, OutcomeUnknown
 from shared.firestore.database import Unwritable, Version, Write
-from tests.assembly import LEASE, POLICY, SenderParts, composing, unclaimed
+from tests.assembly import COMPOSER, LEASE, POLICY, SenderParts, unclaimed
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
 
 MAIL = {"to": ["a@b.c", "d@e.f"], "message": {"subject": "Hello", "text": "there"}}
@@ -259,7 +259,7 @@ def draining(world: World) -> Compose:
 
     def compose(*args: Any, **kwargs: Any) -> Any:
         world.sender.drain()
-        return composing(*args, **kwargs)
+        return COMPOSER(*args, **kwargs)
 
     return compose
 

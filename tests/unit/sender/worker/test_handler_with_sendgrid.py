@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from sender.message.sendgrid_json import encode_sendgrid_request
 from sender.net.http import HttpsEndpoint
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport
 from shared.pubsub.push import ReceivedMessage
-from tests.assembly import SenderParts, composing
+from tests.assembly import COMPOSER, SenderParts
 from tests.fakes import Clock, MemoryDatabase
 from tests.https_server import HttpsServer
 from tests.sendgrid_schema import complaints
@@ -47,7 +47,7 @@ def delivery_after(mail: dict[str, Any], sendgrid: HttpsServer) -> dict[str, Any
         database=database,
         transport=SendGridTransport(account, 1.0, wall_clock=lambda: clock.now.timestamp()),
         clock=clock,
-        compose=partial(composing, write=encode_sendgrid_request),
+        compose=replace(COMPOSER, write=encode_sendgrid_request),
     ).sender()
     database.put("mail/a", mail)
     sender.handle(ReceivedMessage(b'{"document": "mail/a"}', {}, "77"))

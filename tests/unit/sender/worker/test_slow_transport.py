@@ -6,16 +6,17 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
+from dataclasses import replace
 
 import pytest
 
+from sender.factory import routed_encoder
 from sender.message.compose import encode_mime
 from sender.transport.envelope import DEFAULT_TRANSPORT
-from sender.transport.routing import RoutedTransport, Routes, routed_encoder
+from sender.transport.routing import RoutedTransport, Routes
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.pubsub.push import ReceivedMessage
-from tests.assembly import PATIENCE, SenderParts, composing, limits
+from tests.assembly import COMPOSER, PATIENCE, SenderParts, limits
 from tests.fakes import MemoryDatabase
 from tests.smtp_server import ScriptedServer
 from tests.unit.sender.transport.builders import server_at
@@ -38,7 +39,7 @@ def test_mails_for_a_server_that_hangs_are_deferred_and_others_sent(servers: dic
     parts = SenderParts(
         database=database,
         transport=RoutedTransport(transports),
-        compose=partial(composing, write=write),
+        compose=replace(COMPOSER, write=write),
         limits=limits(claimed=4),
     )
     with closing(parts.transport), ThreadPoolExecutor(8) as threads:

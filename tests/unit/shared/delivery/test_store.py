@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
 
 import pytest
 
 from sender.worker.claims import Claims
-from shared.delivery.model import DELETE, Changes, Decision, Lease, Reason, Result, State
-from shared.delivery.store import Claim, ClaimRequest, Conflict, Finish, Release
+from shared.delivery.model import DELETE, Changes, Decision, DocumentState, Lease, Reason, Result, State
+from shared.delivery.policy import LeaseExpiryPolicy, Policy
+from shared.delivery.store import Claim, ClaimRequest, Conflict, Finish, MailStore, Release
 from shared.errors import ErrorCode, FirepostError, InvalidMessage, Unavailable
 from shared.firestore.database import Snapshot, Stale, Unwritable, Version, Write
+from shared.firestore.values import decode_time
 from tests import assembly
 from tests.assembly import LEASE
 from tests.fakes import Clock, MemoryDatabase
@@ -20,6 +22,7 @@ from tests.fakes import Clock, MemoryDatabase
 MAIL = {"to": "a@b.c", "message": {"subject": "s", "text": "t"}}
 SENT = Result(State.SUCCESS, info={"accepted": ["a@b.c"]})
 REFUSED = Result(State.ERROR, error="No.", error_code=ErrorCode.REJECTED)
+LATER = Result(State.ERROR, error="Later.", error_code=ErrorCode.TEMPORARY, unsettled=True)
 
 
 @pytest.fixture
@@ -153,14 +156,120 @@ def test_a_lost_claim_is_not_released(store: Claims, database: MemoryDatabase, c
     assert delivery(database)["state"] == "SUCCESS"
 
 
+class TestUndisturbed:
+    """Where nobody else writes, a claim and its end are one write each, without a transaction."""
+
+    @pytest.fixture
+    def database(self, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch) -> MemoryDatabase:
+        def refuse(*_: object) -> NoReturn:
+            pytest.fail("A transaction takes three requests where one will do.")
+
+        monkeypatch.setattr(database, "transact", refuse)
+        return database
+
+    def test_attempt(self, store: Claims, database: MemoryDatabase, clock: Clock) -> None:
+        held = claim(store, clock)
+        assert (held.path, held.known, held.fields) == ("mail/a", DocumentState(), MAIL)
+        assert finish(store, held, SENT, clock) is Reason.FINISHED
+        assert delivery(database)["endTime"] == clock.now
+
+    def test_release(self, store: Claims, database: MemoryDatabase, clock: Clock) -> None:
+        later = clock.now + LEASE
+        assert store.end(Release(claim(store, clock), later)) is Reason.RELEASED
+        assert {name: delivery(database)[name] for name in ("state", "attempts", "nextAttemptTime")} == {
+            "state": "PENDING",
+            "attempts": 0,
+            "nextAttemptTime": later,
+        }
+
+
+class TestDisturbed:
+    """Where somebody else has written meanwhile, a release does what is still right."""
+
+    def test_a_release_leaves_a_users_wish(self, store: Claims, database: MemoryDatabase, clock: Clock) -> None:
+        held = claim(store, clock)
+        database.edit("mail/a", {"delivery.state": "RETRY"})
+        assert store.end(Release(held)) is Reason.REQUEUED
+        assert (delivery(database)["state"], delivery(database)["attempts"]) == ("RETRY", 0)
+
+    def test_a_release_after_an_edit_says_when_to_try_again(
+        self, store: Claims, database: MemoryDatabase, clock: Clock
+    ) -> None:
+        held = claim(store, clock)
+        database.edit("mail/a", {"note": "newer"})
+        assert store.end(Release(held, clock.now + LEASE)) is Reason.RELEASED
+        assert delivery(database)["nextAttemptTime"] == clock.now + LEASE
+
+    def test_a_release_whose_answer_is_lost_has_happened(
+        self, store: Claims, database: MemoryDatabase, clock: Clock
+    ) -> None:
+        held = claim(store, clock)
+        database.lose_answers = 1
+        store.end(Release(held))
+        assert delivery(database)["state"] == "PENDING"
+
+
+class TestTransact:
+    def test_decides_from_the_document_as_it_is(self, database: MemoryDatabase) -> None:
+        seen: list[tuple[DocumentState | None, datetime | None]] = []
+        decided = Decision(Reason.DUE, write={"delivery.state": "RETRY"})
+
+        def decide(known: DocumentState | None, written: datetime | None) -> Decision:
+            seen.append((known, written))
+            return decided
+
+        store = assembly.store(database)
+        written = decode_time(database.documents["mail/a"].version)
+        assert store.transact("mail/a", decide) == decided
+        assert delivery(database)["state"] == "RETRY"
+        database.put("mail/a", None)
+        decided = Decision(Reason.DELETED)
+        assert store.transact("mail/a", decide) == decided
+        assert seen == [(DocumentState(), written), (None, None)]
+
+
+def test_an_attempt_that_may_be_repeated_leaves_the_next_ones_time(database: MemoryDatabase, clock: Clock) -> None:
+    policy = Policy(LEASE, max_attempts=2)
+    store, states = assembly.claims(database, policy), assembly.store(database, policy)
+    first = claim(store, clock)
+    later, sent = Finish(first, LATER, clock.now, 0.5), Finish(first, SENT, clock.now, 0.5)
+    assert (states.state_after(later), states.state_after(sent)) == (State.RETRY, State.SUCCESS)
+    store.end(later)
+    next_attempt = clock.now + timedelta(seconds=15)
+    assert (delivery(database)["state"], delivery(database)["nextAttemptTime"]) == ("RETRY", next_attempt)
+    clock.advance(timedelta(minutes=1))
+    assert states.state_after(Finish(claim(store, clock), LATER, clock.now, 0.5)) is State.ERROR
+
+
+class TestMessageId:
+    """A rerun of an attempt sends the mail under the same Message-ID."""
+
+    @pytest.mark.parametrize("inline", [False, True], ids=["a-document", "an-inline-mail"])
+    def test_of_a_rerun_is_the_same(self, database: MemoryDatabase, clock: Clock, inline: bool) -> None:
+        store = assembly.claims(database, Policy(LEASE, max_attempts=2, lease_expiry=LeaseExpiryPolicy.RETRY))
+        path, mail = ("mail/new", MAIL) if inline else ("mail/a", None)
+        first = store.begin(ClaimRequest(path, clock.now, mail))
+        clock.advance(2 * LEASE)
+        again = store.begin(ClaimRequest(path, clock.now, mail))
+        assert isinstance(first, Claim)
+        assert isinstance(again, Claim)
+        assert (again.lease.attempt, again.message_id_local_part) == (2, first.message_id_local_part)
+
+    def test_of_a_document_created_anew_is_another(self, store: Claims, database: MemoryDatabase, clock: Clock) -> None:
+        first = claim(store, clock)
+        database.put("mail/a", None)
+        database.put("mail/a", MAIL)
+        assert claim(store, clock).message_id_local_part != first.message_id_local_part
+
+
 class Refusing(MemoryDatabase):
-    """Has prepared answers for reads and writes of some documents; `details` don't fit in any of them."""
+    """Has answers of its own for some documents, and refuses changes that do not fit."""
 
     def __init__(self) -> None:
         super().__init__()
         self.unreadable: dict[str, FirepostError] = {}
         self.answers: dict[str, list[FirepostError]] = {}
-        self.full: set[str] = set()
+        self.fits: Callable[[Changes], bool] = lambda changes: True
         for name in "abc":
             self.put(f"mail/{name}", MAIL)
 
@@ -174,7 +283,7 @@ class Refusing(MemoryDatabase):
     def transact(self, path: str, decide: Any) -> Any:
         def fitting(snapshot: Snapshot | None) -> tuple[Any, Changes | None]:
             decision, changes = decide(snapshot)
-            if path in self.full and changes and "delivery.info" in changes:
+            if changes and not self.fits(changes):
                 raise Unwritable("too large")
             return decision, changes
 
@@ -183,9 +292,14 @@ class Refusing(MemoryDatabase):
     def _answered(self, write: Write) -> Version | FirepostError:
         if answers := self.answers.get(write.path):
             return answers.pop(0)
-        if write.path in self.full and "delivery.info" in write.changes:
+        if not self.fits(write.changes):
             return Unwritable("too large")
         return super().write([write])[0]
+
+
+def is_short(changes: Changes) -> bool:
+    """Whether no value is longer than what a nearly full document has room for."""
+    return all(len(str(value)) <= 100 for value in changes.values())
 
 
 class TestForMany:
@@ -223,14 +337,36 @@ class TestForMany:
         assert store.end(endings) == [Reason.FINISHED, Conflict(), Reason.FINISHED]
         assert store.end_alone(endings[1]) is Reason.FINISHED
 
+    @pytest.mark.parametrize(
+        ("result", "left"),
+        [
+            pytest.param(
+                Result(State.SUCCESS, info={"accepted": ["a@b.c"] * 100}, warnings=("w" * 1000,)),
+                {"state": "SUCCESS", "error": None},
+                id="success",
+            ),
+            pytest.param(
+                Result(State.ERROR, error="x" * 1000, error_code=ErrorCode.REJECTED),
+                {"state": "ERROR", "error": "x" * 100, "errorCode": "rejected"},
+                id="error",
+            ),
+        ],
+    )
     def test_a_result_too_long_for_the_document_is_written_without_its_details(
-        self, database: Refusing, clock: Clock
+        self, database: Refusing, clock: Clock, result: Result, left: dict[str, object]
     ) -> None:
-        database.full = {"mail/a"}
+        database.fits = is_short
         store = assembly.claims(database)
-        assert finish(store, claim(store, clock), SENT, clock) is Reason.FINISHED
-        assert delivery(database)["state"] == "SUCCESS"
-        assert "info" not in delivery(database)
+        assert finish(store, claim(store, clock), result, clock) is Reason.FINISHED
+        assert {name: delivery(database)[name] for name in left} == left
+        assert delivery(database).keys().isdisjoint({"info", "warnings"})
+
+    def test_a_release_that_firestore_refuses_is_an_error(self, database: Refusing, clock: Clock) -> None:
+        store = assembly.claims(database)
+        held = claim(store, clock)
+        database.fits = lambda changes: False
+        with pytest.raises(Unwritable):
+            store.end(Release(held))
 
     @pytest.mark.parametrize(
         ("answers", "outcome"),
@@ -243,7 +379,7 @@ class TestForMany:
     def test_a_failed_mark_does_not_affect_others(
         self, database: Refusing, answers: list[FirepostError], outcome: Any
     ) -> None:
-        database.answers = {"mail/b": answers}
+        database.answers = {"mail/b": list(answers)}
         changes = {"delivery": {"state": "PENDING"}}
         marks = [Write(path, changes, document.version) for path, document in database.documents.items()]
         first, second, third = assembly.store(database).mark(marks)
@@ -255,6 +391,48 @@ class TestForMany:
         mark = Write("mail/a", {"delivery": {"state": "PENDING"}}, database.documents["mail/a"].version)
         store = assembly.store(database, patience=0)
         assert isinstance(store.mark([mark])[0], Unavailable)
+
+
+class Forgetful(MemoryDatabase):
+    """Leaves the last outcome out of the answers of one method."""
+
+    forgets = ""
+
+    def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
+        return super().read(paths)[: -1 if self.forgets == "read" else None]
+
+    def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
+        return super().write(writes)[: -1 if self.forgets == "write" else None]
+
+
+class TestAnswersOfAnotherLength:
+    """They are an error: an outcome that belongs to no document must not be taken for another one's."""
+
+    @pytest.fixture
+    def database(self) -> Forgetful:
+        database = Forgetful()
+        database.put("mail/a", MAIL)
+        database.put("mail/b", MAIL)
+        return database
+
+    @pytest.mark.parametrize("forgets", ["read", "write"])
+    def test_to_claims(self, database: Forgetful, clock: Clock, forgets: str) -> None:
+        database.forgets = forgets
+        with pytest.raises(ValueError):
+            assembly.store(database).claim([ClaimRequest(f"mail/{name}", clock.now) for name in "ab"])
+
+    def test_to_their_ends(self, database: Forgetful, clock: Clock) -> None:
+        store = assembly.store(database)
+        claims = store.claim([ClaimRequest(f"mail/{name}", clock.now) for name in "ab"])
+        database.forgets = "write"
+        with pytest.raises(ValueError):
+            store.end([Release(each) for each in claims if isinstance(each, Claim)])
+
+    def test_to_marks(self, database: Forgetful) -> None:
+        database.forgets = "write"
+        marks = [Write(path, {"note": "new"}, document.version) for path, document in database.documents.items()]
+        with pytest.raises(ValueError):
+            assembly.store(database).mark(marks)
 
 
 class TestInline:
@@ -277,12 +455,18 @@ class TestInline:
         with pytest.raises(InvalidMessage) as refused:
             store.begin(ClaimRequest("mail/new", clock.now, {**MAIL, "to": "other@b.c"}))
         assert refused.value.reason == "id-conflict"
+        assert "mail/new" in str(refused.value)
 
     @pytest.mark.parametrize(
-        ("to", "refused"), [pytest.param("a@b.c", False, id="the-same"), pytest.param("other@b.c", True, id="another")]
+        ("to", "refused"),
+        [
+            pytest.param("a@b.c", False, id="the-same"),
+            pytest.param("other@b.c", True, id="another"),
+            pytest.param({"a@b.c": True}, True, id="another-type"),
+        ],
     )
     def test_a_redacted_mail_is_still_the_same_mail(
-        self, store: Claims, database: MemoryDatabase, clock: Clock, to: str, refused: bool
+        self, store: Claims, database: MemoryDatabase, clock: Clock, to: object, refused: bool
     ) -> None:
         held = store.begin(ClaimRequest("mail/new", clock.now, MAIL))
         assert isinstance(held, Claim)
@@ -315,6 +499,50 @@ def test_patience_ends(database: MemoryDatabase, clock: Clock) -> None:
     database.lose_answers = 1000
     with pytest.raises(Unavailable):
         finish(store, held, SENT, clock)
+
+
+class TestRepetition:
+    """While Firestore fails, an operation for one document is repeated."""
+
+    @pytest.mark.parametrize("patient", ["with-results", "with-others"])
+    def test_results_have_a_patience_of_their_own(self, database: MemoryDatabase, clock: Clock, patient: str) -> None:
+        results, others = (60, 0) if patient == "with-results" else (0, 60)
+        store = MailStore(database, assembly.POLICY, results, assembly.no_sleep, others)
+
+        def is_repeated(ending: type[Finish | Release]) -> bool:
+            database.put("mail/a", MAIL)
+            [held] = store.claim([ClaimRequest("mail/a", clock.now)])
+            assert isinstance(held, Claim)
+            database.lose_answers = 1
+            try:
+                store.end_alone(Finish(held, SENT, clock.now, 0.5) if ending is Finish else Release(held))
+            except Unavailable:
+                return False
+            return True
+
+        assert (is_repeated(Finish), is_repeated(Release)) == (results > 0, others > 0)
+
+    def test_waits_are_random_and_twice_as_long_each_time(
+        self, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tenacity.wait.random.uniform", lambda _, longest: longest)
+        waits: list[float] = []
+        store = MailStore(database, assembly.POLICY, sleep=waits.append, retry_seconds=60)
+        database.lose_answers = 8
+        retry = Decision(Reason.DUE, write={"delivery.state": "RETRY"})
+        assert store.transact("mail/a", lambda known, written: retry) == retry
+        assert waits == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2, 2]
+
+    def test_what_is_not_an_outage_is_not_repeated(self, database: MemoryDatabase) -> None:
+        calls: list[None] = []
+
+        def fail(*_: object) -> NoReturn:
+            calls.append(None)
+            raise ValueError
+
+        with pytest.raises(ValueError):
+            assembly.store(database).transact("mail/a", fail)
+        assert len(calls) == 1
 
 
 def test_the_fake_refuses_a_stale_write(database: MemoryDatabase) -> None:

@@ -9,8 +9,9 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from shared.errors import Unavailable
-from shared.http.app import Header, base_app
+from shared.http.app import base_app
 from shared.http.auth import Unauthorized
+from shared.http.fast_path import Header
 
 LIMIT = 100
 

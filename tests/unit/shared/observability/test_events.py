@@ -22,7 +22,7 @@ from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Version, Write
 from shared.observability import tracing
 from shared.observability.events import FIELDS, Event
-from tests.assembly import LEASE, LIMITS, DispatcherParts, SenderParts, composing
+from tests.assembly import COMPOSER, LEASE, LIMITS, DispatcherParts, SenderParts
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 from tests.smtp_server import ScriptedServer
 from tests.unit.dispatcher.test_events import body
@@ -139,7 +139,7 @@ def a_message_that_is_none(world: World) -> None:
 def the_end_of_a_sender(world: World) -> None:
     def compose(*args: Any, **kwargs: Any) -> Any:
         world.sender.drain()
-        return composing(*args, **kwargs)
+        return COMPOSER(*args, **kwargs)
 
     world.parts.compose = compose
     world.push({"mail": MAIL, "id": "released"})

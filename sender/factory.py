@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 import ssl
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from pydantic import SecretStr
 
 from sender.document.addresses import Address, BadAddress, mailboxes, parse_addresses
+from sender.message.attachments import Loader
 from sender.message.compose import Defaults, encode_mime
-from sender.message.draft import Encoder
+from sender.message.draft import EncodedMail, Encoder, MailDraft
 from sender.message.sendgrid_json import encode_sendgrid_request
 from sender.net import host_patterns
 from sender.net.http import HttpsEndpoint
 from sender.settings import MailSettings, OAuthSettings, TransportSettings, naming
 from sender.transport.envelope import DEFAULT_TRANSPORT, Transport
 from sender.transport.oauth import AccessTokens, OAuthClient
-from sender.transport.routing import RoutedTransport, Routes, routed_encoder
+from sender.transport.routing import RoutedTransport, Routes
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport
 from sender.transport.smtp.config import SmtpServer, parse_server, token_server
 from sender.transport.smtp.tls import build_context, parse_tls_options
@@ -49,6 +51,16 @@ def build_channel(settings: MailSettings, data_margin: float, turn_seconds: floa
             encoders[name], transports[name] = _encoder(named), transport(named, data_margin, turn_seconds)
             domains[name] = host_patterns.parse("FROM_DOMAINS", named.from_domains)
     return Channel(routed_encoder(Routes.of(domains), encoders), RoutedTransport(transports))
+
+
+def routed_encoder(routes: Routes, encoders: Mapping[str, Encoder]) -> Encoder:
+    """What writes each mail as its own transport takes it."""
+
+    def write(draft: MailDraft, loader: Loader) -> EncodedMail:
+        name = routes.choose(draft.document.transport, draft.author[0].domain)
+        return replace(encoders[name](draft, loader), transport=name)
+
+    return write
 
 
 def mails_at_once(settings: MailSettings, threads: int) -> int:
