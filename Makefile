@@ -46,10 +46,10 @@ test: venv ## Run all tests, against real local stacks, WORKERS at a time
 	@$(PYTEST) $(TEST_OPTIONS)
 
 unit: venv ## Run the tests that need no stack
-	@$(PYTEST) -m "not integration"
+	@$(PYTEST) -m "not integration and not slow"
 
 coverage: venv ## Run the tests that need no stack, and fail below the floors of branch coverage
-	@$(PYTEST) $(COVERAGE) -m "not integration"
+	@$(PYTEST) $(COVERAGE) -m "not integration and not slow"
 	@$(MAKE) --no-print-directory decisions-covered
 
 decisions-covered: ## Fail unless the last run with coverage has reached each branch of what decides about mails

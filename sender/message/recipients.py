@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from sender.document.addresses import Address, BadAddress, mailboxes, parse_addresses
 from sender.document.document import MAX_RECIPIENTS, MailDocument
+from shared.document_ids import is_document_id
 from shared.errors import ErrorCode, NotSendable
-from shared.firestore.document_ids import is_document_id
 
 
 class Users(Protocol):

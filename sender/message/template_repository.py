@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from sender.message.templates import MailTemplate, StoredPartial, compile_mail_template
 from shared.deadline import Monotonic
+from shared.document_ids import is_document_id
 from shared.firestore.database import Snapshot, Version
-from shared.firestore.document_ids import is_document_id
 
 #: How long a template is used without asking whether it has changed.
 FRESH_SECONDS = 5.0

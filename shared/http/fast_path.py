@@ -61,7 +61,7 @@ class FastPath:
         self._admit(header, "POST")  # first: nobody's megabytes are read but a caller's who may send them
         body = environ["wsgi.input"].read(length)
         if len(body) < length:
-            raise BadRequest("The body broke off.")
+            raise BadRequest("The body is incomplete.")
         return self._receive(header, body)
 
 

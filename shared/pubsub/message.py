@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.delivery.times import point_in_time
+from shared.document_ids import MAX_ID_BYTES, is_document_id
 from shared.errors import InvalidMessage
-from shared.firestore.document_ids import MAX_ID_BYTES, is_document_id
 
 #: The value of the attribute `version`; a message without it counts as this one.
 VERSION: Final = "1"

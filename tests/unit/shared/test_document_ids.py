@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dispatcher.events import EVENT_TYPE, parse
 from local.backends.embedded.failure import Failure
 from local.backends.embedded.firestore.names import check_document_name
-from shared.firestore.document_ids import is_document_id
+from shared.document_ids import is_document_id
 from shared.pubsub import message
 from shared.pubsub.message import Message
 from tests.unit.dispatcher.test_events import ROOT, body
