@@ -285,7 +285,7 @@ def units(name: str) -> list[str]:
     if name == "page-nesting":
         return UNITS + PAGE_UNITS
     if name.startswith("template-in-"):
-        return TEMPLATE_UNITS + [" ", "a", "'", '"', "\n"]
+        return [*TEMPLATE_UNITS, " ", "a", "'", '"', "\n"]
     return UNITS + TEMPLATE_UNITS if name == "template" else UNITS
 
 
