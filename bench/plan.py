@@ -76,6 +76,7 @@ PUSH = Mode("push", loads=(SINGLE, BURST_1K, BURST_3K, BURST_10K, STEADY, LARGE_
 PUSH_50_MS = Mode("push, SMTP 50 ms", smtp_delay_ms=50, loads=(BURST_1K,))
 PUSH_300_MS = Mode("push, SMTP 300 ms", smtp_delay_ms=300, loads=(BURST_300,))
 PULL = Mode("pull", sender=("sender", "pull"), pulls=True, loads=(SINGLE, BURST_1K, BURST_3K, BURST_10K, STEADY))
+PULL_300_MS = Mode("pull, SMTP 300 ms", sender=PULL.sender, pulls=True, smtp_delay_ms=300, loads=(BURST_300,))
 UNPIPELINED = Mode("push without PIPELINING", smtp_without=("PIPELINING", "CHUNKING"))
 NAIVE = Mode("naive sender", sender=("bench.naive",))
 FLOOR = Mode("empty handlers", sender=("bench.standin", "take"))
@@ -86,6 +87,7 @@ MODES = {
     "pull": PULL,
     "push-50-ms": PUSH_50_MS,
     "push-300-ms": PUSH_300_MS,
+    "pull-300-ms": PULL_300_MS,
 }
 
 _STEADY_SECONDS = 15.0

@@ -70,7 +70,8 @@ class Suite:
             self._try(f"operations, {mode.name}", partial(self._count, mode))
         if chosen.with_references:
             self._try(FLOOR.name, self._floor)
-            for mode in (*chosen.modes, UNPIPELINED, NAIVE):
+            near = [mode for mode in chosen.modes if not mode.smtp_delay_ms]  # smtp-sink has no delay
+            for mode in (*near, UNPIPELINED, NAIVE):
                 self._try(f"sender alone, {mode.name}", partial(self._sender_alone, mode))
             self._try("smtp-source", self._smtp_alone)
             self._measured.references += micro.measure()
