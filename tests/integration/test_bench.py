@@ -14,6 +14,7 @@ from bench.suite import Chosen, Suite
 from bench.system import Parts, System
 from bench.targets import per_mail
 
+#: The slowest takes 15 s: it starts four systems, one of which can't start.
 pytestmark = pytest.mark.integration
 
 MAILS = 20

@@ -8,6 +8,7 @@ from chaos.plan import Interruption
 from chaos.run import Chosen, run
 from shared.delivery.policy import LeaseExpiryPolicy
 
+#: Each takes 15 to 20 s: leases expire, and messages of killed senders come again after 10 s.
 pytestmark = pytest.mark.integration
 
 

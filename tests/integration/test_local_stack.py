@@ -24,6 +24,7 @@ from local.waiting import wait_until
 from tests.integration.backends import BACKENDS, needs_google
 from tests.patience import patience
 
+#: On Google's emulators each test takes 10 to 20 s: two Java processes start, and are not shared here.
 pytestmark = pytest.mark.integration
 
 on_each_backend = pytest.mark.parametrize("backend", BACKENDS)

@@ -125,7 +125,10 @@ def test_others_can_follow_a_mail_by_its_lifecycle_events(system: System) -> Non
 
 
 def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system: System) -> None:
-    """A lease that nobody ends stands in for a Firestore that fails for as long as Pub/Sub tries."""
+    """A lease that nobody ends stands in for a Firestore that fails for as long as Pub/Sub tries.
+
+    It takes 15 s: the back-off of five deliveries.
+    """
     far = datetime.now(UTC) + timedelta(hours=1)
     path = system.new_path()
     if system.stack.options.backend == "google":  # whose emulator forgets some of what is refused again and again

@@ -36,12 +36,14 @@ from shared.delivery.times import point_in_time
 from shared.document_ids import is_document_id
 from shared.errors import FirepostError
 from shared.pubsub import message, push
+from tests.patience import patience
 
 SIZE = 64 * 1024
 #: Below that, a measurement says more about the machine than about the code.
 FINE_SECONDS = 0.1
 TRIES = 5
-LONGEST_SECONDS = 1.0
+#: Half of it on a core of its own; other tests run at the same time.
+LONGEST_SECONDS = patience(2.0)
 WORST_FACTOR = 3.0
 
 UNITS = [
@@ -291,7 +293,8 @@ def units(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", READERS)
 def test_text(name: str) -> None:
-    for unit, (before, after) in itertools.product(units(name), FRAMES):
+    frames = FRAMES[:1] if name.startswith("template") else FRAMES
+    for unit, (before, after) in itertools.product(units(name), frames):
 
         def value(size: int, before: str = before, unit: str = unit, after: str = after) -> str:
             return before + unit * (size // len(unit)) + after
