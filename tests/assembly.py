@@ -31,12 +31,13 @@ from shared.delivery.store import MailStore
 from shared.firestore.database import Database
 from shared.pubsub.publisher import BulkPublisher, Publisher
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
+from tests.patience import patience
 
 LEASE: Final = timedelta(seconds=60)
 POLICY: Final = Policy(LEASE)
 COLLECTION: Final = "mail"
 #: Seconds that a test waits only if it hangs.
-PATIENCE: Final = 10.0
+PATIENCE: Final = patience(10)
 #: Batches that wait for all the items that a test submits.
 TOGETHER: Final = Batching(wait_seconds=PATIENCE)
 

@@ -19,8 +19,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs
 
+from tests.patience import patience
+
 #: Longer than anything a test waits for on purpose.
-PATIENCE = 10.0
+PATIENCE = patience(10)
 
 
 @dataclass(frozen=True)

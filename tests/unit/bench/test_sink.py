@@ -16,6 +16,7 @@ from bench import ledger
 from bench.ledger import Ledger, Report
 from bench.sink import EXTENSIONS, Session
 from local.ports import LOOPBACK
+from tests.patience import patience
 
 MAIL = b"Subject: x\r\n\r\nLine.\r\n..\r\n"
 
@@ -32,7 +33,7 @@ class Running:
 
     def start(self) -> None:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(patience(10))
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._ended.set)
@@ -140,7 +141,7 @@ def test_extensions_can_be_left_out() -> None:
 
 
 def test_latency_applies_to_every_round_trip() -> None:
-    with running(delay_seconds=0.05) as sink, smtplib.SMTP(LOOPBACK, sink.port, timeout=10) as client:
+    with running(delay_seconds=0.05) as sink, smtplib.SMTP(LOOPBACK, sink.port, timeout=patience(10)) as client:
         began = time.monotonic()
         client.sendmail("a@b.c", ["far@b.c"], MAIL)
         assert time.monotonic() - began >= 5 * 0.05, "EHLO, MAIL, RCPT, DATA, and the mail itself"

@@ -13,6 +13,7 @@ from google.cloud.firestore_v1 import FieldFilter
 from google.cloud.firestore_v1.types import ListenRequest
 
 from local.waiting import wait_until
+from tests.patience import patience
 
 Snapshots = list[tuple[list[str], list[str]]]
 
@@ -226,7 +227,7 @@ def test_a_listener_that_comes_back_forgets_and_gets_everything_again(db: firest
             database=database, add_target={"documents": documents, "target_id": 7, "resume_token": b"before"}
         )
         yield ListenRequest(database=database, remove_target=7)
-        stay.wait(5)
+        stay.wait(patience(5))
 
     stream: Any = db._firestore_api.transport.listen(requests())
     told = []

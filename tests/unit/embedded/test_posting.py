@@ -12,6 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from local.backends.embedded.posting import Connections, NoAnswer, Request, body_length
+from tests.patience import patience
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -45,7 +46,7 @@ class ScriptedServer:
         return b"".join(lines) + stream.read(length)
 
     def close(self) -> None:
-        self._thread.join(5)
+        self._thread.join(patience(5))
         self._socket.close()
 
 

@@ -20,6 +20,7 @@ from google.pubsub_v1.services.subscriber import SubscriberClient
 
 from local.backends.embedded import EmbeddedBackend
 from local.waiting import wait_until
+from tests.patience import patience
 from tests.unit.embedded.conftest import PROJECT, Receiver, Topic
 
 QUICK = {"minimum_backoff": {"nanos": 10_000_000}, "maximum_backoff": {"nanos": 20_000_000}}
@@ -92,7 +93,7 @@ def test_a_refused_push_is_repeated_and_an_accepted_one_is_not(topic: Topic, rec
 
 
 def test_pushes_are_concurrent(topic: Topic, receiver: Receiver) -> None:
-    together = threading.Barrier(10, timeout=5)
+    together = threading.Barrier(10, timeout=patience(5))
     take = receiver.take
     receiver.take = lambda delivery: (together.wait(), take(delivery))[1]  # type: ignore[method-assign]
     topic.subscribe(push_config={"push_endpoint": receiver.url})
@@ -187,7 +188,7 @@ def test_streaming_pull_delivers_and_acknowledges_many(
         assert wait_until(lambda: len(received) >= 100, seconds=10, pause=0.005), len(received)
         assert wait_until(lambda: backend.wait_until_delivered(seconds=0), seconds=5, pause=0.005)
         future.cancel()
-        future.result(timeout=5)
+        future.result(timeout=patience(5))
     assert set(received) == sent
     assert refused <= set(received)
 

@@ -14,6 +14,7 @@ import requests
 from local.eventarc import Event, EventReceiver, Forwarder, from_emulator, pause_after
 from local.ports import LOOPBACK, free_port
 from local.waiting import wait_until
+from tests.patience import patience
 
 
 class Server(ThreadingHTTPServer):
@@ -43,7 +44,7 @@ class Target:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 target.received.append((headers, body))
                 target.connections.add(self.client_address)
-                target.gate.wait(10)
+                target.gate.wait(patience(10))
                 self.send_response_only(answer(headers["ce-id"]))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -82,7 +83,7 @@ def event(number: int = 1) -> Event:
 def test_an_event_arrives_with_its_headers_and_raw_body(target: Target) -> None:
     with running(target.url) as forwarder:
         forwarder.post(event())
-        assert wait_until(lambda: len(target.received) == 1, 5)
+        assert wait_until(lambda: len(target.received) == 1, patience(5))
     headers, body = target.received[0]
     assert headers["ce-id"] == "1"
     assert headers["content-type"] == "application/protobuf"
@@ -94,7 +95,7 @@ def test_slow_answers_do_not_hold_up_other_events(target: Target) -> None:
     with running(target.url) as forwarder:
         for number in range(10):
             forwarder.post(event(number))
-        assert wait_until(lambda: len(target.received) == 10, 5)  # before the first is answered
+        assert wait_until(lambda: len(target.received) == 10, patience(5))  # before the first is answered
         target.gate.set()
 
 
@@ -112,7 +113,7 @@ def test_every_answer_but_2xx_is_delivered_again(status: int) -> None:
     target = Target(lambda number: next(answers))
     with running(target.url) as forwarder:
         forwarder.post(event())
-        assert wait_until(lambda: len(target.received) == 3, 5)
+        assert wait_until(lambda: len(target.received) == 3, patience(5))
     target.close()
     assert {headers["ce-id"] for headers, _ in target.received} == {"1"}
 
@@ -121,9 +122,9 @@ def test_events_wait_for_a_dispatcher_that_is_not_running_yet() -> None:
     port = free_port()
     with running(f"http://{LOOPBACK}:{port}/") as forwarder:
         forwarder.post(event())
-        assert wait_until(lambda: forwarder.waiting == 1, 5)  # tried and requeued
+        assert wait_until(lambda: forwarder.waiting == 1, patience(5))  # tried and requeued
         target = Target(port=port)
-        assert wait_until(lambda: len(target.received) == 1, 5)
+        assert wait_until(lambda: len(target.received) == 1, patience(5))
     target.close()
 
 
@@ -133,7 +134,7 @@ def test_events_that_always_fail_do_not_block_others() -> None:
         for _ in range(100):
             forwarder.post(Event({"ce-id": "bad"}, b""))
         forwarder.post(Event({"ce-id": "good"}, b""))
-        assert wait_until(lambda: any(headers["ce-id"] == "good" for headers, _ in target.received), 5)
+        assert wait_until(lambda: any(headers["ce-id"] == "good" for headers, _ in target.received), patience(5))
     target.close()
 
 
@@ -167,8 +168,8 @@ def test_the_emulator_is_answered_without_waiting_for_the_dispatcher() -> None:
     receiver = EventReceiver(taken.append)
     receiver.start()
     url = f"http://{receiver.address}/functions/projects/demo-x/triggers/firepost"
-    good = requests.post(url, base64.b64encode(b"raw"), headers={"ce-id": "1"}, timeout=5)
-    bad = requests.post(url, b"not base64!", headers={"ce-id": "2"}, timeout=5)
+    good = requests.post(url, base64.b64encode(b"raw"), headers={"ce-id": "1"}, timeout=patience(5))
+    bad = requests.post(url, b"not base64!", headers={"ce-id": "2"}, timeout=patience(5))
     receiver.stop()
     assert (good.status_code, bad.status_code) == (200, 400)
     assert [event.body for event in taken] == [b"raw"]

@@ -9,6 +9,7 @@ from email.message import EmailMessage
 import pytest
 
 from local.inbox import Inbox, refusal
+from tests.patience import patience
 
 MAIL = b"Subject: Hello\r\n\r\n.A line that begins with a dot\r\n"
 
@@ -22,7 +23,7 @@ def inbox() -> Iterator[Inbox]:
 
 
 def client(inbox: Inbox) -> smtplib.SMTP:
-    return smtplib.SMTP("127.0.0.1", inbox.port, timeout=5)
+    return smtplib.SMTP("127.0.0.1", inbox.port, timeout=patience(5))
 
 
 def test_a_mail_is_kept_as_it_was_sent(inbox: Inbox) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from local.logview import LogFollower, compact
 from local.waiting import wait_until
+from tests.patience import patience
 
 ENTRY = {"severity": "INFO", "message": "sent", "logger": "x", "time": "2026-11-24T02:23:45.678Z", "document": "mail/a"}
 
@@ -53,7 +54,7 @@ def test_lines_are_handed_on_once_each_and_only_when_complete(tmp_path: Path) ->
     follower = LogFollower({"sender": log}, lambda name, line: shown.append((name, line)))
     follower.start()
     log.write_text("one\ntw")
-    assert wait_until(lambda: shown == [("sender", "one")], 5)
+    assert wait_until(lambda: shown == [("sender", "one")], patience(5))
     with log.open("a") as file:
         file.write("o\nthree\n")
     follower.stop()

@@ -43,14 +43,14 @@ def is_running(process: int) -> bool:
 
 def written_number(log: Path) -> int:
     """The number that a child writes as its first line."""
-    assert wait_until(lambda: last_lines(log) != "", 5)
+    assert wait_until(lambda: last_lines(log) != "", patience(5))
     return int(last_lines(log).splitlines()[0])
 
 
 def test_an_unexpected_death_is_reported(family: Family, tmp_path: Path) -> None:
     statuses: queue.Queue[int] = queue.Queue()
     family.start(shell("exit 7", tmp_path), statuses.put)
-    assert statuses.get(timeout=5) == 7
+    assert statuses.get(timeout=patience(5)) == 7
 
 
 def test_a_requested_end_is_not_reported(family: Family, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_output_of_both_kinds_is_added_to_the_log(family: Family, tmp_path: Path
     statuses: queue.Queue[int] = queue.Queue()
     for text in ("first", "second"):
         family.start(shell(f"echo {text}; echo {text} error >&2", tmp_path), statuses.put)
-        assert statuses.get(timeout=5) == 0
+        assert statuses.get(timeout=patience(5)) == 0
     assert last_lines(tmp_path / "child.log", count=3) == "first error\nsecond\nsecond error"
 
 
@@ -80,7 +80,7 @@ def test_descendants_of_a_dead_child_end_with_it(family: Family, tmp_path: Path)
     child = family.start(shell("sleep 60 & echo $!; wait", tmp_path), lambda status: None)
     grandchild = written_number(tmp_path / "child.log")
     child.stop()
-    assert wait_until(lambda: not is_running(grandchild), 5)
+    assert wait_until(lambda: not is_running(grandchild), patience(5))
 
 
 def test_a_paused_child_can_be_stopped(family: Family, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from shared.batcher import Batcher, Batching, in_requests
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Stale
 from tests.assembly import collected
+from tests.patience import patience
 
-PATIENCE = 5.0
+PATIENCE = patience(5)
 #: Longer than any test: a caller that waits this long has been forgotten.
 LONG = 60.0
 

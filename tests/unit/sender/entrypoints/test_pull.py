@@ -29,6 +29,7 @@ from sender.entrypoints.pull import PAUSE_SECONDS, Flow, Puller, work_off
 from sender.worker.attempt import HandlerResult
 from shared.errors import Misconfigured, PullFailed, Unavailable
 from shared.pubsub.push import ReceivedMessage
+from tests.patience import patience
 
 SUBSCRIPTION = "projects/p/subscriptions/mail-sender"
 TOPIC = "projects/p/topics/mail"
@@ -147,7 +148,7 @@ class World:
         """Stop all pullers, and return when they have ended."""
         for puller, thread in self._running:
             puller.stop()
-            thread.join(10)
+            thread.join(patience(10))
             assert not thread.is_alive()
 
     def left(self) -> list[str]:
@@ -194,7 +195,7 @@ def test_flow_control_limits_unanswered_messages(world: World, limit: dict[str, 
     """A message has a little over 100 bytes, so the second one exceeds 150 bytes and the third is not delivered."""
     world.subscribe()
     go_on = threading.Event()
-    sender = Sender(lambda _: (go_on.wait(10), SENT)[1])
+    sender = Sender(lambda _: (go_on.wait(patience(10)), SENT)[1])
     world.publish(*(f"{number:0100}" for number in range(6)))
     world.pull(sender, **limit)
     assert soon(lambda: sender.most_at_a_time == 2)
@@ -235,7 +236,7 @@ def test_a_message_that_is_not_acknowledged_is_redelivered_after_a_pause(
 def test_shutdown_finishes_running_attempts_and_gives_back_waiting_messages(world: World) -> None:
     world.subscribe()
     sender = Sender()
-    sender._handle = lambda _: (sender.drained.wait(10), SENT)[1]
+    sender._handle = lambda _: (sender.drained.wait(patience(10)), SENT)[1]
     world.publish("0", "1", "2", "3", "4")
     world.pull(sender, messages=5, threads=2)
     assert soon(lambda: len(sender.handled) == 2)
@@ -248,7 +249,7 @@ def test_shutdown_finishes_running_attempts_and_gives_back_waiting_messages(worl
 def test_a_message_released_at_shutdown_is_redelivered_at_once(world: World) -> None:
     world.subscribe()
     sender = Sender()
-    sender._handle = lambda _: (sender.drained.wait(10), HandlerResult(False, "released"))[1]
+    sender._handle = lambda _: (sender.drained.wait(patience(10)), HandlerResult(False, "released"))[1]
     world.publish("released")
     world.pull(sender)
     assert soon(lambda: bool(sender.handled))
@@ -318,7 +319,7 @@ class TenAtATime:
         self.texts = list(self._gates)
 
     def handle(self, received: ReceivedMessage) -> HandlerResult:
-        self._gates[received.data.decode()].wait(10)
+        self._gates[received.data.decode()].wait(patience(10))
         return SENT
 
     def finish(self, *texts: str) -> None:
@@ -446,7 +447,9 @@ def test_the_ack_deadline_of_a_stuck_message_is_no_longer_extended(
 def test_healthz_reports_whether_the_process_is_well() -> None:
     well = [True, False]
     with health_endpoint(0, lambda: well.pop(0)) as port:
-        answers = [requests.get(f"http://127.0.0.1:{port}/{path}", timeout=5) for path in ("healthz", "healthz", "")]
+        answers = [
+            requests.get(f"http://127.0.0.1:{port}/{path}", timeout=patience(5)) for path in ("healthz", "healthz", "")
+        ]
     assert [answer.status_code for answer in answers] == [200, 503, 404]
     assert answers[0].text == "ok\n"
 

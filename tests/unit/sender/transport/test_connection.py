@@ -16,6 +16,7 @@ from sender.transport.smtp.connection import SmtpConnection
 from sender.transport.smtp.replies import ConnectionSpent
 from shared.deadline import Deadline
 from shared.errors import ErrorCode, NotSent, OutcomeUnknown
+from tests.patience import patience
 from tests.smtp_server import EXTENSIONS, ScriptedServer, without
 from tests.unit.sender.transport.builders import ANA, BOB, CLEO, DATA, connect, envelope, server_at, soon
 from tests.unit.sender.transport.conftest import EITHER_WAY, StartServer
@@ -269,7 +270,7 @@ def test_a_slow_resolver_cannot_exceed_the_deadline(smtp: ScriptedServer, monkey
     end_of_test = threading.Event()
 
     def no_answer(*_: object, **__: object) -> list[object]:
-        end_of_test.wait(5)
+        end_of_test.wait(patience(5))
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", no_answer)

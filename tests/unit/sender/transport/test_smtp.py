@@ -15,6 +15,7 @@ from sender.transport.smtp.pool import KeepOpen
 from sender.transport.smtp.socket import SmtpSocket
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.errors import Deferred, ErrorCode, NotSent, OutcomeUnknown
+from tests.patience import patience
 from tests.smtp_server import ScriptedServer
 from tests.unit.sender.transport.builders import ANA, BOB, DATA, envelope, server_at, soon
 from tests.unit.sender.transport.conftest import EITHER_WAY, StartServer
@@ -155,7 +156,7 @@ def test_a_mail_that_waits_too_long_for_a_connection_is_deferred(
     stall = smtp.when("BODY").stall()
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(send, transport)
-        assert stall.reached.wait(5)
+        assert stall.reached.wait(patience(5))
         start = time.monotonic()
         with pytest.raises(Deferred, match="are busy") as caught:
             send(transport, seconds=attempt_seconds)
@@ -182,11 +183,11 @@ def test_close_sends_quit_and_lets_running_mails_end(smtp: ScriptedServer, trans
     stall = smtp.when("BODY", nth=2).stall()
     running = threading.Thread(target=send, args=(transport, BOB))
     running.start()
-    assert stall.reached.wait(5)
+    assert stall.reached.wait(patience(5))
     transport.close()
     assert smtp.commands.count("QUIT") == 0
     stall.release()
-    running.join(5)
+    running.join(patience(5))
     smtp.wait_until(lambda: smtp.commands.count("QUIT") == 1)
     assert len(smtp.accepted) == 2
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from local.ports import accepts, free_port
+from local.waiting import wait_until
 from sender.transport.smtp.config import parse_server
 from sender.transport.smtp.connection import SmtpConnection
 from shared.errors import ErrorCode, NotSent
+from tests.patience import patience
 from tests.unit.sender.transport.builders import ANA, BOB, DATA, connect, envelope, soon
 
 SINK = shutil.which("smtp-sink", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-PATIENCE = 10.0
+PATIENCE = patience(10)
 
 pytestmark = pytest.mark.skipif(SINK is None, reason="Postfix's smtp-sink is not installed")
 
@@ -33,10 +34,7 @@ def start_sink() -> Iterator[StartSink]:
         port = free_port()
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
         sinks.append(subprocess.Popen([str(SINK), *user, *options, f"127.0.0.1:{port}", "10"]))
-        end = time.monotonic() + PATIENCE
-        while not accepts(f"127.0.0.1:{port}"):
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        assert wait_until(lambda: accepts(f"127.0.0.1:{port}"), PATIENCE)
         return f"smtp://127.0.0.1:{port}"
 
     yield start

@@ -26,6 +26,9 @@ from shared.errors import Unavailable
 from shared.http import auth
 from shared.http.app import base_app
 from shared.http.auth import TokenVerifier, Unauthorized
+from tests.patience import patience
+
+PATIENCE = patience(10)
 
 AUDIENCE = "https://sender.example.com"
 CALLER = "pusher@p.iam.gserviceaccount.com"
@@ -325,7 +328,7 @@ class TestRenewal:
         old = cached.current()
         time[0] = 600
         with ThreadPoolExecutor() as others:
-            answers.meanwhile = lambda: others.submit(cached.current).result(timeout=10) is old or pytest.fail("waited")
+            answers.meanwhile = lambda: others.submit(cached.current).result(PATIENCE) is old or pytest.fail("waited")
             assert cached.current() == old
         assert answers.calls == 2
 

@@ -14,6 +14,7 @@ from google.pubsub_v1.types import pubsub as api
 
 from shared.errors import Unavailable
 from shared.pubsub.publisher import TopicPublisher, connect_publisher
+from tests.patience import patience
 
 WORKERS = 8
 _Request, _Response = api.PublishRequest.pb(), api.PublishResponse.pb()
@@ -30,7 +31,7 @@ class Topic:
 
     def publish(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.requests.append(request)
-        self.open.wait(10)
+        self.open.wait(patience(10))
         code = self.failures.pop(0) if self.failures else None
         if code is None and any(message.data == b"bad" for message in request.messages):
             code = grpc.StatusCode.INVALID_ARGUMENT
