@@ -133,7 +133,7 @@ class Loader:
         try:
             return self._fetch(source, self._left)
         except CannotFetch as error:
-            kind = NotLoaded if error.passing else NotSendable
+            kind = NotLoaded if error.transient else NotSendable
             raise kind.field(path, error.found, error.expected, ErrorCode.ATTACHMENT) from error
 
     def _counted(self, attachment: Attachment, content: bytes) -> bytes:

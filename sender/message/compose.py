@@ -58,11 +58,11 @@ class Compose(Protocol):
         self,
         fields: Mapping[str, Any],
         *,
-        stem: str,
+        message_id_local_part: str,
         now: datetime,
         deadline: Deadline,
         fetch: Fetch,
-        only: tuple[str, ...],
+        recipients: tuple[str, ...],
     ) -> Mail:
         """See `Composer`."""
         ...
@@ -74,7 +74,7 @@ def encode_mime(draft: MailDraft, loader: Loader) -> EncodedMail:
     if message is None:
         text = "Field 'sendGrid': it can't be sent over SMTP without a 'message' map beside it; TRANSPORT=sendgrid can."
         raise NotSendable(ErrorCode.VALIDATION, text)
-    body = _body(message, draft.stem, loader)
+    body = _body(message, draft.boundary_seed, loader)
     return EncodedMail(parts.message(_header_fields(draft, message), body), tuple(_warnings(draft.document)))
 
 
@@ -87,7 +87,7 @@ class Composer:
     """
 
     defaults: Defaults
-    write: Encoder = encode_mime
+    encode: Encoder = encode_mime
     users: Users | None = None
     templates: Templates | None = None
     postprocess: HtmlPostprocess = unchanged
@@ -96,11 +96,11 @@ class Composer:
         self,
         fields: Mapping[str, Any],
         *,
-        stem: str,
+        message_id_local_part: str,
         now: datetime,
         deadline: Deadline = NEVER,
         fetch: Fetch = fetch_nothing,
-        only: tuple[str, ...] = (),
+        recipients: tuple[str, ...] = (),
     ) -> Mail:
         """The mail that a decoded Firestore document describes, written for a transport.
 
@@ -122,17 +122,17 @@ class Composer:
             message=document.message,
             author=author,
             reply_to=document.reply_to or defaults.reply_to,
-            message_id=f"<{document.message_id or f'{stem}@{author[0].domain}'}>",
-            recipients=only or _recipients(document),
-            stem=stem,
+            message_id=f"<{document.message_id or f'{message_id_local_part}@{author[0].domain}'}>",
+            recipients=recipients or _recipients(document),
+            boundary_seed=message_id_local_part,
             now=now,
         )
-        written = self.write(draft, Loader(fetch))
+        encoded = self.encode(draft, Loader(fetch))
         return Mail(
-            envelope=Envelope(author[0].email, draft.recipients, document.dsn, written.transport),
-            data=written.data,
+            envelope=Envelope(author[0].email, draft.recipients, document.dsn, encoded.transport),
+            data=encoded.data,
             message_id=draft.message_id,
-            warnings=(*document.warnings, *written.warnings),
+            warnings=(*document.warnings, *encoded.warnings),
             message=draft.message,
             missing_uids=missing_uids,
         )
@@ -180,7 +180,7 @@ def _header_fields(draft: MailDraft, message: Message) -> list[str]:
     return fields + [headers.user_defined(header.name, header.value) for header in document.headers]
 
 
-def _body(message: Message, stem: str, loader: Loader) -> parts.Entity:
+def _body(message: Message, boundary_seed: str, loader: Loader) -> parts.Entity:
     """The tree nodemailer builds: mixed(alternative(text, amp, related(html, images), …), attachments)."""
     files = loader.attachments(message.attachments)
     # Only a page can refer to a Content-ID.
@@ -193,13 +193,13 @@ def _body(message: Message, stem: str, loader: Loader) -> parts.Entity:
         versions.append(parts.text("x-amp-html", message.amp))
     if message.html:
         page = [parts.text("html", message.html), *embedded]
-        versions.append(parts.multipart("related", page, stem))
+        versions.append(parts.multipart("related", page, boundary_seed))
     if message.event:
         version, event_file = loader.event(message.event)
         versions.append(parts.version(version))
         attached.append(parts.file(event_file))
     versions += [_entity(alternative, parts.version) for alternative in loader.alternatives(message.alternatives)]
-    return parts.multipart("mixed", [parts.multipart("alternative", versions, stem), *attached], stem)
+    return parts.multipart("mixed", [parts.multipart("alternative", versions, boundary_seed), *attached], boundary_seed)
 
 
 def _entity(file: parts.File | Part, write: Callable[[parts.File], parts.Entity] = parts.file) -> parts.Entity:

@@ -27,7 +27,7 @@ class MailDraft:
     reply_to: Entries
     message_id: str
     recipients: tuple[str, ...]
-    stem: str
+    boundary_seed: str
     now: datetime
 
 

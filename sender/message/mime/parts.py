@@ -90,16 +90,16 @@ def _part(described: File, media_type: str, encoding: str, body: bytes) -> Entit
     return Entity(_lines(fields), body)
 
 
-def multipart(subtype: str, parts: Sequence[Entity], stem: str) -> Entity:
+def multipart(subtype: str, parts: Sequence[Entity], seed: str) -> Entity:
     """The parts as one `multipart/<subtype>`, a single part as itself.
 
-    The boundary follows from `stem` alone, so the same mail written twice has the same bytes; it is changed as long
+    The boundary follows from `seed` alone, so the same mail written twice has the same bytes; it is changed as long
     as it occurs in a part.
     """
     if len(parts) == 1:
         return parts[0]
     blocks = [f"{part.headers}\r\n".encode() + part.body for part in parts]
-    boundary = _boundary(subtype, blocks, stem)
+    boundary = _boundary(subtype, blocks, seed)
     delimiter = f"\r\n--{boundary}".encode()
     body = b"".join([delimiter[2:], b"\r\n", (delimiter + b"\r\n").join(blocks), delimiter, b"--\r\n"])
     # RFC 2387 wants the root's type named; the HTML page is the root of everything related that is sent here.
@@ -133,15 +133,15 @@ def _base64(data: bytes) -> bytes:
     return b"\r\n".join([encoded[start : start + 76] for start in range(0, len(encoded), 76)])
 
 
-def _boundary(subtype: str, blocks: Sequence[bytes], stem: str) -> str:
+def _boundary(subtype: str, blocks: Sequence[bytes], seed: str) -> str:
     """A delimiter that is in no part, nor a beginning of a nested one: those have another subtype in their name.
 
     It starts with `=_`, which neither base64 nor quoted-printable can produce (RFC 2045 section 6.7).
     """
     attempt = 0
     while True:
-        seed = hashlib.sha256(f"{stem}/{attempt}".encode("utf-8", "replace")).hexdigest()
-        boundary = f"=_{subtype}_{seed[:32]}"
+        digest = hashlib.sha256(f"{seed}/{attempt}".encode("utf-8", "replace")).hexdigest()
+        boundary = f"=_{subtype}_{digest[:32]}"
         if not any(boundary.encode() in block for block in blocks):
             return boundary
         attempt += 1

@@ -276,10 +276,12 @@ class TestWhatIsFetched:
         load({"content": b"x" * 50}, {"path": "https://x.y/a"}, {"path": "https://x.y/b"}, fetch=files)
         assert [limit for _, limit in files.asked] == [MAX_TOTAL_BYTES - 50, MAX_TOTAL_BYTES - 150]
 
-    @pytest.mark.parametrize(("passing", "kind"), [(True, NotLoaded), (False, NotSendable)])
-    def test_that_fails_is_named_and_said_to_pass_or_not(self, passing: bool, kind: type[NotSendable]) -> None:
+    @pytest.mark.parametrize(("transient", "kind"), [(True, NotLoaded), (False, NotSendable)])
+    def test_a_failure_names_its_field_and_is_transient_or_permanent(
+        self, transient: bool, kind: type[NotSendable]
+    ) -> None:
         def fetch(source: WebFile | StoredObject, limit: int) -> Fetched:
-            raise CannotFetch("status 503", passing=passing)
+            raise CannotFetch("status 503", transient=transient)
 
         with pytest.raises(NotSendable) as caught:
             load({"content": "x"}, {"href": "https://x.y/z"}, fetch=fetch)

@@ -28,7 +28,7 @@ def made(
     """The mail from a document that is otherwise in order; `said` goes into its `message`, `author` is its `from`."""
     said = {"subject": "Hi", "text": "Hello"} | (said or {})
     document = {"to": "ada@example.com", "message": said, "from": author} | fields
-    return Composer(defaults)(document, stem="order-17", now=NOW)
+    return Composer(defaults)(document, message_id_local_part="order-17", now=NOW)
 
 
 def attached(**entry: Any) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def test_contents_come_back() -> None:
     assert (attached.get_filename(), attached.get_content()) == ("a.pdf", b"%PDF")
 
 
-def test_the_same_document_and_stem_make_the_same_bytes() -> None:
+def test_the_same_document_and_id_make_the_same_bytes() -> None:
     assert made({"html": "<p>"}) == made({"html": "<p>"})
 
 
@@ -209,7 +209,7 @@ class TestHeaders:
             pytest.param({}, {"Message-ID": "<order-1>"}, "<order-1>", id="header, without an @"),
             pytest.param({"messageId": "<x@y>"}, {"Message-ID": "<h@y>"}, "<x@y>", id="field before header"),
             pytest.param({}, {"message-id": "h@y"}, "<h@y>", id="header"),
-            pytest.param({}, {}, "<order-17@example.com>", id="stem and author's domain"),
+            pytest.param({}, {}, "<order-17@example.com>", id="local part and author's domain"),
         ],
     )
     def test_message_id_is(self, message: dict[str, str], headers: dict[str, str], message_id: str) -> None:

@@ -100,7 +100,7 @@ def test_the_mail_holds_what_was_made_of_the_page() -> None:
     )
     mail = compose(
         {"to": "ada@example.com", "message": {"subject": "Hi", "html": "<style>p{color:red}</style><p>Hello</p>"}},
-        stem="s",
+        message_id_local_part="s",
         now=datetime(2026, 11, 24, tzinfo=UTC),
     )
     parsed = message_from_bytes(mail.data, policy=policy.default)

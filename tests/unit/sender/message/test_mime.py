@@ -334,28 +334,28 @@ class TestFile:
 class TestMultipart:
     def test_of_one_part_is_that_part(self) -> None:
         part = parts.text("plain", "x")
-        assert parts.multipart("mixed", [part], "stem") is part
+        assert parts.multipart("mixed", [part], "seed") is part
 
-    def test_boundary_follows_from_the_stem(self) -> None:
+    def test_boundary_follows_from_the_seed(self) -> None:
         pair = [parts.text("plain", "x"), parts.text("html", "y")]
-        assert parts.multipart("mixed", pair, "stem") == parts.multipart("mixed", pair, "stem")
-        assert parts.multipart("mixed", pair, "stem") != parts.multipart("mixed", pair, "other")
+        assert parts.multipart("mixed", pair, "seed") == parts.multipart("mixed", pair, "seed")
+        assert parts.multipart("mixed", pair, "seed") != parts.multipart("mixed", pair, "other")
 
     def test_boundary_is_changed_when_a_part_holds_it(self) -> None:
-        first = parts.multipart("mixed", [parts.text("plain", "x"), parts.text("plain", "y")], "stem")
+        first = parts.multipart("mixed", [parts.text("plain", "x"), parts.text("plain", "y")], "seed")
         boundary = re.search(r'boundary="(.+)"', first.headers)
         assert boundary
         hostile = f"--{boundary[1]}\nContent-Type: text/html\n\nforged"
-        root = parts.multipart("mixed", [parts.text("plain", hostile), parts.text("plain", "y")], "stem")
+        root = parts.multipart("mixed", [parts.text("plain", hostile), parts.text("plain", "y")], "seed")
         found = [unified(part.get_content()) for part in read(parts.message([], root)).iter_parts()]
         assert found == [hostile, "y"]
 
     @settings(deadline=None)
     @given(st.lists(ANY_TEXT, min_size=2, max_size=4), st.lists(st.binary(max_size=50), min_size=1, max_size=3))
     def test_nested_parts_come_back_equal(self, texts: list[str], files: list[bytes]) -> None:
-        alternative = parts.multipart("alternative", [parts.text("plain", text) for text in texts], "stem")
+        alternative = parts.multipart("alternative", [parts.text("plain", text) for text in texts], "seed")
         attached = [parts.file(a_file(content=content)) for content in files]
-        message = read(parts.message([], parts.multipart("mixed", [alternative, *attached], "stem")))
+        message = read(parts.message([], parts.multipart("mixed", [alternative, *attached], "seed")))
         first, *others = message.iter_parts()
         assert [unified(payload_of(part).decode()) for part in first.iter_parts()] == [unified(text) for text in texts]
         assert [part.get_payload(decode=True) for part in others] == files

@@ -20,9 +20,11 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 HELLO = {"subject": "Hello", "text": "there"}
 
 
-def composed(only: tuple[str, ...] = (), **fields: Any) -> Mail:
+def composed(recipients: tuple[str, ...] = (), **fields: Any) -> Mail:
     document = {"to": "ana@example.com", "message": HELLO, **fields}
-    return Composer(DEFAULTS, encode_sendgrid_request)(document, stem="s1", now=NOW, only=only)
+    return Composer(DEFAULTS, encode_sendgrid_request)(
+        document, message_id_local_part="s1", now=NOW, recipients=recipients
+    )
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -78,13 +80,13 @@ def test_recipients_as_sendgrid_wants_them(recipients: dict[str, Any], envelopes
 
 
 def test_those_whose_fate_is_settled_are_left_out() -> None:
-    mail = composed(only=("cleo@b.c",), to="ana@b.c", cc="bob@b.c, cleo@b.c")
+    mail = composed(recipients=("cleo@b.c",), to="ana@b.c", cc="bob@b.c, cleo@b.c")
     assert json.loads(mail.data)["personalizations"] == [{"to": [{"email": "cleo@b.c"}]}]
     assert mail.envelope.recipients == ("cleo@b.c",)
 
 
 def test_address_that_is_left_is_not_taken_for_its_settled_double() -> None:
-    mail = composed(only=("ANA@b.c",), to="ana@b.c, ANA@b.c")
+    mail = composed(recipients=("ANA@b.c",), to="ana@b.c, ANA@b.c")
     assert json.loads(mail.data)["personalizations"] == [{"to": [{"email": "ANA@b.c"}]}]
 
 
