@@ -108,7 +108,7 @@ def access_tokens(settings: TransportSettings) -> AccessTokens | None:
 
 
 def _oauth_client(oauth: OAuthSettings) -> OAuthClient:
-    # Trust the system's authorities: TLS_OPTIONS applies to the mail server only.
+    # The system's certificate authorities: TLS_OPTIONS applies only to the mail server.
     return OAuthClient(
         endpoint=HttpsEndpoint.parse("OAUTH_TOKEN_URL", oauth.oauth_token_url, ssl.create_default_context()),
         client_id=oauth.client_id,
