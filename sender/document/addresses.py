@@ -41,8 +41,8 @@ _TOKEN = re.compile(
 )
 _SEPARATOR = re.compile("[,;]")
 _JOINERS = "\u200c\u200d"
-_UNSPEAKABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
-_LOCAL = re.compile(rf'"(?:[^"\\{_UNSPEAKABLE}]|\\[^{_UNSPEAKABLE}])+"|[^\s{_UNSPEAKABLE}()<>\[\]:;@\\,"]+')
+_FORBIDDEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+_LOCAL = re.compile(rf'"(?:[^"\\{_FORBIDDEN}]|\\[^{_FORBIDDEN}])+"|[^\s{_FORBIDDEN}()<>\[\]:;@\\,"]+')
 _LABEL = r"[!#-'*+/-9=?A-Z^-~-]+"  # all punctuation except the characters with a meaning in addresses
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _ADDRESS_LITERAL = re.compile(r"\[[!-;=?-Z^-~]+\]")
@@ -87,14 +87,14 @@ def parse_addresses(text: str, *, joins_names: bool = False) -> tuple[Address | 
     _check_text(text)
     entries: list[Address | Group] = []
     group: tuple[str, list[Address]] | None = None
-    begun: list[_Token] = []
+    name_tokens: list[_Token] = []
     for tokens, mark in _split_at_marks(text):
         if joins_names and _is_within_name(tokens, mark, text):
-            begun += [*tokens[:-1], (tokens[-1][0], f"{tokens[-1][1]}{mark}")]
+            name_tokens += [*tokens[:-1], (tokens[-1][0], f"{tokens[-1][1]}{mark}")]
             continue
-        if begun and begun[-1][1].endswith(",") and not any(kind == "angle" for kind, _ in tokens):
+        if name_tokens and name_tokens[-1][1].endswith(",") and not any(kind == "angle" for kind, _ in tokens):
             raise BadAddress("an address without an @")
-        tokens, begun = begun + tokens, []
+        tokens, name_tokens = name_tokens + tokens, []
         if mark == ":":
             if group is not None:
                 raise BadAddress("a ':' within a group of addresses")

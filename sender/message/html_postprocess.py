@@ -18,7 +18,7 @@ from shared.errors import Misconfigured
 
 #: The maximum nesting of elements. Deeper pages make libxml2 fail (at 256), or overflow the stack in html5ever (at some
 #: thousands), which would kill the process. A newsletter with tables inside tables has about 30 levels.
-_DEEPEST = 200
+_MAX_NESTING = 200
 
 # Elements without an end tag, and elements that their next sibling ends: neither can nest by themselves.
 _CHILDLESS = frozenset(
@@ -53,28 +53,28 @@ def html_postprocessor(*, inline_css: bool, text_from_html: bool) -> HtmlPostpro
     steps: list[Callable[[Message], Message]] = []
     try:
         if text_from_html:  # first, from the unchanged page
-            steps.append(_text_beside())
+            steps.append(_text_generator())
         if inline_css:
-            steps.append(_styles_inlined())
+            steps.append(_css_inliner())
     except ImportError as error:
         text = f"INLINE_CSS and TEXT_FROM_HTML need the package '{error.name}', which the extra 'html' installs"
         raise Misconfigured(text) from error
-    return _in_turn(steps) if steps else unchanged
+    return _sequence(steps) if steps else unchanged
 
 
-def _in_turn(steps: Sequence[Callable[[Message], Message]]) -> HtmlPostprocess:
-    def take(message: Message) -> PostprocessedMessage:
-        if message.html and nesting(message.html) > _DEEPEST:
-            text = f"Field 'html' has more than {_DEEPEST} elements inside one another and was sent as it is."
+def _sequence(steps: Sequence[Callable[[Message], Message]]) -> HtmlPostprocess:
+    def postprocess(message: Message) -> PostprocessedMessage:
+        if message.html and nesting(message.html) > _MAX_NESTING:
+            text = f"Field 'html' has more than {_MAX_NESTING} elements inside one another and was sent as it is."
             return PostprocessedMessage(message, (text,))
         for step in steps:
             message = step(message)
         return PostprocessedMessage(message)
 
-    return take
+    return postprocess
 
 
-def _text_beside() -> Callable[[Message], Message]:
+def _text_generator() -> Callable[[Message], Message]:
     """A step that adds a text version, with link targets, to a mail that has only HTML."""
     from inscriptis import get_text
     from inscriptis.model.config import ParserConfig
@@ -90,7 +90,7 @@ def _text_beside() -> Callable[[Message], Message]:
     return step
 
 
-def _styles_inlined() -> Callable[[Message], Message]:
+def _css_inliner() -> Callable[[Message], Message]:
     """A step that copies the page's CSS into `style` attributes, because some mail clients ignore `<style>`.
 
     The `<style>` elements are kept for their media queries. External style sheets are never fetched.
