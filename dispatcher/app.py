@@ -1,4 +1,4 @@
-"""The dispatcher's front doors.
+"""The dispatcher's entry points.
 
 POST /              one CloudEvent from Eventarc
 POST /reconcile     from Cloud Scheduler, every minute
@@ -29,13 +29,13 @@ _log = logging.getLogger("firepost.dispatcher")
 
 _INVALID_EVENT = "invalid-event"
 
-#: Two documents of Firestore's 1 MiB, as base64, with room for names; or a dead letter of Pub/Sub's 10 MB.
+#: Enough for two documents of 1 MiB (Firestore's limit) in base64, or a dead letter of 10 MB (Pub/Sub's limit).
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """Who does the work behind the doors; `lifecycle` is None where nobody wants those events."""
+    """The objects behind the entry points; `lifecycle` is None if EVENTS_TOPIC is not set."""
 
     dispatcher: Dispatcher
     reconciler: Reconciler
@@ -46,16 +46,16 @@ class Handlers:
 def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | None) -> Flask:
     """The WSGI app.
 
-    2xx means done, or nothing that can be done; 4xx that the caller is at fault; 5xx that the request must be repeated.
+    It answers 2xx if the request is done or can never work, 4xx if the caller is wrong, 5xx if the caller must retry.
     """
 
     def receive(header: Header, body: bytes) -> tuple[str, int]:
         try:
             attribute, data = events.unwrap(header, body)
             change = events.parse(attribute("ce-type"), data, collection)
-        except InvalidEvent as error:  # acknowledged: Eventarc repeats every answer but 2xx for a day
+        except InvalidEvent as error:  # acknowledged: Eventarc retries anything but 2xx for a day
             fields = {"reason": _INVALID_EVENT}
-            log_event(_log, Event.CHANGE, f"not an event of ours: {error}", fields, logging.WARNING)
+            log_event(_log, Event.CHANGE, f"invalid event: {error}", fields, logging.WARNING)
             return f"{_INVALID_EVENT}: {error}\n", 200
         reason = handlers.dispatcher.handle(change)
         if handlers.lifecycle is not None:

@@ -1,8 +1,8 @@
-"""Messages that Pub/Sub has given up: the document must say so, or it would stay queued with nothing to carry it.
+"""Handles dead letters: concludes their documents, which would otherwise stay queued without a message.
 
-A message that the sender itself has refused is on the same topic. If it names a document, the dispatcher has published
-it for one that waits: that is concluded too, or the reconciler would publish the same for ever. An inline message that
-is refused has made no document.
+The same topic also receives messages that the sender rejected. If such a message names a document, the dispatcher
+published it, so the document is concluded, too; otherwise the reconciler would publish the message again and again. A
+rejected inline message has no document.
 """
 
 from __future__ import annotations
@@ -24,29 +24,30 @@ from shared.pubsub.push import ReceivedMessage
 
 _log = logging.getLogger("firepost.dead-letters")
 
-#: Set by Pub/Sub when it forwards: https://cloud.google.com/pubsub/docs/dead-letter-topics#track_delivery_attempts
+#: Set by Pub/Sub on forwarded messages:
+#: https://cloud.google.com/pubsub/docs/dead-letter-topics#track_delivery_attempts
 _DELIVERIES = "CloudPubSubDeadLetterSourceDeliveryCount"
 
 _REFUSED = "refused"
 _UNWRITABLE = "unwritable"
 
-#: The dispatcher notes in the document that it has published, and that may come after the sender's refusal: so long
-#: after it, a write is no sign that another message is on its way.
-_NOTED_WITHIN: Final = timedelta(seconds=15)
+#: The dispatcher marks the document after it has published, possibly after the sender rejected the message. Within this
+#: time after the rejection, a write does not mean that another message is on its way.
+_MARKED_WITHIN: Final = timedelta(seconds=15)
 
 
 class DeadLetters:
-    """Concludes the documents of messages that were delivered too often."""
+    """Concludes the documents of dead letters."""
 
     def __init__(self, store: MailStore, policy: Policy, collection: str, clock: Callable[[], datetime]) -> None:
-        """`clock` tells the time in UTC."""
+        """`clock` returns the current time in UTC."""
         self._store = store
         self._policy = policy
         self._collection = collection
         self._clock = clock
 
     def handle(self, dead: ReceivedMessage) -> str:
-        """Do what the dead letter calls for, and say why in a word. Raises `Unavailable`."""
+        """Conclude the dead letter's document, if any, and return the reason word. Raises `Unavailable`."""
         path = self._path(dead)
         reason = _REFUSED if path is None else self._conclude(path, dead)
         fields = {"message_id": dead.message_id, "reason": reason} | ({} if path is None else {"document": path})
@@ -54,17 +55,17 @@ class DeadLetters:
         return reason
 
     def _path(self, dead: ReceivedMessage) -> str | None:
-        """The document that waited for the message; None if there is none of ours."""
+        """The path of the document that the message was published for; None if there is none in the collection."""
         try:
-            asked = message.decode(dead.data, dead.attributes, dead.message_id, self._collection)
+            decoded = message.decode(dead.data, dead.attributes, dead.message_id, self._collection)
         except InvalidMessage:
             return None
-        return asked.path if _DELIVERIES in dead.attributes or asked.mail is None else None
+        return decoded.path if _DELIVERIES in dead.attributes or decoded.mail is None else None
 
     def _conclude(self, path: str, dead: ReceivedMessage) -> str:
         now, given_up, error = self._clock(), dead.published, _error(dead)
         if given_up is not None and _DELIVERIES not in dead.attributes:
-            given_up += _NOTED_WITHIN
+            given_up += _MARKED_WITHIN
 
         def decide(known: DocumentState | None, written: datetime | None) -> Decision:
             changed = written is not None and given_up is not None and written > given_up
@@ -72,12 +73,12 @@ class DeadLetters:
 
         try:
             return self._store.transact(path, decide).reason
-        except Unwritable:  # not even that it has failed can be said there, and a repetition would not help
+        except Unwritable:  # the document can't even record the failure, and a retry would not help
             return _UNWRITABLE
 
 
 def _error(dead: ReceivedMessage) -> str:
-    """What the document is told, in at most some hundred characters."""
+    """The error text for the document, at most about a hundred characters."""
     deliveries = dead.attributes.get(_DELIVERIES)
     if deliveries is not None:
         return f"Pub/Sub gave the message up after {deliveries[:20]} deliveries."

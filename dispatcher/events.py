@@ -1,8 +1,8 @@
-"""Eventarc's CloudEvent about a Firestore document, read only as far as a decision needs.
+"""Parses Eventarc's CloudEvents about Firestore documents, as far as decisions need them.
 
-Binary content mode (https://cloud.google.com/eventarc/docs/event-format): attributes are `ce-` headers, the body is a
-protobuf `DocumentEventData`. Google's Firestore emulator sends the body base64-encoded. Where an attribute can't be an
-HTTP header (an id that ends in a space, say), Eventarc sends the Pub/Sub message that carries the event as it is:
+In binary content mode (https://cloud.google.com/eventarc/docs/event-format), attributes are `ce-` headers and the body
+is a protobuf `DocumentEventData`. Google's Firestore emulator sends the body base64-encoded. If an attribute is not a
+valid HTTP header (such as an id that ends in a space), Eventarc sends the underlying Pub/Sub message instead:
 `{"message": {"attributes": {"ce-…": …}, "data": …}, "subscription": …}`.
 """
 
@@ -30,9 +30,9 @@ _EventData = DocumentEventData.pb()
 
 @dataclass(frozen=True, slots=True)
 class DocumentChange:
-    """One write: the document's path relative to the database, what was known before and after, and the new version.
+    """One write: the document's path relative to the database, its state before and after, and the new version.
 
-    `old` or `new` is None where the document did not exist, or no longer does.
+    `old` is None if the document was created, `new` if it was deleted.
     """
 
     path: str
@@ -41,13 +41,13 @@ class DocumentChange:
     version: Version
 
 
-#: Gives the value of an attribute, `ce-type` say.
+#: Returns the value of an attribute such as `ce-type`.
 Attribute = Callable[[str], str | None]
 
 
 def unwrap(header: Attribute, body: bytes) -> tuple[Attribute, bytes]:
-    """An event's attributes and data, in whichever of the two forms the request has it. Raises `InvalidEvent`."""
-    if not body.startswith(b"{"):  # with which neither a `DocumentEventData` nor base64 begins
+    """The attributes and data of an event in either of the two forms. Raises `InvalidEvent`."""
+    if not body.startswith(b"{"):  # neither `DocumentEventData` nor base64 begins with this
         return header, body
     try:
         match json.loads(body):
@@ -60,9 +60,9 @@ def unwrap(header: Attribute, body: bytes) -> tuple[Attribute, bytes]:
 
 
 def parse(event_type: str | None, body: bytes, collection: str) -> DocumentChange:
-    """Read an event of the type that `ce-type` says; `collection` is the only one whose documents are accepted.
+    """Parse an event about a document in `collection`; `event_type` is the attribute `ce-type`.
 
-    Raises `InvalidEvent` for what is no such event, or one of another collection's document.
+    Raises `InvalidEvent` for malformed events, other types and documents of other collections.
     """
     if event_type != EVENT_TYPE:
         raise InvalidEvent(f"ce-type: expected {EVENT_TYPE}, found {'another' if event_type else 'nothing'}.")
@@ -74,16 +74,16 @@ def parse(event_type: str | None, body: bytes, collection: str) -> DocumentChang
     document = event.value if event.HasField("value") else event.old_value
     return DocumentChange(
         path=_relative(document.name, collection),
-        old=_known(event.old_value) if event.HasField("old_value") else None,
-        new=_known(event.value) if event.HasField("value") else None,
+        old=_state(event.old_value) if event.HasField("old_value") else None,
+        new=_state(event.value) if event.HasField("value") else None,
         version=Version(seconds=document.update_time.seconds, nanos=document.update_time.nanos),
     )
 
 
 def _raw(body: bytes) -> bytes:
-    """The protobuf bytes, whether they came as such or in base64.
+    """The protobuf bytes of a body that may be base64-encoded.
 
-    A serialized message begins with a field's tag, and those of this one (10, 18, 26) are control characters.
+    Serialized bytes begin with a field tag, and all tags of this message (10, 18, 26) are control characters.
     """
     return base64.b64decode(body, validate=True) if body[:1].isalnum() else body
 
@@ -96,7 +96,7 @@ def _relative(name: str, collection: str) -> str:
     return path
 
 
-def _known(document: RawDocument) -> DocumentState:
+def _state(document: RawDocument) -> DocumentState:
     fields = document.fields
     decoded = {"sendAt": decode(fields["sendAt"])} if "sendAt" in fields else {}
     if "delivery" in fields:
@@ -105,7 +105,7 @@ def _known(document: RawDocument) -> DocumentState:
 
 
 def _delivery(value: RawValue) -> Any:
-    """All that decisions look at, which is not the longest part, `info`."""
+    """The fields that decisions depend on; decoding the largest field, `info`, is skipped."""
     if not value.HasField("map_value"):
         return decode(value)
     fields = value.map_value.fields

@@ -1,7 +1,7 @@
-"""Lifecycle events for other systems: CloudEvents about the meaning of a document's change, on a separate topic.
+"""Publishes lifecycle events for other systems: CloudEvents about a mail's new state, on a separate topic.
 
-The types are Trigger Email's (`firebase.extensions.firestore-send-email.v1.on…`). Each event follows from a Firestore
-event, so it is published after the commit, at least once, and a repetition has the same id.
+The types are Trigger Email's (`firebase.extensions.firestore-send-email.v1.on…`). Each event is caused by a Firestore
+event, so it is published after the commit, at least once, and duplicates have the same id.
 https://extensions.dev/extensions/firebase/firestore-send-email
 """
 
@@ -63,6 +63,6 @@ class Lifecycle:
                 "ce-time": header("ce-time") or "",
                 "content-type": "application/json",
             }
-            if len(change.path.encode()) <= MAX_ATTRIBUTE_BYTES:  # else Pub/Sub would refuse it; the data has it anyway
+            if len(change.path.encode()) <= MAX_ATTRIBUTE_BYTES:  # Pub/Sub rejects longer ones; the data has it
                 attributes["ce-subject"] = change.path
             self._publisher.publish(json.dumps(data).encode(), attributes)

@@ -53,7 +53,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
     )
     attempts = Attempts(
         channel.transport,
-        compose=composer(settings, database, channel.write),
+        compose=composer(settings, database, channel.encode),
         downloads=downloads(settings),
         clock=clock,
         retain=_retention(settings),
@@ -79,12 +79,12 @@ def limits(settings: SenderSettings) -> Limits:
     )
 
 
-def composer(settings: SenderSettings, database: FirestoreDatabase, write: Encoder) -> Composer:
+def composer(settings: SenderSettings, database: FirestoreDatabase, encode: Encoder) -> Composer:
     """The function that composes mails according to the settings; raises `Misconfigured`."""
     users, templates = settings.users_collection, settings.templates_collection
     return Composer(
         defaults=factory.defaults(settings),
-        write=write,
+        encode=encode,
         users=FirestoreUsers(database, users) if users else None,
         templates=FirestoreTemplates(database, templates) if templates else None,
         postprocess=html_postprocessor(inline_css=settings.inline_css, text_from_html=settings.text_from_html),

@@ -190,9 +190,9 @@ def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch
         },
     }
     channel = factory.build_channel(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
-    stem, compose = f"check-{secrets.token_hex(8)}", Composer(factory.defaults(settings), channel.write)
+    local_part, compose = f"check-{secrets.token_hex(8)}", Composer(factory.defaults(settings), channel.encode)
     try:
-        mail = compose(fields, stem=stem, now=now)
+        mail = compose(fields, message_id_local_part=local_part, now=now)
         receipt = channel.transport.send(mail.envelope, mail.data, Deadline.after(SECONDS))
     except (DeliveryFailed, Deferred) as failure:
         raise Failed(str(failure)) from failure

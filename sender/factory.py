@@ -29,9 +29,9 @@ from shared.errors import Misconfigured
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """An encoder (`write`) and the transport that sends what it encodes."""
+    """An encoder (`encode`) and the transport that sends what it encodes."""
 
-    write: Encoder
+    encode: Encoder
     transport: Transport
 
 
@@ -44,7 +44,7 @@ def build_channel(settings: MailSettings, data_margin: float, turn_seconds: floa
     default = Channel(_encoder(settings), transport(settings, data_margin, turn_seconds))
     if not settings.transports:
         return default
-    encoders, transports = {DEFAULT_TRANSPORT: default.write}, {DEFAULT_TRANSPORT: default.transport}
+    encoders, transports = {DEFAULT_TRANSPORT: default.encode}, {DEFAULT_TRANSPORT: default.transport}
     domains = {}
     for name, named in settings.transports.items():
         with naming(name):
@@ -54,13 +54,13 @@ def build_channel(settings: MailSettings, data_margin: float, turn_seconds: floa
 
 
 def routed_encoder(routes: Routes, encoders: Mapping[str, Encoder]) -> Encoder:
-    """What writes each mail as its own transport takes it."""
+    """An encoder that uses the encoder of each mail's transport."""
 
-    def write(draft: MailDraft, loader: Loader) -> EncodedMail:
+    def encode(draft: MailDraft, loader: Loader) -> EncodedMail:
         name = routes.choose(draft.document.transport, draft.author[0].domain)
         return replace(encoders[name](draft, loader), transport=name)
 
-    return write
+    return encode
 
 
 def mails_at_once(settings: MailSettings, threads: int) -> int:
@@ -108,7 +108,7 @@ def access_tokens(settings: TransportSettings) -> AccessTokens | None:
 
 
 def _oauth_client(oauth: OAuthSettings) -> OAuthClient:
-    # Trust the system's authorities: TLS_OPTIONS applies to the mail server only.
+    # The system's certificate authorities: TLS_OPTIONS applies only to the mail server.
     return OAuthClient(
         endpoint=HttpsEndpoint.parse("OAUTH_TOKEN_URL", oauth.oauth_token_url, ssl.create_default_context()),
         client_id=oauth.client_id,

@@ -1,4 +1,4 @@
-"""What Firestore takes as a document's id: the one rule, for whatever comes from outside and goes into a path."""
+"""Validates document ids from outside before they become part of a Firestore path."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 #: https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
 MAX_ID_BYTES: Final = 1500
 
-# `__id7__` is how Firestore shows the numeric id of an entity that was imported from Datastore (same page).
+# `__id7__` is allowed: Firestore's form of a numeric id from Datastore (same page).
 _RESERVED = re.compile(r"\.\.?|__(?!id[0-9]+__\Z).*__", re.DOTALL)
 
 
 def is_document_id(text: str) -> bool:
-    """Whether it can be a document's id at all; asking Firestore for another one is an error.
+    """Whether Firestore accepts the text as a document id; a request with any other id fails.
 
-    Any character but `/` is allowed, whether it can be seen or not. Lone surrogates are no characters.
+    All characters except `/` are allowed, including invisible ones. Lone surrogates are not characters.
     """
     if not text or "/" in text or _RESERVED.fullmatch(text):
         return False

@@ -1,10 +1,10 @@
-"""Mail addresses: from the text in an address field to names and addresses that can be sent.
+"""Parses address fields into names and addresses.
 
 The syntax is RFC 5322 section 3.4 (mailboxes, groups, quoted names, comments), read as leniently as nodemailer's
-addressparser, because that is what Trigger Email's users wrote for: `Friendly Name test@example.com` is understood, and
-`;` outside a group separates like a comma. Stricter than there in three points: text that can't be an address is an
-error, two addresses without a comma between them are an error (there, one was silently lost), and so is any control
-character, line breaks first of all.
+addressparser, because Trigger Email's users rely on it: `Friendly Name test@example.com` is accepted, and `;` outside a
+group separates addresses like a comma. This parser is stricter in three points. All of these are errors: text that
+can't be an address, two addresses without a comma between them (nodemailer silently drops one), and any control
+character, including line breaks.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from dataclasses import dataclass
 
 import idna
 
-#: Longest domain, and longest address in bytes: a local part of 64, an @, a domain (RFC 5321 section 4.5.3.1).
+#: The longest domain, and the longest address in bytes: a local part of 64, an @, a domain (RFC 5321 section 4.5.3.1).
 MAX_DOMAIN = 255
 MAX_ADDRESS_BYTES = 64 + 1 + MAX_DOMAIN
 
-#: Longest text with addresses, and longest part of it between two commas, in characters.
+#: The longest address field, and the longest entry between two commas, in characters.
 MAX_TEXT = 100_000
 MAX_ENTRY = 2_000
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 
-# Every alternative either succeeds or fails after reading only what the next one consumes, so time is linear.
+# An alternative that fails has read no more than the next one consumes, so parsing takes linear time.
 _TOKEN = re.compile(
     r"""
       (?P<literal>"(?:[^"\\]|\\.)*"@[^\s",;:<>()]+)                    # "john doe"@example.com
@@ -41,9 +41,9 @@ _TOKEN = re.compile(
 )
 _SEPARATOR = re.compile("[,;]")
 _JOINERS = "\u200c\u200d"
-_UNSPEAKABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
-_LOCAL = re.compile(rf'"(?:[^"\\{_UNSPEAKABLE}]|\\[^{_UNSPEAKABLE}])+"|[^\s{_UNSPEAKABLE}()<>\[\]:;@\\,"]+')
-_LABEL = r"[!#-'*+/-9=?A-Z^-~-]+"  # any mark but those that mean something in an address
+_FORBIDDEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+_LOCAL = re.compile(rf'"(?:[^"\\{_FORBIDDEN}]|\\[^{_FORBIDDEN}])+"|[^\s{_FORBIDDEN}()<>\[\]:;@\\,"]+')
+_LABEL = r"[!#-'*+/-9=?A-Z^-~-]+"  # all punctuation except the characters with a meaning in addresses
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _ADDRESS_LITERAL = re.compile(r"\[[!-;=?-Z^-~]+\]")
 
@@ -51,14 +51,14 @@ _Token = tuple[str, str]
 
 
 class BadAddress(ValueError):
-    """The text is not an address list. `str()` says what was found, without quoting it."""
+    """The text is not an address list. `str()` describes the problem without quoting the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One mailbox: `name` as people read it (may be empty) and `email` as `local@domain`.
+    """One mailbox: the display name (may be empty) and `email` in the form `local@domain`.
 
-    The domain is in lower case and A-labels; the local part is as written and may hold non-ASCII characters.
+    The domain is in lower case, with A-labels; the local part is unchanged and may contain non-ASCII characters.
     """
 
     name: str
@@ -66,35 +66,35 @@ class Address:
 
     @property
     def domain(self) -> str:
-        """What follows the @."""
+        """The part after the @."""
         return self.email.rpartition("@")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A named list (`Team: a@b.c, d@e.f;`), possibly without members (`undisclosed-recipients:;`)."""
+    """A named list (`Team: a@b.c, d@e.f;`); it may be empty (`undisclosed-recipients:;`)."""
 
     name: str
     members: tuple[Address, ...]
 
 
 def parse_addresses(text: str, *, joins_names: bool = False) -> tuple[Address | Group, ...]:
-    """The addresses and groups in an address field, in order; blank entries are skipped.
+    """Parse an address field into its addresses and groups, in order; blank entries are skipped.
 
-    With `joins_names`, `Acme, Inc. <a@b.c>` and `Acme: Orders <a@b.c>` are one address, whose name should have stood in
-    quotation marks; without, `Acme` is a faulty one, or a group. Raises `BadAddress`.
+    With `joins_names`, `Acme, Inc. <a@b.c>` and `Acme: Orders <a@b.c>` are each one address whose name lacks its
+    quotation marks. Without it, `Acme` is an invalid address, or a group. Raises `BadAddress`.
     """
     _check_text(text)
     entries: list[Address | Group] = []
     group: tuple[str, list[Address]] | None = None
-    begun: list[_Token] = []
+    name_tokens: list[_Token] = []
     for tokens, mark in _split_at_marks(text):
         if joins_names and _is_within_name(tokens, mark, text):
-            begun += [*tokens[:-1], (tokens[-1][0], f"{tokens[-1][1]}{mark}")]
+            name_tokens += [*tokens[:-1], (tokens[-1][0], f"{tokens[-1][1]}{mark}")]
             continue
-        if begun and begun[-1][1].endswith(",") and not any(kind == "angle" for kind, _ in tokens):
+        if name_tokens and name_tokens[-1][1].endswith(",") and not any(kind == "angle" for kind, _ in tokens):
             raise BadAddress("an address without an @")
-        tokens, begun = begun + tokens, []
+        tokens, name_tokens = name_tokens + tokens, []
         if mark == ":":
             if group is not None:
                 raise BadAddress("a ':' within a group of addresses")
@@ -109,7 +109,7 @@ def parse_addresses(text: str, *, joins_names: bool = False) -> tuple[Address | 
 
 
 def _check_text(text: str) -> None:
-    """Before it is taken apart, which takes a hundred times the memory."""
+    """Check the limits before parsing, because tokens take a hundred times the memory of the text."""
     if _CONTROL.search(text):
         raise BadAddress("an address with a line break or another control character")
     if len(text) > MAX_TEXT:
@@ -119,7 +119,7 @@ def _check_text(text: str) -> None:
 
 
 def mailboxes(entries: Iterable[Address | Group]) -> Iterator[Address]:
-    """The addresses alone, those in groups included, in order."""
+    """All addresses in order, including those in groups."""
     for entry in entries:
         if isinstance(entry, Group):
             yield from entry.members
@@ -128,7 +128,7 @@ def mailboxes(entries: Iterable[Address | Group]) -> Iterator[Address]:
 
 
 def _split_at_marks(text: str) -> Iterator[tuple[list[_Token], str]]:
-    """The tokens before each `,`, `;` or `:` with that mark; the last ones with an empty mark."""
+    """Split into runs of tokens, each with the `,`, `;` or `:` that ends it; the last run has an empty mark."""
     tokens: list[_Token] = []
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or ""
@@ -141,7 +141,7 @@ def _split_at_marks(text: str) -> Iterator[tuple[list[_Token], str]]:
 
 
 def _is_within_name(tokens: list[_Token], mark: str, text: str) -> bool:
-    """Whether what a comma or colon ends is no address, and no group either, which a `;` would have to end."""
+    """Whether the comma or colon belongs to a name: no address precedes it, and no `;` ends a group."""
     is_in_name = mark == "," or (mark == ":" and ";" not in text)
     return is_in_name and bool(tokens) and not any(map(_may_hold_address, tokens))
 
@@ -152,7 +152,7 @@ def _may_hold_address(token: _Token) -> bool:
 
 
 def _mailbox(tokens: list[_Token]) -> Address:
-    """One address from its tokens, the name being all that is not the address."""
+    """One address from its tokens; all other tokens form the name."""
     angles = [value for kind, value in tokens if kind == "angle"]
     if angles:
         if len(angles) > 1:
@@ -168,7 +168,7 @@ def _mailbox(tokens: list[_Token]) -> Address:
 
 
 def _name(tokens: list[_Token]) -> str:
-    """The words and quoted strings; if there are none, the comments, as in `ada@example.com (Ada)`."""
+    """The words and quoted strings or, if there are none, the comments, as in `ada@example.com (Ada)`."""
     words = [
         re.sub(r"\\(.)", r"\1", value) if kind == "quoted" else value
         for kind, value in tokens
@@ -178,7 +178,7 @@ def _name(tokens: list[_Token]) -> str:
 
 
 def _normalised(text: str) -> str:
-    """A bare address, checked, with its domain in lower case and A-labels."""
+    """Check a bare address and convert its domain to lower case and A-labels."""
     text = _without_invisible_ends(text)
     local, at, domain = text.rpartition("@")
     if not at:
@@ -199,7 +199,7 @@ def _is_invisible(character: str) -> bool:
 
 
 def _without_invisible_ends(text: str) -> str:
-    """Without white space and format characters at the ends, which come along when people copy an address."""
+    """Strip white space and format characters, which are often copied along with an address."""
     text = text.strip()
     while text and (_is_invisible(text[0]) or _is_invisible(text[-1])):
         start, end = _is_invisible(text[0]), len(text) - _is_invisible(text[-1])
@@ -208,7 +208,7 @@ def _without_invisible_ends(text: str) -> str:
 
 
 def _refuse_invisible(address: str) -> None:
-    """Nobody's address has one, but for a joiner between letters of the scripts that need it (RFC 5892 appendix A)."""
+    """Reject format characters, except joiners between letters of scripts that need them (RFC 5892 appendix A)."""
     for at, character in enumerate(address):
         if _is_invisible(character):
             joins = character in _JOINERS and not (address[at - 1] + address[at + 1]).isascii()
@@ -218,7 +218,7 @@ def _refuse_invisible(address: str) -> None:
 
 @functools.lru_cache(maxsize=1024)  # the mapping costs 60 us, and mails go to the same few providers
 def _ascii_domain(domain: str) -> str:
-    """The domain as DNS and SMTP know it (IDNA 2008 with UTS 46 mapping), or an address literal as it is."""
+    """The domain in A-labels (IDNA 2008 with UTS 46 mapping); an address literal is returned unchanged."""
     if len(domain) > MAX_DOMAIN:
         raise BadAddress(f"an address with a domain longer than {MAX_DOMAIN} characters")
     if _ADDRESS_LITERAL.fullmatch(domain):
@@ -230,8 +230,8 @@ def _ascii_domain(domain: str) -> str:
             domain = idna.encode(domain, uts46=True).decode()
         except (idna.IDNAError, UnicodeError) as error:
             raise BadAddress("an address with an impossible internationalised domain") from error
-    domain = domain.removesuffix(".")  # DNS may end in one, SMTP may not (RFC 5321 section 4.1.2)
-    # Checked after the mapping, which turns look-alikes such as a full-width @ into the real ones.
+    domain = domain.removesuffix(".")  # DNS allows a final dot, SMTP doesn't (RFC 5321 section 4.1.2)
+    # Checked after the mapping, which replaces look-alikes such as a full-width @ by the ASCII characters.
     if not _DOMAIN.fullmatch(domain):
         raise BadAddress("an address with an impossible domain")
     return domain

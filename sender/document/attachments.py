@@ -1,4 +1,4 @@
-"""What a document says about a file: an entry of `attachments` or `alternatives`, or an `icalEvent`."""
+"""Reads the description of a file in a document: an entry of `attachments` or `alternatives`, or `icalEvent`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIELDS = (
     "bucket",
     "object",
 )
-# Those that Firepost sets, and those that are about the connection (RFC 9110 section 7.6.1), which is Firepost's.
+# Headers that Firepost sets itself, and those that concern its own connection (RFC 9110 section 7.6.1).
 _HTTP_RESERVED = frozenset(
     (
         "accept-encoding",
@@ -52,7 +52,7 @@ _MEDIA_TYPE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object in Cloud Storage; None is its live generation."""
+    """An object in Cloud Storage; `generation` None means the live one."""
 
     bucket: str
     name: str
@@ -61,11 +61,11 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file as the document describes it; `path` is where it does so.
+    """A file as the document describes it; `path` is the entry's field path in the document.
 
-    Where the content is to be had, the first that is given: `raw` (a whole MIME part), `url` (the entry's `path` or
-    `href`, whose name is `url_field`; asked for with `http_headers`), `content` (as it was written: text, to be decoded
-    as `encoding` says, or bytes), `stored`.
+    The first source given here provides the content: `raw` (a complete MIME part), `url` (the entry's `path` or `href`,
+    as named by `url_field`; requested with `http_headers`), `content` (bytes, or text in the given `encoding`),
+    `stored`.
     """
 
     path: str
@@ -84,9 +84,9 @@ class Attachment:
 
 
 def read_attachment(entry: Fields, headers: Callable[[Fields], list[Header]]) -> Attachment | None:
-    """The file that the map describes, None if it says nothing; faults are noted with `entry`.
+    """Read the file that the map describes, or None if it has no relevant field; faults are recorded in `entry`.
 
-    `headers` reads the map's own `headers`, leaving out those that must not be sent.
+    `headers` reads the map's own `headers` and omits those that must not be sent.
     """
     if all(entry.values.get(name) is None for name in _FIELDS):
         return None
@@ -113,7 +113,7 @@ def read_attachment(entry: Fields, headers: Callable[[Fields], list[Header]]) ->
 
 
 def is_media_type(text: str) -> bool:
-    """Whether the text is `type/subtype`, with parameters or without (RFC 2045 section 5.1)."""
+    """Whether the text is `type/subtype`, with or without parameters (RFC 2045 section 5.1)."""
     return len(text) <= MAX_WORD and _MEDIA_TYPE.fullmatch(text) is not None
 
 

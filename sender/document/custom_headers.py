@@ -1,4 +1,4 @@
-"""The maps of headers in a document and in its attachments, in every form that nodemailer took."""
+"""Reads the header maps of a document and its attachments, in every form that nodemailer accepts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any, NamedTuple
 from sender.document.fields import Fields, describe
 from shared.firestore.values import Reference
 
-#: No word can be longer, with the white space before it: it can't be folded, and a line ends at 998 bytes
+#: The longest word, including the white space before it: words can't be folded, and lines are limited to 998 bytes
 #: (RFC 5322 section 2.1.1).
 MAX_WORD = 800
 
 _NAME = re.compile(r"[!-9;-~]{1,70}")  # RFC 5322 section 3.6.8
 _CONTROL = re.compile(r"[\0-\x08\x0a-\x1f\x7f]")
 _WORD = re.compile(r"[ \t]*[^ \t]+")
-#: Headers that hold message ids.
+#: Headers that contain message ids.
 _IDS = frozenset(("in-reply-to", "references"))
 _A_NAME = "a name of up to 70 ASCII letters, digits and marks, without spaces and ':'"
 _A_VALUE = "a string, a number, a boolean or an array of these"
 
 
 class Header(NamedTuple):
-    """One header field; `path` is where the document gives it."""
+    """One header field; `path` is its field path in the document."""
 
     path: str
     name: str
@@ -32,16 +32,16 @@ class Header(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The name as it is compared: in lower case."""
+        """The name in lower case, for comparison."""
         return self.name.lower()
 
 
 def read_headers(parent: Fields, field: str = "headers") -> list[Header]:
-    """The headers in `field`: `{"X-Name": value}`, `{"key": "X-Name", "value": value}` or an array of the latter.
+    """Read the headers in `field`: `{"X-Name": value}`, `{"key": "X-Name", "value": value}` or an array of the latter.
 
     A value is a string, a number, a boolean, `{"value": …}` or an array of these, which repeats the header. Null and
-    blank ones are left out, as nodemailer does, and message ids get the brackets they lack. Faults are noted with the
-    parent.
+    blank values are omitted, as in nodemailer, and missing angle brackets are added to message ids. Faults are recorded
+    in the parent.
     """
     found: list[Header] = []
     for path, name, value in _pairs(parent, field):
@@ -62,7 +62,7 @@ def read_headers(parent: Fields, field: str = "headers") -> list[Header]:
 
 
 def _pairs(parent: Fields, field: str) -> Iterator[tuple[str, str, Any]]:
-    """Path, name and value of each entry, whichever form it has."""
+    """The path, name and value of each entry, in any of the three forms."""
     if isinstance(parent.values.get(field), list):
         for index, item in enumerate(parent.maps(field)):
             yield f"{field}.{index}", item.text("key") or "", item.values.get("value")
@@ -76,7 +76,7 @@ def _pairs(parent: Fields, field: str) -> Iterator[tuple[str, str, Any]]:
 
 
 def _text(value: Any) -> str | None:
-    """The value as JavaScript prints it, without white space at the ends; None if it is no text at all."""
+    """The value as JavaScript prints it, stripped; None if its type is not allowed."""
     if isinstance(value, dict) and "value" in value:
         value = value["value"]
     match value:
@@ -99,10 +99,10 @@ def _text(value: Any) -> str | None:
 
 
 def _in_brackets(ids: str) -> str:
-    """Message ids in their angle brackets, which people leave out (RFC 5322 section 3.6.4)."""
+    """Message ids, with missing angle brackets added (RFC 5322 section 3.6.4)."""
     return " ".join(word if "<" in word else f"<{word.rstrip('>')}>" for word in ids.split())
 
 
 def _shown(name: str) -> str:
-    """A header's name as it may stand in an error text, whatever is in it."""
+    """A header's name made safe for an error text."""
     return re.sub(r"[^!-~]", "?", name)[:70]

@@ -1,12 +1,11 @@
-"""The mail document: from the decoded Firestore map to typed, checked values.
+"""Validates a mail document: turns the decoded Firestore map into typed values.
 
-The rules are those of Trigger Email 0.2.8 (its `validation.ts`, and nodemailer below it), with these differences, all
-on purpose: null is as good as absent; a `message: {}` is refused (there, an empty mail was sent); addresses and headers
-are checked here and not left to the mail server; and all faults are reported together, each with the field's path,
-what was expected and what kind of thing was found, never its content. Fields this module doesn't know belong to the
-application.
+The rules are those of Trigger Email 0.2.8 (its `validation.ts`, and nodemailer below it), with deliberate differences:
+null counts as absent; `message: {}` is rejected (Trigger Email sends an empty mail); addresses and headers are checked
+here instead of by the mail server; and all faults are reported together, each with the field's path, the expected and
+the actual kind of value, but never its content. Unknown fields belong to the application and are ignored.
 
-Nothing is looked up, loaded or rendered here: that needs more than the document.
+This module performs no look-ups, downloads or rendering: those need more than the document.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from shared.delivery.times import EXPECTED, point_in_time
 
 Entries = tuple[Address | Group, ...]
 
-#: What nodemailer would have understood in `message`, and Firepost does not send.
+#: Fields of `message` that nodemailer supports and Firepost does not.
 UNSUPPORTED = (
     "attachDataUrls",
     "bcc",
@@ -41,13 +40,13 @@ UNSUPPORTED = (
     "to",
     "watchHtml",
 )
-#: Receivers' servers refuse more in one mail long before, and so should an application's rules.
+#: Most mail servers allow fewer recipients per mail, and an application's rules should, too.
 MAX_RECIPIENTS = 1_000
-#: They are looked up in one request, and each is a document that is billed.
+#: User ids are looked up in one request, and each one costs a billed document read.
 MAX_UIDS = 500
 MAX_SUBJECT = 10_000
 
-# Headers that would contradict the recipients or the structure of the mail.
+# Headers that could contradict the recipients or the structure of the mail.
 _RESERVED = frozenset(
     (
         "from",
@@ -61,16 +60,16 @@ _RESERVED = frozenset(
         "content-disposition",
     )
 )
-# Headers that stand for something Firepost writes anyway, and once only (RFC 5322 section 3.6).
+# Headers that Firepost writes from a field or by default, and that must occur only once (RFC 5322 section 3.6).
 _SINGLE = frozenset(("subject", "message-id", "date", "reply-to", "sender"))
 _AN_ADDRESS = "an address such as 'name@example.com' or 'Name <name@example.com>'"
-_MESSAGE_ID = re.compile(r"<?([!-;=?-~]{1,800})>?")  # looser than RFC 5322 section 3.6.4, as applications are
-_METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,40}")  # RFC 5546 section 1.4, and what may come
+_MESSAGE_ID = re.compile(r"<?([!-;=?-~]{1,800})>?")  # looser than RFC 5322 section 3.6.4, for existing applications
+_METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,40}")  # RFC 5546 section 1.4, and future methods
 
 
 @dataclass(frozen=True, slots=True)
 class CalendarEvent:
-    """An invitation or the like (RFC 6047). `method` is in capitals; None where only the content says it."""
+    """A calendar event such as an invitation (RFC 6047). `method` is in capitals; None if only the file names it."""
 
     method: str | None
     file: Attachment
@@ -78,7 +77,7 @@ class CalendarEvent:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What the document itself says, without a template."""
+    """The content of a mail, from the document's `message` or from a rendered template."""
 
     subject: str | None
     text: str | None
@@ -91,7 +90,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Which template to render, with what."""
+    """The name of the template to render, and its data."""
 
     name: str
     data: Mapping[str, Any]
@@ -99,12 +98,12 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class MailDocument:
-    """A well-formed document; None and empty mean not given.
+    """A valid document; None or empty means not given.
 
-    `uids` is by field (`toUids` …). `author` is what From says, `sender` what Sender does. `message_id` is without its
-    angle brackets, `date` as RFC 5322 writes it. `headers` are those that no other field here stands for. `warnings`
-    name what was given and is not sent. `transport` is as it stands in the document, whatever it is: only where
-    transports have names does the field mean anything.
+    `uids` is keyed by field (`toUids` …). `author` is for the From header, `sender` for Sender. `message_id` has no
+    angle brackets; `date` is in RFC 5322 format. `headers` excludes headers that another field here represents.
+    `warnings` names the given fields that are not sent. `transport` is the document's value, unchecked: it is only
+    used if TRANSPORTS is set.
     """
 
     to: Entries
@@ -127,17 +126,17 @@ class MailDocument:
 
 
 def parse_document(fields: Mapping[str, Any]) -> MailDocument:
-    """Check a decoded document (str, int, float, bool, None, bytes, datetime, list, dict).
+    """Validate a decoded document (values of type str, int, float, bool, None, bytes, datetime, list, dict).
 
-    Raises `NotSendable` with all faults in one text, the first one first.
+    Raises `NotSendable` with all faults in one text, in the order of their detection.
     """
     return _Parser(Fields(fields)).document()
 
 
 def read_attachments(fields: Fields) -> tuple[tuple[Attachment, ...], tuple[str, ...]]:
-    """The `attachments` of a map (a template's, say) by the rules of a message's, and warnings about them.
+    """Read the `attachments` of any map (such as a template) by the rules for `message`; returns warnings as well.
 
-    Faults are noted with `fields`.
+    Faults are recorded in `fields`.
     """
     parser = _Parser(fields)
     attachments = tuple(parser.files(fields, "attachments"))
@@ -145,13 +144,13 @@ def read_attachments(fields: Fields) -> tuple[tuple[Attachment, ...], tuple[str,
 
 
 class _Parser:
-    """The way through one document: what its parts need to know of each other."""
+    """Parses one document; holds the state that its fields share."""
 
     def __init__(self, top: Fields) -> None:
         self.top = top
-        self.said: Fields | None = None  # the `message` map
+        self.message_fields: Fields | None = None  # the `message` map
         self.warnings: list[str] = []
-        self.single: dict[str, Header] = {}  # those of _SINGLE among the headers, by lower-case name
+        self.single: dict[str, Header] = {}  # headers in _SINGLE, by lower-case name
 
     def document(self) -> MailDocument:
         top = self.top
@@ -161,7 +160,7 @@ class _Parser:
             top.fault("to", "none", "at least one recipient in 'to', 'cc', 'bcc', 'toUids', 'ccUids' or 'bccUids'")
         self.count(to, cc, bcc, uids)
         self.send_at()
-        self.said = top.map("message")
+        self.message_fields = top.map("message")
         headers = self.headers()
         document = MailDocument(
             to=to,
@@ -174,7 +173,7 @@ class _Parser:
             message_id=self.message_id(),
             date=self.date(),
             headers=headers,
-            dsn=read_dsn(self.said) if self.said else None,
+            dsn=read_dsn(self.message_fields) if self.message_fields else None,
             message=self.message(),
             template=self.template(),
             send_grid=self.send_grid(),
@@ -186,7 +185,7 @@ class _Parser:
         return document
 
     def count(self, to: Entries, cc: Entries, bcc: Entries, uids: Mapping[str, tuple[str, ...]]) -> None:
-        """Refuse what is too many for one mail."""
+        """Reject too many recipients or user ids."""
         recipients, ids = sum(1 for _ in mailboxes((*to, *cc, *bcc))), sum(map(len, uids.values()))
         if recipients > MAX_RECIPIENTS:
             self.top.fault(
@@ -196,7 +195,7 @@ class _Parser:
             self.top.fault(next(iter(uids)), f"{ids:,} of them", f"at most {MAX_UIDS:,} user ids in one mail")
 
     def send_at(self) -> None:
-        """Refuse a time that can't be read: the mail would go out at once, and can't be taken back."""
+        """Reject an unreadable time: ignoring it would send the mail at once, irrevocably."""
         given = self.top.values.get("sendAt")
         if given is not None and point_in_time(given) is None:
             found = "another text" if isinstance(given, str) and given else describe(given)
@@ -221,11 +220,11 @@ class _Parser:
             return ()
 
     def headers(self) -> tuple[Header, ...]:
-        """The headers to be sent as they are, each name from the first place that gives it; _SINGLE go to `single`."""
+        """The headers to send, each name from the first place that gives it; those in _SINGLE go to `single`."""
         places = [unsubscribe_headers(self.top), self.unreserved(self.top)]
-        if self.said:
-            places[1:1] = [message_headers(self.said, self.not_sent)]
-            places.append(self.unreserved(self.said))
+        if self.message_fields:
+            places[1:1] = [message_headers(self.message_fields, self.not_sent)]
+            places.append(self.unreserved(self.message_fields))
         kept: list[Header] = []
         for headers in places:
             earlier = {header.key: header.path for header in kept}
@@ -246,7 +245,7 @@ class _Parser:
         return [header for header in headers if header.key not in _RESERVED]
 
     def single_header(self, key: str, field: str, given: object) -> Header | None:
-        """The header that says the same as a field, if that field isn't given: in nodemailer, too, the field wins."""
+        """The header that is equivalent to a field, unless the field is given: the field wins, as in nodemailer."""
         header = self.single.get(key)
         if header and given:
             self.not_sent(header.path, f"says the same as '{field}'")
@@ -262,13 +261,13 @@ class _Parser:
         return self.header_addresses("reply-to") if self.single_header("reply-to", "replyTo", given) else given
 
     def date(self) -> str | None:
-        given = read_date(self.said) if self.said else None
+        given = read_date(self.message_fields) if self.message_fields else None
         header = self.single_header("date", "message.date", given)
         return header.value if header else given
 
     def message_id(self) -> str | None:
-        fields, name = self.said or self.top, "messageId"
-        text = self.said.line(name) if self.said else None
+        fields, name = self.message_fields or self.top, "messageId"
+        text = self.message_fields.line(name) if self.message_fields else None
         header = self.single_header("message-id", "message.messageId", text)
         if header:
             fields, name, text = self.top, header.path, header.value
@@ -280,48 +279,48 @@ class _Parser:
         return found[1] if found else None
 
     def message(self) -> Message | None:
-        said, given = self.said, self.top.values
-        if said is None or not said.values:
+        fields, given = self.message_fields, self.top.values
+        if fields is None or not fields.values:
             if given.get("message") in (None, {}) and given.get("template") is None and given.get("sendGrid") is None:
                 found = describe(given.get("message"))
                 self.top.fault("message", found, "a map with 'subject' and 'text' or 'html', or else a 'template'")
-            if alone := self.single.get("subject"):  # the template may have none
-                return Message(subject=alone.value, text=None, html=None, amp=None, attachments=())
+            if header := self.single.get("subject"):  # the template may have none
+                return Message(subject=header.value, text=None, html=None, amp=None, attachments=())
             return None
-        subject = said.line("subject")
+        subject = fields.line("subject")
         header = self.single_header("subject", "message.subject", subject)
         if len(subject or "") > MAX_SUBJECT:
-            said.fault("subject", "a longer one", f"a subject of at most {MAX_SUBJECT:,} characters")
+            fields.fault("subject", "a longer one", f"a subject of at most {MAX_SUBJECT:,} characters")
         message = Message(
             subject=header.value if header else subject,
-            text=said.text("text"),
-            html=said.text("html"),
-            amp=said.text("amp"),
-            attachments=tuple(self.files(said, "attachments")),
-            alternatives=tuple(self.files(said, "alternatives")),
-            event=self.event(said),
+            text=fields.text("text"),
+            html=fields.text("html"),
+            amp=fields.text("amp"),
+            attachments=tuple(self.files(fields, "attachments")),
+            alternatives=tuple(self.files(fields, "alternatives")),
+            event=self.event(fields),
         )
         if given.get("template") is None:
-            self.check_complete(said)
+            self.check_complete(fields)
         for name in UNSUPPORTED:
-            if said.values.get(name) is not None:
-                self.not_sent(said.path(name), "is not supported")
+            if fields.values.get(name) is not None:
+                self.not_sent(fields.path(name), "is not supported")
         return message
 
-    def check_complete(self, said: Fields) -> None:
-        if said.values.get("subject") is None:
-            said.fault("subject", "nothing", "a string")
-        if not said.values.get("text") and not said.values.get("html"):
-            said.fault("text", describe(said.values.get("text")), "a non-empty 'text' or 'html'")
+    def check_complete(self, fields: Fields) -> None:
+        if fields.values.get("subject") is None:
+            fields.fault("subject", "nothing", "a string")
+        if not fields.values.get("text") and not fields.values.get("html"):
+            fields.fault("text", describe(fields.values.get("text")), "a non-empty 'text' or 'html'")
 
-    def files(self, said: Fields, field: str) -> Iterator[Attachment]:
-        for entry in said.maps(field):
+    def files(self, fields: Fields, field: str) -> Iterator[Attachment]:
+        for entry in fields.maps(field):
             if file := read_attachment(entry, self.unreserved):
                 yield file
 
-    def event(self, said: Fields) -> CalendarEvent | None:
-        """`icalEvent`: the calendar object itself, or a map that describes it as an attachment is described."""
-        entry = said.map_around("icalEvent", "content")
+    def event(self, fields: Fields) -> CalendarEvent | None:
+        """`icalEvent`: the calendar object itself, or a map like that of an attachment."""
+        entry = fields.map_around("icalEvent", "content")
         if entry is None or not entry.values:
             return None
         file = read_attachment(entry, self.unreserved)

@@ -1,7 +1,7 @@
-"""Delivery status notifications: what a document asks of the mail servers on the way (RFC 3461).
+"""Reads a document's request for delivery status notifications (RFC 3461).
 
-`message.dsn` is nodemailer's (https://nodemailer.com/smtp/dsn/): `{id, return, notify, recipient}`, with the names that
-nodemailer takes for the same.
+`message.dsn` is nodemailer's map (https://nodemailer.com/smtp/dsn/): `{id, return, notify, recipient}`, including
+nodemailer's aliases for these names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sender.document.fields import Fields
 
-#: RFC 3461 sections 4.4 and 4.2, in characters as they go over the wire.
+#: RFC 3461 sections 4.4 and 4.2, in characters after encoding as xtext.
 MAX_ENVID, MAX_ORCPT = 100, 500 - len("rfc822;")
 
 _RETURN = {"HEADERS": "HDRS", "HDRS": "HDRS", "FULL": "FULL", "BODY": "FULL"}
@@ -21,10 +21,10 @@ _EVENTS = ("SUCCESS", "FAILURE", "DELAY")
 
 @dataclass(frozen=True, slots=True)
 class Dsn:
-    """The parameters' values as they go over the wire; None where the server's default is wanted.
+    """The values of the SMTP parameters, encoded; None means the server's default.
 
-    `envelope_id` comes back in each notification, `returned` is how much of the mail does (FULL or HDRS), `notify` on
-    what, `recipient` whom the sender had meant.
+    `envelope_id` (ENVID) is repeated in each notification, `returned` (RET) says how much of the mail is returned (FULL
+    or HDRS), `notify` (NOTIFY) lists the events, `recipient` (ORCPT) is the original recipient.
     """
 
     envelope_id: str | None = None
@@ -33,14 +33,14 @@ class Dsn:
     recipient: str | None = None
 
     def mail_parameters(self) -> Iterator[str]:
-        """For MAIL FROM."""
+        """The parameters of MAIL FROM."""
         if self.returned:
             yield f"RET={self.returned}"
         if self.envelope_id:
             yield f"ENVID={self.envelope_id}"
 
     def rcpt_parameters(self) -> Iterator[str]:
-        """For each RCPT TO."""
+        """The parameters of each RCPT TO."""
         if self.notify:
             yield f"NOTIFY={self.notify}"
         if self.recipient:
@@ -48,7 +48,7 @@ class Dsn:
 
 
 def read_dsn(message: Fields) -> Dsn | None:
-    """The map's `dsn`; faults are noted with the parent."""
+    """Read the map's `dsn`; faults are recorded in the map."""
     fields = message.map("dsn")
     if fields is None:
         return None
@@ -71,7 +71,7 @@ def _returned(fields: Fields) -> str | None:
 
 
 def _notify(fields: Fields) -> str | None:
-    """One or more of success, failure and delay, as an array or with commas between them; or never, alone."""
+    """Some of success, failure and delay, as an array or separated by commas; or only never."""
     texts = [part for _, text in fields.texts("notify", or_one=True) for part in text.split(",")]
     events = list(dict.fromkeys(text.strip().upper() for text in texts if text.strip()))
     if events and events != ["NEVER"] and not set(events) <= set(_EVENTS):
@@ -89,7 +89,7 @@ def _recipient(fields: Fields) -> str | None:
 
 
 def _xtext(fields: Fields, names: tuple[str, ...], longest: int) -> str | None:
-    """The text in xtext (RFC 3461 section 4), which leaves no room for another SMTP parameter."""
+    """The text encoded as xtext (RFC 3461 section 4), so that it can't add another SMTP parameter."""
     name = _given(fields, *names)
     text = fields.line(name)
     if text is None:
@@ -105,5 +105,5 @@ def _xtext(fields: Fields, names: tuple[str, ...], longest: int) -> str | None:
 
 
 def _given(fields: Fields, *names: str) -> str:
-    """Under which of its names the field is there; the first one if it isn't."""
+    """The first name under which the field is given, or the first of all if none is."""
     return next((name for name in names if fields.values.get(name) is not None), names[0])

@@ -1,4 +1,4 @@
-"""Reading typed values out of an untyped map, collecting every fault instead of stopping at the first."""
+"""Reads typed values from an untyped map, and collects all faults instead of stopping at the first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.firestore.values import Reference
 
 T = TypeVar("T")
 
-# More would make an error text that nobody reads, and in the worst case one that the document can't hold.
+# A longer text would be unreadable, and might not fit into the document.
 _MAX_FAULTS = 5
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -30,7 +30,7 @@ _BREAK = re.compile(r"[\r\n\0]")
 
 
 def describe(value: Any) -> str:
-    """What kind of value it is, in Firestore's words and without its content ("a number", "nothing")."""
+    """The kind of a value in Firestore's terms ("a number", "nothing"), without its content."""
     if value is None:
         return "nothing"
     words = next((words for kind, words in _KINDS if isinstance(value, kind)), "a value of another type")
@@ -42,7 +42,7 @@ def _is_text(value: object) -> bool:
 
 
 class Fields:
-    """One map of a document. A value that is null or absent is None; so is a wrong one, after its fault is noted."""
+    """One map of a document. Null, absent and invalid values read as None; an invalid one is recorded as a fault."""
 
     def __init__(self, values: Mapping[str, Any], path: str = "", faults: list[NotSendable] | None = None) -> None:
         self.values = values
@@ -50,20 +50,20 @@ class Fields:
         self._faults: list[NotSendable] = [] if faults is None else faults
 
     def path(self, name: str) -> str:
-        """Where the field stands in the document: `message.subject`."""
+        """The field's path in the document, such as `message.subject`."""
         return f"{self.at}.{name}" if self.at else name
 
     def fault(self, name: str, found: str, expected: str) -> None:
-        """Note that a field is wrong."""
+        """Record that a field is invalid."""
         self._faults.append(NotSendable.field(self.path(name), found, expected))
 
     @property
     def faulty(self) -> bool:
-        """Whether the document has any fault yet."""
+        """Whether any fault of the document has been recorded."""
         return bool(self._faults)
 
     def raise_faults(self) -> None:
-        """Raise all noted faults of the document as one `NotSendable`; return if there are none."""
+        """Raise all recorded faults of the document as one `NotSendable`; return if there are none."""
         if not self._faults:
             return
         texts = [str(fault) for fault in self._faults[:_MAX_FAULTS]]
@@ -76,7 +76,7 @@ class Fields:
         return self._typed(name, str, "a string")
 
     def line(self, name: str) -> str | None:
-        """A string without line breaks or NUL, fit for a header; an empty one counts as absent."""
+        """A string without line breaks or NUL, usable in a header; an empty one counts as absent."""
         value = self.text(name)
         if value and _BREAK.search(value):
             self.fault(name, "a line break or NUL", "a single line of text")
@@ -84,11 +84,11 @@ class Fields:
         return value or None
 
     def flag(self, name: str) -> bool:
-        """A boolean; false where nothing is given."""
+        """A boolean; false if absent."""
         return self._typed(name, bool, "a boolean") or False
 
     def filled(self, name: str) -> str:
-        """A string that must be there and not be empty."""
+        """A required, non-empty string; the empty string if invalid."""
         value = self.values.get(name)
         if _is_text(value) and value:
             return str(value)
@@ -96,12 +96,12 @@ class Fields:
         return ""
 
     def map(self, name: str) -> Fields | None:
-        """A map, to be read in turn."""
+        """A nested map; its faults are recorded with those of this one."""
         value = self._typed(name, dict, "a map")
         return None if value is None else Fields(value, self.path(name), self._faults)
 
     def map_around(self, name: str, field: str) -> Fields | None:
-        """A map; a bare string or bytes stands for a map with just that field. An empty one counts as absent."""
+        """A map, or a bare string or bytes as a map with only `field`. An empty string counts as absent."""
         value = self.values.get(name)
         if isinstance(value, str | bytes):
             return Fields({field: value}, self.path(name), self._faults) if value else None
@@ -116,7 +116,7 @@ class Fields:
                 yield item
 
     def texts(self, name: str, *, or_one: bool = False) -> list[tuple[str, str]]:
-        """The strings in an array, each with its name (`to.0`); with `or_one` also a bare string, as `to`."""
+        """The strings in an array, each with its path (`to.0`); with `or_one`, also a bare string (`to`)."""
         value = self.values.get(name)
         if value is None:
             return []

@@ -1,6 +1,6 @@
-"""Headers that a document gives by fields of their own, as nodemailer has them: replies, priority, mailing lists.
+"""Reads headers that have their own fields in the document, as in nodemailer: replies, priority, mailing lists.
 
-`listUnsubscribe` is ours: what receivers want of bulk mail, without having to know RFC 2369 and RFC 8058.
+`listUnsubscribe` is an extension: it writes the headers that receivers require of bulk mail (RFC 2369 and RFC 8058).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from sender.document.custom_headers import MAX_WORD, Header
 from sender.document.fields import Fields, describe
 
-#: Notes that a field is not sent: its path, and why.
+#: Records that a field is not sent: its path, and the reason.
 Warn = Callable[[str, str], None]
 
-_ID = re.compile(r"<?([!-;=?-~]{1,500})>?")  # looser than RFC 5322: it is someone else's, and must come back unchanged
+_ID = re.compile(r"<?([!-;=?-~]{1,500})>?")  # looser than RFC 5322: a foreign id must be returned unchanged
 #: `String(new Date())`: Sat Jan 31 2026 12:00:00 GMT+0100 (Central European Standard Time)
 _JAVASCRIPT_DATE = re.compile(
     r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([0-9]{2}) ([0-9]{4}) ([0-9:]{8}) GMT([+-][0-9]{4})(?: \([^()]{1,100}\))?"
@@ -33,19 +33,19 @@ _MAILTO = re.compile(rf"(?:mailto:)?({_URL_CHARACTERS}+@{_URL_CHARACTERS}+)", re
 _LIST_ID = re.compile(r"[!-;=?-~]{1,255}")
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
-_MAX_COMMENT = 400  # each may have to be escaped, and all to stand in one line
+_MAX_COMMENT = 400  # fits into one line even if every character is escaped
 
 _A_URL = f"a URL of up to {MAX_WORD} ASCII characters without spaces, or an address"
 _A_LIST_VALUE = "a URL, an address, a map with 'url' and 'comment', or an array of these"
 
 
-def message_headers(said: Fields, warn: Warn) -> list[Header]:
-    """The headers that a document's `message` gives by fields of their own; faults are noted with it."""
-    return [*_reply(said), *_priority(said, warn), *_mailing_list(said, warn)]
+def message_headers(message: Fields, warn: Warn) -> list[Header]:
+    """The headers given by fields of `message`; faults are recorded in it."""
+    return [*_reply(message), *_priority(message, warn), *_mailing_list(message, warn)]
 
 
 def unsubscribe_headers(top: Fields) -> list[Header]:
-    """`listUnsubscribe` as List-Unsubscribe (RFC 2369), and as List-Unsubscribe-Post for one click (RFC 8058)."""
+    """`listUnsubscribe` as List-Unsubscribe (RFC 2369) and, for one click, List-Unsubscribe-Post (RFC 8058)."""
     fields = top.map("listUnsubscribe")
     if fields is None:
         return []
@@ -76,16 +76,16 @@ def _unsubscribe_address(fields: Fields) -> str | None:
     return address and f"mailto:{address[1]}"
 
 
-def read_date(said: Fields) -> str | None:
-    """The message's `date`, a timestamp or a string in the format of RFC 5322 or ISO 8601, as RFC 5322 writes it."""
-    given = said.values.get("date")
+def read_date(message: Fields) -> str | None:
+    """`message.date` (a timestamp, or a string in RFC 5322 or ISO 8601 format) in RFC 5322 format."""
+    given = message.values.get("date")
     if not given:
         return None
     try:
         return format_datetime(given if isinstance(given, datetime) else _parsed_date(given))
     except (TypeError, ValueError, OverflowError):
         expected = "a timestamp, or a date such as '2026-01-31T12:00:00Z' or 'Sat, 31 Jan 2026 12:00:00 +0000'"
-        said.fault("date", "another string" if isinstance(given, str) else describe(given), expected)
+        message.fault("date", "another string" if isinstance(given, str) else describe(given), expected)
         return None
 
 
@@ -97,36 +97,36 @@ def _parsed_date(text: str) -> datetime:
         return parsedate_to_datetime(written.expand(r"\2 \1 \3 \4 \5") if written else text)
 
 
-def _reply(said: Fields) -> Iterator[Header]:
-    """The messages that this one answers (RFC 5322 section 3.6.4)."""
+def _reply(message: Fields) -> Iterator[Header]:
+    """The ids of the messages that this one replies to (RFC 5322 section 3.6.4)."""
     for field, name in (("inReplyTo", "In-Reply-To"), ("references", "References")):
-        texts = said.texts(field, or_one=True)
+        texts = message.texts(field, or_one=True)
         ids = [(where, word) for where, text in texts for word in text.replace("><", "> <").split()]
         for where, word in ids:
             if not _ID.fullmatch(word):
-                said.fault(where, "something else", "message ids such as '<unique@example.com>', in ASCII")
+                message.fault(where, "something else", "message ids such as '<unique@example.com>', in ASCII")
         if ids:
-            yield Header(said.path(field), name, " ".join(f"<{word.strip('<>')}>" for _, word in ids))
+            yield Header(message.path(field), name, " ".join(f"<{word.strip('<>')}>" for _, word in ids))
 
 
-def _priority(said: Fields, warn: Warn) -> Iterator[Header]:
-    """The three headers that mail programs look at; none for a normal priority."""
-    given = said.values.get("priority") or "normal"
+def _priority(message: Fields, warn: Warn) -> Iterator[Header]:
+    """The three headers that mail clients evaluate; none for normal priority."""
+    given = message.values.get("priority") or "normal"
     word = given.lower() if isinstance(given, str) else ""
     if word not in _PRIORITIES:
-        warn(said.path("priority"), "is none of 'high', 'normal' and 'low'")
+        warn(message.path("priority"), "is none of 'high', 'normal' and 'low'")
     elif values := _PRIORITIES[word]:
         for name, value in zip(("X-Priority", "X-MSMail-Priority", "Importance"), (*values, values[1]), strict=True):
-            yield Header(said.path("priority"), name, value)
+            yield Header(message.path("priority"), name, value)
 
 
-def _mailing_list(said: Fields, warn: Warn) -> Iterator[Header]:
-    """`list` as List-* headers: each one once (RFC 2369 section 3; nodemailer repeats it), all its URLs within."""
-    fields = said.map("list")
+def _mailing_list(message: Fields, warn: Warn) -> Iterator[Header]:
+    """`list` as List-* headers: one per name, with all its URLs (RFC 2369 section 3; nodemailer repeats the header)."""
+    fields = message.map("list")
     for name in fields.values if fields else ():
         field = name.lower().strip()
         if fields is None or field not in _LIST_FIELDS:
-            warn(said.path(f"list.{_shown(name)}"), f"is none of {', '.join(_LIST_FIELDS)}")
+            warn(message.path(f"list.{_shown(name)}"), f"is none of {', '.join(_LIST_FIELDS)}")
             continue
         entry = _list_id if field == "id" else _list_url
         values = [text for at, value in _list_values(fields, name) if (text := entry(fields, at, value))]
@@ -153,7 +153,7 @@ def _list_url(fields: Fields, at: str, value: object) -> str | None:
 
 
 def _list_id(fields: Fields, at: str, value: object) -> str | None:
-    """RFC 2919: an optional phrase, and an id that looks like a domain."""
+    """A List-Id value (RFC 2919): an optional phrase, and an id that looks like a domain."""
     url, phrase = _url_and_comment(fields, at, value)
     if url is None:
         return None
@@ -168,7 +168,7 @@ def _list_id(fields: Fields, at: str, value: object) -> str | None:
 
 
 def _url_and_comment(fields: Fields, at: str, value: object) -> tuple[str | None, str]:
-    """A value's URL without the marks around it, and its comment."""
+    """A value's URL without angle brackets or white space, and its comment."""
     match {"url": value} if isinstance(value, str) else value:
         case {"url": str() as url, **others}:
             comment = others.get("comment") or ""
@@ -182,12 +182,12 @@ def _url_and_comment(fields: Fields, at: str, value: object) -> tuple[str | None
 
 
 def _in_header(text: str, marks: str) -> str:
-    """Text fit to stand between the marks: these escaped; outside ASCII, RFC 2047's encoded words."""
+    """The text for use between the given marks, which are escaped; as encoded words (RFC 2047) if not ASCII."""
     if text.isascii():
         return re.sub(rf"([\\{re.escape(marks)}])", r"\\\1", text)
     return email.header.Header(text.encode("utf-8", "replace").decode(), "utf-8").encode(linesep="")
 
 
 def _shown(name: str) -> str:
-    """A key as it may stand in a warning, whatever is in it."""
+    """A key made safe for a warning."""
     return re.sub(r"[^!-~]", "?", name)[:70]

@@ -28,14 +28,14 @@ class Fetched:
 class CannotFetch(Exception):
     """The file can't be fetched. `found` and `expected` complete the error about the document's field.
 
-    `passing` is true if a later attempt may succeed.
+    `transient` is true if a later attempt may succeed.
     """
 
-    def __init__(self, found: str, expected: str = "a file that can be downloaded", *, passing: bool = False) -> None:
+    def __init__(self, found: str, expected: str = "a file that can be downloaded", *, transient: bool = False) -> None:
         super().__init__(found)
         self.found = found
         self.expected = expected
-        self.passing = passing
+        self.transient = transient
 
 
 #: Fetches a file of at most the given number of bytes, or raises `CannotFetch`. The deadline is already bound.

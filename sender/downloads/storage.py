@@ -54,7 +54,7 @@ class StorageDownloads:
         try:
             self._credentials.before_request(request, "GET", url, headers)
         except GoogleAuthError as error:
-            raise CannotFetch("no access token for Cloud Storage", passing=error.retryable) from error
+            raise CannotFetch("no access token for Cloud Storage", transient=error.retryable) from error
         return headers
 
 

@@ -132,20 +132,20 @@ def _explained() -> Iterator[None]:
 def _explanation(cause: BaseException | None) -> CannotFetch:
     match cause:
         case TimeoutError():
-            return CannotFetch("no complete answer in time", passing=True)
+            return CannotFetch("no complete answer in time", transient=True)
         case ssl.SSLCertVerificationError():
             return CannotFetch("a host without a valid certificate")
         case socket.gaierror(errno=number):
-            return CannotFetch("a host name that does not resolve", passing=number == socket.EAI_AGAIN)
+            return CannotFetch("a host name that does not resolve", transient=number == socket.EAI_AGAIN)
         case LocalProtocolError():
             return CannotFetch("headers that can't be sent", "'httpHeaders' as HTTP allows them")
-    return CannotFetch("a connection that failed or broke off", passing=True)
+    return CannotFetch("a connection that failed or broke off", transient=True)
 
 
 def _fetched(response: Response, url: str, limit: int) -> Fetched:
     if response.status != HTTPStatus.OK:
-        passing = response.status >= 500 or response.status in _TRANSIENT_STATUSES
-        raise CannotFetch(f"status {response.status}", passing=passing)
+        transient = response.status >= 500 or response.status in _TRANSIENT_STATUSES
+        raise CannotFetch(f"status {response.status}", transient=transient)
     media_type = _header(response, "Content-Type")
     useful = is_media_type(media_type) and media_type.partition(";")[0].strip().lower() not in _NO_TYPE
     disposition = Message()
@@ -181,7 +181,7 @@ def _content(response: Response, limit: int) -> bytes:
         if max(received, len(content)) > limit:
             raise _too_large(limit)
     if unpacker and not unpacker.eof:
-        raise CannotFetch("a connection that failed or broke off", passing=True)
+        raise CannotFetch("a connection that failed or broke off", transient=True)
     return bytes(content)
 
 

@@ -1,7 +1,7 @@
-"""Handlebars as handlebars.js 4.7 has it: the language of Trigger Email's templates.
+"""Handlebars, compatible with handlebars.js 4.7: the language of Trigger Email's templates.
 
-Two passes make the tree (`lexer`, `parser`, then `whitespace`), `compiler` makes it functions, once; rendering calls
-them. Templates can reach their data and nothing else, within limits of time, output and nesting.
+`lexer` and `parser` build a tree, `whitespace` adjusts it, and `compiler` turns it into functions once; rendering calls
+them. Templates can access only their data, and are limited in time, output and nesting.
 """
 
 from __future__ import annotations

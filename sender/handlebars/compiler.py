@@ -1,7 +1,7 @@
-"""From the tree to functions: each statement becomes a step, each expression a getter, both called with a scope.
+"""Compiles the tree to functions: each statement becomes a step, each expression a getter; both take a scope.
 
-What is decided here and what at run time, and in which order names are looked up, is as in handlebars.js 4.7
-(`compiler.js`, `javascript-compiler.js`).
+The split between compile time and run time, and the order of name look-ups, follow handlebars.js 4.7 (`compiler.js`,
+`javascript-compiler.js`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 from sender.handlebars import nodes
 from sender.handlebars.errors import Spot, TemplateError
-from sender.handlebars.helpers import HELPERS, Helper, Options, section, settled
+from sender.handlebars.helpers import HELPERS, Helper, Options, plain_value, section
 from sender.handlebars.partials import call_partial
 from sender.handlebars.paths import path_getter
 from sender.handlebars.runtime import Block, Getter, Program, Scope, Step
 from sender.handlebars.values import UNDEFINED, escape, is_nothing, string_of, text_of
 
-# Names that handlebars.js has helpers for which can't be called.
+# Names of internal helpers of handlebars.js, which templates can't call.
 _INTERNAL = ("helperMissing", "blockHelperMissing")
-# handlebars.js looks for "this" anywhere in the path: `{{methis}}` is scoped, too, and no helper or block param.
+# handlebars.js looks for "this" anywhere in the path: `{{methis}}` is scoped, too, so it is no helper or block param.
 _SCOPED = re.compile(r"^\.|this\b", re.ASCII)
 
 _Inline = Callable[[Scope], tuple[str, Block]]
@@ -29,9 +29,9 @@ _Inline = Callable[[Scope], tuple[str, Block]]
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """How a template is to be compiled.
+    """Compiler options.
 
-    `escape`: what `{{…}}` prints is escaped for HTML. `strict`: to print what isn't there is an error.
+    `escape`: the output of `{{…}}` is escaped for HTML. `strict`: printing a missing value is an error.
     """
 
     escape: bool = True
@@ -39,15 +39,15 @@ class Mode:
 
 
 class Compiler:
-    """Compiles one tree; `uses_partials` says afterwards whether it calls any."""
+    """Compiles one tree; afterwards, `uses_partials` says whether it calls any partial."""
 
     def __init__(self, mode: Mode) -> None:
         self._mode = mode
-        self._params: list[tuple[str, ...]] = []  # block params of the programs around, the innermost first
+        self._params: list[tuple[str, ...]] = []  # block params of the enclosing programs, the innermost first
         self.uses_partials = False
 
     def program(self, program: nodes.Program) -> Program:
-        """The program and all within it. Raises `TemplateError`."""
+        """Compile the program and all programs inside it. Raises `TemplateError`."""
         self._params.insert(0, program.block_params)
         steps: list[Step | str] = []
         inlines: list[_Inline] = []
@@ -77,7 +77,7 @@ class Compiler:
         return (_print_escaped if escaped else _print)(value, statement.call.spot)
 
     def _value(self, call: nodes.Call, *, definite: bool) -> Getter:
-        """What a mustache or subexpression comes to: a helper's result, or what is at the path."""
+        """The getter of a mustache's or subexpression's value: a helper's result, or the value at the path."""
         path = _as_path(call.name)
         helper = self._helper_name(call, path, definite)
         if helper is None:
@@ -94,7 +94,7 @@ class Compiler:
         return _print(self._call(call, helper, program, inverse, is_block=True), call.spot)
 
     def _helper_name(self, call: nodes.Call, path: nodes.Path, definite: bool) -> str | None:
-        """The helper to be called; None if the call is a path's value."""
+        """The name of the helper to call; None if the call is the value at a path."""
         simple = len(path.parts) == 1 and not path.depth and not _SCOPED.search(path.original)
         if simple and self._block_param(path):
             return None
@@ -128,7 +128,7 @@ class Compiler:
                 return self._value(expression, definite=True)
 
     def _hash(self, pairs: Mapping[str, nodes.Expression]) -> dict[str, Getter]:
-        """As in handlebars.js, `a=undefined` is as good as not written; a path that leads nowhere is not."""
+        """As in handlebars.js, `a=undefined` is ignored, but a path to a missing value is not."""
         return {
             key: self._expression(value)
             for key, value in pairs.items()
@@ -151,10 +151,10 @@ class Compiler:
         compiled = self.program(program) if program else None
         partial_name = self._expression(call.params[0]) if call.params else lambda scope: UNDEFINED
 
-        def define(around: Scope) -> tuple[str, Block]:
+        def define(scope: Scope) -> tuple[str, Block]:
             if name != "inline" or compiled is None:
                 raise TemplateError(spot, "The only decorator is '{{#*inline \"name\"}}…{{/inline}}'.")
-            return string_of(partial_name(around)), Block(compiled, around)
+            return string_of(partial_name(scope)), Block(compiled, scope)
 
         return define
 
@@ -172,7 +172,7 @@ class Compiler:
 
 
 def _as_path(name: nodes.Path | nodes.Literal) -> nodes.Path:
-    """A literal in a name's place is a name: `{{12}}` prints the field `12`."""
+    """A literal in the position of a name is a name: `{{12}}` prints the field `12`."""
     if isinstance(name, nodes.Path):
         return name
     text = string_of(name.value)
@@ -183,7 +183,7 @@ def _print(value: Getter, spot: Spot) -> Step:
     def step(scope: Scope) -> None:
         result = value(scope)
         if not is_nothing(result):
-            scope.run.write(text_of(settled(result, scope)), spot)
+            scope.run.write(text_of(plain_value(result, scope)), spot)
 
     return step
 
@@ -192,7 +192,7 @@ def _print_escaped(value: Getter, spot: Spot) -> Step:
     def step(scope: Scope) -> None:
         result = value(scope)
         if result.__class__ is not str:
-            result = text_of(settled(result, scope))
+            result = text_of(plain_value(result, scope))
         scope.run.write(escape(result), spot)
 
     return step
@@ -201,7 +201,7 @@ def _print_escaped(value: Getter, spot: Spot) -> Step:
 def _section(value: Getter, program: Program | None, inverse: Program | None) -> Step:
     def step(scope: Scope) -> None:
         block = Block(program, scope) if program else None
-        section(scope, settled(value(scope), scope), block, Block(inverse, scope) if inverse else None)
+        section(scope, plain_value(value(scope), scope), block, Block(inverse, scope) if inverse else None)
 
     return step
 

@@ -1,4 +1,4 @@
-"""Where in a template something is wrong, and what."""
+"""Template errors and their positions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Spot(NamedTuple):
-    """A place in a template; line and column count from 1. `origin` says which template, in the caller's words."""
+    """A position in a template; line and column start at 1. `origin` is the caller's name for the template."""
 
     origin: str
     line: int
@@ -19,7 +19,7 @@ class Spot(NamedTuple):
 class TemplateError(Exception):
     """A template can't be compiled or rendered.
 
-    The text begins with the place and says what is wrong there. It may quote the template, never the data.
+    The text begins with the position and describes the problem. It may quote the template, but never the data.
     """
 
     def __init__(self, spot: Spot, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The built-in helpers, as handlebars.js 4.7 has them. There are no others: templates are data, not code."""
+"""The built-in helpers of handlebars.js 4.7. Custom helpers don't exist: templates are data, not code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sender.handlebars.values import UNDEFINED, in_key_order, is_empty, is_nothi
 
 
 class Options(NamedTuple):
-    """What a helper is called with beside its arguments.
+    """The context of a helper's call, besides its arguments.
 
-    `block` and `inverse` are None if nothing was written there; `is_block` says whether it could have been.
+    `block` and `inverse` are None if absent; `is_block` says whether the helper was called as a block.
     """
 
     name: str
@@ -25,28 +25,28 @@ class Options(NamedTuple):
     spot: Spot
 
     def fail(self, text: str) -> NoReturn:
-        """Refuse the call."""
+        """Raise `TemplateError` for this call; `text` continues a sentence that begins with the helper's name."""
         raise TemplateError(self.spot, f"'{self.name}' {text}.")
 
     def only_argument(self, args: list[Any]) -> Any:
-        """The argument of a block helper that takes one; a partial block counts as what it prints."""
+        """The single argument of a block helper; a partial block is replaced by its output."""
         if len(args) != 1:
             self.fail("takes exactly one argument")
         if not self.is_block:
             self.fail(f"is a block: '{{{{#{self.name} …}}}}'")
-        return settled(args[0], self.scope)
+        return plain_value(args[0], self.scope)
 
 
 Helper = Callable[[Options, list[Any]], Any]
 
 
-def settled(value: Any, scope: Scope) -> Any:
-    """The value; for a partial block, the text that it prints."""
+def plain_value(value: Any, scope: Scope) -> Any:
+    """The value, or the output of a partial block."""
     return value.text(scope.run) if isinstance(value, PartialBlock) else value
 
 
 def section(scope: Scope, value: Any, block: Block | None, inverse: Block | None) -> None:
-    """`{{#name}}…{{/name}}` where the name is a value's: once, for each, or the inverse."""
+    """`{{#name}}…{{/name}}` for a value: renders the block once or for each item, or the inverse."""
     if value is True:
         _render(block, scope.context)
     elif value is False or is_nothing(value) or value == []:
@@ -54,7 +54,7 @@ def section(scope: Scope, value: Any, block: Block | None, inverse: Block | None
     elif isinstance(value, list):
         _for_each(scope, _pairs(value), block)
     elif block:
-        # handlebars.js hands the surrounding block params on; they are the section's own then.
+        # As in handlebars.js, the enclosing block params become those of the section.
         block(value, scope.data, scope.params)
 
 
@@ -64,18 +64,18 @@ def _render(block: Block | None, context: Any) -> None:
 
 
 def _if(options: Options, args: list[Any]) -> Any:
-    yes = _holds(options, args)
-    _render(options.block if yes else options.inverse, options.scope.this)
+    condition = _condition(options, args)
+    _render(options.block if condition else options.inverse, options.scope.this)
     return UNDEFINED
 
 
 def _unless(options: Options, args: list[Any]) -> Any:
-    yes = _holds(options, args)
-    _render(options.inverse if yes else options.block, options.scope.this)
+    condition = _condition(options, args)
+    _render(options.inverse if condition else options.block, options.scope.this)
     return UNDEFINED
 
 
-def _holds(options: Options, args: list[Any]) -> bool:
+def _condition(options: Options, args: list[Any]) -> bool:
     value = options.only_argument(args)
     return not is_empty(value) and (is_true(value) or is_true(options.hash.get("includeZero")))
 
@@ -100,7 +100,7 @@ def _each(options: Options, args: list[Any]) -> Any:
 
 
 def _pairs(value: Any) -> list[tuple[Any, Any]]:
-    """Keys and values to go through."""
+    """The keys and values to iterate over."""
     match value:
         case list():
             return list(enumerate(value))
@@ -130,11 +130,11 @@ def _lookup(options: Options, args: list[Any]) -> Any:
 
 
 def _log(options: Options, args: list[Any]) -> Any:
-    """Nothing: what would be logged are the mail's contents, which belong into no log."""
+    """Does nothing: mail content must not be logged."""
     return UNDEFINED
 
 
-#: By name. As in handlebars.js, these names are always helpers, whatever the data hold.
+#: The helpers by name. As in handlebars.js, they take precedence over fields of the data.
 HELPERS: dict[str, Helper] = {
     "each": _each,
     "if": _if,

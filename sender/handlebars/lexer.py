@@ -1,7 +1,7 @@
-"""From a template's text to tokens.
+"""Splits a template into tokens.
 
-The rules and their order are those of handlebars.js 4.7 (`src/handlebars.l`): within a tag the first one that matches
-wins, not the longest.
+The rules and their order are those of handlebars.js 4.7 (`src/handlebars.l`): within a tag, the first matching rule
+wins, not the longest match.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from sender.handlebars.errors import Spot, TemplateError
 
-#: White space as JavaScript has it; Python's own lacks U+FEFF and has more.
+#: JavaScript's white space; Python's lacks U+FEFF and includes other characters.
 SPACE = "\t\n\v\f\r \u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000\ufeff"
 
 
 class Kind(StrEnum):
-    """What a token is, in the words of the grammar; the value is how an error text calls it."""
+    """The kind of a token, with the grammar's name; the value is its name in error texts."""
 
     CONTENT = "text"
     COMMENT = "a comment"
@@ -55,7 +55,7 @@ class Kind(StrEnum):
 
 
 class Token(NamedTuple):
-    """A piece of the template: `text` without what only marks it (quotes, a backslash), `at` its offset."""
+    """A piece of the template: `text` without delimiters (quotes, a backslash), and its offset `at`."""
 
     kind: Kind
     text: str
@@ -63,7 +63,7 @@ class Token(NamedTuple):
 
 
 class Source:
-    """A template's text, and the way from offsets in it to lines and columns."""
+    """A template's text; converts offsets to lines and columns."""
 
     def __init__(self, text: str, origin: str) -> None:
         self.text = text
@@ -71,13 +71,13 @@ class Source:
         self._lines = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def spot(self, at: int) -> Spot:
-        """Line and column of an offset."""
+        """The line and column of an offset."""
         line = bisect_right(self._lines, at)
         return Spot(self._origin, line, at - self._lines[line - 1] + 1)
 
 
 _WORD = rf"[^{SPACE}!\"#%-,./;->@\[-^`{{-~]+"
-_ENDS = rf"(?=[~}}{SPACE})])"  # what may follow a literal
+_ENDS = rf"(?=[~}}{SPACE})])"  # the characters that may follow a literal
 _RULES = [
     (Kind.OPEN_SEXPR, r"\("),
     (Kind.CLOSE_SEXPR, r"\)"),
@@ -117,7 +117,7 @@ _ENDING_A_TAG = frozenset((Kind.INVERSE, Kind.COMMENT, Kind.CLOSE, Kind.CLOSE_UN
 
 
 def tokenize(source: Source) -> list[Token]:
-    """All tokens, the last one of kind EOF. Raises `TemplateError` for a comment or raw block that never ends."""
+    """All tokens, ending with EOF. Raises `TemplateError` for a NUL, or an unclosed comment or raw block."""
     return list(_Lexer(source).tokens())
 
 
@@ -141,7 +141,7 @@ class _Lexer:
         return token
 
     def content(self) -> Iterator[Token]:
-        """Text up to the next tag; tags behind a backslash are text, too, but after two it is the backslash that is."""
+        """Text up to the next tag. `\\{{` begins text instead of a tag; `\\\\{{` is a backslash and a tag."""
         while self.at < len(self.text):
             start, found = self.at, self.text.find("{{", self.at)
             token = self.take(Kind.CONTENT, len(self.text) if found < 0 else found)
@@ -163,7 +163,7 @@ class _Lexer:
             if kind is Kind.OPEN and self.text.startswith("!", match.end()):
                 raise TemplateError(self.source.spot(self.at), "This comment is never closed.")
             yield _unquoted(self.take(kind, match.end()))
-            if kind is Kind.INVALID:  # with which the template is: the same search could fail again at each character
+            if kind is Kind.INVALID:  # the template is invalid: scanning on could take quadratic time
                 self.at = len(self.text)
                 return
             if kind is Kind.CLOSE_RAW_BLOCK:
@@ -176,7 +176,7 @@ class _Lexer:
         return match.end() if match else self.at
 
     def raw(self) -> Iterator[Token]:
-        """Everything up to `{{{{/name}}}}`; raw blocks inside are text, but must be closed."""
+        """Text up to `{{{{/name}}}}`; nested raw blocks are text, but must be closed."""
         opened, nesting = self.at, 1
         while self.at < len(self.text):
             if end := _RAW_END.match(self.text, self.at):

@@ -1,4 +1,4 @@
-"""The tree that a template is parsed into. Names are those of handlebars.js where they are not longer than needed."""
+"""The syntax tree of a template, with shortened names of handlebars.js."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sender.handlebars.errors import Spot
 
 
 class Strip(NamedTuple):
-    """Whether a tag has a `~` at its left end (open) and at its right end (close)."""
+    """Whether a tag has a `~` at its start (`open`) and at its end (`close`)."""
 
     open: bool = False
     close: bool = False
@@ -18,9 +18,9 @@ class Strip(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A way to a value: `../a.b` is depth 1, parts `a`, `b`. `data` marks those that begin with `@`.
+    """A path to a value: `../a.b` has depth 1 and the parts `a`, `b`. `data` is true if it begins with `@`.
 
-    `original` is as it was written, without brackets.
+    `original` is the source text without brackets.
     """
 
     original: str
@@ -40,7 +40,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A name with what follows it; in parentheses, a subexpression."""
+    """A name with its parameters and hash arguments; in parentheses, a subexpression."""
 
     name: Path | Literal
     params: tuple[Expression, ...]
@@ -53,7 +53,7 @@ Expression: TypeAlias = Path | Literal | Call
 
 @dataclass(slots=True)
 class Content:
-    """Text. White space control shortens `value` and leaves `original` alone."""
+    """Text. White space control shortens `value`, but never changes `original`."""
 
     original: str
     value: str
@@ -63,7 +63,7 @@ class Content:
 
 @dataclass(slots=True)
 class Comment:
-    """A comment: nothing but a tag that may stand alone on its line."""
+    """A comment; it matters only for white space control."""
 
     strip: Strip
 
@@ -80,7 +80,7 @@ class Mustache:
 
 @dataclass(slots=True)
 class Partial:
-    """`{{> name}}`; `indent` is what stands before it if it is alone on its line."""
+    """`{{> name}}`; `indent` is the white space before it if it is alone on its line."""
 
     name: Expression
     params: tuple[Expression, ...]
@@ -101,13 +101,13 @@ class PartialBlock:
 
     @property
     def programs(self) -> tuple[Program, ...]:
-        """As with `Block`."""
+        """See `Block.programs`."""
         return (self.program,)
 
 
 @dataclass(slots=True)
 class Block:
-    """`{{#call}}program{{else}}inverse{{/call}}`; with `^` for `#` only the inverse may be there."""
+    """`{{#call}}program{{else}}inverse{{/call}}`; with `^` instead of `#`, the program may be absent."""
 
     call: Call
     program: Program | None
@@ -119,7 +119,7 @@ class Block:
 
     @property
     def programs(self) -> tuple[Program, ...]:
-        """Those of program and inverse that are there; at least one is."""
+        """The program and the inverse, if present; at least one is."""
         return tuple(program for program in (self.program, self.inverse) if program)
 
 
@@ -128,7 +128,7 @@ Statement: TypeAlias = Content | Comment | Mustache | Partial | PartialBlock | B
 
 @dataclass(slots=True)
 class Program:
-    """Statements in order. `chain` is the block of an `{{else if}}`, which is all that such an inverse holds."""
+    """Statements in order. In the inverse of an `{{else if}}`, `chain` is its block, the only statement."""
 
     body: list[Statement]
     spot: Spot

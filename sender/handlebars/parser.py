@@ -1,4 +1,4 @@
-"""From tokens to the tree, by the grammar of handlebars.js 4.7 (`src/handlebars.yy`)."""
+"""Parses tokens into the tree, by the grammar of handlebars.js 4.7 (`src/handlebars.yy`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sender.handlebars.nodes import (
 )
 from sender.handlebars.values import UNDEFINED, number_of, string_of
 
-#: Blocks within blocks, subexpressions within subexpressions. Each level costs some of Python's stack.
+#: The maximum nesting of blocks and subexpressions; each level uses Python's stack.
 MAX_NESTING = 60
 
 _ENDING_A_PROGRAM = frozenset((Kind.EOF, Kind.INVERSE, Kind.OPEN_INVERSE_CHAIN, Kind.OPEN_ENDBLOCK))
@@ -33,7 +33,7 @@ _BRACKETED = re.compile(r"\[([^\n\r\u2028\u2029]*)\]")
 
 
 def parse(text: str, origin: str) -> Program:
-    """The tree of a template as it was written, white space untouched. Raises `TemplateError`."""
+    """Parse a template; white space control is not applied yet. Raises `TemplateError`."""
     return _Parser(Source(text, origin)).root()
 
 
@@ -217,7 +217,7 @@ class _Parser:
         return Block(call, first, second, decorator, open_strip, inverse_strip, close_strip)
 
     def inverse(self) -> tuple[Program, Strip]:
-        """What follows `{{else}}` or `{{else if}}` up to the end of the block."""
+        """The program after `{{else}}` or `{{else if}}`, up to the end of the block."""
         if self.sees(Kind.INVERSE):
             token = self.take(Kind.INVERSE)
             return self.program(), _strip(token, token)
@@ -285,14 +285,14 @@ def _unbracketed(text: str) -> str:
 
 
 def _original(name: Expression) -> Any:
-    """What an opening and a closing tag are compared by."""
+    """The value by which opening and closing tags are compared."""
     match name:
         case Path():
             return name.original
         case Literal():
             return name.value
         case _:
-            return UNDEFINED  # handlebars.js, too, takes {{/undefined}} for the end of a dynamic partial's block
+            return UNDEFINED  # as in handlebars.js, {{/undefined}} closes the block of a dynamic partial
 
 
 def _same(opened: Expression, closed: Expression) -> bool:
@@ -301,6 +301,6 @@ def _same(opened: Expression, closed: Expression) -> bool:
 
 
 def _shown(tag: Token, name: Expression) -> str:
-    """The tag as an error quotes it, without its arguments."""
+    """The tag without its arguments, for error texts."""
     text = "(…)" if isinstance(name, Call) else string_of(_original(name))
     return f"{tag.text}{' ' if tag.text.endswith('>') else ''}{text}}}}}"

@@ -1,4 +1,4 @@
-"""`{{> name}}` and `{{#> name}}…{{/name}}`."""
+"""Calls of partials: `{{> name}}` and `{{#> name}}…{{/name}}`."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def call_partial(
     indent: str,
     spot: Spot,
 ) -> Step:
-    """A step that renders the partial with the context (the current one if None) and the hash's values in it.
+    """A step that renders the partial with the context (None: the current one), extended by the hash arguments.
 
-    `program` is what stands in the partial block: `@partial-block` to the partial, and rendered in its place if there
-    is no such partial.
+    `program` is the content of the partial block: available to the partial as `@partial-block`, and rendered instead if
+    the partial doesn't exist.
     """
 
     def step(scope: Scope) -> None:
         data, partials, fallback = _with_block(program, scope)
         partial = _found(name, scope) or fallback
         if partial is None:
-            # A name that is looked up may come from the data: not to be quoted.
+            # A dynamic name may come from the data, which errors must not quote.
             shown = f"'{name}'" if isinstance(name, str) else "of the name that this comes to"
             raise TemplateError(spot, f"There is no partial {shown}.")
         value = context(scope) if context else scope.context
@@ -67,7 +67,7 @@ def _found(name: str | Getter, scope: Scope) -> Partial | None:
 
 
 def _with_block(program: Program | None, scope: Scope) -> tuple[Frame, Partials, PartialBlock | None]:
-    """The data and partials that the partial sees, and its partial block."""
+    """The data and partials visible to the partial, and its partial block."""
     if program is None:
         return scope.data, scope.partials, None
     block = Block(program, scope)
@@ -77,6 +77,6 @@ def _with_block(program: Program | None, scope: Scope) -> tuple[Frame, Partials,
 
 
 def _write_indented(text: str, indent: str, run: Run, spot: Spot) -> None:
-    """Each line is indented, an empty one too; not what follows the last line break if that is nothing."""
+    """Indent each line, including empty ones, but add nothing after a final line break."""
     for line in _LINE.finditer(text):
         run.write(indent + line[0], spot)

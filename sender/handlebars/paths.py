@@ -1,4 +1,4 @@
-"""Paths: `name`, `a.b`, `../a`, `@index`, `this`, and what strict mode makes of them."""
+"""Resolves paths: `name`, `a.b`, `../a`, `@index`, `this`, also in strict mode."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from sender.handlebars.values import UNDEFINED, has_property, is_nothing, is_tru
 
 
 def path_getter(path: Path, param: tuple[int, int] | None, *, strict: bool, printed: bool) -> Getter:
-    """A function from a scope to the value that the path leads to.
+    """A function that returns the value at the path for a scope.
 
-    `param` is the block param that the path begins with: how many programs out, and which one there. `strict` raises
-    `TemplateError` for a step into nothing; with `printed`, too, if the last name isn't there.
+    `param` is the block param at the start of the path: the number of programs outwards, and its index there. With
+    `strict`, the function raises `TemplateError` if a value on the way is missing and, with `printed`, also if the last
+    one is.
     """
     start, names = _start(path, param)
     if strict:
@@ -29,7 +30,7 @@ def path_getter(path: Path, param: tuple[int, int] | None, *, strict: bool, prin
 
 
 def _start(path: Path, param: tuple[int, int] | None) -> tuple[Getter, tuple[str, ...]]:
-    """Where the path begins, and the names that lead on from there."""
+    """The getter of the path's first value, and the remaining names."""
     depth = path.depth
     names = path.parts if path.parts and path.parts[0] else ()  # as in handlebars.js, an empty first name is `this`
     if param is not None:
@@ -80,7 +81,7 @@ def _lenient(start: Getter, names: tuple[str, ...]) -> Getter:
 
 
 def _guarded(start: Getter, names: tuple[str, ...]) -> Getter:
-    """As with `@` paths in handlebars.js: a step that is not true is the result."""
+    """Like `@` paths in handlebars.js: the first falsy value on the way is the result."""
 
     def get(scope: Scope) -> Any:
         value = start(scope)

@@ -1,12 +1,12 @@
-"""What exists while a template is rendered: the output and its limits, contexts, frames of `@` data, blocks.
+"""The run-time objects of rendering: output and limits, contexts, frames of `@` data, blocks.
 
-The split follows handlebars.js 4.7 (`runtime.js`), because what `../`, `@../`, block params and inline partials mean
-follows from what is captured where:
+The structure follows handlebars.js 4.7 (`runtime.js`), because the meaning of `../`, `@../`, block params and inline
+partials depends on which object captures what:
 
-    Run        one rendering: output, limits, the stored partials
-    Container  one call of a template: the partials it sees just now; inline ones come and go
-    Scope      one call of a program (a template's or a block's inside): its context and what surrounds it
-    Block      a program with the scope it was written in, ready to be called with contexts
+    Run        one rendering: output, limits, stored partials
+    Container  one call of a template: the partials that are currently visible, including inline ones
+    Scope      one call of a program (the body of a template or block): its context and its surroundings
+    Block      a closure: a program and its enclosing scope
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any, Protocol, TypeAlias
 from sender.handlebars.errors import Spot, TemplateError
 from sender.handlebars.values import UNDEFINED, is_nothing, is_same
 
-#: A frame of `@` data. It holds all of its parent's entries, and the parent itself as `_parent`.
+#: A frame of `@` data. It contains its parent's entries, and the parent itself as `_parent`.
 Frame: TypeAlias = dict[str, Any]
-#: The contexts around: the innermost, and those around that.
+#: The enclosing contexts as a linked list, the innermost first.
 Levels: TypeAlias = "tuple[Any, Levels] | None"
 
 Step: TypeAlias = "Callable[[Scope], None]"
@@ -31,7 +31,7 @@ PARTIAL_BLOCK = "partial-block"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one rendering may take: seconds of wall-clock time, characters of output, blocks and partials in blocks."""
+    """The limits of one rendering: wall-clock seconds, characters of output, nested blocks and partials."""
 
     seconds: float = 5.0
     characters: int = 10_000_000
@@ -39,10 +39,10 @@ class Limits:
 
 
 class Partial(Protocol):
-    """Anything that `{{> name}}` can call."""
+    """A partial that `{{> name}}` can call."""
 
     def call_partial(self, run: Run, context: Any, data: Frame, partials: Partials) -> None:
-        """Render it with a context into the run's output."""
+        """Render the partial with a context into the run's output. Raises `TemplateError`."""
         ...
 
 
@@ -50,7 +50,7 @@ Partials: TypeAlias = Mapping[str, Partial]
 
 
 class Run:
-    """One rendering. `stored` finds a partial that is not an inline one."""
+    """One rendering. `stored` looks up partials that are not inline."""
 
     def __init__(self, stored: Callable[[str], Partial | None], limits: Limits, clock: Callable[[], float]) -> None:
         self.stored = stored
@@ -62,12 +62,12 @@ class Run:
         self.out: list[str] = []
 
     def write(self, text: str, spot: Spot) -> None:
-        """Add to the output."""
+        """Append to the output. Raises `TemplateError` beyond the limit."""
         self._count(len(text), spot)
         self.out.append(text)
 
     def captured(self, render: Callable[[], None]) -> str:
-        """What `render` would add to the output."""
+        """The output of `render`, which is returned instead of written."""
         outer, self.out = self.out, []
         render()
         text, self.out = "".join(self.out), outer
@@ -79,9 +79,9 @@ class Run:
         return "".join(self.out)
 
     def enter(self, characters: int, spot: Spot) -> None:
-        """A program begins that will put so many characters into `out` by itself.
+        """Begin a program that will append this number of characters to `out` directly.
 
-        `leave` must follow unless rendering fails.
+        `leave` must follow unless rendering fails. Raises `TemplateError` beyond a limit.
         """
         self._count(characters, spot)
         self._depth += 1
@@ -90,11 +90,11 @@ class Run:
         self.check_time(spot)
 
     def leave(self) -> None:
-        """A program ends."""
+        """End a program."""
         self._depth -= 1
 
     def check_time(self, spot: Spot) -> None:
-        """Raise `TemplateError` when the time is up."""
+        """Raise `TemplateError` after the time limit."""
         if self._clock() > self._deadline:
             raise TemplateError(spot, "Rendering takes too long; time was up here.")
 
@@ -105,7 +105,7 @@ class Run:
 
 
 class Container:
-    """One call of a template. Its helpers' blocks get `null_context` where the context is null."""
+    """One call of a template. Blocks of helpers get `null_context` instead of a null context."""
 
     __slots__ = ("null_context", "partials", "run")
 
@@ -133,11 +133,11 @@ class Scope:
 
     @property
     def this(self) -> Any:
-        """The context that a helper hands to its block."""
+        """The context that a helper passes to its block."""
         return self.container.null_context if is_nothing(self.context) else self.context
 
     def level(self, depth: int) -> Any:
-        """The context that many `../` away; undefined beyond the outermost."""
+        """The context `depth` levels out (one per `../`); undefined beyond the outermost."""
         levels = self.levels
         while depth and levels:
             depth, levels = depth - 1, levels[1]
@@ -145,7 +145,7 @@ class Scope:
 
 
 class Program:
-    """A compiled program: its steps (text where that is all), and the inline partials that are defined in it."""
+    """A compiled program: its steps (plain text as strings) and the inline partials defined in it."""
 
     __slots__ = ("_characters", "_inlines", "_spot", "_steps")
 
@@ -158,7 +158,7 @@ class Program:
         self._characters = sum(len(step) for step in steps if isinstance(step, str))
 
     def run(self, scope: Scope) -> None:
-        """Render it in a scope of its own."""
+        """Render the program in a new scope. Raises `TemplateError`."""
         run = scope.run
         run.enter(self._characters, self._spot)
         append = run.out.append
@@ -170,12 +170,12 @@ class Program:
         run.leave()
 
     def inlines(self, around: Scope) -> dict[str, Block]:
-        """The inline partials, defined in the scope around the program, before it is called."""
+        """The program's inline partials, defined in the enclosing scope before the program runs."""
         return dict(inline(around) for inline in self._inlines) if self._inlines else {}
 
 
 class Block:
-    """A program and the scope around it."""
+    """A program and its enclosing scope."""
 
     __slots__ = ("_program", "_scope", "inlines")
 
@@ -185,7 +185,7 @@ class Block:
         self.inlines = program.inlines(scope)
 
     def __call__(self, context: Any, data: Frame | None = None, params: Any = None) -> None:
-        """Render it; `data` and `params` are the helper's, if it has any."""
+        """Render the program; `data` and `params` come from the helper, if it has any."""
         around = self._scope
         container, levels = around.container, around.levels
         outer = levels[0] if levels else UNDEFINED
@@ -198,12 +198,12 @@ class Block:
         container.partials = partials
 
     def call_partial(self, run: Run, context: Any, data: Frame, partials: Partials) -> None:
-        """As an inline partial; it sees the partials of the template that it is written in."""
+        """Render as an inline partial, which sees the partials of the template that defines it."""
         self(context, data)
 
 
 class PartialBlock:
-    """What stands in `{{#> name}}…{{/name}}`, for the partial to call as `@partial-block`."""
+    """The content of `{{#> name}}…{{/name}}`, which the partial can call as `@partial-block`."""
 
     __slots__ = ("_block", "_outer")
 
@@ -212,11 +212,11 @@ class PartialBlock:
         self._outer = outer
 
     def call_partial(self, run: Run, context: Any, data: Frame, partials: Partials) -> None:
-        """Render it; inside, `@partial-block` is what it was around."""
+        """Render the block; inside, `@partial-block` refers to the enclosing one."""
         self._block(context, {**framed(data), PARTIAL_BLOCK: self._outer})
 
     def text(self, run: Run) -> str:
-        """What it prints where its value is asked for, as in `{{#if @partial-block}}`."""
+        """The output of the block when used as a value, as in `{{#if @partial-block}}`."""
         return run.captured(lambda: self.call_partial(run, UNDEFINED, {}, {}))
 
 

@@ -1,4 +1,4 @@
-"""A compiled template: what the rest of the sender knows of Handlebars."""
+"""A compiled template: the interface of this package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sender.handlebars.whitespace import control_whitespace
 
 
 class Template:
-    """A template that can be rendered any number of times, by several threads at once."""
+    """A compiled template, reusable and thread-safe."""
 
     def __init__(self, program: Program, origin: str, *, uses_partials: bool) -> None:
         self._program = program
@@ -29,9 +29,9 @@ class Template:
         limits: Limits = Limits(),  # noqa: B008 - immutable
         clock: Callable[[], float] = time.monotonic,
     ) -> str:
-        """The template's text with `data` (see `values`) in it.
+        """Render the template with `data` (see `values`).
 
-        `partials` finds a compiled partial by its name. Raises `TemplateError`, also when a limit is exceeded.
+        `partials` looks up a compiled partial by name. Raises `TemplateError`, also if a limit is exceeded.
         """
         run = Run(partials, limits, clock)
         try:
@@ -41,7 +41,7 @@ class Template:
         return run.text()
 
     def call_partial(self, run: Run, context: Any, data: Frame, partials: Partials) -> None:
-        """As a partial of another template: within its run, with its `@` data and inline partials."""
+        """Render as a partial of another template, with its run, `@` data and inline partials."""
         container = Container(run, partials)
         around = Scope(container, UNDEFINED, data, None, ())
         inlines = self._program.inlines(around)
@@ -51,7 +51,7 @@ class Template:
 
 
 def compile_template(source: str, origin: str, mode: Mode = Mode()) -> Template:  # noqa: B008 - immutable
-    """Compile a template; `origin` is how errors name it ("html of 'welcome'").
+    """Compile a template; `origin` is its name in errors ("html of 'welcome'").
 
     Raises `TemplateError` if it is malformed.
     """

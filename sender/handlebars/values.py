@@ -1,7 +1,8 @@
-"""Values as JavaScript treats them: what is true, what is printed, what has which properties.
+"""JavaScript's semantics for values: truthiness, conversion to strings, properties.
 
-Data is what `shared.firestore.values.decode` makes of a Firestore map. A template can reach the entries of a dict, the
-items of a list, the `length` of lists and strings and the parts of a timestamp, but no attribute of a Python object.
+Data consists of values from `shared.firestore.values.decode`. Templates can access the entries of a dict, the items of
+a list, the characters of a string, the `length` of lists and strings and the parts of a timestamp, but never an
+attribute of a Python object.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 
 class Undefined(Enum):
-    """JavaScript's `undefined`, which is not null."""
+    """JavaScript's `undefined`, as distinct from null."""
 
     UNDEFINED = "undefined"
 
@@ -45,34 +46,33 @@ def is_nothing(value: Any) -> bool:
 
 
 def is_true(value: Any) -> bool:
-    """Whether JavaScript takes the value for true: empty lists and maps are, NaN isn't."""
+    """Whether the value is truthy in JavaScript: empty lists and maps are, NaN isn't."""
     if isinstance(value, _SCALARS):
         return bool(value) and value == value
     return value is not None and value is not UNDEFINED
 
 
 def is_empty(value: Any) -> bool:
-    """Whether `{{#if}}` and `{{#with}}` find nothing there: 0 counts as something, an empty list does not."""
+    """Whether the value is empty for `{{#if}}` and `{{#with}}`: an empty list is, 0 isn't."""
     if isinstance(value, list):
         return not value
     return not is_true(value) and not (isinstance(value, int | float) and not isinstance(value, bool) and value == 0)
 
 
 def escape(text: str) -> str:
-    """The text as it may stand in HTML, in content and in quoted attributes."""
+    """Escape text for HTML content and quoted attributes."""
     return _SPECIAL.sub(lambda match: _ESCAPES[match[0]], text) if _SPECIAL.search(text) else text
 
 
 def text_of(value: Any) -> str:
-    """What a value prints: null and undefined nothing, all else as `string_of`."""
+    """The output of a value: nothing for null and undefined, otherwise `string_of`."""
     return "" if is_nothing(value) else string_of(value)
 
 
 def string_of(value: Any) -> str:
-    """JavaScript's `String(value)`.
+    """JavaScript's `String(value)`, except for Firestore's own types.
 
-    Firestore's own types print better than they do there: a timestamp in ISO 8601 and UTC
-    (`2026-01-02T03:04:05Z`), bytes as the UTF-8 text that they are.
+    A timestamp becomes ISO 8601 in UTC (`2026-01-02T03:04:05Z`), bytes are decoded as UTF-8.
     """
     match value:
         case str():
@@ -102,18 +102,18 @@ def number_of(text: str) -> int | float:
 
 
 def _number(value: int | float) -> str:
-    """A number as ECMAScript prints it (section 6.1.6.1.20); integers beyond 2^53, which it doesn't have, exactly."""
+    """A number as printed by ECMAScript (section 6.1.6.1.20), but with exact integers beyond 2^53."""
     if isinstance(value, int):
         return str(value)
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if 1e-3 < abs(value) < 1e15:
-        return repr(value).removesuffix(".0")  # where Python and JavaScript agree
+        return repr(value).removesuffix(".0")  # Python and JavaScript agree in this range
     if value == 0:
         return "0"
     sign, digit_tuple, exponent = Decimal(repr(value)).normalize().as_tuple()
     digits, minus = "".join(map(str, digit_tuple)), "-" if sign else ""
-    point = len(digits) + int(exponent)  # where the decimal point stands, from the first digit
+    point = len(digits) + int(exponent)  # the position of the decimal point, relative to the first digit
     if len(digits) <= point <= 21:
         return minus + digits + "0" * (point - len(digits))
     if 0 < point <= 21:
@@ -125,9 +125,9 @@ def _number(value: int | float) -> str:
 
 
 def property_of(value: Any, name: str) -> Any:
-    """A dict's entry, a list's item or a string's UTF-16 unit by its number, `length` of the two; of null, null.
+    """A dict's entry, a list's item or a string's UTF-16 unit by index, their `length`, or part of a timestamp.
 
-    Undefined if there is no such thing.
+    Any property of null is null; a missing property is undefined.
     """
     match value:
         case dict():
@@ -152,17 +152,17 @@ def property_of(value: Any, name: str) -> Any:
 
 
 def has_property(value: dict[str, Any] | list[Any], name: str) -> bool:
-    """Whether strict mode finds the name there, whatever its value."""
+    """Whether the property exists, even if it is null."""
     return property_of(value, name) is not UNDEFINED
 
 
 def _index(name: str, length: int) -> int | None:
-    """The place that the name says, if there is one."""
+    """The index that the name stands for; None if it is not a valid one."""
     return int(name) if _INDEX.fullmatch(name) and int(name) < length else None
 
 
 def _time_part(time: datetime, name: str) -> Any:
-    """The two fields of Firestore's own Timestamp class, with or without the underscore they have in Node."""
+    """The fields of Firestore's `Timestamp` class; `property_of` removes the underscore that they have in Node."""
     match name:
         case "seconds":
             return math.floor(time.replace(microsecond=0).timestamp())
@@ -173,13 +173,13 @@ def _time_part(time: datetime, name: str) -> Any:
 
 
 def in_key_order(value: dict[str, Any]) -> list[str]:
-    """A dict's keys in JavaScript's order: array indices ascending, then the others as they come."""
+    """A dict's keys in JavaScript's order: array indices ascending, then the others in insertion order."""
     indices = sorted((key for key in value if _INDEX.fullmatch(key) and int(key) <= _MAX_INDEX), key=int)
     return list(dict.fromkeys([*indices, *value]))
 
 
 def as_dict(value: Any) -> dict[str, Any]:
-    """A copy of the value's own entries, for hash arguments to be added to."""
+    """A copy of the value's entries as a dict, to which hash arguments are added."""
     match value:
         case dict():
             return dict(value)
@@ -192,9 +192,9 @@ def as_dict(value: Any) -> dict[str, Any]:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Whether two contexts are one level for `../`: maps and lists by identity, scalars by value, null as undefined.
+    """Whether two contexts form one level for `../`: JavaScript's `==` without conversions (`1 == "1"`).
 
-    JavaScript's `==` but for what it converts (`1 == "1"`).
+    Maps and lists are compared by identity, scalars by value; null equals undefined.
     """
     if isinstance(one, str) or isinstance(other, str):
         return bool(one == other)

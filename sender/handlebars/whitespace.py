@@ -1,6 +1,7 @@
-"""White space control: what a `~` takes away, and the lines of tags that stand alone on theirs.
+"""White space control: applies `~`, and removes the lines of standalone tags.
 
-A second pass over the tree, as in handlebars.js 4.7 (`whitespace-control.js`), since a tag's neighbours decide.
+This is a second pass over the tree, as in handlebars.js 4.7 (`whitespace-control.js`), because it depends on a tag's
+neighbours.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ _REST_OF_LINE = re.compile(r"[ \t]*\r?\n?")
 
 
 class _Tag(NamedTuple):
-    """What a statement wants of its surroundings.
+    """A statement's effect on the text around it.
 
-    `alone`: to be taken out with its line; `alone_first` and `alone_last`: the same for a block's first and last tag,
-    as far as the block's inside allows.
+    `standalone`: the statement may be removed with its line. `first_standalone` and `last_standalone`: the same for a
+    block's first and last tag, judged by the block's content.
     """
 
     strip: Strip
-    alone: bool = False
-    alone_first: bool = False
-    alone_last: bool = False
+    standalone: bool = False
+    first_standalone: bool = False
+    last_standalone: bool = False
 
 
 def control_whitespace(root: Program) -> None:
-    """Shorten the contents in the tree to what is to be printed, and note the partials' indents."""
+    """Remove white space from the text in the tree, and set the indents of partials."""
     _control(root, is_root=True)
 
 
@@ -44,16 +45,16 @@ def _control(program: Program, *, is_root: bool = False) -> None:
             _strip_right(body, index, everything=True)
         if tag.strip.open:
             _strip_left(body, index, everything=True)
-        if tag.alone and before and after:
+        if tag.standalone and before and after:
             _strip_right(body, index)
             indent = _strip_left(body, index)
             if isinstance(statement, Partial):
                 statement.indent = indent
         if isinstance(statement, Block | PartialBlock):
-            if tag.alone_first and before:
+            if tag.first_standalone and before:
                 _strip_right(statement.programs[0].body, -1)
                 _strip_left(body, index)
-            if tag.alone_last and after:
+            if tag.last_standalone and after:
                 _strip_right(body, index)
                 _strip_left(statement.programs[-1].body, len(statement.programs[-1].body))
 
@@ -65,23 +66,23 @@ def _tag(statement: Statement) -> _Tag | None:
         case Block() | PartialBlock():
             return _block(statement)
         case Comment() | Partial():
-            return _Tag(statement.strip, alone=True)
+            return _Tag(statement.strip, standalone=True)
         case _:
             return _Tag(statement.strip)
 
 
 def _block(block: Block | PartialBlock) -> _Tag:
-    """The block's inside first, then what its tags do to it."""
+    """Process the block's content, then the effect of the block's tags on it."""
     for inner in block.programs:
         _control(inner)
     program, *inverses = block.programs
-    # Of an {{else if}} chain, handlebars.js looks at the first one's inside for both ends.
-    inverse = next((_inside(each) for each in inverses), None)
+    # In an {{else if}} chain, handlebars.js checks both ends of the first one's content.
+    inverse = next((_content(each) for each in inverses), None)
     last = inverse or program
     tag = _Tag(
         Strip(block.open_strip.open, block.close_strip.close),
-        alone_first=_starts_with_line(program.body, -1),
-        alone_last=_ends_with_line(last.body, len(last.body)),
+        first_standalone=_starts_with_line(program.body, -1),
+        last_standalone=_ends_with_line(last.body, len(last.body)),
     )
     if block.open_strip.close:
         _strip_right(program.body, -1, everything=True)
@@ -92,7 +93,7 @@ def _block(block: Block | PartialBlock) -> _Tag:
     return tag
 
 
-def _inside(inverse: Program) -> Program:
+def _content(inverse: Program) -> Program:
     return inverse.chain.programs[0] if inverse.chain else inverse
 
 
@@ -106,11 +107,11 @@ def _else(block: Block, program: Program, inverse: Program) -> None:
         _strip_right(inverse.body, -1)
 
 
-# Below, `index` is a statement's place in the body; -1 is the tag before, its length the one after it.
+# Below, `index` is a statement's index in the body; -1 is the tag before the body, its length the tag after it.
 
 
 def _ends_with_line(body: list[Statement], index: int, is_root: bool = False) -> bool:
-    """Whether what stands before `index` is a line's end and at most blanks after it."""
+    """Whether only blanks separate `index` from the preceding line break."""
     if index == 0:
         return is_root
     previous = body[index - 1]
@@ -122,7 +123,7 @@ def _ends_with_line(body: list[Statement], index: int, is_root: bool = False) ->
 
 
 def _starts_with_line(body: list[Statement], index: int, is_root: bool = False) -> bool:
-    """Whether what stands after `index` is at most blanks and a line's end."""
+    """Whether only blanks separate `index` from the following line break."""
     if index + 1 == len(body):
         return is_root
     following = body[index + 1]
@@ -134,7 +135,7 @@ def _starts_with_line(body: list[Statement], index: int, is_root: bool = False) 
 
 
 def _strip_right(body: list[Statement], index: int, *, everything: bool = False) -> None:
-    """Take the rest of the line, or all white space, from what follows `index`."""
+    """Remove the blank rest of the line, or all white space, after `index`."""
     content = body[index + 1] if index + 1 < len(body) else None
     if not isinstance(content, Content) or (content.right_stripped and not everything):
         return
@@ -144,7 +145,7 @@ def _strip_right(body: list[Statement], index: int, *, everything: bool = False)
 
 
 def _strip_left(body: list[Statement], index: int, *, everything: bool = False) -> str:
-    """Take the line's blanks, or all white space, from what stands before `index`; returns what that was."""
+    """Remove and return the line's blanks, or all white space, before `index`."""
     content = body[index - 1] if index > 0 else None
     if not isinstance(content, Content) or (content.left_stripped and not everything):
         return ""

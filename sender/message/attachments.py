@@ -1,8 +1,7 @@
-"""Files of a mail: from what the document says about them to bytes with a name and a type.
+"""Loads the files of a mail: from their descriptions in the document to content with a name and a media type.
 
-Content is what the document itself holds, as text, bytes or a `data:` URL, or what is fetched from an `https:` URL or
-from Cloud Storage. No file of this machine is ever opened: a path is refused by name. (Trigger Email mails any local
-file and fetches any URL.)
+Content comes from the document itself (text, bytes or a `data:` URL), from an `https:` URL or from Cloud Storage. Local
+files are never opened: file paths are rejected. (Trigger Email sends any local file and fetches any URL.)
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from sender.message.mime.parts import Entity, File
 from sender.message.mime.ready_made import NotMime, ready_made
 from shared.errors import ErrorCode, NotLoaded, NotSendable
 
-#: More is refused: servers commonly stop at 25 to 35 MB, and base64 adds a third.
+#: Mail servers commonly accept 25 to 35 MB, and base64 adds a third.
 MAX_TOTAL_BYTES = 25 * 1024 * 1024
 MAX_COUNT = 100
 
@@ -35,31 +34,31 @@ _EXPECTED_URL = "a 'https:', 'gs:' or 'data:' URL, or 'content' in its place"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """An attachment that is MIME already; `content_id` is what the HTML page calls it by."""
+    """An attachment that is already MIME; `content_id` is the id by which the HTML page refers to it."""
 
     entity: Entity
     content_id: str | None
 
 
 class Loader:
-    """Loads the files of one mail, whose number and size is limited over all."""
+    """Loads the files of one mail, and limits their number and total size."""
 
     def __init__(self, fetch: Fetch = fetch_nothing) -> None:
         self._fetch = fetch
         self._left = MAX_TOTAL_BYTES
 
     def attachments(self, attachments: Sequence[Attachment]) -> tuple[File | Part, ...]:
-        """The attachments in order.
+        """Load the attachments, in order.
 
-        Raises `NotSendable` (code `attachment`) naming the first one that can't be had, or the limit they exceed;
-        `NotLoaded` if that one may be had later.
+        Raises `NotSendable` (code `attachment`) naming the first one that can't be loaded or the exceeded limit, and
+        `NotLoaded` if a later attempt may succeed.
         """
         if len(attachments) > MAX_COUNT:
             raise _wrong("message.attachments", f"{len(attachments)} of them", f"at most {MAX_COUNT} attachments")
         return tuple(self._attachment(attachment, number) for number, attachment in enumerate(attachments, start=1))
 
     def alternatives(self, alternatives: Sequence[Attachment]) -> Iterator[File | Part]:
-        """Other versions of the text; they have a name only if it is given. Raises as `attachments` does."""
+        """Load alternative versions of the text; only given names are used. Raises the errors of `attachments`."""
         if len(alternatives) > MAX_COUNT:
             raise _wrong("message.alternatives", f"{len(alternatives)} of them", f"at most {MAX_COUNT} alternatives")
         for alternative in alternatives:
@@ -71,9 +70,9 @@ class Loader:
                 yield replace(file, disposition=disposition, filename=alternative.filename)
 
     def event(self, event: CalendarEvent) -> tuple[File, File]:
-        """The event as a version of the text, and again as a file, since programs look for one or the other.
+        """Load the event as an alternative and as an attachment, because mail clients support one or the other.
 
-        Raises as `attachments` does.
+        Raises the errors of `attachments`.
         """
         file = self._file(event.file, unknown_type="text/calendar")
         method = event.method or _method_in(file.content)
@@ -95,12 +94,12 @@ class Loader:
             raise _wrong(f"{attachment.path}.raw", error.found, error.expected) from None
 
     def _file(self, attachment: Attachment, unknown_type: str) -> File:
-        """The file under the name that it has from anywhere, or None."""
+        """Load a file; its name is the document's, otherwise the source's, otherwise None."""
         loaded = self._loaded(attachment)
         name = attachment.filename or loaded.filename
         media_type = attachment.media_type or loaded.media_type or guess_type(name or "", unknown_type)
         if media_type.lower().startswith("text/") and _is_utf8(attachment) and "charset=" not in media_type.lower():
-            media_type += "; charset=utf-8"  # the reader can't know unless told
+            media_type += "; charset=utf-8"  # the content is encoded as UTF-8
         return File(
             content=self._counted(attachment, loaded.content),
             media_type=media_type,
@@ -133,7 +132,7 @@ class Loader:
         try:
             return self._fetch(source, self._left)
         except CannotFetch as error:
-            kind = NotLoaded if error.passing else NotSendable
+            kind = NotLoaded if error.transient else NotSendable
             raise kind.field(path, error.found, error.expected, ErrorCode.ATTACHMENT) from error
 
     def _counted(self, attachment: Attachment, content: bytes) -> bytes:
@@ -145,7 +144,7 @@ class Loader:
 
 
 def _is_utf8(attachment: Attachment) -> bool:
-    """Whether the content came as a plain string."""
+    """Whether the content is a string that becomes UTF-8."""
     is_string = isinstance(attachment.content, str) and not attachment.url
     return is_string and plain_name(attachment.encoding or "utf8") == "utf8"
 
@@ -192,13 +191,13 @@ def _stored_object(path: str, url: str) -> StoredObject:
 
 
 def _method_in(content: bytes) -> str:
-    """The method that the calendar object itself names, and that must be repeated outside (RFC 6047 section 2.4)."""
+    """The calendar object's own METHOD, which its media type must repeat (RFC 6047 section 2.4)."""
     found = re.search(rb"^METHOD:([A-Z-]{1,40})[ \t]*\r?$", content, re.MULTILINE | re.IGNORECASE)
     return found[1].decode().upper() if found else "PUBLISH"
 
 
 def _default_disposition(media_type: str, content_id: str | None) -> str:
-    """As in nodemailer: shown within the mail if it is a message or an image that the page refers to."""
+    """As in nodemailer: inline for messages, and for images with a Content-ID."""
     family = media_type.lower().partition("/")[0]
     return "inline" if family == "message" or (family == "image" and content_id) else "attachment"
 

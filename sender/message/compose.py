@@ -1,4 +1,4 @@
-"""From a mail document to what goes to the mail server: the envelope and the message's bytes."""
+"""Composes a mail: from the document to the envelope and the encoded message."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from shared.errors import ErrorCode, NotSendable
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What stands in when a document doesn't say: DEFAULT_FROM and DEFAULT_REPLY_TO, of each named transport too."""
+    """Values for documents without `from` or `replyTo`: DEFAULT_FROM and DEFAULT_REPLY_TO, also per named transport."""
 
     sender: Address
     reply_to: tuple[Address, ...] = ()
     named: Mapping[str, Defaults] = field(default_factory=dict)
 
     def of(self, transport: object) -> Defaults:
-        """Those of the transport that the document asks for, if there is one of that name."""
+        """The defaults of the named transport that the document requests, if it exists; otherwise the common ones."""
         return self.named.get(transport, self) if isinstance(transport, str) else self
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail ready to be sent: `data` is what the transport takes that it was written for.
+    """A mail ready for sending; `data` is encoded for its transport.
 
-    `message_id` is with its angle brackets. `warnings` name the fields that were given and are not in the mail,
-    `missing_uids` the users who have no address. `message` is what was written, rendered if it has a template.
+    `message_id` includes the angle brackets. `warnings` name given fields that are not in the mail, `missing_uids` are
+    the users without an address. `message` is the content after rendering and post-processing.
     """
 
     envelope: Envelope
@@ -52,42 +52,42 @@ class Mail:
 
 
 class Compose(Protocol):
-    """Composes a mail as an installation has decided; a `Composer` is one."""
+    """Composes a mail by an installation's configuration; implemented by `Composer`."""
 
     def __call__(
         self,
         fields: Mapping[str, Any],
         *,
-        stem: str,
+        message_id_local_part: str,
         now: datetime,
         deadline: Deadline,
         fetch: Fetch,
-        only: tuple[str, ...],
+        recipients: tuple[str, ...],
     ) -> Mail:
         """See `Composer`."""
         ...
 
 
 def encode_mime(draft: MailDraft, loader: Loader) -> EncodedMail:
-    """The draft as a whole RFC 5322 message with CRLF line ends, which is what SMTP takes."""
+    """Encode the draft as an RFC 5322 message with CRLF line ends, for SMTP. Raises `NotSendable`, `NotLoaded`."""
     message = draft.message
     if message is None:
         text = "Field 'sendGrid': it can't be sent over SMTP without a 'message' map beside it; TRANSPORT=sendgrid can."
         raise NotSendable(ErrorCode.VALIDATION, text)
-    body = _body(message, draft.stem, loader)
+    body = _body(message, draft.boundary_seed, loader)
     return EncodedMail(parts.message(_header_fields(draft, message), body), tuple(_warnings(draft.document)))
 
 
 @dataclass(frozen=True, slots=True)
 class Composer:
-    """What an installation decides about every mail; calling it composes one.
+    """Composes mails by an installation's configuration.
 
-    `users` is where user ids are looked up, `templates` where templates are. `postprocess` changes a message once it is
-    rendered; `write` makes of it what the transport takes.
+    `users` resolves user ids, `templates` provides templates; None if not configured. `postprocess` changes a rendered
+    message; `encode` encodes it for the transport.
     """
 
     defaults: Defaults
-    write: Encoder = encode_mime
+    encode: Encoder = encode_mime
     users: Users | None = None
     templates: Templates | None = None
     postprocess: HtmlPostprocess = unchanged
@@ -96,19 +96,19 @@ class Composer:
         self,
         fields: Mapping[str, Any],
         *,
-        stem: str,
+        message_id_local_part: str,
         now: datetime,
         deadline: Deadline = NEVER,
         fetch: Fetch = fetch_nothing,
-        only: tuple[str, ...] = (),
+        recipients: tuple[str, ...] = (),
     ) -> Mail:
-        """The mail that a decoded Firestore document describes, written for a transport.
+        """Compose and encode the mail that a decoded Firestore document describes.
 
-        `stem` is the Message-ID's part before the @ when the document gives none (the part after it is the author's
-        domain), and what the MIME boundaries follow from: with the same stem, the same document makes the same bytes
-        but for the date and for files that `fetch` brings. `now` (aware) is that date. `only` are the recipients that
-        are left where earlier attempts have settled the others. Raises `NotSendable`, `NotSent` when `deadline` passes
-        meanwhile, and `Unavailable` when a look-up fails.
+        `message_id_local_part` is the part of the Message-ID before the @ unless the document gives an id; the author's
+        domain follows. It also seeds the MIME boundaries: the same document and local part give the same bytes, except
+        for the date and fetched files. `now` (aware) is the date. `recipients` are the addresses still to be reached
+        after earlier attempts; empty for all. Raises `NotSendable`, `NotSent` if `deadline` passes, and `Unavailable`
+        if a look-up fails.
         """
         document, missing_uids = with_users(parse_document(fields), self.users)
         document = _rendered(document, self.templates, deadline)
@@ -122,17 +122,17 @@ class Composer:
             message=document.message,
             author=author,
             reply_to=document.reply_to or defaults.reply_to,
-            message_id=f"<{document.message_id or f'{stem}@{author[0].domain}'}>",
-            recipients=only or _recipients(document),
-            stem=stem,
+            message_id=f"<{document.message_id or f'{message_id_local_part}@{author[0].domain}'}>",
+            recipients=recipients or _recipients(document),
+            boundary_seed=message_id_local_part,
             now=now,
         )
-        written = self.write(draft, Loader(fetch))
+        encoded = self.encode(draft, Loader(fetch))
         return Mail(
-            envelope=Envelope(author[0].email, draft.recipients, document.dsn, written.transport),
-            data=written.data,
+            envelope=Envelope(author[0].email, draft.recipients, document.dsn, encoded.transport),
+            data=encoded.data,
             message_id=draft.message_id,
-            warnings=(*document.warnings, *written.warnings),
+            warnings=(*document.warnings, *encoded.warnings),
             message=draft.message,
             missing_uids=missing_uids,
         )
@@ -148,7 +148,7 @@ def _rendered(document: MailDocument, templates: Templates | None, deadline: Dea
 
 
 def _recipients(document: MailDocument) -> tuple[str, ...]:
-    """Each address once, in the order of to, cc and bcc."""
+    """The distinct addresses, in the order of to, cc and bcc."""
     everyone = mailboxes((*document.to, *document.cc, *document.bcc))
     return tuple(dict.fromkeys(address.email for address in everyone))
 
@@ -161,9 +161,9 @@ def _warnings(document: MailDocument) -> Iterable[str]:
 
 
 def _header_fields(draft: MailDraft, message: Message) -> list[str]:
-    """The message's own header fields. Bcc is not among them: it would be readable by all."""
+    """The message's header fields, without Bcc, which all recipients could read."""
     document, author = draft.document, draft.author
-    # Several authors need one named sender (RFC 5322 section 3.6.2).
+    # RFC 5322 section 3.6.2 requires a Sender if there are several authors.
     sender = document.sender or (author[:1] if len(author) > 1 else ())
     lists = {
         "From": author,
@@ -180,10 +180,10 @@ def _header_fields(draft: MailDraft, message: Message) -> list[str]:
     return fields + [headers.user_defined(header.name, header.value) for header in document.headers]
 
 
-def _body(message: Message, stem: str, loader: Loader) -> parts.Entity:
-    """The tree nodemailer builds: mixed(alternative(text, amp, related(html, images), …), attachments)."""
+def _body(message: Message, boundary_seed: str, loader: Loader) -> parts.Entity:
+    """The same tree as nodemailer's: mixed(alternative(text, amp, related(html, images), …), attachments)."""
     files = loader.attachments(message.attachments)
-    # Only a page can refer to a Content-ID.
+    # Only an HTML page can refer to a Content-ID.
     embedded = [_entity(file) for file in files if message.html and file.content_id]
     attached = [_entity(file) for file in files if not (message.html and file.content_id)]
     versions = []
@@ -193,13 +193,13 @@ def _body(message: Message, stem: str, loader: Loader) -> parts.Entity:
         versions.append(parts.text("x-amp-html", message.amp))
     if message.html:
         page = [parts.text("html", message.html), *embedded]
-        versions.append(parts.multipart("related", page, stem))
+        versions.append(parts.multipart("related", page, boundary_seed))
     if message.event:
         version, event_file = loader.event(message.event)
         versions.append(parts.version(version))
         attached.append(parts.file(event_file))
     versions += [_entity(alternative, parts.version) for alternative in loader.alternatives(message.alternatives)]
-    return parts.multipart("mixed", [parts.multipart("alternative", versions, stem), *attached], stem)
+    return parts.multipart("mixed", [parts.multipart("alternative", versions, boundary_seed), *attached], boundary_seed)
 
 
 def _entity(file: parts.File | Part, write: Callable[[parts.File], parts.Entity] = parts.file) -> parts.Entity:

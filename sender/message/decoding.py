@@ -1,4 +1,4 @@
-"""Bytes that a document holds as text: in one of Node's encodings, or in a `data:` URL."""
+"""Decodes content given as text: in one of Node's encodings, or in a `data:` URL."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from sender.document.attachments import is_media_type
 
 
 def decode(text: str, encoding: str) -> bytes:
-    """What Node's `Buffer.from(text, encoding)` makes of it; where that drops what it can't read, `ValueError`.
+    """Decode text like Node's `Buffer.from(text, encoding)`.
 
-    Raises `LookupError` for an encoding that Node doesn't know.
+    Raises `LookupError` for an encoding that Node doesn't know, and `ValueError` for invalid text, of which Node would
+    silently drop parts.
     """
     match plain_name(encoding):
         case "base64" | "base64url":
@@ -30,31 +31,31 @@ def decode(text: str, encoding: str) -> bytes:
 
 
 def plain_name(encoding: str) -> str:
-    """An encoding's name as nodemailer compares it: `UTF-8` is `utf8`."""
+    """An encoding's name normalised as in nodemailer: `UTF-8` becomes `utf8`."""
     return re.sub(r"[-_\s]", "", encoding.lower())
 
 
 def decode_data_url(url: str) -> tuple[str, bytes]:
-    """Media type and content of a `data:` URL (RFC 2397).
+    """The media type and content of a `data:` URL (RFC 2397).
 
-    Raises `LookupError` when it has not the form of one, `ValueError` when its data is not the base64 it should be.
+    Raises `LookupError` if the URL is malformed, and `ValueError` if its data should be base64 and is not.
     """
     meta, comma, data = url.partition(":")[2].partition(",")
     encoding = meta.rpartition(";")[2].strip().lower()
     is_base64 = encoding == "base64" and ";" in meta
-    # Browsers take `;utf8` for a parameter and let it pass; nodemailer takes it for an encoding.
+    # Browsers ignore `;utf8` as an unknown parameter; nodemailer treats it as the encoding.
     media_type = meta[: meta.rindex(";")] if is_base64 or (";" in meta and encoding in ("utf8", "utf-8")) else meta
     if not media_type or media_type.startswith(";"):
         media_type = "text/plain" + (media_type or ";charset=US-ASCII")  # RFC 2397 section 2
-    media_type = _with_sound_parameters(media_type)
+    media_type = _with_valid_parameters(media_type)
     if not comma or not is_media_type(media_type):
         raise LookupError("data:")
     content = unquote_to_bytes(data.encode("utf-8", "replace"))
     return media_type, _decode_base64(content.decode("latin-1")) if is_base64 else content
 
 
-def _with_sound_parameters(media_type: str) -> str:
-    """The type without the parameters that break it, such as the `filename=my invoice.pdf` that jsPDF writes."""
+def _with_valid_parameters(media_type: str) -> str:
+    """The media type without malformed parameters, such as jsPDF's `filename=my invoice.pdf`."""
     if is_media_type(media_type):
         return media_type
     bare, *parameters = media_type.split(";")
@@ -62,6 +63,6 @@ def _with_sound_parameters(media_type: str) -> str:
 
 
 def _decode_base64(text: str) -> bytes:
-    """Base64 in either alphabet, with or without padding, white space anywhere. Raises `ValueError`."""
+    """Decode base64 in either alphabet, with or without padding, with white space anywhere. Raises `ValueError`."""
     text = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
     return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)

@@ -1,4 +1,4 @@
-"""A mail between the document and the transport: all decided, nothing written yet."""
+"""A fully resolved mail, not yet encoded for a transport, and the interface of encoders."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from sender.transport.envelope import DEFAULT_TRANSPORT
 
 @dataclass(frozen=True, slots=True)
 class MailDraft:
-    """What every transport's writer needs to know of a mail.
+    """The input of every encoder.
 
-    `message` is what the document's own message or its template came to, None where it has neither. `author` has at
-    least one address. `message_id` is with its angle brackets. `recipients` are the bare addresses that shall get the
-    mail, which may be fewer than the document's. `stem` is what boundaries follow from, `now` (aware) the mail's date.
+    `message` is the document's message with its template rendered; None if it has neither. `author` has at least one
+    address. `message_id` includes the angle brackets. `recipients` are the bare addresses that the mail goes to, which
+    may be fewer than the document's. MIME boundaries are derived from `boundary_seed`; `now` (aware) is the mail's
+    date.
     """
 
     document: MailDocument
@@ -27,15 +28,15 @@ class MailDraft:
     reply_to: Entries
     message_id: str
     recipients: tuple[str, ...]
-    stem: str
+    boundary_seed: str
     now: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedMail:
-    """A mail as bytes that the transport of that name takes.
+    """A mail encoded for the transport with the given name.
 
-    `warnings` is a sentence about each thing that could not be put into it.
+    `warnings` has a sentence for each field that could not be encoded.
     """
 
     data: bytes
@@ -43,5 +44,5 @@ class EncodedMail:
     transport: str = DEFAULT_TRANSPORT
 
 
-#: Writes a mail for one kind of transport, loading its files. Raises `NotSendable`.
+#: Encodes a mail for one kind of transport, and loads its files. Raises `NotSendable`.
 Encoder = Callable[[MailDraft, Loader], EncodedMail]

@@ -1,6 +1,7 @@
-"""What an installation may want done to a rendered message: styles moved into the elements, and a text beside the page.
+"""Optional changes to a rendered message: inline CSS, and a text version generated from the HTML.
 
-Needs the extra `html`, and imports it only then: `css-inline` for `INLINE_CSS`, `inscriptis` for `TEXT_FROM_HTML`.
+`INLINE_CSS` uses `css-inline` and `TEXT_FROM_HTML` uses `inscriptis`, both from the extra `html` and imported only if
+needed.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import NamedTuple
 from sender.document.document import Message
 from shared.errors import Misconfigured
 
-#: Elements inside one another. The parsers below give up (libxml2 at 256) or overflow the stack (html5ever at some
-#: thousands, which would end the process); a newsletter made of tables in tables has about 30.
-_DEEPEST = 200
+#: The maximum nesting of elements. Deeper pages make libxml2 fail (at 256), or overflow the stack in html5ever (at some
+#: thousands), which would kill the process. A newsletter with tables inside tables has about 30 levels.
+_MAX_NESTING = 200
 
-# Elements that have no end tag, and those that their next sibling ends: neither nest by themselves.
+# Elements without an end tag, and elements that their next sibling ends: neither can nest by themselves.
 _CHILDLESS = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr")
 )
@@ -32,49 +33,49 @@ _STYLE = re.compile(r"<style[\s>]", re.IGNORECASE)
 
 
 class PostprocessedMessage(NamedTuple):
-    """The message, and a sentence about each thing that could not be done to it."""
+    """The message, and a sentence about each change that was not possible."""
 
     message: Message
     warnings: tuple[str, ...] = ()
 
 
-#: A message made better, before it is written.
+#: Changes a message before it is encoded.
 HtmlPostprocess = Callable[[Message], PostprocessedMessage]
 
 
 def unchanged(message: Message) -> PostprocessedMessage:
-    """The message as it is."""
+    """Return the message without changes."""
     return PostprocessedMessage(message)
 
 
 def html_postprocessor(*, inline_css: bool, text_from_html: bool) -> HtmlPostprocess:
-    """What does what the settings of those names ask for. Raises `Misconfigured` where the extra is not installed."""
+    """The changes enabled by the settings of these names. Raises `Misconfigured` if the extra is not installed."""
     steps: list[Callable[[Message], Message]] = []
     try:
-        if text_from_html:  # first, from the page as its author wrote it
-            steps.append(_text_beside())
+        if text_from_html:  # first, from the unchanged page
+            steps.append(_text_generator())
         if inline_css:
-            steps.append(_styles_inlined())
+            steps.append(_css_inliner())
     except ImportError as error:
         text = f"INLINE_CSS and TEXT_FROM_HTML need the package '{error.name}', which the extra 'html' installs"
         raise Misconfigured(text) from error
-    return _in_turn(steps) if steps else unchanged
+    return _sequence(steps) if steps else unchanged
 
 
-def _in_turn(steps: Sequence[Callable[[Message], Message]]) -> HtmlPostprocess:
-    def take(message: Message) -> PostprocessedMessage:
-        if message.html and nesting(message.html) > _DEEPEST:
-            text = f"Field 'html' has more than {_DEEPEST} elements inside one another and was sent as it is."
+def _sequence(steps: Sequence[Callable[[Message], Message]]) -> HtmlPostprocess:
+    def postprocess(message: Message) -> PostprocessedMessage:
+        if message.html and nesting(message.html) > _MAX_NESTING:
+            text = f"Field 'html' has more than {_MAX_NESTING} elements inside one another and was sent as it is."
             return PostprocessedMessage(message, (text,))
         for step in steps:
             message = step(message)
         return PostprocessedMessage(message)
 
-    return take
+    return postprocess
 
 
-def _text_beside() -> Callable[[Message], Message]:
-    """A text for those who don't see the page, where the mail has none; links stay readable."""
+def _text_generator() -> Callable[[Message], Message]:
+    """A step that adds a text version, with link targets, to a mail that has only HTML."""
     from inscriptis import get_text
     from inscriptis.model.config import ParserConfig
 
@@ -89,10 +90,10 @@ def _text_beside() -> Callable[[Message], Message]:
     return step
 
 
-def _styles_inlined() -> Callable[[Message], Message]:
-    """The page's rules in its elements' `style`, because some mail programs read nothing else.
+def _css_inliner() -> Callable[[Message], Message]:
+    """A step that copies the page's CSS into `style` attributes, because some mail clients ignore `<style>`.
 
-    The `<style>` stays too: media queries can't stand elsewhere. Style sheets from elsewhere are never fetched.
+    The `<style>` elements are kept for their media queries. External style sheets are never fetched.
     """
     from css_inline import CSSInliner
 
@@ -100,14 +101,14 @@ def _styles_inlined() -> Callable[[Message], Message]:
 
     def step(message: Message) -> Message:
         if not message.html or not _STYLE.search(message.html):
-            return message  # nothing to move, so every byte may stay where it is
+            return message  # without styles, the page stays byte for byte the same
         return replace(message, html=inliner.inline(message.html))
 
     return step
 
 
 class _Nesting(HTMLParser):
-    """Counts elements that are open at once. Each end tag ends one of its name, so that bad nesting counts high."""
+    """Counts open elements. An end tag closes one element of its name, so bad nesting is overestimated."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=False)
@@ -115,7 +116,7 @@ class _Nesting(HTMLParser):
         self._open: Counter[str] = Counter()
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        """Called by the parser, for `<br/>` too."""
+        """Called by the parser, also for `<br/>`."""
         if tag not in _CHILDLESS and tag not in _ENDED_BY_THE_NEXT:
             self._open[tag] += 1
             self.deepest = max(self.deepest, self._open.total())
@@ -127,10 +128,10 @@ class _Nesting(HTMLParser):
 
 
 def nesting(html: str) -> int:
-    """How many elements are inside one another, where that is most; or more, where the page ends within a tag.
+    """The maximum nesting of elements; an upper bound if the page ends within a tag.
 
-    `close` would look at that rest again for each `<` in it. A browser finds no elements in it; to be on the safe
-    side, each that might be one counts.
+    Each possible tag in an unfinished rest counts, although a browser finds no element there: `HTMLParser.close` would
+    take quadratic time to parse it.
     """
     parser = _Nesting()
     parser.feed(html)

@@ -1,4 +1,4 @@
-"""Media types by file name, and the other way round: the same on every machine."""
+"""Media types by file name and vice versa, independent of the machine's configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import posixpath
 
 UNKNOWN = "application/octet-stream"
 
-# What mails carry and Python's own table lacks, has only in some versions, or has otherwise than nodemailer's (`.xml`).
+# Common attachments that are missing from Python's table or from some versions of it, or differ in nodemailer (`.xml`).
 _MORE_TYPES = {
     ".7z": "application/x-7z-compressed",
     ".apk": "application/vnd.android.package-archive",
@@ -53,7 +53,7 @@ _MORE_TYPES = {
     ".xltx": "application/vnd.openxmlformats-officedocument.spreadsheetml.template",
     ".xml": "application/xml",
 }
-# Where the table has no extension for a type that is in use, or another one first.
+# Types for which the table has no extension, or prefers an unusual one.
 _EXTENSIONS = {
     "application/x-zip-compressed": ".zip",
     "application/xml": ".xml",
@@ -66,7 +66,7 @@ _EXTENSIONS = {
 
 @functools.cache
 def _types() -> mimetypes.MimeTypes:
-    """Python's built-in table with our additions; what the machine's own files say is left out."""
+    """Python's built-in table with our additions, without the machine's own files."""
     table = mimetypes.MimeTypes(filenames=())
     for extension, media_type in _MORE_TYPES.items():
         table.add_type(media_type, extension)
@@ -74,12 +74,12 @@ def _types() -> mimetypes.MimeTypes:
 
 
 def guess_type(filename: str, default: str) -> str:
-    """The media type that goes with the name's extension."""
+    """The media type for the name's extension, or the default if it is unknown."""
     extension = posixpath.splitext(filename.strip())[1].lower()
     return _types().types_map[True].get(extension, default)
 
 
 def guess_extension(media_type: str) -> str:
-    """The extension, with its dot, that goes with a media type; parameters don't matter."""
+    """The extension, with its dot, for a media type; its parameters are ignored. `.bin` if unknown."""
     bare = media_type.partition(";")[0].strip().lower()
     return _EXTENSIONS.get(bare) or _types().guess_extension(bare) or ".bin"

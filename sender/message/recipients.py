@@ -1,7 +1,7 @@
-"""Recipients by user id: who they are is looked up in USERS_COLLECTION, whose documents have a field `email`.
+"""Resolves user ids to recipients: looks up the field `email` of documents in USERS_COLLECTION.
 
-As in Trigger Email, a user who does not exist, or has no usable address, is left out; other than there, the document
-says so (`delivery.info.missingUids`).
+As in Trigger Email, users who don't exist or have no valid address are skipped. Unlike there, they are listed in the
+document (`delivery.info.missingUids`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Users(Protocol):
 
 
 class UserDocuments(Protocol):
-    """What looking users up asks of Firestore."""
+    """The Firestore operation that looks up users."""
 
     def get_fields(self, paths: Sequence[str], names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """The named fields of the documents that exist, by path, in one request. Raises `Unavailable`."""
@@ -48,9 +48,10 @@ class FirestoreUsers:
 
 
 def with_users(document: MailDocument, users: Users | None) -> tuple[MailDocument, tuple[str, ...]]:
-    """The document with the users' addresses among its recipients, and the uids that led to none.
+    """Add the users' addresses to the document's recipients; also returns the uids without an address.
 
-    Raises `NotSendable` when there are uids and no collection to look them up in, or when nobody is left to send to.
+    Raises `NotSendable` if there are uids but no USERS_COLLECTION, no recipients at all, or too many; `Unavailable` if
+    the look-up fails.
     """
     if not document.uids:
         return document, ()

@@ -1,6 +1,6 @@
-"""From a mail to the JSON of SendGrid's `POST /v3/mail/send`.
+"""Encodes a mail as the JSON of SendGrid's `POST /v3/mail/send`.
 
-What goes where is Trigger Email's doing (its `nodemailer-sendgrid`), what SendGrid takes is in its documentation:
+The mapping is Trigger Email's (its `nodemailer-sendgrid`); SendGrid documents the format and its limits:
 https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
 https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
 """
@@ -28,12 +28,12 @@ Json = dict[str, Any]
 
 _OPTIONS = ("templateId", "dynamicTemplateData", "mailSettings", "customArgs", "ipPoolName")
 
-#: Headers that SendGrid writes and refuses to be given; those that a document can't give anyway are not among them.
+#: Headers that SendGrid writes itself and rejects in requests, except those that a document can't give anyway.
 _RESERVED = frozenset(("x-sg-id", "x-sg-eid", "received", "dkim-signature"))
 
 
 def encode_sendgrid_request(draft: MailDraft, loader: Loader) -> EncodedMail:
-    """The draft as the body of a request. Raises `NotSendable`."""
+    """Encode the draft as a request body. Raises `NotSendable`, `NotLoaded`."""
     document, message = draft.document, draft.message
     fields = Fields(document.send_grid or {}, "sendGrid")
     options = _options(fields)
@@ -54,13 +54,13 @@ def encode_sendgrid_request(draft: MailDraft, loader: Loader) -> EncodedMail:
     }
     if "template_id" not in options:
         _check_complete(body)
-    # SendGrid refuses what is empty, and takes it for what it is when it is missing.
+    # SendGrid rejects empty values, but accepts missing ones.
     text = json.dumps({name: value for name, value in body.items() if value}, ensure_ascii=False)
     return EncodedMail(text.encode("utf-8", "replace"), tuple(_warnings(draft, files)))
 
 
 def _options(fields: Fields) -> Json:
-    """`sendGrid` as SendGrid calls it."""
+    """The fields of `sendGrid` under SendGrid's names."""
     data, settings = fields.map("dynamicTemplateData"), fields.map("mailSettings")
     options = {
         "template_id": fields.line("templateId"),
@@ -73,7 +73,7 @@ def _options(fields: Fields) -> Json:
 
 
 def _custom_args(fields: Fields | None) -> dict[str, str]:
-    """SendGrid takes strings only; numbers and booleans are written as such."""
+    """SendGrid accepts only strings; numbers and booleans are converted."""
     arguments = {}
     for name, value in (fields.values if fields else {}).items():
         if isinstance(value, str):
@@ -85,16 +85,16 @@ def _custom_args(fields: Fields | None) -> dict[str, str]:
     return arguments
 
 
-def _personalizations(document: MailDocument, wanted: set[str]) -> Iterator[Json]:
-    """Who gets the mail: each address once, as SendGrid demands, and at least one of them in `to`.
+def _personalizations(document: MailDocument, addresses: set[str]) -> Iterator[Json]:
+    """The recipients: each address once and at least one in `to`, as SendGrid requires.
 
-    Without one in `to`, those in `cc` take its place. With hidden recipients alone, each gets a mail to themselves.
+    Without addresses in `to`, those in `cc` replace them. If all recipients are in `bcc`, each gets a separate mail.
     """
     seen: set[str] = set()
     to, cc, bcc = (
         [
             _mailbox(address)
-            for address in _unique((address for address in mailboxes(entries) if address.email in wanted), seen)
+            for address in _unique((address for address in mailboxes(entries) if address.email in addresses), seen)
         ]
         for entries in (document.to, document.cc, document.bcc)
     )
@@ -107,7 +107,7 @@ def _personalizations(document: MailDocument, wanted: set[str]) -> Iterator[Json
 
 
 def _unique(addresses: Iterable[Address], seen: set[str]) -> Iterator[Address]:
-    """Those not seen so far, which are then; SendGrid compares without regard to case."""
+    """The addresses not in `seen`, to which they are added; SendGrid ignores case when it compares."""
     for address in addresses:
         if address.email.lower() not in seen:
             seen.add(address.email.lower())
@@ -119,7 +119,7 @@ def _mailbox(address: Address) -> dict[str, str]:
 
 
 def _content(message: Message | None) -> list[Json]:
-    """In the order that SendGrid demands."""
+    """The versions of the text, in the order that SendGrid requires."""
     if message is None:
         return []
     versions = {"text/plain": message.text, "text/html": message.html, "text/x-amp-html": message.amp}
@@ -127,7 +127,7 @@ def _content(message: Message | None) -> list[Json]:
 
 
 def _check_complete(body: Json) -> None:
-    """What only a template of SendGrid's could stand in for."""
+    """Raise `NotSendable` if the body lacks a field that only a SendGrid template can replace."""
     template = "or else 'sendGrid.templateId'"
     if not body["content"]:
         raise NotSendable.field("message", "nothing to send in it", f"a map with 'text' or 'html', {template}")
@@ -153,7 +153,7 @@ def _attachment(file: File | Part) -> Json:
 
 
 def _headers(draft: MailDraft) -> dict[str, str]:
-    """The application's headers, a repeated one with its last value, and the Message-ID."""
+    """The application's headers (of a repeated one, the last value) and the Message-ID."""
     document = draft.document
     given = {header.key: header for header in document.headers if header.key not in _RESERVED}
     fields = [headers.user_defined(header.name, header.value) for header in given.values()]
@@ -165,7 +165,7 @@ def _headers(draft: MailDraft) -> dict[str, str]:
 
 
 def _unfolded(field: str) -> tuple[str, str]:
-    """A header field's name and its value on one line, which is in ASCII already (RFC 2047)."""
+    """A header field's name, and its value (already ASCII, RFC 2047) on one line."""
     name, _, value = field.partition(":")
     return name, value.replace("\r\n", "").strip()
 
@@ -202,7 +202,7 @@ def _shown(name: str) -> str:
 
 
 def _snake_case(value: Any) -> Any:
-    """With the names in `mailSettings` as SendGrid's own libraries rewrite them (`sandboxMode` is `sandbox_mode`)."""
+    """Convert the names in `mailSettings` as SendGrid's libraries do: `sandboxMode` becomes `sandbox_mode`."""
     if isinstance(value, list):
         return [_snake_case(item) for item in value]
     if not isinstance(value, dict):
@@ -211,7 +211,7 @@ def _snake_case(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A Firestore value as JSON: times as `Date.toISOString` has them, bytes as base64, what is no number as null."""
+    """A Firestore value as JSON: times like `Date.toISOString`, bytes as base64, NaN and infinities as null."""
     match value:
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

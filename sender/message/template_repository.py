@@ -1,4 +1,4 @@
-"""The templates collection in Firestore: read when needed, kept for seconds, compiled once for each version."""
+"""The templates collection in Firestore: read on demand, cached for seconds, compiled once per version."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from shared.deadline import Monotonic
 from shared.document_ids import is_document_id
 from shared.firestore.database import Snapshot, Version
 
-#: How long a template is used without asking whether it has changed.
+#: The time in seconds for which a cached template is used without a check for changes.
 FRESH_SECONDS = 5.0
-#: Templates kept compiled; beyond that, the one not used for longest goes.
+#: The number of cached templates; beyond that, the least recently used one is evicted.
 CAPACITY = 500
-#: Partials read at most; more would be read with every refresh.
+#: The maximum number of partials; every refresh reads all of them.
 MAX_PARTIALS = 1000
 
 
 class TemplateDatabase(Protocol):
-    """What is asked of Firestore; both methods raise `Unavailable` when it doesn't answer."""
+    """The Firestore operations for templates; both raise `Unavailable` if Firestore doesn't answer."""
 
     def get(self, path: str) -> Snapshot | None:
         """The document, or None if there is none."""
         ...
 
     def find(self, collection: str, field: str, value: Any, limit: int) -> list[Snapshot]:
-        """Whole documents of the collection whose field equals the value, in the order of their ids."""
+        """The collection's documents whose field equals the value, ordered by id, at most `limit`."""
         ...
 
 
@@ -42,10 +42,10 @@ class _Known:
 
 
 class FirestoreTemplates:
-    """`Templates` over a Firestore collection; used by many threads.
+    """`Templates` in a Firestore collection; thread-safe.
 
-    An edited template is used, a deleted one gone, within `FRESH_SECONDS`. Nothing is locked while Firestore is asked:
-    two threads may ask the same at the same time. A template that isn't there, or is malformed, is not remembered.
+    Edits and deletions take effect within `FRESH_SECONDS`. No lock is held during a request to Firestore, so two
+    threads may read the same template concurrently. Missing and malformed templates are not cached.
     """
 
     def __init__(self, database: TemplateDatabase, collection: str, clock: Monotonic = time.monotonic) -> None:
@@ -58,7 +58,7 @@ class FirestoreTemplates:
         self._partials_read_at: float | None = None
 
     def get(self, name: str) -> MailTemplate | None:
-        """The template whose document has this id, or else one whose field `name` says so, as in Trigger Email."""
+        """The template with this document id, otherwise the first with this `name` field, as in Trigger Email."""
         now = self._clock()
         with self._lock:
             known = self._templates.get(name)
@@ -76,7 +76,7 @@ class FirestoreTemplates:
         return template
 
     def partials(self) -> Mapping[str, StoredPartial]:
-        """The documents with `partial: true`, by their ids and by their fields `name`."""
+        """The documents with `partial: true`, keyed by their ids and by their `name` fields."""
         now = self._clock()
         if self._partials_read_at is None or now - self._partials_read_at >= FRESH_SECONDS:
             found = self._database.find(self.collection, "partial", True, MAX_PARTIALS)
@@ -102,7 +102,7 @@ class FirestoreTemplates:
 
 
 def _named(snapshots: Iterable[Snapshot], known: Mapping[str, StoredPartial]) -> Iterable[tuple[str, StoredPartial]]:
-    """Ids and names with their partials; those whose version is known already are taken over, compiled."""
+    """Partials by id and by name; compiled partials of unchanged documents are reused."""
     by_name = []
     for snapshot in snapshots:
         identifier = snapshot.path.rpartition("/")[2]
@@ -112,4 +112,4 @@ def _named(snapshots: Iterable[Snapshot], known: Mapping[str, StoredPartial]) ->
         yield identifier, partial
         if isinstance(name := snapshot.fields.get("name"), str):
             by_name.append((name, partial))
-    yield from by_name  # where a name is another one's id, the name counts, as in Trigger Email
+    yield from by_name  # last, so that a name overrides an equal id, as in Trigger Email

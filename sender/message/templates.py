@@ -1,11 +1,11 @@
-"""Mails from templates: Trigger Email's templates collection, compiled and rendered.
+"""Compiles and renders mail templates in the format of Trigger Email's templates collection.
 
-A template document holds `subject`, `html`, `text`, `amp` (strings) and `attachments` (an array of maps whose strings
-are templates). With `partial: true` it is a partial of those parts that it holds.
+A template document has `subject`, `html`, `text`, `amp` (strings) and `attachments` (an array of maps whose strings are
+templates). With `partial: true`, it is a partial for each of the parts that it has.
 
-The rules are those of Trigger Email 0.2.8 (`templates.ts`, `prepare-payload.ts`) but for attachments: there, all of
-them are rendered as one JSON text, escaped for HTML, so that data with a quote breaks it or adds a `path` of their own.
-Here each string is rendered by itself and as it is.
+The rules are those of Trigger Email 0.2.8 (`templates.ts`, `prepare-payload.ts`) except for attachments: Trigger Email
+renders them as one JSON text, escaped for HTML, so a quote in the data can break the JSON or inject a `path`. Here,
+each string is rendered separately, without escaping.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared.deadline import Deadline
 from shared.errors import ErrorCode, NotSendable, NotSent
 from shared.firestore.database import Snapshot
 
-#: What rendering one mail may take; an ordinary one takes a fraction of a millisecond.
+#: The time limit for rendering one mail; typical mails take a fraction of a millisecond.
 RENDER_SECONDS = 5.0
 
 _LINE_BREAKS = re.compile(r"[\r\n\0]+")
@@ -31,12 +31,12 @@ _NO_MESSAGE = Message(subject=None, text=None, html=None, amp=None, attachments=
 
 
 def one_line(text: str) -> str:
-    """The text of a subject, whose template may go over several lines."""
+    """Join the lines of a rendered subject, whose template may have several."""
     return " ".join(line.strip(" \t") for line in _LINE_BREAKS.split(text)).strip()
 
 
 class Part(StrEnum):
-    """A part of the mail that has a template of its own; each has its own partials, too."""
+    """A part of the mail with its own template and its own partials."""
 
     SUBJECT = "subject"
     TEXT = "text"
@@ -45,12 +45,12 @@ class Part(StrEnum):
 
     @property
     def mode(self) -> Mode:
-        """What is markup is escaped; subject and text are as plain as the data."""
+        """Values in markup are escaped; values in the subject and the text are not."""
         return Mode(escape=self in (Part.HTML, Part.AMP))
 
 
 class StoredPartial:
-    """A partial as it was stored; a part is compiled when it is first called."""
+    """A partial's document; each part is compiled on first use."""
 
     def __init__(self, name: str, snapshot: Snapshot) -> None:
         self._name = name
@@ -58,7 +58,7 @@ class StoredPartial:
         self._compiled: dict[Part, Template] = {}
 
     def is_of(self, snapshot: Snapshot) -> bool:
-        """Whether it is the same document in the same version."""
+        """Whether the snapshot is the same version of the same document."""
         return (self._snapshot.path, self._snapshot.version) == (snapshot.path, snapshot.version)
 
     def part(self, part: Part) -> Template | None:
@@ -73,7 +73,7 @@ class StoredPartial:
 
 @dataclass(frozen=True, slots=True)
 class MailTemplate:
-    """A template document, compiled. `attachments` is as stored, but with a `Template` for each string; or None."""
+    """A compiled template document. `attachments` is the stored value with a `Template` for each string, or None."""
 
     path: str
     parts: Mapping[Part, Template]
@@ -91,7 +91,7 @@ class Templates(Protocol):
     collection: str
 
     def get(self, name: str) -> MailTemplate | None:
-        """The template of that name; raises `NotSendable` if it is malformed."""
+        """The template with that name, or None; raises `NotSendable` if it is malformed."""
         ...
 
     def partials(self) -> Mapping[str, StoredPartial]:
@@ -100,7 +100,7 @@ class Templates(Protocol):
 
 
 def compile_mail_template(snapshot: Snapshot) -> MailTemplate:
-    """A template from its document. Raises `NotSendable` (code `template`) naming document, part and line."""
+    """Compile a template document. Raises `NotSendable` (code `template`) naming the document, part and line."""
     fields = Fields(snapshot.fields, snapshot.path)
     if snapshot.fields.get("partial"):
         fields.fault("partial", describe(snapshot.fields["partial"]), "false or nothing, as this is used as a template")
@@ -127,11 +127,11 @@ def _compile_strings(value: Any, path: str) -> Any:
 
 
 def render(document: MailDocument, templates: Templates, deadline: Deadline) -> MailDocument:
-    """The document with its template rendered into its message; without a template, the document as it is.
+    """Render the document's template into its message; a document without a template is returned unchanged.
 
-    What the template renders replaces what the message says, an empty text too; what the template doesn't have, the
-    message keeps. Raises `NotSendable` (code `template`) for what the template or the data are at fault for,
-    `NotSent` when the deadline passes meanwhile, `Unavailable` when the templates can't be read.
+    Each rendered part replaces that of the message, even if it is empty; the message keeps the other parts. Raises
+    `NotSendable` (code `template`) for errors in the template or the data, `NotSent` if the deadline passes, and
+    `Unavailable` if the templates can't be read.
     """
     if document.template is None:
         return document
@@ -154,7 +154,7 @@ def render(document: MailDocument, templates: Templates, deadline: Deadline) -> 
 
 
 class _Rendering:
-    """One mail's rendering: what all its parts share."""
+    """Renders one mail: the data, partials and deadline that all its parts share."""
 
     def __init__(self, data: dict[str, Any], partials: Mapping[str, StoredPartial], until: Deadline) -> None:
         self._data = data
@@ -168,7 +168,7 @@ class _Rendering:
         return texts
 
     def strings(self, value: Any) -> Any:
-        """The attachments with the text of each template in its place; those have no partials."""
+        """The attachments with each template replaced by its text; partials are not available to them."""
         match value:
             case Template():
                 return self._text(value, lambda name: None)
@@ -222,9 +222,9 @@ def _raise_as_template_error(fields: Fields) -> None:
 
 
 def _in_order(value: Any) -> Any:
-    """The data with each map's keys in the order of their UTF-8 bytes.
+    """The data with the keys of each map sorted, as Firestore sorts them.
 
-    Firestore has no other order, and protobuf's is arbitrary; `{{#each map}}` shall always print the same.
+    Protobuf's order is arbitrary, but `{{#each map}}` must be deterministic.
     """
     match value:
         case dict():

@@ -135,11 +135,11 @@ class Attempts:
         try:
             return self._compose(
                 claim.fields,
-                stem=claim.message_id_local_part,
+                message_id_local_part=claim.message_id_local_part,
                 now=self._clock(),
                 deadline=deadline,
                 fetch=fetch,
-                only=pending,
+                recipients=pending,
             )
         except DeliveryFailed:
             raise

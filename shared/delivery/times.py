@@ -1,4 +1,4 @@
-"""Points in time as applications write them: for fields that hold a mail back, so whatever is unclear is none."""
+"""Parses points in time written by applications, and rejects ambiguous ones."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-#: What an error says is expected.
+#: The expectation in error texts.
 EXPECTED: Final = "a timestamp, or a text with a time zone such as '2026-01-31T09:00:00Z'"
 
-# ISO 8601 in any of its forms, with date, time and zone; `fromisoformat` alone would take other things between these.
+# ISO 8601 with date, time and zone; `fromisoformat` alone would accept other separators between date and time.
 _ISO_8601 = re.compile(r"[0-9W-]{7,10}[Tt ][0-9:.,]{2,30}(?:[Zz]|[+-][0-9:]{2,8})")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: What JavaScript's SDKs put beside the numbers, since 2025 (`Timestamp.toJSON`).
+#: The type that JavaScript's SDKs have added since 2025 (`Timestamp.toJSON`).
 _JSON_TYPE = "firestore/timestamp/1.0"
 
 
 def point_in_time(value: object) -> datetime | None:
-    """The time (aware, UTC) that a decoded value says beyond doubt; None for anything else.
+    """The time (aware, UTC) that a decoded value unambiguously represents; otherwise None.
 
-    That is a Firestore timestamp, an ISO 8601 text with a zone, or what JSON makes of the SDKs' Timestamps:
-    `{seconds, nanoseconds}` (https://firebase.google.com/docs/reference/js/firestore_.timestamp) or, of Node's Admin
+    Accepted are Firestore timestamps, ISO 8601 texts with a time zone, and the SDKs' Timestamps in JSON:
+    `{seconds, nanoseconds}` (https://firebase.google.com/docs/reference/js/firestore_.timestamp) or, from Node's Admin
     SDK, `{_seconds, _nanoseconds}`.
     """
     try:
@@ -34,7 +34,7 @@ def point_in_time(value: object) -> datetime | None:
                 return _since_epoch(seconds, nanos)
             case {"_seconds": seconds, "_nanoseconds": nanos, **rest} if not rest:
                 return _since_epoch(seconds, nanos)
-    except (ValueError, OverflowError):  # no such day, or one that Firestore can't hold
+    except (ValueError, OverflowError):  # an invalid date, or one outside the supported range
         pass
     return None
 

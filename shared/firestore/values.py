@@ -1,7 +1,7 @@
-"""Firestore's `Value` messages to Python values and back.
+"""Converts Firestore's `Value` messages to Python values and back.
 
-Works on the raw protobuf classes: they are a tenth of the cost of the proto-plus wrappers, and an event's
-`google.events…Value` has the same fields as the API's own, so one reader serves both.
+It uses the raw protobuf classes, which cost a tenth of the proto-plus wrappers. An event's `google.events…Value` has
+the same fields as the API's `Value`, so the same functions decode both.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 Value = document_types.Value.pb()
 
-#: A raw `Value`, of the API or of an event. The raw protobuf classes are made at run time: mypy does not know them.
+#: A raw `Value` of the API or of an event. Its class is created at run time, so mypy does not know it.
 RawValue = Any
 
 
 class Reference(str):
-    """A document's resource name: a text for those who want to print it, and none for a field that holds a text."""
+    """A document's resource name. It prints as text, but doesn't count as a string where a field expects one."""
 
     __slots__ = ()
 
@@ -61,9 +61,9 @@ def decode_fields(fields: Mapping[str, RawValue]) -> dict[str, Any]:
 
 
 def decode_time(time: Timestamp) -> datetime:
-    """A protobuf timestamp as an aware UTC datetime, to the microsecond, which is all Firestore keeps.
+    """A protobuf timestamp as an aware UTC datetime in microseconds, Firestore's precision.
 
-    Firestore has no times outside the years 1 to 9999; if one comes all the same, it is the nearest that there is.
+    Times outside the years 1 to 9999, which Firestore doesn't support, are clamped.
     """
     try:
         return _EPOCH + timedelta(0, time.seconds, time.nanos // 1000)
@@ -78,9 +78,9 @@ def encode_time(time: datetime) -> Timestamp:
 
 
 def encode(value: Any) -> RawValue:
-    """A Python value as a raw `Value`; the inverse of `decode` for all that Firepost writes.
+    """A Python value as a raw `Value`; the inverse of `decode` for all values that Firepost writes.
 
-    Raises `TypeError` for what Firestore has no type for, and `ValueError` for an integer beyond 64 bits.
+    Raises `TypeError` for unsupported types, and `ValueError` for an integer beyond 64 bits.
     """
     match value:
         case None:

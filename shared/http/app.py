@@ -1,4 +1,4 @@
-"""What the HTTP endpoints of both services share: authentication, answers, and `POST /` by the fast path."""
+"""The common part of both services' HTTP apps: authentication, error responses, and the fast path for `POST /`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _log = logging.getLogger("firepost.web")
 
 
 def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, receive: Receive) -> Flask:
-    """An app that answers `POST /` with `receive`, and `GET /healthz`, and lets only verified callers POST.
+    """A Flask app that handles `POST /` with `receive`, and `GET /healthz`; POST requires a valid token.
 
-    `answer_to` translates exceptions into answers.
+    Without a verifier, all callers are accepted. `answer_to` translates exceptions into responses.
     """
     app = Flask(name)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
@@ -48,10 +48,10 @@ def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, rec
 
 
 def answer_to(error: Exception) -> tuple[str, int]:
-    """The text and status for an error, which is logged.
+    """Log an error and return the text and status of the response.
 
-    `Unavailable` becomes 503: the caller, Eventarc or Pub/Sub, retries. An unexpected error becomes 500 and is logged
-    with its stack trace; the caller retries, so a bug loses nothing.
+    `Unavailable` becomes 503, so Eventarc or Pub/Sub retries. An unexpected error becomes 500 and is logged with its
+    stack trace; the caller retries, so a bug loses nothing.
     """
     match error:
         case Unauthorized():

@@ -1,4 +1,4 @@
-"""Who calls: Google signs a token for each push and each event, and nobody else may.
+"""Authenticates callers by the OIDC tokens that Google adds to pushes and events.
 
 https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions#validate_tokens
 """
@@ -25,30 +25,31 @@ _log = logging.getLogger("firepost.auth")
 
 _ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
 
-#: Google lets certificates be kept for hours; asking sooner finds a key that was taken into use early.
+#: The longest time for which certificates are cached. Google allows hours; a shorter time finds new keys early.
 _LONGEST_KEEP_SECONDS = 600.0
-#: They are not asked for more often, whatever the answer was.
+#: The shortest time between two requests for certificates, even after failures.
 _SHORTEST_KEEP_SECONDS = 30.0
 
 _FETCH_SECONDS = 5.0
 
-#: What Cloud Run may put in a token's last part once it has checked it, so that the token is of use nowhere else
+#: Cloud Run may replace the signature of a token that it has verified, so that the token can't be reused
 #: (https://cloud.google.com/run/docs/troubleshooting#signature-removed).
 _NO_SIGNATURE = ".SIGNATURE_REMOVED_BY_GOOGLE"
 
 
 class Unauthorized(FirepostError):
-    """The caller has shown no token, or none that lets it in."""
+    """The request has no valid token."""
 
 
 class Certificates:
-    """The signers' certificates at one URL, fetched when they are needed and have come of age.
+    """A cache of Google's signing certificates at one URL, renewed on demand; thread-safe.
 
-    While a renewal lasts or fails, the old ones go on being used: Google rotates keys days before it signs with them.
+    The old certificates stay valid during a renewal and after a failed one: Google publishes keys days before it uses
+    them.
     """
 
     def __init__(self, url: str, request: transport.Request, clock: Callable[[], float] = time.monotonic) -> None:
-        """`url` answers `{key id: PEM}`; `clock` counts seconds."""
+        """`url` returns JSON of the form `{key id: PEM}`; `clock` is monotonic, in seconds."""
         self._url = url
         self._request = request
         self._clock = clock
@@ -56,9 +57,9 @@ class Certificates:
         self._state: tuple[float, Mapping[str, str] | None] = (-math.inf, None)
 
     def current(self) -> Mapping[str, str]:
-        """PEM by key id. Raises `Unavailable` as long as none could be fetched."""
+        """The PEM certificates by key id. Raises `Unavailable` until they have been fetched once."""
         until, known = self._state
-        # One thread fetches; the others have the old ones, or else nothing to do but wait for it.
+        # One thread fetches; the others use the old certificates, or wait if there are none.
         if self._clock() >= until and self._fetching.acquire(blocking=known is None):
             try:
                 if self._clock() >= self._state[0]:
@@ -67,7 +68,7 @@ class Certificates:
                 self._fetching.release()
         _, known = self._state
         if known is None:
-            raise Unavailable("The certificates to check tokens with can't be fetched.")
+            raise Unavailable("The certificates for verifying tokens can't be fetched.")
         return known
 
     def _renew(self) -> None:
@@ -77,13 +78,13 @@ class Certificates:
             response = self._request(self._url, method="GET", timeout=_FETCH_SECONDS)
             known = _parsed(response)
             keep = _keep_seconds(response.headers)
-        except Exception as error:  # whatever somebody else's answer may lead to
+        except Exception as error:  # the response may contain anything
             _log.warning("certificates not renewed: %s", type(error).__name__)
         self._state = (self._clock() + keep, known)
 
 
 def _parsed(response: transport.Response) -> Mapping[str, str]:
-    """The certificates in the answer. Raises `ValueError` and others unless that is what it is."""
+    """The certificates in the response. Raises `ValueError`, among others, if it is invalid."""
     if response.status != HTTPStatus.OK:
         raise ValueError(f"answered {response.status}")
     found = json.loads(response.data)
@@ -101,11 +102,11 @@ def _keep_seconds(headers: Mapping[str, str]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class TokenVerifier:
-    """Accepts the tokens that Google signed for one audience and one of our service accounts.
+    """Accepts tokens that Google signed for one audience and one of our service accounts.
 
-    A `*` in the audience stands for any part of a host name: an address of Cloud Run has a part that is made up when
-    the service is created, and so can't be among the settings that it is created with. `behind_cloud_run` is for a
-    service that nobody reaches without Cloud Run's own check: then a token whose signature it took away is believed.
+    A `*` in the audience matches any part of a host name: Cloud Run generates part of a service's address when it
+    creates the service, too late for its settings. With `behind_cloud_run`, tokens whose signature Cloud Run has
+    removed are accepted; set it only if every request passes Cloud Run's own check.
     """
 
     audience: str
@@ -117,20 +118,20 @@ class TokenVerifier:
     def over_http(
         cls, audience: str, service_accounts: frozenset[str], certificates_url: str, *, behind_cloud_run: bool = False
     ) -> TokenVerifier:
-        """A verifier that fetches the signers' certificates when they are first needed."""
+        """A verifier that fetches the certificates on first use."""
         return cls(audience, service_accounts, Certificates(certificates_url, Request()), behind_cloud_run)
 
     def verify(self, authorization: str | None) -> None:
-        """Check an `Authorization` header; raises `Unauthorized` with a text for the log."""
+        """Verify an `Authorization` header. Raises `Unauthorized`, or `Unavailable` if the certificates are missing."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise Unauthorized("The request bears no token.")
+            raise Unauthorized("The request has no token.")
         try:
             self._check(self._claims(token))
         except (Unauthorized, Unavailable):
             raise
-        except Exception as error:  # a stranger's token may hold anything
-            raise Unauthorized(f"The token is not valid here: {type(error).__name__}.") from error
+        except Exception as error:  # an untrusted token may contain anything
+            raise Unauthorized(f"The token is not valid: {type(error).__name__}.") from error
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         if self.behind_cloud_run and token.endswith(_NO_SIGNATURE):
@@ -141,7 +142,7 @@ class TokenVerifier:
 
     def _check(self, claims: Mapping[str, Any]) -> None:
         if claims.get("iss") not in _ISSUERS:
-            raise Unauthorized("The token is not Google's.")
+            raise Unauthorized("The token was not issued by Google.")
         if not _matches(self.audience, claims.get("aud")):
             raise Unauthorized("The token is for another audience.")
         if claims.get("email_verified") is not True or claims.get("email") not in self.service_accounts:

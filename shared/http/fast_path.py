@@ -1,8 +1,8 @@
-"""`POST /`, answered before Flask.
+"""A WSGI fast path that handles `POST /` without Flask.
 
-A mail makes five requests `POST /`: four events of its document and one push. Flask's routing, contexts and response
-objects cost several times what the server itself does (docs/decisions/0013). The fast path answers those whose body has
-a known length within the limit, and leaves everything else to Flask. Both call the same functions.
+Each mail causes five requests to `POST /`: four events of its document and one push. Flask's routing, contexts and
+response objects cost several times as much as the server itself (docs/decisions/0013). The fast path handles requests
+with a known body length within the limit; Flask handles all others. Both call the same functions.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from werkzeug.exceptions import BadRequest
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-#: The headers of every answer.
+#: The headers of every response.
 TEXT: Final = [("Content-Type", "text/plain; charset=utf-8")]
 
-#: Gives the value of a request's header.
+#: Returns the value of a request header, or None.
 Header = Callable[[str], str | None]
-#: Raises an error for a request, given its headers and method, that is not let in.
+#: Checks a request's headers and method, and raises an error if the caller is not authorised.
 Admit = Callable[[Header, str], None]
-#: Does the work of `POST /`: takes headers and body, returns text and status.
+#: Handles `POST /`: takes headers and body, returns the text and status of the response.
 Receive = Callable[[Header, bytes], tuple[str, int]]
-#: Turns an error into text and status.
+#: Turns an error into the text and status of the response.
 AnswerTo = Callable[[Exception], tuple[str, int]]
 
 
 class FastPath:
-    """WSGI (PEP 3333) around an app, which answers `POST /` itself."""
+    """WSGI middleware (PEP 3333) that handles `POST /` itself."""
 
     def __init__(
         self, app: WSGIApplication, admit: Admit, receive: Receive, answer_to: AnswerTo, max_body_bytes: int
@@ -42,7 +42,7 @@ class FastPath:
         self._max_body_bytes = max_body_bytes
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """The answer to a request."""
+        """Handle a request (the WSGI interface)."""
         length = _content_length(environ)
         if not (length and length <= self._max_body_bytes and _is_post(environ)):
             return self._app(environ, start_response)
@@ -58,7 +58,7 @@ class FastPath:
             value: str | None = environ.get("HTTP_" + name.upper().replace("-", "_"))
             return value
 
-        self._admit(header, "POST")  # first: nobody's megabytes are read but a caller's who may send them
+        self._admit(header, "POST")  # first: the body of an unauthorised caller is not read
         body = environ["wsgi.input"].read(length)
         if len(body) < length:
             raise BadRequest("The body is incomplete.")
@@ -70,6 +70,6 @@ def _is_post(environ: WSGIEnvironment) -> bool:
 
 
 def _content_length(environ: WSGIEnvironment) -> int:
-    """0 where it is not told or is no number."""
-    told = environ.get("CONTENT_LENGTH") or ""
-    return int(told) if told.isdecimal() else 0
+    """The Content-Length; 0 if missing or not a number."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    return int(length) if length.isdecimal() else 0

@@ -1,6 +1,6 @@
-"""The Pub/Sub message that asks a sender for an attempt: its format, version 1.
+"""The Pub/Sub message that requests an attempt: format version 1.
 
-`shared/message.schema.json` describes the same for people and other languages; a test holds the two together.
+`shared/message.schema.json` describes the same format for other languages; a test keeps the two consistent.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from shared.delivery.times import point_in_time
 from shared.document_ids import MAX_ID_BYTES, is_document_id
 from shared.errors import InvalidMessage
 
-#: The value of the attribute `version`; a message without it counts as this one.
+#: The value of the attribute `version`, and its default.
 VERSION: Final = "1"
 
-#: The longest value that Pub/Sub takes of an attribute: https://cloud.google.com/pubsub/quotas#resource_limits
+#: Pub/Sub's limit for an attribute's value: https://cloud.google.com/pubsub/quotas#resource_limits
 MAX_ATTRIBUTE_BYTES: Final = 1024
 
-#: How deep Firestore lets maps and arrays be nested.
+#: Firestore's limit for nested maps and arrays.
 _MAX_DEPTH = 20
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An attempt at the document `path`; `mail` is what it holds if it does not exist yet."""
+    """A request for an attempt at the document `path`; `mail` has its fields if it is an inline mail."""
 
     path: str
     mail: Mapping[str, Any] | None = None
 
 
 def encode(path: str, reason: str) -> tuple[bytes, dict[str, str]]:
-    """Data and attributes of a message by reference; `path` is relative to the database.
+    """The data and attributes of a message that names a document; `path` is relative to the database.
 
-    The attribute `document` is left out where the path is longer than Pub/Sub takes: the data has it anyway.
+    The attribute `document` is omitted if the path exceeds Pub/Sub's limit; the data always contains the path.
     """
     data = json.dumps({"document": path}, ensure_ascii=False).encode()
     attributes = {"document": path} if len(path.encode()) <= MAX_ATTRIBUTE_BYTES else {}
@@ -45,9 +45,9 @@ def encode(path: str, reason: str) -> tuple[bytes, dict[str, str]]:
 
 
 def decode(data: bytes, attributes: Mapping[str, str], message_id: str, collection: str) -> Message:
-    """Read a message that anyone may have published.
+    """Parse and validate a message from any publisher.
 
-    `message_id` is Pub/Sub's, the default for an inline mail's id; `collection` is the only one whose documents are
+    `message_id` is Pub/Sub's id, the default document id of an inline mail. Only documents in `collection` are
     accepted. Raises `InvalidMessage` (`unknown-version`, `not-json`, `wrong-shape`, `foreign-path`, `unwritable`).
     """
     if attributes.get("version", VERSION) != VERSION:
@@ -89,9 +89,9 @@ def _checked_id(identifier: str) -> str:
 
 
 def _mail(mail: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The mail as a document's fields: JSON has no timestamps, so `sendAt` comes in another form.
+    """The mail as a document's fields. `sendAt` is converted to a timestamp, which JSON lacks.
 
-    One that can't be read stays as it is: the document will say what is wrong with it.
+    An invalid `sendAt` is kept, so that the document gets the validation error.
     """
     if "delivery" in mail:
         raise InvalidMessage("wrong-shape", "'mail.delivery' is Firepost's to write; leave it out.")
@@ -101,13 +101,13 @@ def _mail(mail: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _check_storable(value: object, depth: int) -> None:
-    """Refuse what can't even be put into a request to Firestore; the rest is Firestore's to judge.
+    """Reject values that can't be encoded in a request to Firestore; Firestore itself checks the other limits.
 
-    `depth` is that of what `value` holds: https://firebase.google.com/docs/firestore/quotas
+    `depth` is the nesting depth of the items in `value`: https://firebase.google.com/docs/firestore/quotas
     """
     match value:
         case str() if not value.isascii() and _SURROGATE.search(value):
-            raise InvalidMessage("unwritable", "'mail' holds half of a surrogate pair, which is no character.")
+            raise InvalidMessage("unwritable", "'mail' holds half of a surrogate pair, which is not a character.")
         case int() if not -(2**63) <= value < 2**63:
             raise InvalidMessage("unwritable", "'mail' holds an integer beyond 64 bits.")
         case dict() | list() if value and depth > _MAX_DEPTH:

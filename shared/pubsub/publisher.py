@@ -64,7 +64,7 @@ class TopicPublisher:
             response_deserializer=api.PublishResponse.pb().FromString,
         )
         self._retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_is_passing),
+            retry=tenacity.retry_if_exception(_is_transient),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
             stop=tenacity.stop_after_delay(_RETRY_SECONDS),
             reraise=True,
@@ -96,7 +96,7 @@ class TopicPublisher:
         return ids
 
 
-def _is_passing(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     return isinstance(error, grpc.RpcError) and error.code() in _PASSING
 
 

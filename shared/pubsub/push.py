@@ -1,4 +1,4 @@
-"""A message as Pub/Sub delivers it, and its wrapping in a push request.
+"""A delivered Pub/Sub message, and the parser of push requests.
 
 https://cloud.google.com/pubsub/docs/push#receive_push
 """
@@ -18,7 +18,7 @@ from shared.delivery.times import point_in_time
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """A delivered message, by push or pull; `published` is in UTC, or None if missing."""
+    """A message delivered by push or pull; `published` is in UTC, or None if missing."""
 
     data: bytes
     attributes: Mapping[str, str]
@@ -29,8 +29,7 @@ class ReceivedMessage:
 def unwrap(body: bytes) -> ReceivedMessage:
     """The message in a push request's body.
 
-    Raises `BadRequest` for a body that Pub/Sub never sends: the caller is wrong, not a message, so there is nothing to
-    dead-letter.
+    Raises `BadRequest` for a body that Pub/Sub never sends: it contains no message, so there is nothing to dead-letter.
     """
     try:
         match json.loads(body):
@@ -48,14 +47,14 @@ def unwrap(body: bytes) -> ReceivedMessage:
 
 def _attributes(given: object) -> Mapping[str, str]:
     if not isinstance(given, dict):
-        raise TypeError("attributes that are no map")
+        raise TypeError("attributes are not a map")
     return {_text(name): _text(value) for name, value in given.items()}
 
 
 def _text(given: object) -> str:
     if not isinstance(given, str):
-        raise TypeError("no text")
-    given.encode()  # lone surrogates, which JSON has room for
+        raise TypeError("not a string")
+    given.encode()  # raises for lone surrogates, which JSON can represent
     return given
 
 
@@ -64,5 +63,5 @@ def _published(given: object) -> datetime | None:
         return None
     time = point_in_time(_text(given))
     if time is None:
-        raise ValueError("no point in time")
+        raise ValueError("not a point in time")
     return time

@@ -103,7 +103,7 @@ def composed(fixture: dict[str, Any]) -> Mail:
     )
     return compose(
         fixture["document"],
-        stem="document-1",
+        message_id_local_part="document-1",
         now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         fetch=Files(fixture.get("files", {})),
     )

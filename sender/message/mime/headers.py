@@ -1,8 +1,8 @@
-"""Header fields: encoded where they must be, folded where they may be, and never broken out of.
+"""Writes header fields: encodes, folds, and prevents header injection.
 
-Each public function returns one field without its final line end. All raise `ValueError` when a line break or NUL, or
-a line beyond 998 bytes, would get into the mail: documents are checked long before, so that is the last line of
-defence and a fault of the caller.
+Each public function returns one field without its final line end. All raise `ValueError` for a line break, a NUL or a
+line of more than 998 bytes. Documents have been validated before, so this is the last line of defence against a bug in
+the caller.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from sender.document.addresses import Address, Group
 
-#: Lines are folded at this width where white space allows (RFC 5322 section 2.1.1) ...
+#: Lines are folded at this width if white space permits (RFC 5322 section 2.1.1).
 FOLD_AT = 78
-#: ... and can't be longer than this, in bytes.
+#: The longest line, in bytes (same section).
 MAX_LINE = 998
 
 # RFC 2047: an encoded word has at most 75 characters, 12 of which are `=?utf-8?q?` and `?=`; a line with one has 76.
@@ -29,22 +29,22 @@ _Q = {byte: chr(byte) if byte in _Q_SAFE else f"={byte:02X}" for byte in range(2
 _FIELD_NAME = re.compile(r"[!-9;-~]+")
 _BREAKS = re.compile(r"[\r\n\0]")
 _CHUNK = re.compile(r"[ \t]*[^ \t]+")
-#: Printable ASCII whose white space survives reading: none at the ends.
+#: Printable ASCII without white space at the ends, which parsers would strip.
 _PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?: [\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 _PERCENT_ENCODED = re.compile(r"[^%]|%[0-7].|%[C-F].(?:%[89AB].)+")  # one character each
-_LONGEST_QUOTED = 56  # with ` filename*10*=utf-8'';` around it, a line is full
+_LONGEST_QUOTED = 56  # with ` filename*10*=utf-8'';` around it, it fills a line
 
 
 def raw(name: str, value: str) -> str:
-    """A field whose value is kept to the letter (ids, dates, URLs, parameters), folded at its own white space."""
+    """A field with an unencoded value (ids, dates, URLs, parameters), folded at its white space."""
     return _fold(name, _chunks(" " + value))
 
 
 def unstructured(name: str, text: str) -> str:
-    """A free text such as the subject, any character but line breaks and NUL allowed; read back, it is the same text.
+    """A free-text field such as the subject; any character except line breaks and NUL survives a round trip.
 
-    Text that isn't plain ASCII with short words is encoded as a whole (RFC 2047): some readers lose white space
+    Text other than plain ASCII with short words is encoded as a whole (RFC 2047), because some clients lose white space
     between encoded and plain words.
     """
     _refuse_breaks(text)
@@ -54,7 +54,7 @@ def unstructured(name: str, text: str) -> str:
 
 
 def user_defined(name: str, value: str) -> str:
-    """A field of the application's own: words in ASCII (URLs, ids, JSON) are kept to the letter, others encoded."""
+    """An application's own field: words in ASCII (URLs, ids, JSON) are kept, others are encoded."""
     if value.isascii():
         return raw(name, value)
     _refuse_breaks(value)
@@ -81,8 +81,8 @@ def address_list(name: str, entries: Sequence[Address | Group]) -> str:
 def with_filename(name: str, value: str, filename: str) -> str:
     """A field with a `filename` parameter, `Content-Disposition: attachment; filename="a.pdf"`.
 
-    A name that doesn't fit into a short quoted string is written as RFC 2231 says. An approximation in ASCII beside it,
-    for old readers, would be what some new ones believe; the old ones have `with_name`.
+    A name that doesn't fit into a short quoted string is encoded by RFC 2231, without an ASCII fallback, which some
+    modern clients would prefer. Old clients use the parameter from `with_name`.
     """
     _refuse_breaks(filename)
     if len(filename) <= _LONGEST_QUOTED and _PLAIN.fullmatch(filename):
@@ -91,9 +91,9 @@ def with_filename(name: str, value: str, filename: str) -> str:
 
 
 def with_name(name: str, value: str, filename: str) -> str:
-    """A field with a `name` parameter, `Content-Type: text/plain; name="a.txt"`: for readers that know no RFC 2231.
+    """A field with a `name` parameter, `Content-Type: text/plain; name="a.txt"`, for clients without RFC 2231.
 
-    Those read encoded words in the quoted string, which strictly speaking have no place there.
+    They decode encoded words in the quoted string, although RFC 2047 doesn't allow these.
     """
     _refuse_breaks(filename)
     chunks = _chunks(f" {value};")
@@ -106,16 +106,16 @@ def with_name(name: str, value: str, filename: str) -> str:
 
 
 def encoded_words(text: str, used: int = 1) -> Iterator[str]:
-    """The text as RFC 2047 encoded words, Q or B, whichever is shorter; no character is split between two.
+    """The text as RFC 2047 encoded words, Q or B, whichever is shorter; no character is split between words.
 
-    `used` is how much of the first line is taken. Lone surrogates, which UTF-8 can't hold, become question marks.
+    `used` is the number of characters already on the first line. Lone surrogates become question marks.
     """
     data = text.encode("utf-8", "replace")
     size_in_b, size_in_q = 4 * ((len(data) + 2) // 3), _q_size(data)
     in_b = size_in_b < size_in_q
     encode, frame = (_b, "=?utf-8?b?{}?=") if in_b else (_q, "=?utf-8?q?{}?=")
     room = max(_WORD_LINE - used, _WORD // 2) - _WORD_FRAME
-    if min(size_in_b, size_in_q) <= room:  # as most do, so that nobody has to look at each character
+    if min(size_in_b, size_in_q) <= room:  # the usual case, which needs no loop over characters
         yield frame.format(encode(data))
         return
     start = end = size = 0
@@ -143,12 +143,12 @@ def _q(data: bytes) -> str:
 
 
 def _chunks(text: str) -> list[str]:
-    """The words, each with the white space before it. What is at the end belongs to none, and can't be sent."""
-    return _CHUNK.findall(text.rstrip(" \t"))  # stripped, so that white space is always followed by a word
+    """The words, each with the white space before it; trailing white space is dropped."""
+    return _CHUNK.findall(text.rstrip(" \t"))  # stripped, so that a word follows all white space: linear time
 
 
 def _fold(name: str, chunks: Iterable[str]) -> str:
-    """One field from chunks that start with the white space before which a line may be broken."""
+    """Fold a field; each chunk starts with white space, before which a line may be broken."""
     line, lines = f"{name}:", []
     for index, chunk in enumerate(chunks):
         if index and len(line) + len(chunk) > FOLD_AT:
@@ -185,7 +185,7 @@ def _group(group: Group) -> list[str]:
 
 
 def _phrase(name: str) -> list[str]:
-    """A display name as atoms, a quoted string or encoded words, whichever is the simplest that holds it."""
+    """A display name in the simplest possible form: atoms, a quoted string or encoded words."""
     _refuse_breaks(name)
     if len(name) > _LONGEST_QUOTED or "=?" in name or not _PLAIN.fullmatch(name):
         return [" " + word for word in encoded_words(name)]
@@ -199,7 +199,7 @@ def _quoted(text: str) -> str:
 
 
 def _extended(name: str, value: str) -> Iterator[str]:
-    """A parameter in UTF-8 and percent signs (RFC 2231), in numbered pieces of whole characters if it is long."""
+    """A percent-encoded UTF-8 parameter (RFC 2231); a long one is split between characters into numbered sections."""
     encoded = quote(value.encode("utf-8", "replace"), safe="!#$&+-.^_`|~")
     if len(encoded) <= _LONGEST_QUOTED:
         yield f"{name}*=utf-8''{encoded}"

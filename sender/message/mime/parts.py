@@ -1,6 +1,6 @@
-"""MIME entities (RFC 2045, 2046, 2387): bodies encoded, put together, and written out as a whole message.
+"""MIME entities (RFC 2045, 2046, 2387): encodes bodies and assembles them into a message.
 
-All bytes that come out have CRLF line ends, no bare CR or LF, and no line beyond 998 bytes.
+All output has CRLF line ends, no bare CR or LF, and no line of more than 998 bytes.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 
 from sender.message.mime import headers
 
-# What may travel as it is: printable ASCII and tabs, lines of at most 78 (RFC 5322's wish; 998 is only its limit).
+# Text that needs no encoding: printable ASCII and tabs in lines of at most 78 (RFC 5322 recommends 78, and allows 998).
 _PLAIN_LINES = re.compile(rb"(?:[\t -~]{0,78}\n)*[\t -~]{0,78}")
-# Parts that are messages themselves must not be encoded (RFC 2046 section 5.2.1), so they must fit the hard limit.
+# Nested messages must not be encoded (RFC 2046 section 5.2.1), so only the hard limit applies to their lines.
 _PLAIN_MESSAGE = re.compile(rb"(?:[\t -~]{0,998}\r\n)*[\t -~]{0,998}")
-#: A media type with a name of its own.
+#: A media type with a `name` parameter.
 _NAMED = re.compile(r";[ \t]*name(?:\*[0-9*]*)?=", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A part, or a tree of parts: its content headers (each ending in CRLF) and its encoded body."""
+    """A part or a tree of parts: content headers (each ending in CRLF) and the encoded body."""
 
     headers: str
     body: bytes
@@ -31,9 +31,9 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A part with everything decided: `media_type` may have parameters, `disposition` is a bare word.
+    """A file to encode: `media_type` may have parameters, `disposition` has none.
 
-    Without a disposition, the name is not written.
+    Without a disposition, the file name is omitted.
     """
 
     content: bytes
@@ -45,16 +45,17 @@ class File:
 
 
 def text(subtype: str, content: str) -> Entity:
-    """A `text/<subtype>` part in UTF-8; any kind of line end becomes CRLF, lone surrogates question marks.
+    """A `text/<subtype>` part in UTF-8; all line ends become CRLF, lone surrogates question marks.
 
-    The transfer encoding is 7bit for plain ASCII with short lines, else quoted-printable or base64, what is shorter.
+    The transfer encoding is 7bit for plain ASCII with short lines, otherwise quoted-printable or base64, whichever is
+    shorter.
     """
     encoding, body = _encoded_text(_with_line_feeds(content.encode("utf-8", "replace")))
     return Entity(f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n", body)
 
 
 def file(attachment: File) -> Entity:
-    """An attachment, in base64; a `message/…` as it is (but for its line ends) if it can be, else as a mere file."""
+    """An attachment in base64. `message/…` is sent unencoded with CRLF line ends if possible, otherwise as binary."""
     media_type, content = attachment.media_type, attachment.content
     if media_type.lower().startswith("message/"):
         lines = _with_line_feeds(content).replace(b"\n", b"\r\n")
@@ -66,7 +67,7 @@ def file(attachment: File) -> Entity:
 
 
 def version(alternative: File) -> Entity:
-    """Another version of the text: if it is text, encoded as `text` does it, and else as a file is."""
+    """An alternative version of the text; `text/…` is encoded as in `text`, any other type as in `file`."""
     content = alternative.content
     if not alternative.media_type.lower().startswith("text/") or b"\0" in content:
         return file(alternative)
@@ -90,25 +91,25 @@ def _part(described: File, media_type: str, encoding: str, body: bytes) -> Entit
     return Entity(_lines(fields), body)
 
 
-def multipart(subtype: str, parts: Sequence[Entity], stem: str) -> Entity:
-    """The parts as one `multipart/<subtype>`, a single part as itself.
+def multipart(subtype: str, parts: Sequence[Entity], seed: str) -> Entity:
+    """Combine the parts into one `multipart/<subtype>`; a single part is returned unchanged.
 
-    The boundary follows from `stem` alone, so the same mail written twice has the same bytes; it is changed as long
-    as it occurs in a part.
+    The boundary is derived from `seed`, so encoding the same mail again gives the same bytes. It is varied until it
+    occurs in no part.
     """
     if len(parts) == 1:
         return parts[0]
     blocks = [f"{part.headers}\r\n".encode() + part.body for part in parts]
-    boundary = _boundary(subtype, blocks, stem)
+    boundary = _boundary(subtype, blocks, seed)
     delimiter = f"\r\n--{boundary}".encode()
     body = b"".join([delimiter[2:], b"\r\n", (delimiter + b"\r\n").join(blocks), delimiter, b"--\r\n"])
-    # RFC 2387 wants the root's type named; the HTML page is the root of everything related that is sent here.
+    # RFC 2387 requires the root's type, which is always the HTML page here.
     root = ' type="text/html";' if subtype == "related" else ""
     return Entity(f'Content-Type: multipart/{subtype};{root}\r\n boundary="{boundary}"\r\n', body)
 
 
 def message(fields: Sequence[str], root: Entity) -> bytes:
-    """The whole message: the given header fields, the root part's headers, its body, a line end at the end."""
+    """The complete message: the given header fields, then the headers and body of the root part, ending in CRLF."""
     head = _lines([*fields, "MIME-Version: 1.0"]) + root.headers
     end = b"" if root.body.endswith(b"\r\n") else b"\r\n"
     return b"".join([head.encode(), b"\r\n", root.body, end])
@@ -133,15 +134,15 @@ def _base64(data: bytes) -> bytes:
     return b"\r\n".join([encoded[start : start + 76] for start in range(0, len(encoded), 76)])
 
 
-def _boundary(subtype: str, blocks: Sequence[bytes], stem: str) -> str:
-    """A delimiter that is in no part, nor a beginning of a nested one: those have another subtype in their name.
+def _boundary(subtype: str, blocks: Sequence[bytes], seed: str) -> str:
+    """A boundary that occurs in no part and, because it contains the subtype, is no prefix of a nested boundary.
 
     It starts with `=_`, which neither base64 nor quoted-printable can produce (RFC 2045 section 6.7).
     """
     attempt = 0
     while True:
-        seed = hashlib.sha256(f"{stem}/{attempt}".encode("utf-8", "replace")).hexdigest()
-        boundary = f"=_{subtype}_{seed[:32]}"
+        digest = hashlib.sha256(f"{seed}/{attempt}".encode("utf-8", "replace")).hexdigest()
+        boundary = f"=_{subtype}_{digest[:32]}"
         if not any(boundary.encode() in block for block in blocks):
             return boundary
         attempt += 1

@@ -1,4 +1,4 @@
-"""A MIME part that someone else has written: checked, and then taken to the letter."""
+"""Validates a MIME part given by the application, which is then sent unchanged."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 from sender.message.mime.headers import MAX_LINE
 from sender.message.mime.parts import Entity
 
-# Header fields of a part have no other meaning (RFC 2046 section 5.1), and as a message's own they would have one.
+# Other header fields have no meaning in a part (RFC 2046 section 5.1), but would have one in the message's header.
 _FIELD = re.compile(rb"(Content-[!-9;-~]+|X-[!-9;-~]+):[\t -~]*(?:\r\n[ \t][\t -~]*)*", re.IGNORECASE)
 _NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
 _PLAIN = re.compile(rb"[\t\r\n -~]*")
 
 
 class NotMime(ValueError):
-    """It would break the message around it."""
+    """The part would corrupt the message. `found` and `expected` complete the error about the document's field."""
 
     def __init__(self, found: str, expected: str) -> None:
         super().__init__(found)
@@ -23,10 +23,10 @@ class NotMime(ValueError):
 
 
 def ready_made(data: bytes) -> Entity:
-    """The part that `data` is: header fields, an empty line, the body; line ends of any kind become CRLF.
+    """Split `data` into header fields and body at the empty line; all line ends become CRLF.
 
-    Raises `NotMime` for what could not go through any server (RFC 5322 section 2.1.1, RFC 2045 section 2.7), and for
-    headers that are not a part's.
+    Raises `NotMime` for content that can't be transferred (RFC 5322 section 2.1.1, RFC 2045 section 2.7), and for
+    headers that don't belong in a part.
     """
     data = re.sub(rb"\r\n|\r|\n", b"\r\n", data)
     if not _PLAIN.fullmatch(data):

@@ -58,7 +58,7 @@ def test_a_change_is_read(
     assert change.version == Version(seconds=1_800_000_000)
 
 
-def test_the_emulators_base64_is_read_alike() -> None:
+def test_the_emulators_base64_is_decoded() -> None:
     raw = body(None, {"to": "a@b.c"})
     assert parse(EVENT_TYPE, base64.b64encode(raw), "mail") == parse(EVENT_TYPE, raw, "mail")
 
@@ -78,7 +78,7 @@ def test_the_emulators_base64_is_read_alike() -> None:
         pytest.param(EVENT_TYPE, body(None, {}, path="mail/a/mail/b"), id="a-sub-collection"),
     ],
 )
-def test_anything_else_is_refused(event_type: str | None, data: bytes) -> None:
+def test_anything_else_is_rejected(event_type: str | None, data: bytes) -> None:
     with pytest.raises(InvalidEvent):
         parse(event_type, data, "mail")
 

@@ -90,7 +90,7 @@ def test_nothing_is_read(client: FlaskClient, database: MemoryDatabase, monkeypa
     assert post(client, body(None, MAIL)).status_code == 200
 
 
-def test_while_the_topic_is_broken_eventarc_shall_repeat(
+def test_while_the_topic_is_broken_eventarc_retries(
     client: FlaskClient, database: MemoryDatabase, topic: MemoryPublisher
 ) -> None:
     just_written(database)
@@ -102,10 +102,10 @@ def test_while_the_topic_is_broken_eventarc_shall_repeat(
 
 
 @pytest.mark.parametrize("data", [b"hello!", b"{", b'{"message": {}}', b"\x0a\xff", b"{" * 5000, body(None, {}, "a/b")])
-def test_an_event_that_can_never_be_read_is_acknowledged_with_one_log_line_that_counts(
+def test_an_invalid_event_is_acknowledged_with_one_log_line_that_is_counted(
     client: FlaskClient, caplog: pytest.LogCaptureFixture, data: bytes
 ) -> None:
-    """Eventarc repeats every other answer for a day."""
+    """Eventarc retries anything but 2xx for a day."""
     with caplog.at_level(logging.INFO):
         response = post(client, data)
     assert response.status_code == 200
@@ -128,13 +128,13 @@ def test_a_time_beyond_the_calendar_does_not_loop(client: FlaskClient, place: st
 
 
 class TestRawEnvelope:
-    """What Eventarc sends where an attribute can't be an HTTP header."""
+    """Eventarc's form of an event with an attribute that is not a valid HTTP header."""
 
     def envelope(self, attributes: Any, data: bytes) -> dict[str, Any]:
         message = {"attributes": attributes, "data": base64.b64encode(data).decode(), "messageId": "1"}
         return {"message": message, "subscription": "projects/p/subscriptions/eventarc-1"}
 
-    def test_it_is_read_like_the_other_form(
+    def test_is_parsed_like_the_other_form(
         self, client: FlaskClient, topic: MemoryPublisher, lifecycle_topic: MemoryPublisher
     ) -> None:
         attributes = {"ce-type": EVENT_TYPE, "ce-id": "e1", "ce-source": "//firestore", "ce-document": "mail/a "}
@@ -143,23 +143,23 @@ class TestRawEnvelope:
         assert json.loads(topic.published[0][0]) == {"document": "mail/a "}
         assert lifecycle_topic.published[0][1]["ce-id"] == "e1/onStart"
 
-    def test_the_headers_do_not_matter(self, client: FlaskClient) -> None:
+    def test_the_headers_are_ignored(self, client: FlaskClient) -> None:
         pushed = self.envelope({"ce-type": EVENT_TYPE}, body(None, MAIL))
         headers = {"ce-type": "google.cloud.pubsub.topic.v1.messagePublished"}
         assert client.post("/", json=pushed, headers=headers).text == "new\n"
 
     @pytest.mark.parametrize("attributes", [None, [], {}, {"ce-type": 1}, {"ce-type": "another"}])
-    def test_one_that_is_no_event_is_acknowledged(self, client: FlaskClient, attributes: Any) -> None:
+    def test_an_invalid_one_is_acknowledged(self, client: FlaskClient, attributes: Any) -> None:
         response = client.post("/", json=self.envelope(attributes, body(None, MAIL)))
         assert response.status_code == 200
         assert response.text.startswith("invalid-event: ")
 
 
-def test_a_body_beyond_any_event_is_refused(client: FlaskClient) -> None:
+def test_an_oversized_body_is_rejected(client: FlaskClient) -> None:
     assert post(client, b"x" * 20_000_000).status_code == 413
 
 
-def test_it_says_that_it_is_healthy(client: FlaskClient) -> None:
+def test_the_health_check_answers(client: FlaskClient) -> None:
     assert client.get("/healthz").status_code == 200
 
 
@@ -180,7 +180,7 @@ def test_reconcile_answers_with_a_summary(client: FlaskClient) -> None:
 
 
 class TestIgnoredEvents:
-    """They are counted, and the log shows the counts."""
+    """Ignored events are counted, and the counts are logged."""
 
     @pytest.fixture
     def seconds(self) -> list[float]:
@@ -203,7 +203,7 @@ class TestIgnoredEvents:
         caplog.clear()
         return found
 
-    def test_once_a_period(
+    def test_are_logged_once_per_period(
         self, dispatcher: Dispatcher, seconds: list[float], caplog: pytest.LogCaptureFixture
     ) -> None:
         pending, ended = {"state": "PENDING"}, {"state": "SUCCESS"}
@@ -215,7 +215,7 @@ class TestIgnoredEvents:
         self.happen(dispatcher, ended)
         assert self.counts(caplog) == []
 
-    def test_and_at_the_end(self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
+    def test_are_logged_at_the_end(self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
         self.happen(dispatcher, None)
         dispatcher.close()
         assert self.counts(caplog) == [("deleted", 1)]
@@ -248,10 +248,10 @@ class TestDeadLetters:
         assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
         assert delivery["error"] == "Pub/Sub gave the message up after 5 deliveries."
 
-    def test_one_of_the_dispatcher_s_that_the_sender_refused_is_an_error_on_its_document(
+    def test_a_dispatched_message_that_the_sender_rejected_is_an_error_on_its_document(
         self, client: FlaskClient, database: MemoryDatabase
     ) -> None:
-        """Or the reconciler would publish the same for ever."""
+        """Otherwise the reconciler would publish it again and again."""
         database.put("mail/a", MAIL | {"delivery": {"state": "PENDING"}})
         refused = {"version": "1", "reason": "unwritable", "error": "…"}
         assert self.push(client, {"document": "mail/a"}, refused) == "dead-letter\n"
@@ -266,7 +266,7 @@ class TestDeadLetters:
             pytest.param(16, "RETRY", id="a-user-s-wish"),
         ],
     )
-    def test_what_was_written_since_the_refusal(
+    def test_writes_after_the_rejection(
         self, client: FlaskClient, database: MemoryDatabase, seconds: int, state: str
     ) -> None:
         written = decode_time(database.put("mail/a", MAIL | {"delivery": {"state": "RETRY"}}))
@@ -274,7 +274,7 @@ class TestDeadLetters:
         self.push(client, {"document": "mail/a"}, {"reason": "unwritable"}, refused)
         assert database.documents["mail/a"].fields["delivery"]["state"] == state
 
-    def test_a_document_that_can_t_even_say_so_is_let_go(
+    def test_an_unwritable_document_is_acknowledged(
         self, client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(path: str, decide: object) -> None:
@@ -284,15 +284,13 @@ class TestDeadLetters:
         monkeypatch.setattr(database, "transact", refuse)
         assert self.push(client, {"document": "mail/a"}, {"reason": "unwritable"}) == "unwritable\n"
 
-    def test_an_inline_one_that_the_sender_refused_touches_no_document(
-        self, client: FlaskClient, database: MemoryDatabase
-    ) -> None:
+    def test_a_rejected_inline_message_touches_no_document(self, client: FlaskClient, database: MemoryDatabase) -> None:
         """With `id-conflict`, the document belongs to another mail."""
         database.put("mail/a", MAIL)
         assert self.push(client, {"mail": {}, "id": "a"}, {"reason": "id-conflict"}) == "refused\n"
         assert "delivery" not in database.documents["mail/a"].fields
 
-    def test_one_without_a_document_of_the_collection_is_acknowledged(self, client: FlaskClient) -> None:
+    def test_a_message_without_a_document_in_the_collection_is_acknowledged(self, client: FlaskClient) -> None:
         assert self.push(client, {"document": "users/a"}, self.GIVEN_UP) == "refused\n"
 
 
@@ -332,7 +330,7 @@ class TestLifecycle:
         assert [attributes["ce-id"] for _, attributes in lifecycle_topic.published] == ["e1/onStart"] * 2
         assert all(b"a@b.c" not in data for data, _ in lifecycle_topic.published)
 
-    def test_a_path_too_long_for_an_attribute_is_in_the_data_alone(
+    def test_a_path_too_long_for_an_attribute_is_only_in_the_data(
         self, client: FlaskClient, lifecycle_topic: MemoryPublisher
     ) -> None:
         path = "mail/" + "a" * 1020

@@ -1,4 +1,4 @@
-"""Execution of concurrent decisions."""
+"""The outbox: execution of concurrent effects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fakes import MemoryDatabase, MemoryPublisher
 
 
 class Topic(MemoryPublisher):
-    """Records its requests. It refuses the messages in `refuses`; `on_publish` runs before each request."""
+    """Records its requests. It rejects the messages in `refuses`; `on_publish` runs before each request."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Topic(MemoryPublisher):
 
 
 class Database(MemoryDatabase):
-    """Has prepared answers for writes to some documents."""
+    """Returns prepared results for writes to some documents."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class World:
         return Effect(f"mail/{name}", version, (name.encode(), {}) if publish else None, changes)
 
     def together(self, effects: Sequence[Effect]) -> list[Future[bool | None]]:
-        """Execute these effects, which all arrive while another one is in progress."""
+        """Execute these effects, all of which arrive while another one is in progress."""
         is_under_way, go_on = threading.Event(), threading.Event()
 
         def wait() -> None:

@@ -18,7 +18,7 @@ MINUTE = timedelta(minutes=1)
 
 class World:
     def __init__(self, policy: Policy) -> None:
-        # The database's writes count as made at its ticks, long before the clock's time.
+        # The database dates its writes by its ticks, long before the clock's time.
         self.clock, self.database, self.topic = Clock(), MemoryDatabase(), MemoryPublisher()
         self._parts = DispatcherParts(policy, self.database, self.topic, clock=self.clock)
 
@@ -58,7 +58,7 @@ def test_deleting_a_scheduled_document_cancels_it(world: World) -> None:
     assert not world.topic.published
 
 
-def test_so_does_setting_a_final_state(world: World) -> None:
+def test_setting_a_final_state_cancels_a_scheduled_document(world: World) -> None:
     world.add("mail/a", state="ERROR", nextAttemptTime=world.clock.now)
     world.run()
     assert not world.topic.published
@@ -72,42 +72,42 @@ def test_stranded_documents_are_published_again() -> None:
     assert sorted(world.published()) == [("mail/a", "stranded"), ("mail/b", "stranded")]
 
 
-def test_a_lease_that_has_run_out_is_concluded(world: World) -> None:
+def test_an_expired_lease_is_concluded(world: World) -> None:
     world.add("mail/a", state="PROCESSING", leaseExpireTime=world.clock.now)
     assert world.run()["lease-expired"] == 1
     assert world.database.documents["mail/a"].fields["delivery"]["errorCode"] == "lease-expired"
 
 
-def test_or_published_where_the_policy_is_to_send_again() -> None:
+def test_an_expired_lease_is_published_if_the_policy_is_to_send_again() -> None:
     world = World(Policy(LEASE, max_attempts=2, lease_expiry=LeaseExpiryPolicy.RETRY))
     world.add("mail/a", state="PROCESSING", leaseExpireTime=world.clock.now)
     world.run()
     assert world.published() == [("mail/a", "lease-expired")]
 
 
-def test_a_lease_that_runs_is_respected(world: World) -> None:
+def test_an_active_lease_is_respected(world: World) -> None:
     world.add("mail/a", state="PROCESSING", leaseExpireTime=world.clock.now + MINUTE)
     assert world.run() == {"examined": 1, "complete": True}
 
 
-def test_all_pages_are_looked_at(world: World) -> None:
+def test_all_pages_are_processed(world: World) -> None:
     for number in range(700):
         world.add(f"mail/{number:03}", state="PENDING")
     assert world.run() == {"examined": 700, "complete": True}
 
 
-def test_other_collections_are_not(world: World) -> None:
+def test_other_collections_are_ignored(world: World) -> None:
     world.add("users/a", state="PENDING", nextAttemptTime=world.clock.now)
     assert world.run() == {"complete": True}
 
 
-def test_a_run_out_of_time_is_reported(world: World) -> None:
+def test_a_run_that_exceeds_its_time_is_reported(world: World) -> None:
     world.add("mail/a", state="PENDING")
     assert world.run(seconds=-1) == {"complete": False}
 
 
 @pytest.mark.parametrize("interference", ["edited", "deleted", "claimed"])
-def test_a_document_that_changes_meanwhile_is_not_overwritten(world: World, interference: str) -> None:
+def test_a_concurrently_changed_document_is_not_overwritten(world: World, interference: str) -> None:
     world.add("mail/a", state="PROCESSING", leaseExpireTime=world.clock.now)
     happens: dict[str, Callable[[], object]] = {
         "edited": lambda: world.database.edit("mail/a", {"delivery.state": "RETRY"}),

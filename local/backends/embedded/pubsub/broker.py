@@ -1,4 +1,4 @@
-"""All topics and subscriptions, and the routing of messages between them."""
+"""The registry of topics and subscriptions, which routes messages between them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ DELETED_TOPIC = "_deleted-topic_"
 
 
 class Broker:
-    """Methods are called under `lock`; `wall` returns microseconds since the epoch."""
+    """Topics, subscriptions and their messages. Callers must hold `lock`.
+
+    `wall` returns microseconds since the epoch.
+    """
 
     def __init__(self, wall: Callable[[], int], issuer: TokenIssuer, faults: DeliveryFaults) -> None:
         self.lock = threading.RLock()
@@ -34,14 +37,14 @@ class Broker:
         self._ids = itertools.count(1)
 
     def add_topic(self, topic: Topic) -> None:
-        """Raises ALREADY_EXISTS."""
+        """Create a topic. Raises ALREADY_EXISTS, INVALID_ARGUMENT."""
         rules.check_name(topic.name, "topics")
         if topic.name in self._topics:
             raise Failure(grpc.StatusCode.ALREADY_EXISTS, f"Topic already exists: {topic.name}")
         self._topics[topic.name] = topic
 
     def topic(self, name: str) -> Topic:
-        """Raises NOT_FOUND."""
+        """The topic with that name. Raises NOT_FOUND."""
         if name not in self._topics:
             raise Failure(grpc.StatusCode.NOT_FOUND, f"Topic not found: {name}")
         return self._topics[name]
@@ -51,16 +54,16 @@ class Broker:
         return (self._topics[name] for name in sorted(self._topics) if name.startswith(f"{project}/"))
 
     def remove_topic(self, name: str) -> None:
-        """Its subscriptions remain, with their messages. Raises NOT_FOUND."""
+        """Delete a topic; its subscriptions and their messages remain. Raises NOT_FOUND."""
         self.topic(name)
         del self._topics[name]
         for mailbox in self.subscribed_to(name):
             mailbox.settings.topic = DELETED_TOPIC
 
     def publish(self, topic: str, messages: Sequence[PubsubMessage]) -> list[str]:
-        """Give each message its id and time, and pass it to the topic's subscriptions. Raises NOT_FOUND.
+        """Assign ids and times to messages, and pass them to the topic's subscriptions; returns the ids.
 
-        INVALID_ARGUMENT when a message is empty or too large; then none is published.
+        Raises NOT_FOUND, or INVALID_ARGUMENT if a message is empty or too large; then none is published.
         """
         self.topic(topic)
         rules.check_messages(messages)
@@ -84,7 +87,7 @@ class Broker:
             raise Failure(grpc.StatusCode.ALREADY_EXISTS, f"Subscription already exists: {settings.name}")
         self.topic(settings.topic)
         self._check_dead_letter_topic(settings)
-        self._mailboxes[settings.name] = Mailbox(settings, self.lock, self._bury, self._issuer, self._faults)
+        self._mailboxes[settings.name] = Mailbox(settings, self.lock, self._dead_letter, self._issuer, self._faults)
         return settings
 
     def change_subscription(self, wanted: Subscription, paths: Sequence[str]) -> Subscription:
@@ -120,7 +123,7 @@ class Broker:
             return sum(map(len, self._mailboxes.values()))
 
     def close(self) -> None:
-        """Deliver nothing more."""
+        """Stop all deliveries."""
         for mailbox in self._mailboxes.values():
             mailbox.close()
 
@@ -128,7 +131,7 @@ class Broker:
         if settings.HasField("dead_letter_policy"):
             self.topic(settings.dead_letter_policy.dead_letter_topic)
 
-    def _bury(self, mailbox: Mailbox, message: PubsubMessage, attempts: int) -> bool:
+    def _dead_letter(self, mailbox: Mailbox, message: PubsubMessage, attempts: int) -> bool:
         """Forward a message to the dead-letter topic; while that topic does not exist, delivery continues."""
         topic = mailbox.settings.dead_letter_policy.dead_letter_topic
         if topic not in self._topics:

@@ -1,4 +1,4 @@
-"""A subscription's settings and their defaults.
+"""Validates the settings of subscriptions and fills in defaults.
 
 https://cloud.google.com/pubsub/docs/reference/rpc/google.pubsub.v1#google.pubsub.v1.Subscription
 """
@@ -20,14 +20,14 @@ DEFAULT_ACK_SECONDS, MAX_ACK_SECONDS = 10, 600
 DEFAULT_ATTEMPTS, MIN_ATTEMPTS, MAX_ATTEMPTS = 5, 5, 100
 RETENTION = Duration(seconds=7 * 24 * 3600)
 MIN_BACKOFF, MAX_BACKOFF = Duration(seconds=10), Duration(seconds=600)
-#: The back-off of refused pushes without a retry policy: https://cloud.google.com/pubsub/docs/push#push_backoff
+#: The back-off of rejected pushes without a retry policy: https://cloud.google.com/pubsub/docs/push#push_backoff
 PUSH_BACKOFF = Backoff(minimum=0.1, maximum=60.0)
 
-#: What a message may hold: https://cloud.google.com/pubsub/quotas#resource_limits
+#: The limits of a message: https://cloud.google.com/pubsub/quotas#resource_limits
 MAX_MESSAGE_BYTES = 10_000_000
 MAX_ATTRIBUTES, MAX_KEY_BYTES, MAX_VALUE_BYTES = 100, 256, 1024
 
-#: What an update may change; the rest is fixed when the subscription is created.
+#: The settings that an update may change.
 UPDATABLE = frozenset(
     {
         "ack_deadline_seconds",
@@ -55,7 +55,7 @@ def check_name(name: str, kind: str) -> None:
 
 
 def check_messages(messages: Sequence[PubsubMessage]) -> None:
-    """Raise INVALID_ARGUMENT when one of them is empty, or beyond Pub/Sub's limits."""
+    """Raise INVALID_ARGUMENT if a message is empty or exceeds Pub/Sub's limits."""
     if not all(message.data or message.attributes for message in messages):
         raise invalid(
             "One or more messages in the publish request is empty. Each message must contain either non-empty "
@@ -74,16 +74,16 @@ def check_messages(messages: Sequence[PubsubMessage]) -> None:
 
 
 def completed(wanted: Subscription) -> Subscription:
-    """The settings with every default filled in.
+    """The settings with all defaults filled in.
 
-    Raises INVALID_ARGUMENT or OUT_OF_RANGE if they violate Google's limits, UNIMPLEMENTED for what this backend does
-    not support.
+    Raises INVALID_ARGUMENT or OUT_OF_RANGE if they violate Google's limits, and UNIMPLEMENTED for settings that this
+    backend doesn't support.
     """
     settings = Subscription()
     settings.CopyFrom(wanted)
     check_name(settings.name, "subscriptions")
     compile_filter(settings.filter)
-    _check_ways(settings)
+    _check_delivery(settings)
     settings.ack_deadline_seconds = settings.ack_deadline_seconds or DEFAULT_ACK_SECONDS
     if not 0 < settings.ack_deadline_seconds <= MAX_ACK_SECONDS:
         raise invalid(f"Invalid ack deadline given: (ack_deadline_seconds={settings.ack_deadline_seconds})")
@@ -98,7 +98,7 @@ def completed(wanted: Subscription) -> Subscription:
 
 
 def updated(current: Subscription, wanted: Subscription, paths: Sequence[str]) -> Subscription:
-    """The settings with the fields named by `paths` taken from `wanted`. Raises as `completed` does."""
+    """The settings with the fields named by `paths` taken from `wanted`. Raises the errors of `completed`."""
     if not paths:
         raise invalid("The update_mask must be set, and must contain a non-empty paths list.")
     settings = Subscription()
@@ -115,7 +115,7 @@ def updated(current: Subscription, wanted: Subscription, paths: Sequence[str]) -
 
 
 def backoff_of(settings: Subscription) -> Backoff:
-    """The back-off of a refused message."""
+    """The back-off of a rejected message."""
     if settings.HasField("retry_policy"):
         policy = settings.retry_policy
         return Backoff(_seconds(policy.minimum_backoff), _seconds(policy.maximum_backoff))
@@ -123,14 +123,14 @@ def backoff_of(settings: Subscription) -> Backoff:
 
 
 def max_attempts_of(settings: Subscription) -> int | None:
-    """How often a message is delivered before it goes to the dead-letter topic; None for no limit."""
+    """The number of deliveries before a message goes to the dead-letter topic; None for no limit."""
     if not settings.HasField("dead_letter_policy"):
         return None
     attempts: int = settings.dead_letter_policy.max_delivery_attempts
     return attempts
 
 
-def _check_ways(settings: Subscription) -> None:
+def _check_delivery(settings: Subscription) -> None:
     for name in _UNSUPPORTED:
         if name in Subscription.DESCRIPTOR.fields_by_name and _is_set(settings, name):
             raise unsupported(f"subscriptions with {name}")

@@ -14,7 +14,7 @@ from shared.firestore.values import Reference
 
 
 def mail(**changes: Any) -> dict[str, Any]:
-    """A document that can be sent, with changes; None takes a field away."""
+    """A valid document with changes; None removes a field."""
     fields = {"to": "ada@example.com", "message": {"subject": "Hi", "text": "Hello"}} | changes
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -207,7 +207,7 @@ def test_accepts_what_trigger_email_accepts(fields: dict[str, Any]) -> None:
         pytest.param(mail(headers={"Date": ["x", "y"]}), "Field 'headers.Date': expected 'Date' once", id="two dates"),
     ],
 )
-def test_refuses_and_says_where_and_why(fields: dict[str, Any], error: str) -> None:
+def test_rejects_with_the_field_and_the_reason(fields: dict[str, Any], error: str) -> None:
     with pytest.raises(NotSendable) as caught:
         parse_document(fields)
     assert error in str(caught.value)
@@ -215,7 +215,7 @@ def test_refuses_and_says_where_and_why(fields: dict[str, Any], error: str) -> N
     assert caught.value.code is ErrorCode.VALIDATION
 
 
-def test_all_faults_are_in_one_text_and_the_first_comes_first() -> None:
+def test_all_faults_are_reported_in_one_text_in_order() -> None:
     with pytest.raises(NotSendable) as caught:
         parse_document({"to": 5, "cc": "x", "message": {"text": []}})
     assert str(caught.value) == (
@@ -228,7 +228,7 @@ def test_all_faults_are_in_one_text_and_the_first_comes_first() -> None:
     )
 
 
-def test_a_document_full_of_faults_makes_a_short_text() -> None:
+def test_the_error_text_is_short_even_for_many_faults() -> None:
     with pytest.raises(NotSendable) as caught:
         parse_document(mail(to=["x"] * 10_000))
     assert str(caught.value).endswith("found an address without an @. And 9995 more.")
@@ -237,7 +237,7 @@ def test_a_document_full_of_faults_makes_a_short_text() -> None:
 
 @settings(deadline=None)
 @given(st.text(min_size=20))
-def test_errors_never_quote_what_was_written(secret: str) -> None:
+def test_errors_never_quote_content(secret: str) -> None:
     fields = {"to": secret, "from": [secret], "message": {"subject": {secret: 1}, "text": [secret]}, "headers": secret}
     with pytest.raises(NotSendable) as caught:
         parse_document(fields)
@@ -284,7 +284,7 @@ FIELDS = (
 
 @settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON) | {"message": MESSAGE | JSON}))
-def test_any_document_is_either_accepted_or_refused_with_reason(fields: dict[str, Any]) -> None:
+def test_any_document_is_either_accepted_or_rejected_with_a_reason(fields: dict[str, Any]) -> None:
     try:
         parse_document(fields)
     except NotSendable as error:
@@ -300,7 +300,7 @@ def test_recipients_come_from_strings_arrays_and_groups() -> None:
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
-def test_what_nodemailer_knew_and_is_not_sent_is_warned_about(name: str) -> None:
+def test_unsupported_fields_of_nodemailer_cause_warnings(name: str) -> None:
     assert accepted(message(**{name: "x"})).warnings == (f"Field 'message.{name}' is not supported and was not sent.",)
     assert accepted(message(**{name: None})).warnings == ()
 
@@ -327,7 +327,7 @@ def test_headers_are_sent_as_text(value: Any, sent: list[str]) -> None:
     assert headers_of(accepted(mail(headers=[{"key": "X-A", "value": value}]))) == [("X-A", text) for text in sent]
 
 
-def test_one_header_may_stand_as_key_and_value_without_an_array() -> None:
+def test_a_single_header_as_key_and_value_needs_no_array() -> None:
     assert headers_of(accepted(mail(headers={"key": "X-A", "value": ["1", 2]}))) == [("X-A", "1"), ("X-A", "2")]
     assert headers_of(accepted(mail(headers={"key": "X-A"}))) == [("key", "X-A")]
 
@@ -342,20 +342,20 @@ def test_one_header_may_stand_as_key_and_value_without_an_array() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["In-Reply-To", "references"])
-def test_ids_in_headers_get_their_brackets(name: str, value: str, sent: str) -> None:
+def test_missing_angle_brackets_are_added_to_message_ids(name: str, value: str, sent: str) -> None:
     assert headers_of(accepted(mail(headers={name: value}))) == [(name, sent)]
 
 
 @pytest.mark.parametrize(
     "name", ["To", "bcc", "Resent-Bcc", "FROM", "Content-Type", "MIME-Version", "Content-Transfer-Encoding"]
 )
-def test_headers_that_would_contradict_the_mail_are_warned_about_and_not_sent(name: str) -> None:
+def test_reserved_headers_cause_warnings_and_are_not_sent(name: str) -> None:
     document = accepted(mail(headers={name: "x"}))
     assert document.headers == ()
     assert document.warnings == (f"Field 'headers.{name}' would contradict what Firepost writes and was not sent.",)
 
 
-class TestHeadersThatHaveAFieldOfTheirOwn:
+class TestHeadersWithEquivalentFields:
     GIVEN: ClassVar = {
         "subject": "S",
         "Message-Id": "<h@x>",
@@ -374,7 +374,7 @@ class TestHeadersThatHaveAFieldOfTheirOwn:
         assert not document.headers
         assert not document.warnings
 
-    def test_lose_to_the_field_with_a_warning(self) -> None:
+    def test_are_overridden_by_the_field_with_a_warning(self) -> None:
         document = accepted(message(messageId="f@x") | {"replyTo": "f@x.y", "headers": self.GIVEN})
         assert document.message
         assert (document.message.subject, document.message_id) == ("Hi", "f@x")
@@ -392,12 +392,12 @@ class TestAttachments:
         [{}, None, {"note": "x"}, {"filename": None, "content": None}],
         ids=["empty", "null", "unknown", "nulls"],
     )
-    def test_that_say_nothing_are_dropped(self, entry: Any) -> None:
+    def test_without_content_are_dropped(self, entry: Any) -> None:
         document = accepted(message(attachments=[entry, {"filename": "a", "content": "x"}]))
         assert document.message
         assert [attachment.path for attachment in document.message.attachments] == ["message.attachments.1"]
 
-    def test_are_read_as_written(self) -> None:
+    def test_values_are_normalised(self) -> None:
         document = accepted(
             attachment(
                 filename="a.png",
@@ -416,7 +416,7 @@ class TestAttachments:
         (warning,) = document.warnings
         assert warning.startswith("Field 'message.attachments.0.headers.Content-Type' would contradict")
 
-    def test_path_comes_before_href(self) -> None:
+    def test_path_overrides_href(self) -> None:
         document = accepted(attachment(path="data:,p", href="data:,h", content="c"))
         assert document.message
         assert document.message.attachments[0].url == "data:,p"
@@ -434,19 +434,19 @@ class TestAttachments:
         ),
     ],
 )
-def test_what_is_too_much_for_one_mail_is_refused(fields: dict[str, Any], error: str) -> None:
+def test_mails_beyond_the_limits_are_rejected(fields: dict[str, Any], error: str) -> None:
     with pytest.raises(NotSendable, match=error):
         parse_document({"message": {"subject": "s", "text": "t"}, **fields})
 
 
-def test_as_much_as_one_mail_may_have() -> None:
+def test_mails_at_the_limits_are_accepted() -> None:
     message = {"subject": "s" * 10_000, "text": "t"}
     document = parse_document({"to": ["a@b.c"] * 1000, "toUids": ["u"] * 500, "message": message})
     assert len(document.to) == 1000
 
 
 @pytest.mark.parametrize("field", ["subject", "text", "html", "messageId"])
-def test_a_reference_is_no_text(field: str) -> None:
+def test_a_reference_is_not_a_string(field: str) -> None:
     message = {"subject": "s", "text": "t", field: Reference("projects/p/databases/d/documents/users/u")}
     with pytest.raises(NotSendable, match="found a reference"):
         parse_document({"to": "a@b.c", "message": message})
@@ -454,7 +454,7 @@ def test_a_reference_is_no_text(field: str) -> None:
 
 @pytest.mark.parametrize("field", ["to", "from", "replyTo", "toUids", "headers"])
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_nor_is_it_a_recipient_or_a_header(field: str, wrapped: bool) -> None:
+def test_a_reference_is_not_a_recipient_or_a_header(field: str, wrapped: bool) -> None:
     reference = Reference("projects/p/databases/d/documents/users/a@b.c")
     value: Any = {"X-A": reference} if field == "headers" else [reference] if wrapped else reference
     with pytest.raises(NotSendable, match="found a"):

@@ -1,4 +1,4 @@
-"""Headers that have a field of their own in the document."""
+"""Headers with their own fields in the document."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ LONG_URL = "https://example.com/leave?token=" + "t" * 700
         pytest.param({"headers": {"X-A": "1"}}, [("X-A", "1")], id="the message's own headers"),
     ],
 )
-def test_are_what_nodemailer_makes_of_the_field(message: dict[str, Any], headers: list[tuple[str, str]]) -> None:
+def test_are_the_same_as_nodemailer_s(message: dict[str, Any], headers: list[tuple[str, str]]) -> None:
     document = parsed(message)
     assert headers_of(document) == headers
     assert document.warnings == ()
@@ -89,7 +89,7 @@ def test_are_what_nodemailer_makes_of_the_field(message: dict[str, Any], headers
         pytest.param(None, [], id="null"),
     ],
 )
-def test_list_unsubscribe_is_rfc_8058(given: Any, headers: list[tuple[str, str]]) -> None:
+def test_list_unsubscribe_writes_the_headers_of_rfc_8058(given: Any, headers: list[tuple[str, str]]) -> None:
     assert headers_of(parsed(listUnsubscribe=given)) == headers
 
 
@@ -175,7 +175,7 @@ def test_list_unsubscribe_is_rfc_8058(given: Any, headers: list[tuple[str, str]]
         ),
     ],
 )
-def test_what_is_wrong_is_named(fields: dict[str, Any], error: str) -> None:
+def test_errors_name_the_field_and_the_problem(fields: dict[str, Any], error: str) -> None:
     with pytest.raises(NotSendable) as caught:
         parsed(**fields)
     assert error in str(caught.value)
@@ -227,7 +227,7 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], error: str) -> None:
         ),
     ],
 )
-def test_what_is_not_sent_is_warned_about(fields: dict[str, Any], warning: str) -> None:
+def test_fields_that_are_not_sent_cause_warnings(fields: dict[str, Any], warning: str) -> None:
     assert parsed(**fields).warnings == (warning,)
 
 
@@ -246,5 +246,5 @@ def test_what_is_not_sent_is_warned_about(fields: dict[str, Any], warning: str) 
         pytest.param("", None, id="empty"),
     ],
 )
-def test_a_date_is_read_in_every_usual_form(given: Any, date: str | None) -> None:
+def test_dates_are_parsed_in_all_common_formats(given: Any, date: str | None) -> None:
     assert parsed({"date": given}).date == date

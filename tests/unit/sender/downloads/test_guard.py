@@ -75,7 +75,7 @@ def test_only_public_addresses_of_a_host_are_tried() -> None:
 def test_a_host_without_a_public_address_is_refused() -> None:
     with pytest.raises(CannotFetch, match="a host without a public address") as caught:
         looked_up("10.0.0.1", "fe80::1%eth0")
-    assert not caught.value.passing
+    assert not caught.value.transient
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.1", "0x7f.1", "2130706433", "0177.0.0.1", "[::1]".strip("[]")])

@@ -83,21 +83,21 @@ def test_another_bucket_is_refused_without_a_request(server: HttpsServer) -> Non
     assert not server.requests
 
 
-@pytest.mark.parametrize(("status", "passing"), [(404, False), (403, False), (503, True)])
+@pytest.mark.parametrize(("status", "transient"), [(404, False), (403, False), (503, True)])
 def test_a_refusal_of_storage_is_transient_or_permanent_by_its_status(
-    server: HttpsServer, status: int, passing: bool
+    server: HttpsServer, status: int, transient: bool
 ) -> None:
     server.answer(status)
     error = refused(storage(server), StoredObject("invoices", "a"))
-    assert (error.found, error.passing) == (f"status {status}", passing)
+    assert (error.found, error.transient) == (f"status {status}", transient)
 
 
 @pytest.mark.parametrize(
-    ("error", "passing"), [(RefreshError("no", retryable=False), False), (TransportError("no", retryable=True), True)]
+    ("error", "transient"), [(RefreshError("no", retryable=False), False), (TransportError("no", retryable=True), True)]
 )
-def test_without_a_token_there_is_no_request(server: HttpsServer, error: Exception, passing: bool) -> None:
+def test_without_a_token_there_is_no_request(server: HttpsServer, error: Exception, transient: bool) -> None:
     failure = refused(storage(server, error), StoredObject("invoices", "a"))
-    assert (failure.found, failure.passing) == ("no access token for Cloud Storage", passing)
+    assert (failure.found, failure.transient) == ("no access token for Cloud Storage", transient)
     assert not server.requests
 
 

@@ -83,7 +83,7 @@ def get(web: WebDownloads, address: str, seconds: float = 5.0, **headers: str) -
 def refused(web: WebDownloads, address: str, seconds: float = 5.0) -> tuple[str, bool]:
     with pytest.raises(CannotFetch) as caught:
         get(web, address, seconds)
-    return caught.value.found, caught.value.passing
+    return caught.value.found, caught.value.transient
 
 
 def test_a_file_has_the_type_and_name_that_the_server_gives(web: WebDownloads, server: HttpsServer) -> None:
@@ -337,7 +337,7 @@ class TestTime:
 
 
 @pytest.mark.parametrize(
-    ("status", "passing"),
+    ("status", "transient"),
     [
         (404, False),
         (403, False),
@@ -351,10 +351,10 @@ class TestTime:
     ],
 )
 def test_any_other_status_is_a_transient_or_permanent_failure(
-    web: WebDownloads, server: HttpsServer, status: int, passing: bool
+    web: WebDownloads, server: HttpsServer, status: int, transient: bool
 ) -> None:
     server.answer(status)
-    assert refused(web, url(server)) == (f"status {status}", passing)
+    assert refused(web, url(server)) == (f"status {status}", transient)
 
 
 @pytest.mark.parametrize("manner", ["drop", "nonsense"])

@@ -1,4 +1,4 @@
-"""The form of the conformance cases: what goes into a template and what handlebars.js 4.7.10 makes of it."""
+"""The conformance cases: a template with its input, and the output of handlebars.js 4.7.10."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sender.handlebars import Mode, TemplateError, compile_template
 
 
 class Case(NamedTuple):
-    """`expected` is the text, or None if rendering or compiling must fail."""
+    """`expected` is the output, or None if rendering or compiling must fail."""
 
     about: str
     template: str
@@ -23,7 +23,7 @@ class Case(NamedTuple):
 
 
 def rendered(case: Case) -> str | None:
-    """What our engine makes of it."""
+    """The output of our engine."""
     mode = Mode(escape=case.escape, strict=case.strict)
     stored = case.partials
     try:
@@ -36,7 +36,7 @@ def rendered(case: Case) -> str | None:
 
 
 def all_cases() -> Iterator[tuple[str, Case]]:
-    """The cases of all modules in `cases`, each with a name of its own."""
+    """The cases of all modules in `cases`, by unique name."""
     from tests.unit.sender.handlebars import cases
 
     for module in pkgutil.iter_modules(cases.__path__):

@@ -1,4 +1,4 @@
-"""Our Handlebars does what handlebars.js does: the cases of `cases`, each checked against the real one."""
+"""Conformance with handlebars.js: all cases in `cases`, whose results come from the original."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An error in a template says where, and in plain words what."""
+"""Template errors give the position and describe the problem."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fails(source: str, data: Any = None, *, strict: bool = False) -> str:
         ("é{{😀}}{{a b", "html, line 1, column 12: Expected '}}', found the end of the template."),
     ],
 )
-def test_what_is_malformed(source: str, text: str) -> None:
+def test_malformed_templates(source: str, text: str) -> None:
     assert fails(source) == text
 
 
@@ -64,11 +64,11 @@ def test_what_is_malformed(source: str, text: str) -> None:
         ("{{#*other}}{{/other}}", "html, line 1, column 1: The only decorator is '{{#*inline \"name\"}}…{{/inline}}'."),
     ],
 )
-def test_what_fails_when_rendered(source: str, text: str) -> None:
+def test_rendering_errors(source: str, text: str) -> None:
     assert fails(source) == text
 
 
-def test_what_is_missing_in_strict_mode() -> None:
+def test_missing_values_in_strict_mode() -> None:
     assert (
         fails("{{a}}\n{{b.c}}", {"a": 1, "b": {}}, strict=True)
         == "html, line 2, column 3: There is no 'c' in the data."

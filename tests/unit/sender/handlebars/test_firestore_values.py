@@ -1,4 +1,4 @@
-"""How Firestore's own types print, which handlebars.js leaves to chance."""
+"""The output of Firestore's own types, which handlebars.js doesn't define."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ def test_a_geo_points_parts() -> None:
 
 
 @pytest.mark.parametrize("value", [NEW_YEAR, b"abc"])
-def test_has_nothing_to_go_through(value: Any) -> None:
+def test_cannot_be_iterated(value: Any) -> None:
     assert render("{{#each v}}x{{else}}none{{/each}}", value) == "none"

@@ -1,4 +1,4 @@
-"""A template can't take more than its limits, nor reach more than its data."""
+"""Templates can't exceed their limits, or access anything but their data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_value_printed_often_counts_each_time() -> None:
         render("{{v}}{{v}}{{{v}}}", {"v": "x" * 100}, characters=250)
 
 
-def test_what_a_partial_indents_is_counted_once() -> None:
+def test_indented_output_is_counted_once() -> None:
     assert render("  {{> p}}\n", partials={"p": "12345678\n"}, characters=11) == "  12345678\n"
 
 
@@ -52,12 +52,12 @@ def test_time_has_a_limit(source: str) -> None:
         template.render({"many": [1] * 1000}, lambda name: empty, Limits(seconds=500), lambda: float(next(ticks)))
 
 
-def test_a_partial_that_calls_itself_without_end_is_stopped() -> None:
+def test_infinite_recursion_of_a_partial_is_stopped() -> None:
     with pytest.raises(TemplateError, match=r"p, line 1, column 1: More than 100 blocks and partials are nested here"):
         render("{{> p}}", partials={"p": "{{> p}}"})
 
 
-def test_a_depth_limit_beyond_pythons_stack_is_an_error_of_the_template_too() -> None:
+def test_a_depth_limit_beyond_pythons_stack_still_raises_template_error() -> None:
     with pytest.raises(TemplateError, match="nested too deeply"):
         render("{{> p}}", partials={"p": "{{> p}}"}, depth=10**6)
 
@@ -89,7 +89,7 @@ def test_many_blocks_side_by_side_are_not_nested() -> None:
 
 
 class Secret:
-    """What must not be reached, whatever holds it."""
+    """An object whose attributes must stay inaccessible."""
 
     password = "swordfish"
 
@@ -135,7 +135,7 @@ def test_data_is_never_compiled() -> None:
     assert render("{{a}}{{> p x=a}}", {"a": "{{b}}", "b": "B"}, {"p": "{{{x}}}"}) == "{{b}}{{b}}"
 
 
-def test_the_data_is_left_as_it_was() -> None:
+def test_the_data_is_not_modified() -> None:
     data = {"a": {"b": [1, {"c": 2}]}}
     render("{{> p a x=1}}{{#each a.b}}{{> p this y=2}}{{/each}}", data, {"p": "{{x}}"})
     assert data == {"a": {"b": [1, {"c": 2}]}}

@@ -13,21 +13,21 @@ from sender.message.mime.parts import File
 from shared.errors import ErrorCode, NotLoaded, NotSendable
 
 
-def said(**fields: Any) -> Message:
-    """The message of a document that is otherwise in order."""
+def message_of(**fields: Any) -> Message:
+    """The message of a document with these fields in `message`."""
     document = parse_document({"to": "a@b.c", "message": {"subject": "Hi", "text": "Hello", **fields}})
     assert document.message
     return document.message
 
 
 def load(*entries: dict[str, Any], fetch: Fetch = fetch_nothing) -> tuple[File, ...]:
-    files = Loader(fetch).attachments(said(attachments=list(entries)).attachments)
+    files = Loader(fetch).attachments(message_of(attachments=list(entries)).attachments)
     assert all(isinstance(file, File) for file in files)
     return files  # type: ignore[return-value]
 
 
 class Files:
-    """A `Fetch` that brings one file, and remembers what it was asked for."""
+    """A `Fetch` that always returns one file, and records its arguments."""
 
     def __init__(self, content: bytes = b"%PDF", media_type: str | None = None, filename: str | None = None) -> None:
         self.fetched = Fetched(content, media_type, filename)
@@ -69,7 +69,7 @@ class Files:
         ),
     ],
 )
-def test_content_is_what_node_would_make_of_it(entry: dict[str, Any], content: bytes) -> None:
+def test_content_is_decoded_like_node(entry: dict[str, Any], content: bytes) -> None:
     assert load(entry)[0].content == content
 
 
@@ -119,7 +119,7 @@ def test_content_is_what_node_would_make_of_it(entry: dict[str, Any], content: b
         ),
     ],
 )
-def test_refuses_and_says_where_and_why(entry: dict[str, Any], error: str) -> None:
+def test_rejects_with_the_field_and_the_reason(entry: dict[str, Any], error: str) -> None:
     with pytest.raises(NotSendable) as caught:
         load(entry)
     assert error in str(caught.value)
@@ -205,7 +205,7 @@ def test_file_name_is_given_or_numbered(entry: dict[str, Any], filename: str) ->
     assert load({"filename": "first"}, entry)[1].filename == filename
 
 
-def test_size_is_limited_over_all() -> None:
+def test_the_total_size_is_limited() -> None:
     half = b"x" * (MAX_TOTAL_BYTES // 2)
     assert len(load({"content": half}, {"content": half})) == 2
     with pytest.raises(NotSendable, match=r"Field 'message.attachments': expected at most 25 MB in all, found more"):
@@ -218,7 +218,7 @@ def test_number_is_limited() -> None:
         load(*[{"content": ""}] * (MAX_COUNT + 1))
 
 
-class TestWhatIsFetched:
+class TestFetchedContent:
     @pytest.mark.parametrize(
         ("entry", "source"),
         [
@@ -237,7 +237,7 @@ class TestWhatIsFetched:
             ),
         ],
     )
-    def test_is_asked_for_as_the_document_says(self, entry: dict[str, Any], source: WebFile | StoredObject) -> None:
+    def test_is_fetched_from_the_given_source(self, entry: dict[str, Any], source: WebFile | StoredObject) -> None:
         files = Files()
         load(entry, fetch=files)
         assert files.asked == [(source, MAX_TOTAL_BYTES)]
@@ -249,21 +249,21 @@ class TestWhatIsFetched:
             pytest.param({"path": "data:,x", "bucket": "b", "object": "o"}, id="path beside a bucket"),
         ],
     )
-    def test_is_nothing_where_the_content_is_at_hand(self, entry: dict[str, Any]) -> None:
+    def test_is_not_needed_for_inline_content(self, entry: dict[str, Any]) -> None:
         assert load(entry)[0].content == b"x"
 
     @pytest.mark.parametrize(
         ("entry", "fetched", "expected"),
         [
-            pytest.param({}, Files(), ("attachment-1.bin", "application/octet-stream"), id="nothing is known"),
-            pytest.param({}, Files(filename="a.pdf"), ("a.pdf", "application/pdf"), id="the name tells the type"),
-            pytest.param({}, Files(media_type="image/png"), ("attachment-1.png", "image/png"), id="type tells name"),
-            pytest.param({}, Files(media_type="a/b", filename="a.pdf"), ("a.pdf", "a/b"), id="the server knows best"),
+            pytest.param({}, Files(), ("attachment-1.bin", "application/octet-stream"), id="neither"),
+            pytest.param({}, Files(filename="a.pdf"), ("a.pdf", "application/pdf"), id="type from name"),
+            pytest.param({}, Files(media_type="image/png"), ("attachment-1.png", "image/png"), id="name from type"),
+            pytest.param({}, Files(media_type="a/b", filename="a.pdf"), ("a.pdf", "a/b"), id="both from the server"),
             pytest.param(
                 {"filename": "b.csv", "contentType": "c/d"},
                 Files(media_type="a/b", filename="a.pdf"),
                 ("b.csv", "c/d"),
-                id="the document knows better",
+                id="both from the document",
             ),
         ],
     )
@@ -271,15 +271,17 @@ class TestWhatIsFetched:
         (file,) = load({"path": "https://x.y/z", **entry}, fetch=fetched)
         assert (file.filename, file.media_type) == expected
 
-    def test_may_be_as_large_as_what_is_left_of_the_mail(self) -> None:
+    def test_is_limited_to_the_rest_of_the_total_size(self) -> None:
         files = Files(b"x" * 100)
         load({"content": b"x" * 50}, {"path": "https://x.y/a"}, {"path": "https://x.y/b"}, fetch=files)
         assert [limit for _, limit in files.asked] == [MAX_TOTAL_BYTES - 50, MAX_TOTAL_BYTES - 150]
 
-    @pytest.mark.parametrize(("passing", "kind"), [(True, NotLoaded), (False, NotSendable)])
-    def test_that_fails_is_named_and_said_to_pass_or_not(self, passing: bool, kind: type[NotSendable]) -> None:
+    @pytest.mark.parametrize(("transient", "kind"), [(True, NotLoaded), (False, NotSendable)])
+    def test_a_failure_names_its_field_and_is_transient_or_permanent(
+        self, transient: bool, kind: type[NotSendable]
+    ) -> None:
         def fetch(source: WebFile | StoredObject, limit: int) -> Fetched:
-            raise CannotFetch("status 503", passing=passing)
+            raise CannotFetch("status 503", transient=transient)
 
         with pytest.raises(NotSendable) as caught:
             load({"content": "x"}, {"href": "https://x.y/z"}, fetch=fetch)
@@ -291,16 +293,16 @@ class TestWhatIsFetched:
 
 
 class TestReadyMadeParts:
-    def test_are_taken_to_the_letter_with_line_ends_unified(self) -> None:
+    def test_are_kept_except_for_line_ends(self) -> None:
         raw = "Content-Type: text/x-log;\n charset=us-ascii\r\nX-Own: 1\r\rline\nline\n"
-        (part,) = Loader().attachments(said(attachments=[{"raw": raw, "cid": "log"}]).attachments)
+        (part,) = Loader().attachments(message_of(attachments=[{"raw": raw, "cid": "log"}]).attachments)
         assert isinstance(part, Part)
         assert part.content_id == "log"
         assert part.entity.headers == "Content-Type: text/x-log;\r\n charset=us-ascii\r\nX-Own: 1\r\n"
         assert part.entity.body == b"line\r\nline\r\n"
 
     def test_need_no_headers(self) -> None:
-        (part,) = Loader().attachments(said(attachments=[{"raw": b"\nplain"}]).attachments)
+        (part,) = Loader().attachments(message_of(attachments=[{"raw": b"\nplain"}]).attachments)
         assert isinstance(part, Part)
         assert (part.entity.headers, part.entity.body) == ("", b"plain")
 
@@ -318,9 +320,9 @@ class TestReadyMadeParts:
             pytest.param("Content-Type: a/b\ncontent-type: c/d\n\nx", "expected each header once", id="two types"),
         ],
     )
-    def test_are_refused_if_they_could_break_the_mail(self, raw: str | bytes, error: str) -> None:
+    def test_are_rejected_if_they_could_corrupt_the_mail(self, raw: str | bytes, error: str) -> None:
         with pytest.raises(NotSendable, match=r"Field 'message\.attachments\.0\.raw'") as caught:
-            Loader().attachments(said(attachments=[{"raw": raw}]).attachments)
+            Loader().attachments(message_of(attachments=[{"raw": raw}]).attachments)
         assert error in str(caught.value)
 
 
@@ -344,8 +346,8 @@ class TestEvents:
             ),
         ],
     )
-    def test_are_a_version_and_a_file(self, event: Any, media_type: str) -> None:
-        message = said(icalEvent=event)
+    def test_become_an_alternative_and_an_attachment(self, event: Any, media_type: str) -> None:
+        message = message_of(icalEvent=event)
         assert message.event
         version, file = Loader().event(message.event)
         assert (version.media_type, version.disposition, version.filename) == (media_type, None, None)
@@ -353,14 +355,14 @@ class TestEvents:
         assert version.content == file.content
 
     def test_may_be_fetched_once_and_named(self) -> None:
-        message, files = said(icalEvent={"href": "https://x.y/a.ics", "filename": "b.ics"}), Files()
+        message, files = message_of(icalEvent={"href": "https://x.y/a.ics", "filename": "b.ics"}), Files()
         assert message.event
         assert Loader(files).event(message.event)[1].filename == "b.ics"
         assert len(files.asked) == 1
 
     @pytest.mark.parametrize("event", [None, "", b"", {}])
-    def test_that_say_nothing_are_none(self, event: Any) -> None:
-        assert said(icalEvent=event).event is None
+    def test_without_content_are_ignored(self, event: Any) -> None:
+        assert message_of(icalEvent=event).event is None
 
 
 class TestAlternatives:
@@ -380,12 +382,12 @@ class TestAlternatives:
         ],
     )
     def test_are_typed_like_attachments(self, entry: dict[str, Any], expected: tuple[str, str, str]) -> None:
-        (file,) = Loader().alternatives(said(alternatives=[entry]).alternatives)
+        (file,) = Loader().alternatives(message_of(alternatives=[entry]).alternatives)
         assert isinstance(file, File)
         assert (file.media_type, file.disposition, file.filename) == expected
 
     def test_count_towards_the_size_of_the_mail(self) -> None:
-        message = said(attachments=[{"content": b"x" * MAX_TOTAL_BYTES}], alternatives=[{"content": "x"}])
+        message = message_of(attachments=[{"content": b"x" * MAX_TOTAL_BYTES}], alternatives=[{"content": "x"}])
         loader = Loader()
         loader.attachments(message.attachments)
         with pytest.raises(NotSendable, match=r"Field 'message.alternatives': expected at most 25 MB in all"):
@@ -393,10 +395,10 @@ class TestAlternatives:
 
 
 @pytest.mark.parametrize("parameter", ["filename=my invoice.pdf", "filename=Größe.pdf", "filename=generated.pdf", "a"])
-def test_a_data_url_s_parameters_do_not_matter(parameter: str) -> None:
+def test_data_urls_may_have_any_parameters(parameter: str) -> None:
     media_type, content = decode_data_url(f"data:application/pdf;{parameter};base64,aGk=")
     assert (media_type.partition(";")[0], content) == ("application/pdf", b"hi")
 
 
-def test_but_its_charset_does() -> None:
+def test_the_charset_of_data_urls_is_kept() -> None:
     assert decode_data_url("data:text/plain;x y;charset=latin1;base64,aGk=") == ("text/plain;charset=latin1", b"hi")

@@ -23,20 +23,20 @@ PDF = {"filename": "a.pdf", "content": b"%PDF"}
 
 
 def made(
-    said: dict[str, Any] | None = None, /, *, defaults: Defaults = SHOP, author: str | None = None, **fields: Any
+    content: dict[str, Any] | None = None, /, *, defaults: Defaults = SHOP, author: str | None = None, **fields: Any
 ) -> Mail:
-    """The mail from a document that is otherwise in order; `said` goes into its `message`, `author` is its `from`."""
-    said = {"subject": "Hi", "text": "Hello"} | (said or {})
-    document = {"to": "ada@example.com", "message": said, "from": author} | fields
-    return Composer(defaults)(document, stem="order-17", now=NOW)
+    """The mail of an otherwise valid document; `content` is added to its `message`, `author` is its `from`."""
+    content = {"subject": "Hi", "text": "Hello"} | (content or {})
+    document = {"to": "ada@example.com", "message": content, "from": author} | fields
+    return Composer(defaults)(document, message_id_local_part="order-17", now=NOW)
 
 
 def attached(**entry: Any) -> dict[str, Any]:
     return {"message": {"subject": "Hi", "text": "Hello", "attachments": [entry]}}
 
 
-def inside(**said: Any) -> dict[str, Any]:
-    return {"message": {"subject": "Hi", "text": "Hello"} | said}
+def inside(**content: Any) -> dict[str, Any]:
+    return {"message": {"subject": "Hi", "text": "Hello"} | content}
 
 
 def read(mail: Mail) -> EmailMessage:
@@ -52,7 +52,7 @@ def shape(part: MIMEPart) -> Any:
     return (part.get_content_type(), *(shape(child) for child in part.iter_parts()))
 
 
-def test_a_simple_mail_to_the_letter() -> None:
+def test_a_simple_mail_byte_for_byte() -> None:
     mail = made(to=["Ada <ada@Example.com>", "b@c.d"], bcc="hidden@x.y", headers={"X-Order": 17})
     assert mail.data.decode() == "\r\n".join(
         [
@@ -123,7 +123,7 @@ def test_parts_are_nested_as_nodemailer_does(message: dict[str, Any], expected: 
     assert shape(read(made(message))) == expected
 
 
-def test_contents_come_back() -> None:
+def test_contents_round_trip() -> None:
     message = read(made({"text": "Grüße\n", "html": "<p>日本</p>\n", "attachments": [PNG, PDF]}))
     plain, html = message.get_body(("plain",)), message.get_body(("html",))
     assert plain
@@ -137,16 +137,16 @@ def test_contents_come_back() -> None:
     assert (attached.get_filename(), attached.get_content()) == ("a.pdf", b"%PDF")
 
 
-def test_the_same_document_and_stem_make_the_same_bytes() -> None:
+def test_the_same_document_and_id_make_the_same_bytes() -> None:
     assert made({"html": "<p>"}) == made({"html": "<p>"})
 
 
 class TestAddresses:
-    def test_each_recipient_is_in_the_envelope_once_in_the_first_place(self) -> None:
+    def test_each_recipient_is_in_the_envelope_once(self) -> None:
         mail = made(to="b@X.y, a@x.y", cc=["Team: a@x.y, c@x.y;"], bcc=["C@x.y", "b@x.y"])
         assert mail.envelope.recipients == ("b@x.y", "a@x.y", "c@x.y", "C@x.y")
 
-    def test_bcc_is_nowhere_in_the_mail(self) -> None:
+    def test_bcc_is_not_in_the_mail(self) -> None:
         mail = made(bcc="Hidden <hidden@x.y>", headers={"Bcc": "other@x.y"})
         assert b"idden" not in mail.data
         assert b"other" not in mail.data
@@ -209,7 +209,7 @@ class TestHeaders:
             pytest.param({}, {"Message-ID": "<order-1>"}, "<order-1>", id="header, without an @"),
             pytest.param({"messageId": "<x@y>"}, {"Message-ID": "<h@y>"}, "<x@y>", id="field before header"),
             pytest.param({}, {"message-id": "h@y"}, "<h@y>", id="header"),
-            pytest.param({}, {}, "<order-17@example.com>", id="stem and author's domain"),
+            pytest.param({}, {}, "<order-17@example.com>", id="local part and author's domain"),
         ],
     )
     def test_message_id_is(self, message: dict[str, str], headers: dict[str, str], message_id: str) -> None:
@@ -220,11 +220,11 @@ class TestHeaders:
     def test_an_empty_subject_is_not_written(self) -> None:
         assert read(made({"subject": ""}))["Subject"] is None
 
-    def test_a_date_of_the_document_s_own_replaces_ours(self) -> None:
+    def test_the_document_s_date_overrides_the_default(self) -> None:
         date = "Thu, 01 Jan 2026 00:00:00 +0000"
         assert read(made(headers={"Date": date})).get_all("Date") == [date]
 
-    def test_one_click_unsubscribing_survives(self) -> None:
+    def test_one_click_unsubscribe_headers_are_written(self) -> None:
         url = f"<https://example.com/u/{'t' * 200}>"
         mail = made(headers={"List-Unsubscribe": url, "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"})
         assert f"List-Unsubscribe: {url}\r\n".encode() in mail.data
@@ -251,7 +251,7 @@ class TestHeaders:
         ),
     ],
 )
-def test_what_is_not_sent_is_warned_about(fields: dict[str, Any], warning: str) -> None:
+def test_fields_that_are_not_sent_cause_warnings(fields: dict[str, Any], warning: str) -> None:
     assert made(**fields).warnings == (warning,)
 
 

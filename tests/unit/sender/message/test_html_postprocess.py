@@ -1,4 +1,4 @@
-"""What is done to a page before it is sent: styles moved into elements, a text made of it. Off unless asked for."""
+"""Optional changes to an HTML page: inline CSS, and a generated text version."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_page_without_a_text_gets_one(html: str, text: str | None) -> None:
     assert html_postprocessor(inline_css=False, text_from_html=True)(page(html)).message.text == text
 
 
-def test_the_authors_own_text_stays() -> None:
+def test_a_given_text_is_kept() -> None:
     message = page("<p>Hi", text="Hello")
     assert html_postprocessor(inline_css=False, text_from_html=True)(message).message is message
 
@@ -68,7 +68,7 @@ def test_style_sheets_elsewhere_are_not_fetched() -> None:
         pytest.param("<p>" + "<i><p>" * 20_000, id="among-paragraphs"),
     ],
 )
-def test_a_page_nested_beyond_all_sense_is_left_alone(html: str) -> None:
+def test_a_page_with_too_deep_nesting_is_not_changed(html: str) -> None:
     message = page("<style>p{color:red}</style>" + html)
     polished = html_postprocessor(inline_css=True, text_from_html=True)(message)
     assert polished.message is message
@@ -82,25 +82,25 @@ def test_elements_that_need_no_end_tag_do_not_count_as_nested(unclosed: str) -> 
     assert "x" in (polished.message.text or "")
 
 
-def test_by_default_nothing_is_done() -> None:
+def test_by_default_nothing_is_changed() -> None:
     assert html_postprocessor(inline_css=False, text_from_html=False) is unchanged
 
 
 @pytest.mark.parametrize("package", ["css_inline", "inscriptis"])
-def test_without_the_extra_the_start_is_stopped(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+def test_the_sender_does_not_start_without_the_extra(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(Misconfigured, match=f"need the package '{package}', which the extra 'html' installs"):
         html_postprocessor(inline_css=True, text_from_html=True)
 
 
-def test_the_mail_holds_what_was_made_of_the_page() -> None:
+def test_the_mail_contains_the_processed_page() -> None:
     compose = Composer(
         Defaults(Address("", "shop@example.com")),
         postprocess=html_postprocessor(inline_css=True, text_from_html=True),
     )
     mail = compose(
         {"to": "ada@example.com", "message": {"subject": "Hi", "html": "<style>p{color:red}</style><p>Hello</p>"}},
-        stem="s",
+        message_id_local_part="s",
         now=datetime(2026, 11, 24, tzinfo=UTC),
     )
     parsed = message_from_bytes(mail.data, policy=policy.default)

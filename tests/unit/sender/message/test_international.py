@@ -20,9 +20,9 @@ DEFAULTS = Defaults(Address("Läden", "shop@xn--lden-loa.example"))
 
 
 def sent(**fields: Any) -> Mail:
-    """What a server gets of a document."""
+    """The commands and data that a server receives for a document."""
     document = {"message": {"subject": "Grüße", "text": "日本"}, **fields}
-    mail = Composer(DEFAULTS)(document, stem="x", now=datetime(2026, 1, 2, tzinfo=UTC))
+    mail = Composer(DEFAULTS)(document, message_id_local_part="x", now=datetime(2026, 1, 2, tzinfo=UTC))
     with ScriptedServer() as smtp:
         transport = SmtpTransport(parse_server(smtp.uri(), None, None))
         transport.send(mail.envelope, mail.data, soon(30))
@@ -42,7 +42,7 @@ def sent(**fields: Any) -> Mail:
         ),
     ],
 )
-def test_any_server_takes_mail_for_ascii_local_parts(to: str, recipient: str, header: str) -> None:
+def test_ascii_local_parts_need_no_smtputf8(to: str, recipient: str, header: str) -> None:
     mail = sent(to=to)
     assert (mail.sender, mail.recipients) == ("shop@xn--lden-loa.example", (recipient,))
     assert "SMTPUTF8" not in mail.options
@@ -52,13 +52,13 @@ def test_any_server_takes_mail_for_ascii_local_parts(to: str, recipient: str, he
 
 
 @pytest.mark.parametrize("field", ["to", "cc", "bcc"])
-def test_smtputf8_is_asked_for_when_a_recipient_needs_it(field: str) -> None:
+def test_smtputf8_is_requested_if_a_recipient_needs_it(field: str) -> None:
     mail = sent(**{field: "Jörg <jörg@Bücher.example>"})
     assert mail.recipients == ("jörg@xn--bcher-kva.example",)
     assert "SMTPUTF8" in mail.options
 
 
-def test_smtputf8_is_asked_for_when_only_a_header_needs_it() -> None:
+def test_smtputf8_is_requested_if_only_a_header_needs_it() -> None:
     mail = sent(to="a@x.example", replyTo="jörg@x.example")
     assert "SMTPUTF8" in mail.options
     assert "Reply-To: jörg@x.example\r\n".encode() in mail.data

@@ -1,4 +1,4 @@
-"""What the writer writes, read back by Python's `email` package, which shares no code with it."""
+"""Encoded mails, parsed by Python's `email` package, which shares no code with the encoder."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from sender.message.mime import headers, parts
 from sender.message.mime.parts import File
 
 BREAKS = ("\r", "\n", "\0")
-# What Firestore can hold is Unicode without surrogates; a header has no line breaks or NUL besides.
+# Firestore stores Unicode without surrogates; headers also exclude line breaks and NUL.
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 ANY_LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="".join(BREAKS)), min_size=1)
 EMAIL = st.from_regex(r"[a-z0-9+_-]{1,60}@[a-z0-9-]{1,60}\.[a-z]{2,10}", fullmatch=True)
 
 
 def read(data: bytes) -> EmailMessage:
-    """Parse a message after checking what holds for all of them."""
+    """Check the properties of all messages, then parse one."""
     assert b"\r" not in data.replace(b"\r\n", b"")
     assert b"\n" not in data.replace(b"\r\n", b"")
     assert data.endswith(b"\r\n")
@@ -49,7 +49,7 @@ def read_field(field: str) -> EmailMessage:
 
 
 def unified(text: str) -> str:
-    """Text as it is compared: line ends unified, and none at the end, where a message must have one."""
+    """Text normalised for comparison: LF line ends, and none at the end, where a message always has one."""
     return text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 
@@ -90,7 +90,7 @@ class TestSubject:
 
     @settings(deadline=None)
     @given(ANY_LINE)
-    def test_of_any_text_comes_back_equal(self, text: str) -> None:
+    def test_round_trips_any_text(self, text: str) -> None:
         field = headers.unstructured("Subject", text)
         assert str(read_field(field)["Subject"]) == text
 
@@ -142,14 +142,14 @@ class TestAddresses:
 
     @settings(deadline=None)
     @given(st.lists(st.tuples(ANY_LINE | st.just(""), EMAIL), min_size=1, max_size=20))
-    def test_with_any_names_come_back_equal(self, pairs: list[tuple[str, str]]) -> None:
+    def test_with_any_names_round_trip(self, pairs: list[tuple[str, str]]) -> None:
         field = headers.address_list("To", [Address(name, address) for name, address in pairs])
         read_field(field)
-        # Not through the default policy: it keeps the space between two encoded words of a name.
+        # The default policy would keep the space between two encoded words of a name.
         found = email.utils.getaddresses([field.removeprefix("To:")])
         assert [(str(make_header(decode_header(name))), address) for name, address in found] == pairs
 
-    def test_are_folded_between_each_other_and_never_within(self) -> None:
+    def test_are_folded_only_between_addresses(self) -> None:
         many = [Address("", f"{'x' * 40}{number}@example.com") for number in range(50)]
         lines = headers.address_list("To", many).split("\r\n")
         assert len(lines) == 50
@@ -165,7 +165,7 @@ class TestOwnHeaders:
             pytest.param('{"category": "=?x?="}', id="JSON, and what looks encoded"),
         ],
     )
-    def test_in_ascii_are_kept_to_the_letter(self, value: str) -> None:
+    def test_in_ascii_are_kept(self, value: str) -> None:
         field = headers.user_defined("X-Own", value)
         assert field.replace("\r\n", "") == f"X-Own: {value}"
 
@@ -175,7 +175,7 @@ class TestOwnHeaders:
 
     @settings(deadline=None)
     @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=200))
-    def test_of_any_printable_text_come_back_equal(self, value: str) -> None:
+    def test_of_any_printable_text_round_trip(self, value: str) -> None:
         if "=?" not in value:
             assert str(read_field(headers.user_defined("X-Own", value))["X-Own"]) == value
 
@@ -221,14 +221,14 @@ class TestText:
             pytest.param("bell\a", "quoted-printable", id="control character"),
         ],
     )
-    def test_is_encoded_as_is_shortest(self, content: str, encoding: str) -> None:
+    def test_uses_the_shortest_encoding(self, content: str, encoding: str) -> None:
         message = read(parts.message([], parts.text("plain", content)))
         assert message["Content-Transfer-Encoding"] == encoding
         assert unified(message.get_content()) == content
 
     @settings(deadline=None)
     @given(ANY_TEXT)
-    def test_of_any_kind_comes_back_equal(self, content: str) -> None:
+    def test_round_trips(self, content: str) -> None:
         message = read(parts.message([], parts.text("html", content)))
         assert message.get_content_type() == "text/html"
         assert unified(payload_of(message).decode()) == unified(content)
@@ -280,20 +280,20 @@ class TestFile:
         assert lines[0] == f"Content-Type: application/pdf; {written[1]}"
 
     @pytest.mark.parametrize("filename", ["a.pdf", "Größe 日本.pdf", "x" * 200 + ".pdf", "ä" * 100 + ".pdf"])
-    def test_name_is_the_same_for_readers_of_any_age(self, filename: str) -> None:
+    def test_name_is_the_same_for_old_and_new_clients(self, filename: str) -> None:
         entity = parts.file(a_file(filename=filename))
         for policy in (email.policy.default, email.policy.compat32):
             assert email.message_from_bytes(parts.message([], entity), policy=policy).get_filename() == filename
         old = email.message_from_string(entity.headers.replace("filename", "not-known"))
         assert str(make_header(decode_header(str(old.get_param("name"))))) == filename
 
-    def test_name_that_the_media_type_has_is_left_alone(self) -> None:
+    def test_a_name_in_the_media_type_is_kept(self) -> None:
         entity = parts.file(a_file(media_type="application/pdf; name=b.pdf"))
         assert entity.headers.startswith("Content-Type: application/pdf; name=b.pdf\r\n")
 
     @settings(deadline=None)
     @given(st.text("aü日😀 ", min_size=1, max_size=300).filter(str.strip))
-    def test_name_is_split_into_pieces_of_whole_characters(self, filename: str) -> None:
+    def test_a_long_name_is_split_between_characters(self, filename: str) -> None:
         field = headers.with_filename("Content-Disposition", "attachment", filename)
         assert max(map(len, field.split("\r\n"))) <= 78
         for piece in re.findall(r"filename\*[0-9]*\*?=(?:utf-8'')?([^;\"]+)", field):
@@ -301,19 +301,19 @@ class TestFile:
 
     @settings(deadline=None)
     @given(ANY_LINE)
-    def test_name_of_any_kind_comes_back_equal(self, filename: str) -> None:
-        assume(not re.fullmatch("<.*>", filename.strip(), re.DOTALL))  # which the reader takes for quotation marks
+    def test_any_name_round_trips(self, filename: str) -> None:
+        assume(not re.fullmatch("<.*>", filename.strip(), re.DOTALL))  # the parser treats these as quotation marks
         message = read(parts.message([], parts.file(a_file(filename=filename))))
-        assert message.get_filename() == filename.strip()  # the reader strips it
+        assert message.get_filename() == filename.strip()  # the parser strips it
 
     @settings(deadline=None)
     @given(st.binary(max_size=500))
-    def test_content_of_any_kind_comes_back_equal(self, content: bytes) -> None:
+    def test_any_content_round_trips(self, content: bytes) -> None:
         message = read(parts.message([], parts.file(a_file(content=content))))
         assert message.get_payload(decode=True) == content
 
     @pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r"])
-    def test_that_is_a_message_stays_readable_as_one(self, end: bytes) -> None:
+    def test_nested_messages_are_not_encoded(self, end: bytes) -> None:
         inner = end.join([b"Subject: inner", b"", b"Hello", b""])
         message = read(parts.message([], parts.file(a_file(content=inner, media_type="message/rfc822"))))
         assert message.get_content()["Subject"] == "inner"
@@ -325,7 +325,7 @@ class TestFile:
             pytest.param("multipart/mixed; boundary=x", b"--x--", id="multipart"),
         ],
     )
-    def test_that_may_not_be_encoded_is_sent_as_a_mere_file(self, media_type: str, content: bytes) -> None:
+    def test_nested_messages_that_need_encoding_are_sent_as_binary(self, media_type: str, content: bytes) -> None:
         message = read(parts.message([], parts.file(a_file(content=content, media_type=media_type))))
         assert message.get_content_type() == "application/octet-stream"
         assert message.get_payload(decode=True) == content
@@ -334,28 +334,28 @@ class TestFile:
 class TestMultipart:
     def test_of_one_part_is_that_part(self) -> None:
         part = parts.text("plain", "x")
-        assert parts.multipart("mixed", [part], "stem") is part
+        assert parts.multipart("mixed", [part], "seed") is part
 
-    def test_boundary_follows_from_the_stem(self) -> None:
+    def test_boundary_follows_from_the_seed(self) -> None:
         pair = [parts.text("plain", "x"), parts.text("html", "y")]
-        assert parts.multipart("mixed", pair, "stem") == parts.multipart("mixed", pair, "stem")
-        assert parts.multipart("mixed", pair, "stem") != parts.multipart("mixed", pair, "other")
+        assert parts.multipart("mixed", pair, "seed") == parts.multipart("mixed", pair, "seed")
+        assert parts.multipart("mixed", pair, "seed") != parts.multipart("mixed", pair, "other")
 
     def test_boundary_is_changed_when_a_part_holds_it(self) -> None:
-        first = parts.multipart("mixed", [parts.text("plain", "x"), parts.text("plain", "y")], "stem")
+        first = parts.multipart("mixed", [parts.text("plain", "x"), parts.text("plain", "y")], "seed")
         boundary = re.search(r'boundary="(.+)"', first.headers)
         assert boundary
         hostile = f"--{boundary[1]}\nContent-Type: text/html\n\nforged"
-        root = parts.multipart("mixed", [parts.text("plain", hostile), parts.text("plain", "y")], "stem")
+        root = parts.multipart("mixed", [parts.text("plain", hostile), parts.text("plain", "y")], "seed")
         found = [unified(part.get_content()) for part in read(parts.message([], root)).iter_parts()]
         assert found == [hostile, "y"]
 
     @settings(deadline=None)
     @given(st.lists(ANY_TEXT, min_size=2, max_size=4), st.lists(st.binary(max_size=50), min_size=1, max_size=3))
-    def test_nested_parts_come_back_equal(self, texts: list[str], files: list[bytes]) -> None:
-        alternative = parts.multipart("alternative", [parts.text("plain", text) for text in texts], "stem")
+    def test_nested_parts_round_trip(self, texts: list[str], files: list[bytes]) -> None:
+        alternative = parts.multipart("alternative", [parts.text("plain", text) for text in texts], "seed")
         attached = [parts.file(a_file(content=content)) for content in files]
-        message = read(parts.message([], parts.multipart("mixed", [alternative, *attached], "stem")))
+        message = read(parts.message([], parts.multipart("mixed", [alternative, *attached], "seed")))
         first, *others = message.iter_parts()
         assert [unified(payload_of(part).decode()) for part in first.iter_parts()] == [unified(text) for text in texts]
         assert [part.get_payload(decode=True) for part in others] == files

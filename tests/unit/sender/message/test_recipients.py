@@ -1,4 +1,4 @@
-"""Recipients by user id, looked up at once and reported when they lead nowhere."""
+"""Recipients by user id: one look-up, and a report of missing users."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PEOPLE: dict[str, dict[str, Any]] = {
 
 
 class People:
-    """The users collection, and how often it was asked."""
+    """The users collection; records its requests."""
 
     def __init__(self) -> None:
         self.requests: list[list[str]] = []
@@ -63,13 +63,13 @@ def test_a_user_without_an_address_is_left_out_and_reported(uid: str) -> None:
 
 
 @pytest.mark.parametrize("uid", ["a/b", ".", "..", "__x__", "é" * 751])
-def test_what_can_be_no_document_s_id_is_not_asked_for(uid: str) -> None:
+def test_invalid_user_ids_are_not_looked_up(uid: str) -> None:
     people = People()
     with_users(mail(toUids=["ada", uid]), FirestoreUsers(people, "users"))
     assert people.requests == [["users/ada"]]
 
 
-def test_nobody_left_is_an_error_that_names_the_field() -> None:
+def test_no_recipients_is_an_error_that_names_the_field() -> None:
     with pytest.raises(NotSendable, match=r"'ccUids'.*2 without an e-mail address"):
         with_users(mail(ccUids=["ghost", "nobody"]), FirestoreUsers(People(), "users"))
 
@@ -79,7 +79,7 @@ def test_without_a_collection_uids_are_an_error_that_names_the_setting() -> None
         with_users(mail(toUids=["ada"]), None)
 
 
-def test_without_uids_nothing_is_asked() -> None:
+def test_without_uids_there_is_no_look_up() -> None:
     people = People()
     with_users(mail(to="eve@example.com"), FirestoreUsers(people, "users"))
     assert not people.requests

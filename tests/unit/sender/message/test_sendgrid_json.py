@@ -1,4 +1,4 @@
-"""A document as a request to SendGrid, each one held against what SendGrid documents."""
+"""Documents as requests to SendGrid, checked against SendGrid's documentation."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 HELLO = {"subject": "Hello", "text": "there"}
 
 
-def composed(only: tuple[str, ...] = (), **fields: Any) -> Mail:
+def composed(recipients: tuple[str, ...] = (), **fields: Any) -> Mail:
     document = {"to": "ana@example.com", "message": HELLO, **fields}
-    return Composer(DEFAULTS, encode_sendgrid_request)(document, stem="s1", now=NOW, only=only)
+    return Composer(DEFAULTS, encode_sendgrid_request)(
+        document, message_id_local_part="s1", now=NOW, recipients=recipients
+    )
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -73,22 +75,22 @@ def test_whole_request_of_a_plain_mail() -> None:
         ),
     ],
 )
-def test_recipients_as_sendgrid_wants_them(recipients: dict[str, Any], envelopes: list[Any]) -> None:
+def test_recipients_follow_sendgrid_s_rules(recipients: dict[str, Any], envelopes: list[Any]) -> None:
     assert body(**recipients)["personalizations"] == envelopes
 
 
-def test_those_whose_fate_is_settled_are_left_out() -> None:
-    mail = composed(only=("cleo@b.c",), to="ana@b.c", cc="bob@b.c, cleo@b.c")
+def test_recipients_of_earlier_attempts_are_omitted() -> None:
+    mail = composed(recipients=("cleo@b.c",), to="ana@b.c", cc="bob@b.c, cleo@b.c")
     assert json.loads(mail.data)["personalizations"] == [{"to": [{"email": "cleo@b.c"}]}]
     assert mail.envelope.recipients == ("cleo@b.c",)
 
 
-def test_address_that_is_left_is_not_taken_for_its_settled_double() -> None:
-    mail = composed(only=("ANA@b.c",), to="ana@b.c, ANA@b.c")
+def test_remaining_recipients_are_matched_exactly() -> None:
+    mail = composed(recipients=("ANA@b.c",), to="ana@b.c, ANA@b.c")
     assert json.loads(mail.data)["personalizations"] == [{"to": [{"email": "ANA@b.c"}]}]
 
 
-def test_all_versions_of_the_text_in_the_order_sendgrid_demands() -> None:
+def test_versions_of_the_text_are_in_sendgrid_s_order() -> None:
     made = body(message={"subject": "Hi", "text": "t", "html": "<p>h", "amp": "<html ⚡4email>"})
     assert [part["type"] for part in made["content"]] == ["text/plain", "text/html", "text/x-amp-html"]
 
@@ -118,12 +120,12 @@ def test_template_data_goes_to_each_hidden_recipient() -> None:
         pytest.param("half \ud83d", "half ?", id="half a character"),
     ],
 )
-def test_template_data_are_json_whatever_firestore_holds(value: Any, as_json: Any) -> None:
+def test_all_firestore_types_in_template_data_become_json(value: Any, as_json: Any) -> None:
     made = body(message=None, sendGrid={"templateId": "d-1", "dynamicTemplateData": {"v": value}})
     assert made["personalizations"][0]["dynamic_template_data"] == {"v": as_json}
 
 
-def test_options_are_called_what_sendgrid_calls_them() -> None:
+def test_options_have_sendgrid_s_names() -> None:
     made = body(
         categories=["order", "news", "order"],
         sendGrid={
@@ -195,13 +197,13 @@ def test_message_id_of_the_document_is_kept() -> None:
         ),
     ],
 )
-def test_what_sendgrid_cannot_do_is_said(fields: dict[str, Any], warning: str) -> None:
+def test_features_that_sendgrid_lacks_cause_warnings(fields: dict[str, Any], warning: str) -> None:
     mail = composed(**fields)
     assert complaints(json.loads(mail.data)) == []
     assert any(warning in said for said in mail.warnings), mail.warnings
 
 
-def test_nothing_is_warned_of_where_all_is_sent() -> None:
+def test_a_fully_supported_mail_causes_no_warnings() -> None:
     assert composed(categories=["a"], sendGrid={"ipPoolName": "pool"}).warnings == ()
 
 
@@ -215,7 +217,7 @@ def test_nothing_is_warned_of_where_all_is_sent() -> None:
         pytest.param({"sendGrid": {"ipPoolName": 5}}, "'sendGrid.ipPoolName': expected a string", id="ipPoolName"),
     ],
 )
-def test_what_can_never_be_sent_names_its_field(fields: dict[str, Any], error: str) -> None:
+def test_errors_name_their_field(fields: dict[str, Any], error: str) -> None:
     with pytest.raises(NotSendable) as caught:
         composed(**fields)
     assert error in str(caught.value)
@@ -223,7 +225,7 @@ def test_what_can_never_be_sent_names_its_field(fields: dict[str, Any], error: s
 
 
 @pytest.mark.parametrize("entry", [{"filename": "a.txt"}, {"raw": "Content-Type: text/plain\r\n\r\nx"}])
-def test_attachments_sendgrid_does_not_take_are_refused(entry: dict[str, Any]) -> None:
+def test_attachments_that_sendgrid_rejects_are_errors(entry: dict[str, Any]) -> None:
     with pytest.raises(NotSendable, match=r"'message\.attachments': expected files with content") as caught:
         composed(message={**HELLO, "attachments": [entry]})
     assert caught.value.code is ErrorCode.ATTACHMENT

@@ -1,4 +1,4 @@
-"""Mails from templates: what is rendered, what it is merged with, when an edited template is used."""
+"""Mails from templates: rendering, merging with the message, caching."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fakes import TemplateDatabase
 
 
 class Seconds:
-    """A monotonic clock that stands still until it is told to go on; with `step`, it goes on with each look."""
+    """A monotonic clock that only tests advance; with `step`, each reading advances it."""
 
     def __init__(self, step: float = 0.0) -> None:
         self.now = 1000.0
@@ -38,7 +38,7 @@ def made(
     message: dict[str, Any] | None = None,
     **others: dict[str, Any],
 ) -> MailDocument:
-    """The mail document after the template `welcome` has been rendered; `others` are further templates."""
+    """The mail document after rendering the template `welcome`; `others` are more templates."""
     templates = FirestoreTemplates(TemplateDatabase({"welcome": template, **others}), "templates")
     return render(document(data, message), templates, Deadline.after(60))
 
@@ -154,7 +154,7 @@ def test_a_subject_is_one_line(source: str, subject: str) -> None:
     assert parts(made({"subject": source, "text": "t"}, {"v": "x\r\nBcc: y@z.example"}))["subject"] == subject
 
 
-def test_partials_belong_to_the_part_that_they_hold() -> None:
+def test_partials_exist_only_for_their_parts() -> None:
     template = {"html": "<p>{{> footer}}</p>", "text": "{{> footer}}"}
     footer = {"partial": True, "html": "<i>{{shop}}</i>", "text": "-- {{shop}}"}
     assert parts(made(template, {"shop": "Tea & Co"}, footer=footer)) == {
@@ -166,7 +166,7 @@ def test_partials_belong_to_the_part_that_they_hold() -> None:
     )
 
 
-def test_partials_are_asked_for_only_where_one_is_called() -> None:
+def test_partials_are_read_only_if_one_is_called() -> None:
     database = TemplateDatabase({"welcome": {"text": "t"}})
     render(document(), FirestoreTemplates(database, "templates"), Deadline.after(60))
     assert database.asked == ["templates/welcome"]
@@ -192,7 +192,7 @@ def test_a_missing_template_is_named_with_its_collection() -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "..", ".", "__x__", "ä" * 751])
-def test_what_can_be_no_document_id_is_not_asked_for(name: str) -> None:
+def test_invalid_document_ids_are_not_looked_up(name: str) -> None:
     database = TemplateDatabase()
     assert FirestoreTemplates(database, "templates").get(name) is None
     assert database.asked == [f"templates where name == {name!r}"]
@@ -253,11 +253,11 @@ def test_what_can_be_no_document_id_is_not_asked_for(name: str) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_named(template: dict[str, Any], text: str) -> None:
+def test_errors_name_the_field_and_the_problem(template: dict[str, Any], text: str) -> None:
     assert refused(template, {"lines": "a\nb"}, broken={"partial": True, "text": "x{{/if}}"}) == text
 
 
-def test_attachments_are_rendered_each_by_itself_and_as_they_are() -> None:
+def test_strings_of_attachments_are_rendered_separately_without_escaping() -> None:
     entry = {
         "filename": '{{who}}\'s "{{title}}".txt',
         "content": "{{#each l}}{{.}},{{/each}}",
@@ -271,7 +271,7 @@ def test_attachments_are_rendered_each_by_itself_and_as_they_are() -> None:
     assert (attachment.content, attachment.media_type) == ("1,2,", "text/csv")
 
 
-def test_data_can_not_add_a_path_to_an_attachment() -> None:
+def test_data_cannot_inject_a_path_into_an_attachment() -> None:
     data = {"name": 'x.txt", "path": "/etc/passwd'}
     message = made({"text": "t", "attachments": [{"filename": "{{name}}", "content": "c"}]}, data).message
     assert message
@@ -279,7 +279,7 @@ def test_data_can_not_add_a_path_to_an_attachment() -> None:
     assert (attachment.url, attachment.filename) == (None, data["name"])
 
 
-def test_what_is_no_string_in_an_attachment_stays() -> None:
+def test_other_values_in_attachments_are_kept() -> None:
     entry = {"filename": "a.bin", "content": b"\0{{x}}", "headers": {"X-Count": 5, "X-Name": "{{name}}"}}
     message = made({"text": "t", "attachments": [entry]}, {"name": "Ada"}).message
     assert message
@@ -288,20 +288,20 @@ def test_what_is_no_string_in_an_attachment_stays() -> None:
     assert [(header.name, header.value) for header in attachment.headers] == [("X-Count", "5"), ("X-Name", "Ada")]
 
 
-def test_maps_are_gone_through_in_the_order_of_their_keys() -> None:
+def test_maps_are_iterated_in_the_order_of_their_keys() -> None:
     data = {"m": {"zeta": 1, "alpha": 2, "10": 3, "9": 4, "Beta": 5, "deep": [{"b": 1, "a": 2}]}}
     source = "{{#each m}}{{@key}} {{/each}}{{#each m.deep.[0]}}{{@key}} {{/each}}"
     assert parts(made({"text": source}, data)) == {"text": "9 10 Beta alpha deep zeta a b "}
 
 
-def test_rendering_that_takes_too_long_is_the_templates_fault() -> None:
+def test_slow_rendering_is_a_template_error() -> None:
     endless = {"text": "{{#each l}}{{#each ../l}}{{/each}}{{/each}}"}
     templates = FirestoreTemplates(TemplateDatabase({"welcome": endless}), "templates")
     with pytest.raises(NotSendable, match=r"text, line 1, column \d+: Rendering takes too long"):
         render(document({"l": [0] * 100}), templates, Deadline.after(600, Seconds(step=0.1)))
 
 
-def test_an_attempt_that_is_over_meanwhile_is_not_the_templates_fault() -> None:
+def test_a_passed_deadline_is_not_a_template_error() -> None:
     templates = FirestoreTemplates(TemplateDatabase({"welcome": {"text": "{{#each l}}{{/each}}"}}), "templates")
     with pytest.raises(NotSent) as caught:
         render(document({"l": [0] * 100}), templates, Deadline.after(2, Seconds(step=0.1)))
@@ -350,7 +350,7 @@ class TestFirestoreTemplates:
         database.put("templates/a", {"text": "1"})
         assert templates.get("a")
 
-    def test_a_malformed_template_is_read_again_once_it_is_mended(self) -> None:
+    def test_a_corrected_template_is_used_at_once(self) -> None:
         database = TemplateDatabase({"a": {"text": "{{#if}}"}})
         templates = FirestoreTemplates(database, "templates", Seconds())
         with pytest.raises(NotSendable):
@@ -388,16 +388,16 @@ class TestFirestoreTemplates:
         clock.now += 60
         assert templates.partials()["p"] is first
 
-    def test_only_so_many_templates_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_cache_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(template_repository, "CAPACITY", 2)
         database = TemplateDatabase({name: {"text": name} for name in "abc"})
         templates = FirestoreTemplates(database, "templates", Seconds())
         for name in "abacab":
             templates.get(name)
-        # b went when c came, then c when b came again; a was used in between.
+        # c evicted b, then b evicted c; a was used in between.
         assert database.asked == [f"templates/{name}" for name in "abcb"]
 
-    def test_that_firestore_does_not_answer_is_not_the_templates_fault(self) -> None:
+    def test_an_unavailable_firestore_is_not_a_template_error(self) -> None:
         database, clock = TemplateDatabase({"a": {"text": "1"}}), Seconds()
         templates = FirestoreTemplates(database, "templates", clock)
         templates.get("a")

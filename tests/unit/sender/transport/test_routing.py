@@ -76,10 +76,10 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def written(settings: MailSettings, **fields: Any) -> Mail:
     message = {"subject": "Hi", "text": "Hello"}
-    write = factory.build_channel(settings, data_margin=0, turn_seconds=1).write
+    write = factory.build_channel(settings, data_margin=0, turn_seconds=1).encode
     return Composer(factory.defaults(settings), write)(
         {"to": "ada@example.org", "message": message, **fields},
-        stem="s",
+        message_id_local_part="s",
         now=datetime(2026, 11, 24, tzinfo=UTC),
     )
 

@@ -47,7 +47,7 @@ def delivery_after(mail: dict[str, Any], sendgrid: HttpsServer) -> dict[str, Any
         database=database,
         transport=SendGridTransport(account, 1.0, wall_clock=lambda: clock.now.timestamp()),
         clock=clock,
-        compose=replace(COMPOSER, write=encode_sendgrid_request),
+        compose=replace(COMPOSER, encode=encode_sendgrid_request),
     ).sender()
     database.put("mail/a", mail)
     sender.handle(ReceivedMessage(b'{"document": "mail/a"}', {}, "77"))

@@ -39,7 +39,7 @@ def test_mails_for_a_server_that_hangs_are_deferred_and_others_sent(servers: dic
     parts = SenderParts(
         database=database,
         transport=RoutedTransport(transports),
-        compose=replace(COMPOSER, write=write),
+        compose=replace(COMPOSER, encode=write),
         limits=limits(claimed=4),
     )
     with closing(parts.transport), ThreadPoolExecutor(8) as threads:

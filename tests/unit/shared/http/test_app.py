@@ -46,7 +46,7 @@ def test_headers_and_body_reach_the_receiver(content_length: str | None) -> None
 @pytest.mark.parametrize(
     ("error", "status", "text"),
     [
-        (Unauthorized("The request bears no token."), 401, "no token"),
+        (Unauthorized("The request has no token."), 401, "no token"),
         (Unavailable("Firestore does not answer."), 503, "does not answer"),
         (BadRequest("Expected JSON."), 400, "Expected JSON."),
         (ZeroDivisionError("secret"), 500, "Internal error."),

@@ -1,4 +1,4 @@
-"""Tokens signed as Google signs them, with a key of our own, and certificates served over real HTTP."""
+"""Tokens in Google's format, signed with a test key; certificates served over real HTTP."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ PATIENCE = patience(10)
 AUDIENCE = "https://sender.example.com"
 CALLER = "pusher@p.iam.gserviceaccount.com"
 
-#: Values that the claims may have in a token that is signed all the same.
+#: Values of claims in tokens with a valid signature.
 _ODD: tuple[Any, ...] = (None, [], {}, "soon", ["https://accounts.google.com"])
 ODD_CLAIMS = {"iss": (*_ODD, 10**400, True), "aud": (*_ODD, 1), "email": (*_ODD, 1), "iat": _ODD, "exp": _ODD}
 
 
 class Certificates:
-    """Google's certificate endpoint: `{key id: PEM}`, to be kept for a while."""
+    """Google's certificate endpoint: `{key id: PEM}`, cacheable."""
 
     def __init__(self) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -65,7 +65,7 @@ class Certificates:
                 self.wfile.write(certificates.body)
 
             def log_message(self, *args: Any) -> None:
-                """Tests are quiet."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/certs"
@@ -101,7 +101,7 @@ def verifier(certificates: Certificates) -> TokenVerifier:
     return TokenVerifier.over_http(AUDIENCE, frozenset({CALLER}), certificates.url)
 
 
-def test_a_token_of_ours_is_let_in(verifier: TokenVerifier, certificates: Certificates) -> None:
+def test_a_valid_token_is_accepted(verifier: TokenVerifier, certificates: Certificates) -> None:
     verifier.verify(f"Bearer {certificates.token()}")
 
 
@@ -122,7 +122,9 @@ def test_a_token_of_ours_is_let_in(verifier: TokenVerifier, certificates: Certif
         pytest.param({"key": rsa.generate_private_key(public_exponent=65537, key_size=2048)}, id="another-key"),
     ],
 )
-def test_any_other_token_is_not(verifier: TokenVerifier, certificates: Certificates, changes: dict[str, Any]) -> None:
+def test_any_other_token_is_rejected(
+    verifier: TokenVerifier, certificates: Certificates, changes: dict[str, Any]
+) -> None:
     with pytest.raises(Unauthorized):
         verifier.verify(f"Bearer {certificates.token(**changes)}")
 
@@ -139,7 +141,7 @@ def test_any_other_token_is_not(verifier: TokenVerifier, certificates: Certifica
         pytest.param(["https://mail-sender-x1y2z3-ey.a.run.app"], False, id="not-one-audience"),
     ],
 )
-def test_an_asterisk_in_the_audience_stands_for_a_part_of_a_host_name(
+def test_an_asterisk_in_the_audience_matches_part_of_a_host_name(
     certificates: Certificates, audience: object, accepted: bool
 ) -> None:
     verifier = TokenVerifier.over_http("https://mail-sender-*.run.app", frozenset({CALLER}), certificates.url)
@@ -152,7 +154,7 @@ def test_an_asterisk_in_the_audience_stands_for_a_part_of_a_host_name(
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic YTpi", "Bearer not.a.token"])
-def test_neither_is_anything_that_is_no_token(verifier: TokenVerifier, header: str | None) -> None:
+def test_malformed_tokens_are_rejected(verifier: TokenVerifier, header: str | None) -> None:
     with pytest.raises(Unauthorized):
         verifier.verify(header)
 
@@ -164,16 +166,16 @@ def test_certificates_are_fetched_once(verifier: TokenVerifier, certificates: Ce
     assert certificates.fetches == before + 1
 
 
-def test_without_certificates_it_is_us_who_are_not_available(certificates: Certificates) -> None:
+def test_without_certificates_the_service_is_unavailable(certificates: Certificates) -> None:
     verifier = TokenVerifier.over_http(AUDIENCE, frozenset({CALLER}), "http://127.0.0.1:1/certs")
     with pytest.raises(Unavailable):
         verifier.verify(f"Bearer {certificates.token()}")
 
 
-def test_the_endpoints_let_only_bearers_post(verifier: TokenVerifier, certificates: Certificates) -> None:
+def test_the_endpoints_require_a_token_to_post(verifier: TokenVerifier, certificates: Certificates) -> None:
     client = base_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
     bearer = {"Authorization": f"Bearer {certificates.token()}"}
-    for length in (None, "1"):  # Flask's way and the short one
+    for length in (None, "1"):  # through Flask and through the fast path
         options: dict[str, Any] = {"input_stream": BytesIO(b"x"), "content_length": length}
         assert client.post("/", **options).status_code == 401
         options["input_stream"] = BytesIO(b"x")
@@ -182,7 +184,7 @@ def test_the_endpoints_let_only_bearers_post(verifier: TokenVerifier, certificat
     assert client.get("/healthz").status_code == 200
 
 
-def test_the_body_of_a_stranger_is_not_read(verifier: TokenVerifier) -> None:
+def test_the_body_of_an_unauthorised_request_is_not_read(verifier: TokenVerifier) -> None:
     body = BytesIO(b"x")
     client = base_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
     assert client.post("/", input_stream=body, content_length="1").status_code == 401
@@ -190,7 +192,7 @@ def test_the_body_of_a_stranger_is_not_read(verifier: TokenVerifier) -> None:
 
 
 def unsigned(token: str) -> str:
-    """As Cloud Run hands it on when it has checked the signature itself."""
+    """The token as forwarded by Cloud Run, which has verified and removed the signature."""
     return f"Bearer {token.rpartition('.')[0]}.SIGNATURE_REMOVED_BY_GOOGLE"
 
 
@@ -198,7 +200,7 @@ def verifier_behind(certificates: Certificates, *, behind_cloud_run: bool) -> To
     return TokenVerifier.over_http(AUDIENCE, frozenset({CALLER}), certificates.url, behind_cloud_run=behind_cloud_run)
 
 
-def test_a_signature_that_cloud_run_took_away_is_believed_only_behind_cloud_run(certificates: Certificates) -> None:
+def test_a_signature_removed_by_cloud_run_is_accepted_only_behind_cloud_run(certificates: Certificates) -> None:
     token = unsigned(certificates.token())
     verifier_behind(certificates, behind_cloud_run=True).verify(token)
     with pytest.raises(Unauthorized):
@@ -208,15 +210,13 @@ def test_a_signature_that_cloud_run_took_away_is_believed_only_behind_cloud_run(
 @pytest.mark.parametrize(
     "changes", [{"aud": "https://other.example.com"}, {"email": "eve@p.iam.gserviceaccount.com"}, {"iss": "https://x"}]
 )
-def test_without_its_signature_the_rest_of_a_token_counts_as_ever(
-    certificates: Certificates, changes: dict[str, Any]
-) -> None:
+def test_claims_are_checked_without_a_signature_too(certificates: Certificates, changes: dict[str, Any]) -> None:
     with pytest.raises(Unauthorized):
         verifier_behind(certificates, behind_cloud_run=True).verify(unsigned(certificates.token(**changes)))
 
 
 @pytest.mark.parametrize("token", ["x.SIGNATURE_REMOVED_BY_GOOGLE", "a.b.SIGNATURE_REMOVED_BY_GOOGLE", "a.b.forged"])
-def test_what_is_no_token_is_refused_behind_cloud_run_too(certificates: Certificates, token: str) -> None:
+def test_malformed_tokens_are_rejected_behind_cloud_run_too(certificates: Certificates, token: str) -> None:
     with pytest.raises(Unauthorized):
         verifier_behind(certificates, behind_cloud_run=True).verify(f"Bearer {token}")
 
@@ -245,7 +245,7 @@ def part(text: str) -> str:
     ids=lambda text: text[:12],
 )
 @pytest.mark.parametrize("behind_cloud_run", [False, True])
-def test_whatever_a_token_holds_it_is_not_let_in(
+def test_arbitrary_tokens_are_rejected(
     certificates: Certificates, payload: str, behind_cloud_run: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     verifier = verifier_behind(certificates, behind_cloud_run=behind_cloud_run)
@@ -256,17 +256,17 @@ def test_whatever_a_token_holds_it_is_not_let_in(
         f"{part(payload)}.{part('{}')}.{part('x')}",
         f"{header}.{part(payload)}.SIGNATURE_REMOVED_BY_GOOGLE",
     ):
-        for length in (None, "1"):  # Flask's way and the short one
+        for length in (None, "1"):  # through Flask and through the fast path
             options: dict[str, Any] = {"input_stream": BytesIO(b"x"), "content_length": length}
             assert client.post("/", headers={"Authorization": f"Bearer {token}"}, **options).status_code == 401
     assert not any(record.exc_info for record in caplog.records)
 
 
 class TestRenewal:
-    """Of certificates that are fetched by `Answers`, at a time that the test decides."""
+    """Renewal of certificates, with prepared responses and a test clock."""
 
     class Answers:
-        """What is answered next, or raised."""
+        """Returns prepared responses, or raises prepared errors."""
 
         def __init__(self, body: bytes) -> None:
             self.status, self.data, self.headers = 200, body, {"Cache-Control": "max-age=3600"}
@@ -309,7 +309,7 @@ class TestRenewal:
         ],
         ids=str,
     )
-    def test_while_it_fails_the_old_ones_are_used_and_new_ones_asked_for_every_30_seconds(
+    def test_while_it_fails_old_ones_are_used_and_retried_every_30_seconds(
         self, cached: auth.Certificates, answers: TestRenewal.Answers, time: list[float], failure: dict[str, Any]
     ) -> None:
         old = cached.current()
@@ -332,7 +332,7 @@ class TestRenewal:
             assert cached.current() == old
         assert answers.calls == 2
 
-    def test_the_first_time_all_wait_for_one_and_its_failure_is_theirs(
+    def test_without_certificates_all_threads_wait_for_one_and_share_its_failure(
         self, cached: auth.Certificates, answers: TestRenewal.Answers
     ) -> None:
         answers.error = TransportError("timed out")
@@ -341,7 +341,7 @@ class TestRenewal:
         assert {type(error) for error in errors} == {Unavailable}
         assert answers.calls == 1
 
-    def test_without_a_word_about_it_they_are_kept_for_30_seconds(
+    def test_without_max_age_certificates_are_kept_for_30_seconds(
         self, cached: auth.Certificates, answers: TestRenewal.Answers, time: list[float]
     ) -> None:
         answers.headers = {}

@@ -49,7 +49,7 @@ server.serve("dispatcher", build, DispatcherSettings())
 """
 
 
-def test_a_sigterm_while_the_app_is_built_ends_the_process_at_once(tmp_path: Path) -> None:
+def test_sigterm_during_start_up_ends_the_process_at_once(tmp_path: Path) -> None:
     building = tmp_path / "building"
     variables = {"FIRESTORE_EMULATOR_HOST": "x", "PUBSUB_EMULATOR_HOST": "x", "GOOGLE_CLOUD_PROJECT": "x"}
     command = [sys.executable, "-c", BUILDING, str(building)]

@@ -1,4 +1,4 @@
-"""The Pub/Sub message: what is read, what is refused, and that the published schema says the same."""
+"""The Pub/Sub message: decoding, rejection, and consistency with the published schema."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def schema_accepts(data: bytes) -> bool:
         pytest.param({"mail": {}}, Message("mail/123", {}), id="an-empty-mail-fails-later-on-its-document"),
     ],
 )
-def test_a_message_that_can_work_is_read(data: Any, expected: Message) -> None:
+def test_a_valid_message_is_decoded(data: Any, expected: Message) -> None:
     encoded = json.dumps(data).encode()
     assert decode(encoded) == expected
     assert schema_accepts(encoded)
@@ -73,7 +73,7 @@ def test_a_message_that_can_work_is_read(data: Any, expected: Message) -> None:
         pytest.param(b'{"mail": {"delivery": {"state": "SUCCESS"}}}', "wrong-shape", id="delivery-given"),
     ],
 )
-def test_a_message_that_never_can_is_refused(data: bytes, reason: str) -> None:
+def test_an_invalid_message_is_rejected(data: bytes, reason: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         decode(data)
     assert refused.value.reason == reason
@@ -81,7 +81,7 @@ def test_a_message_that_never_can_is_refused(data: bytes, reason: str) -> None:
 
 
 def nested(levels: int, opening: str = '{"a":', end: str = "1", closing: str = "}") -> bytes:
-    """A mail with a field at each of so many levels."""
+    """A mail nested to the given number of levels."""
     return b'{"mail": {"x": %s}}' % (opening * (levels - 1) + end + closing * (levels - 1)).encode()
 
 
@@ -89,14 +89,14 @@ def nested(levels: int, opening: str = '{"a":', end: str = "1", closing: str = "
 @pytest.mark.parametrize(
     ("opening", "closing"), [('{"a":', "}"), ("[", "]"), ('[{"a":', "}]")], ids=["maps", "arrays", "both"]
 )
-def test_nesting_beyond_firestore_s_is_refused(levels: int, opening: str, closing: str) -> None:
+def test_nesting_beyond_firestore_s_limit_is_rejected(levels: int, opening: str, closing: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         decode(nested(levels, opening, "1", closing))
     assert refused.value.reason in ("unwritable", "not-json")
 
 
 @pytest.mark.parametrize("levels", [1, 2, 19, 20])
-def test_nesting_that_firestore_takes_is_read(levels: int) -> None:
+def test_nesting_within_firestore_s_limit_is_decoded(levels: int) -> None:
     asked = decode(nested(levels))
     assert asked.mail is not None
     check_storable({name: Value.FromString(v.SerializeToString()) for name, v in encode_fields(asked.mail).items()})
@@ -113,7 +113,7 @@ def test_nesting_that_firestore_takes_is_read(levels: int) -> None:
         "1" * 4000,
     ],
 )
-def test_what_can_t_be_put_into_a_request_is_refused(value: str) -> None:
+def test_values_that_cannot_be_encoded_are_rejected(value: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         decode(b'{"mail": {"x": %s}}' % value.encode())
     assert refused.value.reason == "unwritable"
@@ -125,7 +125,7 @@ def test_what_can_t_be_put_into_a_request_is_refused(value: str) -> None:
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
-def test_what_is_read_can_be_put_into_a_request(value: Any) -> None:
+def test_decoded_mails_can_be_encoded_for_firestore(value: Any) -> None:
     try:
         asked = decode(json.dumps({"mail": {"x": value}}).encode())
     except InvalidMessage:
@@ -135,13 +135,13 @@ def test_what_is_read_can_be_put_into_a_request(value: Any) -> None:
 
 
 @pytest.mark.parametrize("message_id", ["", "a/b", "..", "\ud800"])
-def test_a_message_id_that_is_no_document_id_is_refused(message_id: str) -> None:
+def test_a_message_id_that_is_not_a_document_id_is_rejected(message_id: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         message.decode(b'{"mail": {}}', {}, message_id, "mail")
     assert refused.value.reason == "wrong-shape"
 
 
-def test_an_error_fits_into_an_attribute_whatever_it_quotes() -> None:
+def test_errors_fit_into_an_attribute() -> None:
     error = InvalidMessage("unwritable", "山" * 1000 + "\ud800")
     assert 990 < len(str(error).encode()) <= 1000
 
@@ -149,7 +149,7 @@ def test_an_error_fits_into_an_attribute_whatever_it_quotes() -> None:
 @pytest.mark.parametrize(
     "path", ["users/a", "mail", "mail/a/b", "mail/a/mail/b", "/mail/a", "mail/", "mail/..", "../mail/a"]
 )
-def test_a_document_elsewhere_is_refused(path: str) -> None:
+def test_documents_of_other_collections_are_rejected(path: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         decode(json.dumps({"document": path}).encode())
     assert refused.value.reason == "foreign-path"
@@ -160,13 +160,13 @@ def test_a_collection_may_lie_below_a_document() -> None:
     assert message.decode(data, {}, "1", "tenants/t1/mail") == Message("tenants/t1/mail/a")
 
 
-def test_a_version_from_the_future_is_refused() -> None:
+def test_unknown_versions_are_rejected() -> None:
     with pytest.raises(InvalidMessage) as refused:
         decode(b'{"document": "mail/a"}', version="2")
     assert refused.value.reason == "unknown-version"
 
 
-def test_what_the_dispatcher_publishes_is_read_by_the_sender() -> None:
+def test_the_sender_decodes_what_the_dispatcher_encodes() -> None:
     data, attributes = message.encode("mail/a", "new")
     assert decode(data, **attributes) == Message("mail/a")
     assert attributes == {"document": "mail/a", "reason": "new", "version": "1"}
@@ -175,13 +175,13 @@ def test_what_the_dispatcher_publishes_is_read_by_the_sender() -> None:
 
 class TestSendAt:
     @pytest.mark.parametrize("value", ["2026-12-01T09:00:00+01:00", {"seconds": 1796112000, "nanoseconds": 0}])
-    def test_what_says_a_time_becomes_a_timestamp(self, value: Any) -> None:
+    def test_valid_times_become_timestamps(self, value: Any) -> None:
         asked = decode(json.dumps({"mail": {"sendAt": value}}).encode())
         assert asked.mail is not None
         assert asked.mail["sendAt"] == datetime(2026, 12, 1, 8, tzinfo=UTC)
 
     @pytest.mark.parametrize("value", ["tomorrow", "2026-12-01T09:00:00", 4070908800000, [], False, {"seconds": 1}])
-    def test_what_is_no_point_in_time_is_the_document_s_to_complain_of(self, value: Any) -> None:
+    def test_invalid_times_are_left_to_the_document_s_validation(self, value: Any) -> None:
         asked = decode(json.dumps({"mail": {"sendAt": value}}).encode())
         assert asked.mail == {"sendAt": value}
         with pytest.raises(NotSendable, match="Field 'sendAt': expected a timestamp"):

@@ -1,4 +1,4 @@
-"""Publishing: real gRPC, to a Pub/Sub with prepared answers."""
+"""The publisher over real gRPC, with a Pub/Sub server that returns prepared responses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Request, _Response = api.PublishRequest.pb(), api.PublishResponse.pb()
 
 
 class Topic:
-    """Records its requests; `failures` are the codes of the next answers, None for success."""
+    """Records its requests; `failures` are the codes of the next responses, None for success."""
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
@@ -66,7 +66,7 @@ def publisher(topic: Topic, monkeypatch: pytest.MonkeyPatch) -> Iterator[TopicPu
         server.stop(None).wait()
 
 
-def test_a_message_goes_to_its_topic_as_it_is(publisher: TopicPublisher, topic: Topic) -> None:
+def test_a_message_is_published_unchanged(publisher: TopicPublisher, topic: Topic) -> None:
     publisher.publish(b"data", {"reason": "new"})
     [request] = topic.requests
     [message] = request.messages
@@ -75,7 +75,7 @@ def test_a_message_goes_to_its_topic_as_it_is(publisher: TopicPublisher, topic: 
 
 
 def together(publisher: TopicPublisher, topic: Topic, *data: bytes) -> list[Unavailable | None]:
-    """Publish each in a separate thread while a first message keeps Pub/Sub busy; returns the outcomes."""
+    """Publish each message in a separate thread while another keeps Pub/Sub busy; returns the outcomes."""
 
     def outcome(data: bytes) -> Unavailable | None:
         try:
@@ -108,15 +108,13 @@ def test_a_refused_message_fails_by_itself(publisher: TopicPublisher, topic: Top
     ]
 
 
-def test_a_failure_of_the_moment_is_not_noticed(publisher: TopicPublisher, topic: Topic) -> None:
+def test_a_transient_failure_is_retried(publisher: TopicPublisher, topic: Topic) -> None:
     topic.failures = [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL]
     publisher.publish(b"data", {})
     assert topic.sizes == [1, 1, 1]
 
 
-def test_a_lasting_failure_is_raised_to_the_caller(
-    publisher: TopicPublisher, topic: Topic, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lasting_failure_is_raised(publisher: TopicPublisher, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publisher._retrying, "stop", tenacity.stop_after_attempt(3))
     topic.failures = [grpc.StatusCode.UNAVAILABLE] * 3
     with pytest.raises(Unavailable, match="UNAVAILABLE"):

@@ -1,4 +1,4 @@
-"""The body of a push request: a message, or the caller's fault."""
+"""The body of a push request: a message, or a bad request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_message_is_read() -> None:
 @pytest.mark.parametrize(
     "fields", [{}, {"data": None}, {"attributes": None}, {"attributes": {}}, {"publishTime": None}]
 )
-def test_what_is_empty_may_be_missing(fields: dict[str, Any]) -> None:
+def test_empty_fields_may_be_missing(fields: dict[str, Any]) -> None:
     assert push(**fields) == ReceivedMessage(b"", {}, "1")
 
 
@@ -61,12 +61,12 @@ def test_what_is_empty_may_be_missing(fields: dict[str, Any]) -> None:
     ],
     ids=repr,
 )
-def test_what_pubsub_never_sends_is_the_caller_s_fault(fields: dict[str, Any]) -> None:
+def test_bodies_that_pubsub_never_sends_are_bad_requests(fields: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
         push(**fields)
 
 
 @given(st.dictionaries(st.sampled_from(["messageId", "data", "attributes", "publishTime"]), JSON))
-def test_anything_else_is_one_of_the_two(fields: dict[str, Any]) -> None:
+def test_any_body_is_a_message_or_a_bad_request(fields: dict[str, Any]) -> None:
     with contextlib.suppress(BadRequest):
         push(**fields)

@@ -1,1 +1,1 @@
-"""The conformance cases, one module a feature; `CASES` is what each of them gives."""
+"""The conformance cases: one module per feature, each with `CASES`."""

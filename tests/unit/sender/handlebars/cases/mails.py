@@ -1,4 +1,4 @@
-"""What mails are made of."""
+"""Typical mails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sections: a block whose name is a value's."""
+"""Sections: blocks named after a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strict mode: to print what isn't there is an error."""
+"""Strict mode: printing a missing value is an error."""
 
 from __future__ import annotations
 
