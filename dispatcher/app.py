@@ -49,7 +49,7 @@ def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | No
     It answers 2xx if the request is done or can never work, 4xx if the caller is wrong, 5xx if the caller must retry.
     """
 
-    def receive(header: Header, body: bytes) -> tuple[str, int]:
+    def handle_post(header: Header, body: bytes) -> tuple[str, int]:
         try:
             attribute, data = events.unwrap(header, body)
             change = events.parse(attribute("ce-type"), data, collection)
@@ -62,7 +62,7 @@ def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | No
             handlers.lifecycle.announce(change, attribute)
         return f"{reason}\n", 200
 
-    app = base_app(__name__, verifier, _MAX_BODY_BYTES, receive)
+    app = base_app(__name__, verifier, _MAX_BODY_BYTES, handle_post)
 
     @app.post("/reconcile")
     def reconcile() -> ResponseReturnValue:

@@ -20,8 +20,8 @@ _NOT_ACKNOWLEDGED = 409
 def create_app(sender: Handler, verifier: TokenVerifier | None) -> Flask:
     """The WSGI app. `verifier` checks callers' tokens; None lets everybody in."""
 
-    def receive(header: Header, body: bytes) -> tuple[str, int]:
+    def handle_post(header: Header, body: bytes) -> tuple[str, int]:
         handled = sender.handle(unwrap(body))
         return f"{handled.reason}\n", 200 if handled.acknowledge else _NOT_ACKNOWLEDGED
 
-    return base_app(__name__, verifier, _MAX_BODY_BYTES, receive)
+    return base_app(__name__, verifier, _MAX_BODY_BYTES, handle_post)

@@ -10,26 +10,26 @@ from werkzeug.exceptions import HTTPException
 
 from shared.errors import Unavailable
 from shared.http.auth import TokenVerifier, Unauthorized
-from shared.http.fast_path import TEXT, FastPath, Header, Receive
+from shared.http.fast_path import TEXT, FastPath, Header, HandlePost
 from shared.observability import tracing
 
 _log = logging.getLogger("firepost.web")
 
 
-def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, receive: Receive) -> Flask:
-    """A Flask app that handles `POST /` with `receive`, and `GET /healthz`; POST requires a valid token.
+def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, handle_post: HandlePost) -> Flask:
+    """A Flask app that handles `POST /` with `handle_post`, and `GET /healthz`; POST requires a valid token.
 
     Without a verifier, all callers are accepted. `answer_to` translates exceptions into responses.
     """
     app = Flask(name)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
 
-    def admit(header: Header, method: str) -> None:
+    def authenticate(header: Header, method: str) -> None:
         tracing.enter(tracing.of_request(header))
         if verifier is not None and method == "POST":
             verifier.verify(header("Authorization"))
 
-    app.before_request(lambda: admit(request.headers.get, request.method))
+    app.before_request(lambda: authenticate(request.headers.get, request.method))
 
     @app.get("/healthz")
     def healthz() -> ResponseReturnValue:
@@ -37,13 +37,13 @@ def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, rec
 
     @app.post("/")
     def post() -> ResponseReturnValue:
-        return *receive(request.headers.get, request.get_data()), TEXT
+        return *handle_post(request.headers.get, request.get_data()), TEXT
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> ResponseReturnValue:
         return error if isinstance(error, HTTPException) else (*answer_to(error), TEXT)
 
-    app.wsgi_app = FastPath(app.wsgi_app, admit, receive, answer_to, max_body_bytes)  # type: ignore[method-assign]
+    app.wsgi_app = FastPath(app.wsgi_app, authenticate, handle_post, answer_to, max_body_bytes)  # type: ignore[method-assign]
     return app
 
 

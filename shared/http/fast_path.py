@@ -22,9 +22,9 @@ TEXT: Final = [("Content-Type", "text/plain; charset=utf-8")]
 #: Returns the value of a request header, or None.
 Header = Callable[[str], str | None]
 #: Checks a request's headers and method, and raises an error if the caller is not authorised.
-Admit = Callable[[Header, str], None]
+Authenticate = Callable[[Header, str], None]
 #: Handles `POST /`: takes headers and body, returns the text and status of the response.
-Receive = Callable[[Header, bytes], tuple[str, int]]
+HandlePost = Callable[[Header, bytes], tuple[str, int]]
 #: Turns an error into the text and status of the response.
 AnswerTo = Callable[[Exception], tuple[str, int]]
 
@@ -33,11 +33,16 @@ class FastPath:
     """WSGI middleware (PEP 3333) that handles `POST /` itself."""
 
     def __init__(
-        self, app: WSGIApplication, admit: Admit, receive: Receive, answer_to: AnswerTo, max_body_bytes: int
+        self,
+        app: WSGIApplication,
+        authenticate: Authenticate,
+        handle_post: HandlePost,
+        answer_to: AnswerTo,
+        max_body_bytes: int,
     ) -> None:
         self._app = app
-        self._admit = admit
-        self._receive = receive
+        self._authenticate = authenticate
+        self._handle_post = handle_post
         self._answer_to = answer_to
         self._max_body_bytes = max_body_bytes
 
@@ -58,11 +63,11 @@ class FastPath:
             value: str | None = environ.get("HTTP_" + name.upper().replace("-", "_"))
             return value
 
-        self._admit(header, "POST")  # first: the body of an unauthorised caller is not read
+        self._authenticate(header, "POST")  # first: the body of an unauthorised caller is not read
         body = environ["wsgi.input"].read(length)
         if len(body) < length:
             raise BadRequest("The body is incomplete.")
-        return self._receive(header, body)
+        return self._handle_post(header, body)
 
 
 def _is_post(environ: WSGIEnvironment) -> bool:

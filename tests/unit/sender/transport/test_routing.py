@@ -93,14 +93,14 @@ def test_each_mail_goes_to_the_server_of_its_transport(settings: Any) -> None:
             NEWS_FROM_DOMAINS="news.example.com",
             SPARE_ONE_SMTP_CONNECTION_URI=news.uri(),
         )
-        outlet = factory.build_channel(ours, data_margin=0, turn_seconds=1)
+        channel = factory.build_channel(ours, data_margin=0, turn_seconds=1)
         for mail in (
             written(ours),
             written(ours, **{"from": "Weekly <weekly@news.example.com>"}),
             written(ours, transport="spare-one"),
         ):
-            outlet.transport.send(mail.envelope, mail.data, Deadline.after(10))
-        outlet.transport.close()
+            channel.transport.send(mail.envelope, mail.data, Deadline.after(10))
+        channel.transport.close()
     assert [mail.sender for mail in default.mails] == ["shop@example.com"]
     assert [mail.sender for mail in news.mails] == ["weekly@news.example.com", "shop@example.com"]
 
