@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from shared.errors import Unavailable
 from shared.http.auth import TokenVerifier, Unauthorized
-from shared.http.fast_path import TEXT, FastPath, Header, HandlePost
+from shared.http.fast_path import TEXT, FastPath, HandlePost, Header
 from shared.observability import tracing
 
 _log = logging.getLogger("firepost.web")
