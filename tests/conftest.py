@@ -26,3 +26,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     seed = config.getoption("randomly_seed", default=None)
     if seed is not None and config.getoption("verbose") < 0:
         terminalreporter.write_line(f"This order again: --randomly-seed={seed}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure the coverage of unit tests only: they must reach every decision themselves, and the rest would take long."""
+    for item in items:
+        if item.get_closest_marker("integration") or "exploration" in item.path.parts:
+            item.add_marker(pytest.mark.no_cover)
