@@ -29,7 +29,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure the coverage of unit tests only: they must reach every decision themselves, and the rest would take long."""
+    """Measure the coverage of unit tests only: they must cover every decision, and measuring the rest takes minutes."""
     for item in items:
         if item.get_closest_marker("integration") or "exploration" in item.path.parts:
             item.add_marker(pytest.mark.no_cover)
