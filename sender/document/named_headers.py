@@ -123,11 +123,12 @@ def _priority(message: Fields, warn: Warn) -> Iterator[Header]:
 def _mailing_list(message: Fields, warn: Warn) -> Iterator[Header]:
     """`list` as List-* headers: one per name, with all its URLs (RFC 2369 section 3; nodemailer repeats the header)."""
     fields = message.map("list")
-    for name in fields.values if fields else ():
-        field = name.lower().strip()
-        if fields is None or field not in _LIST_FIELDS:
-            warn(message.path(f"list.{_shown(name)}"), f"is none of {', '.join(_LIST_FIELDS)}")
-            continue
+    if fields is None:
+        return
+    known = {name: field for name in fields.values if (field := name.lower().strip()) in _LIST_FIELDS}
+    if unknown := len(fields.values) - len(known):  # not named: a name may be as private as the content
+        warn(message.path("list"), f"has {unknown:,} fields other than {', '.join(_LIST_FIELDS)}: each is unknown")
+    for name, field in known.items():
         entry = _list_id if field == "id" else _list_url
         values = [text for at, value in _list_values(fields, name) if (text := entry(fields, at, value))]
         if values:
@@ -186,8 +187,3 @@ def _in_header(text: str, marks: str) -> str:
     if text.isascii():
         return re.sub(rf"([\\{re.escape(marks)}])", r"\\\1", text)
     return email.header.Header(text.encode("utf-8", "replace").decode(), "utf-8").encode(linesep="")
-
-
-def _shown(name: str) -> str:
-    """A key made safe for a warning."""
-    return re.sub(r"[^!-~]", "?", name)[:70]

@@ -24,7 +24,7 @@ from sender.worker.result import Earlier, result_of_failure, result_of_receipt
 from sender.worker.retention import Retain, retain_all
 from sender.worker.timing import Timings
 from shared.deadline import Deadline
-from shared.delivery.model import Result
+from shared.delivery.model import Result, State
 from shared.delivery.store import Claim, Finish, Release
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSendable, OutcomeUnknown, Unavailable
 
@@ -122,9 +122,15 @@ class Attempts:
             with timings.step("send"):
                 receipt = _sent(self._transport, mail, deadline)
         except DeliveryFailed as failure:
-            return result_of_failure(failure, mail, earlier), None
-        accepted, result = self._clock(), result_of_receipt(mail, receipt, earlier)
-        return replace(result, retained=self._retain(claim.fields, mail)), accepted
+            return self._retaining(result_of_failure(failure, mail, earlier), claim, mail), None
+        accepted = self._clock()
+        return self._retaining(result_of_receipt(mail, receipt, earlier), claim, mail), accepted
+
+    def _retaining(self, result: Result, claim: Claim, mail: Mail | None) -> Result:
+        """The result with what it changes of the mail's content: also where the last recipients were not reached."""
+        if result.state is not State.SUCCESS:
+            return result
+        return replace(result, retained=self._retain(claim.fields, mail.message if mail else None))
 
     def _refuse_if_draining(self) -> None:
         if self._draining.is_set():

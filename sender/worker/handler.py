@@ -151,7 +151,7 @@ class Sender:
         try:
             with ended.attempt.start.timings.step("finish"):
                 written = self._claims.end(ended.finish)
-        except Unavailable:
+        except (Unavailable, Unwritable):
             reports.unwritten(ended, state)
             raise
         return reports.finished(ended, state, written)

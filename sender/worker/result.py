@@ -5,9 +5,9 @@ An automatic retry goes to pending recipients only. The outcome of the others is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from sender.message.compose import Mail
 from sender.transport.envelope import Receipt
@@ -17,6 +17,13 @@ from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSent
 #: Failures that a retry may cure. Permanent refusals (5xx), refused logins and invalid documents are not among them.
 #: Whether an unknown outcome is retried is the policy's decision.
 TRANSIENT = frozenset({ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPORARY, ErrorCode.UNKNOWN})
+
+#: The longest `error` and `response`, in characters.
+MAX_TEXT: Final = 2_000
+MAX_WARNINGS: Final = 20
+_MAX_WARNING: Final = 500
+#: The longest list in `info`, in bytes of UTF-8: room for the addresses of 1,000 recipients of usual length.
+MAX_LIST_BYTES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +68,15 @@ def result_of_receipt(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> 
         queue_id=receipt.queue_id,
     )
     warnings = (*mail.warnings, *receipt.warnings)
-    return Result(
-        State.SUCCESS,
-        info=info,
-        warnings=warnings,
-        unsettled=bool(receipt.pending),
-        progress=info,
-        retry_after=receipt.retry_after,
+    return bounded(
+        Result(
+            State.SUCCESS,
+            info=info,
+            warnings=warnings,
+            unsettled=bool(receipt.pending),
+            progress=info,
+            retry_after=receipt.retry_after,
+        )
     )
 
 
@@ -77,7 +86,49 @@ def result_of_failure(failure: DeliveryFailed, mail: Mail | None, earlier: Earli
     `mail` is None if it could not be composed. If an earlier attempt reached a recipient, the state is SUCCESS.
     """
     wait = failure.retry_after if isinstance(failure, NotSent) else None
-    return replace(_failed(failure, mail, earlier), retry_after=wait)
+    return replace(bounded(_failed(failure, mail, earlier)), retry_after=wait)
+
+
+def bounded(result: Result) -> Result:
+    """The result with texts and lists of a known maximum, so that it fits into the document.
+
+    `progress` stays whole: the next attempt needs every address in it.
+    """
+    return replace(
+        result,
+        error=result.error and cut(result.error, MAX_TEXT),
+        warnings=_some(result.warnings),
+        info=result.info and _cut_lists(result.info),
+    )
+
+
+def cut(text: str, limit: int) -> str:
+    """The text, or its beginning with a mark that says how much is missing; at most `limit` characters."""
+    if len(text) <= limit:
+        return text
+    mark = f" … ({len(text):,} characters)"
+    return text[: limit - len(mark)] + mark
+
+
+def _some(warnings: tuple[str, ...]) -> tuple[str, ...]:
+    kept = tuple(cut(warning, _MAX_WARNING) for warning in warnings[:MAX_WARNINGS])
+    return (*kept, f"{len(warnings) - MAX_WARNINGS:,} more") if len(warnings) > MAX_WARNINGS else kept
+
+
+def _cut_lists(info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The `info` with long lists cut; `omitted` then has the number of missing entries by list."""
+    lists = {name: value for name, value in info.items() if isinstance(value, list)}
+    kept = {name: list(_within(value, MAX_LIST_BYTES)) for name, value in lists.items()}
+    omitted = {name: len(value) - len(kept[name]) for name, value in lists.items() if len(kept[name]) < len(value)}
+    return {**info, **kept, "omitted": omitted} if omitted else info
+
+
+def _within(texts: Iterable[str], limit: int) -> Iterable[str]:
+    for text in texts:
+        limit -= len(text.encode("utf-8", "replace"))
+        if limit < 0:
+            return
+        yield text
 
 
 def _failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
@@ -128,9 +179,9 @@ def _info(
     """The `info` map with Trigger Email's keys."""
     return {
         "messageId": mail.message_id,
-        "sendgridQueueId": queue_id,
+        "sendgridQueueId": queue_id and cut(queue_id, MAX_TEXT),
         "accepted": list(accepted),
         "rejected": list(rejected),
         "pending": list(pending),
-        "response": response,
+        "response": response and cut(response, MAX_TEXT),
     } | ({"missingUids": list(mail.missing_uids)} if mail.missing_uids else {})

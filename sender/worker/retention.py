@@ -6,40 +6,42 @@ mutually exclusive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from sender.document.document import Message
-from sender.message.compose import Mail
 from shared.delivery.model import DELETE, Changes
 
 #: Firestore allows 1 MiB per document. Most of it is left to the application's own fields and their indexes.
 MAX_RENDERED_BYTES = 256 * 1024
 
-# Private fields by map. Recipients and subject stay, so that the mail can still be found.
-_PRIVATE: Mapping[str, tuple[str, ...]] = {
-    "message": ("text", "html", "amp", "attachments", "alternatives", "icalEvent"),
-    "template": ("data",),
-    "sendGrid": ("dynamicTemplateData",),
-    "delivery": ("rendered",),
+#: What redaction keeps of each map that describes the mail: enough to find the mail and to see how it was made. All
+#: else goes, also fields that Firepost does not know, because what they hold can't be known either.
+_KEPT: Final[Mapping[str, frozenset[str]]] = {
+    "message": frozenset({"subject", "messageId"}),
+    "template": frozenset({"name"}),
+    "sendGrid": frozenset({"templateId", "ipPoolName"}),
 }
+#: Other fields with private content. The application's own fields beside them are not Firepost's to delete.
+_DELETED: Final = ("headers", "listUnsubscribe")
 
 
-#: Takes the fields of a document and the mail that was sent; returns the changes to write with the final result.
-Retain = Callable[[Mapping[str, Any], Mail], Changes]
+#: Takes the fields of a document whose mail was sent, and the message as it was composed in this attempt, if it was;
+#: returns the changes to write with the final result.
+Retain = Callable[[Mapping[str, Any], Message | None], Changes]
 
 
-def retain_all(fields: Mapping[str, Any], mail: Mail) -> Changes:
+def retain_all(fields: Mapping[str, Any], message: Message | None) -> Changes:
     """The default: no changes."""
     return {}
 
 
-def retain_rendered(fields: Mapping[str, Any], mail: Mail) -> Changes:
+def retain_rendered(fields: Mapping[str, Any], message: Message | None) -> Changes:
     """STORE_RENDERED: store the rendered texts."""
-    return rendered(mail.message) if mail.message else {}
+    return rendered(message) if message else {}
 
 
-def retain_nothing_private(fields: Mapping[str, Any], mail: Mail) -> Changes:
+def retain_nothing_private(fields: Mapping[str, Any], message: Message | None) -> Changes:
     """REDACT_AFTER_SUCCESS: delete private content."""
     return redacted(fields)
 
@@ -66,16 +68,25 @@ def rendered(message: Message, limit: int = MAX_RENDERED_BYTES) -> Changes:
 
 
 def redacted(fields: Mapping[str, Any]) -> Changes:
-    """The changes that delete private fields from a document and set `delivery.redacted`; none if there are none.
+    """The changes that remove private content from a document and set `delivery.redacted`; none if there is none.
 
-    Only for the final result: a retry still needs the content.
+    Recipients, sender and subject stay. A map is replaced as a whole by what stays of it, because a name of any form
+    may occur in it. Only for the final result: a retry still needs the content.
     """
-    private = list(_private(fields))
-    return dict.fromkeys(private, DELETE) | {"delivery.redacted": True} if private else {}
-
-
-def _private(fields: Mapping[str, Any]) -> Iterable[str]:
-    for name, private in _PRIVATE.items():
+    changes: dict[str, Any] = {}
+    for name, names in _KEPT.items():
         value = fields.get(name)
-        if isinstance(value, Mapping):
-            yield from (f"{name}.{field}" for field in private if field in value)
+        kept = _strings(value, names)
+        if value is not None and value != kept:
+            changes[name] = kept or DELETE
+    changes |= {name: DELETE for name in _DELETED if name in fields}
+    match fields.get("delivery"):
+        case {"rendered": _}:
+            changes["delivery.rendered"] = DELETE
+    return changes | {"delivery.redacted": True} if changes else {}
+
+
+def _strings(value: object, names: frozenset[str]) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        return {}
+    return {name: kept for name in sorted(names) if isinstance(kept := value.get(name), str)}

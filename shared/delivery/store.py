@@ -27,7 +27,7 @@ from shared.delivery.machine import (
     on_result,
     released,
 )
-from shared.delivery.model import Changes, Decision, DocumentState, Lease, Reason, Result, State
+from shared.delivery.model import DELETE, Changes, Decision, DocumentState, Lease, Reason, Result, State
 from shared.delivery.policy import Policy
 from shared.errors import FirepostError, InvalidMessage, Unavailable
 from shared.firestore.database import Database, Snapshot, Stale, Unwritable, Version, Write, nested
@@ -37,6 +37,9 @@ _T = TypeVar("_T")
 
 #: Seconds for which a claim or a mark is retried while Firestore fails; after that, redelivery is the better retry.
 RETRY_SECONDS = 5.0
+
+#: The only change to a mail's content that adds to the document (STORE_RENDERED).
+_RENDERED = "delivery.rendered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,8 @@ class MailStore:
     def end_alone(self, ending: Ending) -> Reason:
         """Write how a claim ends, as far as the claim still owns the document, in a transaction.
 
-        If the document is so close to 1 MiB that the result does not fit, only the outcome is written.
+        If the document is so close to 1 MiB that the result does not fit, only the outcome and what removes content
+        (redaction) are written.
         """
         try:
             return self._end_in_transaction(ending)
@@ -303,8 +307,19 @@ def _mark(outcome: Version | FirepostError) -> bool | FirepostError:
 
 
 def _without_details(result: Result) -> Result:
-    """The result without the parts that may be long."""
-    return Result(result.state, error=result.error and result.error[:100], error_code=result.error_code)
+    """The result without the parts that may be long.
+
+    What removes content stays. The next attempt, if any, must not reach recipients again whose outcome is dropped here.
+    """
+    return Result(
+        result.state,
+        error=result.error and result.error[:100],
+        error_code=result.error_code,
+        warnings=("The rest of the result did not fit into the document.",),
+        unsettled=result.unsettled and result.progress is None,
+        retry_after=result.retry_after,
+        retained={path: value for path, value in result.retained.items() if path != _RENDERED or value is DELETE},
+    )
 
 
 def _refuse_another(mail: Mapping[str, Any], snapshot: Snapshot) -> None:

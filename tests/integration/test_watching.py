@@ -1,4 +1,4 @@
-"""The operators' view of the running system: traces from the document to the mail server, and logs without secrets."""
+"""The operators' view of the running system: traces to the mail server, and no secrets in logs and old documents."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def backend() -> str:
 @pytest.fixture(scope="module")
 def configuration(collector: Collector) -> Configuration:
     settings = {
+        "REDACT_AFTER_SUCCESS": "true",
         "TRACES": "otlp",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
         "OTEL_BSP_SCHEDULE_DELAY": "600000",  # later than the end of the test, so only flushed spans arrive
@@ -81,6 +82,21 @@ def test_logs_hold_nothing_private_and_speak_the_vocabulary(system: System) -> N
     for entry in map(json.loads, lines):
         if "event" in entry:
             assert Event(entry["event"]) in FIELDS
+
+
+def test_a_sent_mail_leaves_nothing_private_in_its_document(system: System) -> None:
+    unknown = {f"hunter2 {number:05}": {"url": "https://example.com/hunter2"} for number in range(10_000)}
+    fields = {
+        "to": "ada@example.com",
+        "order": "17",
+        "headers": {"X-Note": "hunter2"},
+        "message": {**MESSAGE, "subject": "Welcome", "raw": "hunter2", "my note": "hunter2", "list": unknown},
+    }
+    path = system.write(fields)
+    assert system.concluded(path)["state"] == "SUCCESS"
+    left = system.document(path)
+    assert "hunter2" not in json.dumps(left, default=str)
+    assert (left["message"], left["order"], left["delivery"]["redacted"]) == ({"subject": "Welcome"}, "17", True)
 
 
 def log(system: System, service: str) -> list[str]:

@@ -195,10 +195,10 @@ def test_errors_name_the_field_and_the_problem(fields: dict[str, Any], error: st
             id="a priority of another type",
         ),
         pytest.param(
-            {"message": {"list": {"x-ö": "a@b.c"}}},
-            "Field 'message.list.x-?' is none of archive, help, id, owner, post, subscribe, unsubscribe "
-            "and was not sent.",
-            id="another List- header",
+            {"message": {"list": {"x-ö": "a@b.c", "grace@example.com": "a@b.c"}}},
+            "Field 'message.list' has 2 fields other than archive, help, id, owner, post, subscribe, unsubscribe: "
+            "each is unknown and was not sent.",
+            id="other List- headers",
         ),
         pytest.param(
             {"message": {"inReplyTo": "<a@x>"}, "headers": {"in-reply-to": "<b@x>"}},

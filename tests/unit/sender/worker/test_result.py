@@ -9,7 +9,7 @@ import pytest
 
 from sender.message.compose import Mail
 from sender.transport.envelope import Envelope, Receipt
-from sender.worker.result import Earlier, result_of_failure, result_of_receipt
+from sender.worker.result import MAX_LIST_BYTES, MAX_TEXT, MAX_WARNINGS, Earlier, result_of_failure, result_of_receipt
 from shared.delivery.model import State
 from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSendable, NotSent, OutcomeUnknown
 
@@ -158,3 +158,30 @@ class TestEarlier:
     )
     def test_is_none_if_the_attempt_is_for_all(self, delivery: Any) -> None:
         assert Earlier.of({"delivery": delivery}) is None
+
+
+class TestBounds:
+    def test_long_texts_are_cut_and_say_how_long_they_were(self) -> None:
+        failed = result_of_failure(NotSent(ErrorCode.REJECTED, "x" * 61_761), mail(), None)
+        sent = result_of_receipt(mail(A), Receipt((A,), (), (), "y" * 61_761), None)
+        assert sent.info is not None
+        for text in (failed.error or "", str(sent.info["response"])):
+            assert (len(text), text[-22:]) == (MAX_TEXT, " … (61,761 characters)")
+
+    def test_further_warnings_are_counted(self) -> None:
+        warnings = tuple("w" * (number % 1000) for number in range(20_000))
+        result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok", warnings=warnings), None)
+        assert (len(result.warnings), result.warnings[-1]) == (MAX_WARNINGS + 1, "19,981 more")
+        assert sum(map(len, result.warnings)) <= 20 * 500 + 11
+
+    def test_long_lists_are_cut_with_the_number_of_missing_entries(self) -> None:
+        addresses = tuple(f"{number:0310}@x.y" for number in range(1000))
+        result = result_of_receipt(mail(*addresses), Receipt(addresses[:999], (), addresses[999:], "250"), None)
+        assert result.info is not None
+        assert result.info["omitted"] == {"accepted": 999 - MAX_LIST_BYTES // 314}
+        assert result.info["accepted"] == list(addresses[: MAX_LIST_BYTES // 314])
+
+    def test_the_next_attempt_gets_every_address(self) -> None:
+        addresses = tuple(f"{number:0310}@x.y" for number in range(1000))
+        result = result_of_receipt(mail(*addresses), Receipt(addresses[:1], (), addresses[1:], "250"), None)
+        assert lists(result.progress) == ([addresses[0]], [], list(addresses[1:]))

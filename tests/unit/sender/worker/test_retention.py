@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sender.document.document import Message
 from sender.worker.retention import redacted, rendered
@@ -30,26 +33,43 @@ class TestRendered:
         assert rendered(message("ü", "é", "ß"), limit) == {"delivery.rendered": kept}
 
 
+SECRET = "s3cret"
+VALUES = st.recursive(st.just(SECRET), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+#: Names as attackers and applications choose them: known ones, and any text.
+NAMES = st.sampled_from(["text", "raw", "watchHtml", "list", "data", "customArgs", "a.b", "`", ""]) | st.text()
+
+
 class TestRedacted:
-    def test_private_content_is_deleted(self) -> None:
+    def test_recipients_subject_and_names_stay(self) -> None:
         fields = {
             "to": "a@b.c",
-            "message": {"subject": "Hi", "text": "x", "html": None, "attachments": [], "icalEvent": "x"},
-            "template": {"name": "welcome", "data": {"secret": 1}},
-            "sendGrid": {"templateId": "t", "dynamicTemplateData": {}},
-            "delivery": {"state": "PROCESSING", "rendered": {"text": "x"}},
+            "order": {"own": "field"},
+            "headers": {"X-Private": SECRET},
+            "listUnsubscribe": f"https://example.com/{SECRET}",
+            "message": {"subject": "Hi", "messageId": "<1@b.c>", "text": SECRET, "raw": SECRET, "odd.name": SECRET},
+            "template": {"name": "welcome", "data": {"secret": SECRET}},
+            "sendGrid": {"templateId": "t", "customArgs": {"a": SECRET}, "ipPoolName": "p"},
+            "delivery": {"state": "PROCESSING", "rendered": {"text": SECRET}},
         }
         assert redacted(fields) == {
-            "message.text": DELETE,
-            "message.html": DELETE,
-            "message.attachments": DELETE,
-            "message.icalEvent": DELETE,
-            "template.data": DELETE,
-            "sendGrid.dynamicTemplateData": DELETE,
+            "message": {"subject": "Hi", "messageId": "<1@b.c>"},
+            "template": {"name": "welcome"},
+            "sendGrid": {"templateId": "t", "ipPoolName": "p"},
+            "headers": DELETE,
+            "listUnsubscribe": DELETE,
             "delivery.rendered": DELETE,
             "delivery.redacted": True,
         }
 
-    @pytest.mark.parametrize("fields", [{}, {"message": "x", "template": None}, {"template": {"name": "t"}}])
+    @given(st.dictionaries(NAMES.filter(lambda name: name not in ("subject", "messageId")), VALUES))
+    def test_nothing_else_of_a_message_survives_whatever_its_name(self, others: dict[str, Any]) -> None:
+        changes = redacted({"message": {"subject": "Hi", **others}})
+        assert changes.get("message", {"subject": "Hi"}) == {"subject": "Hi"}
+        assert SECRET not in json.dumps(changes)
+
+    def test_a_map_of_which_nothing_stays_is_deleted(self) -> None:
+        assert redacted({"message": {"text": SECRET}}) == {"message": DELETE, "delivery.redacted": True}
+
+    @pytest.mark.parametrize("fields", [{}, {"template": {"name": "t"}}, {"to": "a@b.c", "order": 1}])
     def test_without_private_content_nothing_is_written(self, fields: dict[str, Any]) -> None:
         assert redacted(fields) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
@@ -359,7 +360,36 @@ class TestForMany:
         store = assembly.claims(database)
         assert finish(store, claim(store, clock), result, clock) is Reason.FINISHED
         assert {name: delivery(database)[name] for name in left} == left
-        assert delivery(database).keys().isdisjoint({"info", "warnings"})
+        assert "info" not in delivery(database)
+        assert delivery(database)["warnings"] == ["The rest of the result did not fit into the document."]
+
+    def test_a_result_too_long_for_the_document_still_redacts_it(self, database: Refusing, clock: Clock) -> None:
+        database.fits = is_short
+        retained = {"message": {"subject": "Hi"}, "delivery.redacted": True, "delivery.rendered": {"text": "x" * 1000}}
+        result = Result(State.SUCCESS, info={"response": "x" * 1000}, retained=retained)
+        store = assembly.claims(database)
+        assert finish(store, claim(store, clock), result, clock) is Reason.FINISHED
+        assert database.documents["mail/a"].fields["message"] == {"subject": "Hi"}
+        assert delivery(database)["redacted"] is True
+        assert "rendered" not in delivery(database)
+
+    @pytest.mark.parametrize(
+        ("progress", "state"),
+        [
+            pytest.param(None, State.RETRY, id="nobody-was-reached"),
+            pytest.param({"accepted": ["x" * 1000]}, State.ERROR, id="those-reached-would-get-it-again"),
+        ],
+    )
+    def test_a_result_too_long_for_the_document_is_retried_only_if_nobody_was_reached(
+        self, database: Refusing, clock: Clock, progress: dict[str, object] | None, state: State
+    ) -> None:
+        database.fits = is_short
+        result = Result(
+            State.ERROR, error="x" * 1000, error_code=ErrorCode.TEMPORARY, unsettled=True, progress=progress
+        )
+        store = assembly.claims(database, replace(assembly.POLICY, max_attempts=3))
+        assert finish(store, claim(store, clock), result, clock) is Reason.FINISHED
+        assert delivery(database)["state"] == state
 
     def test_a_release_that_firestore_refuses_is_an_error(self, database: Refusing, clock: Clock) -> None:
         store = assembly.claims(database)
