@@ -45,11 +45,11 @@ up: venv ## Start the whole system here and keep it running
 test: venv ## Run all tests, against real local stacks, WORKERS at a time
 	@$(PYTEST) $(TEST_OPTIONS)
 
-unit: venv ## Run the tests that need no stack
-	@$(PYTEST) -m "not integration and not slow"
+unit: venv ## Run the quick tests, which need no stack; properties with fewer examples than in `make test`
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup --hypothesis-profile=quick -m "not slow" tests/unit
 
 coverage: venv ## Run the tests that need no stack, and fail below the floors of branch coverage
-	@$(PYTEST) $(COVERAGE) -m "not integration and not slow"
+	@$(PYTEST) $(COVERAGE) -m "not slow" tests/unit
 	@$(MAKE) --no-print-directory decisions-covered
 
 decisions-covered: ## Fail unless the last run with coverage has reached each branch of what decides about mails

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 
+import hypothesis
 import pytest
 
 from tests.patience import patience
+
+hypothesis.settings.register_profile("quick", max_examples=20)  # for `make unit`
 
 
 @pytest.hookimpl(tryfirst=True)

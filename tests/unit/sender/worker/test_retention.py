@@ -34,9 +34,9 @@ class TestRendered:
 
 
 SECRET = "s3cret"
-VALUES = st.recursive(st.just(SECRET), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 #: Names as attackers and applications choose them: known ones, and any text.
 NAMES = st.sampled_from(["text", "raw", "watchHtml", "list", "data", "customArgs", "a.b", "`", ""]) | st.text()
+VALUES = st.sampled_from([SECRET, [SECRET], {"url": SECRET, "a": [{"b": SECRET}]}])
 
 
 class TestRedacted:
@@ -61,9 +61,10 @@ class TestRedacted:
             "delivery.redacted": True,
         }
 
-    @given(st.dictionaries(NAMES.filter(lambda name: name not in ("subject", "messageId")), VALUES))
+    @given(st.dictionaries(NAMES, VALUES, max_size=5))
     def test_nothing_else_of_a_message_survives_whatever_its_name(self, others: dict[str, Any]) -> None:
-        changes = redacted({"message": {"subject": "Hi", **others}})
+        others.pop("messageId", None)
+        changes = redacted({"message": {**others, "subject": "Hi"}})
         assert changes.get("message", {"subject": "Hi"}) == {"subject": "Hi"}
         assert SECRET not in json.dumps(changes)
 
