@@ -79,12 +79,12 @@ def find(
 ) -> None:
     """Find mails by what is known of them, the most recently changed first. All that is given must fit.
 
-    An index finds the mails, and only these are read. It finds what is written exactly so: an address as given or in
-    lower case, but before the first attempt not within 'Ada <ada@example.com>'; a subject in the same case, and a
+    Indexes find the mails, and only these are read. They know what is written exactly so: an address as given or in
+    lower case, but if the mail was not sent, not within 'Ada <ada@example.com>'; a subject in the same case, and a
     template's only with STORE_RENDERED. --scan reads all documents instead, up to --reads, and ignores case.
 
-    Only SendGrid's ids are in an index. Other servers name theirs somewhere in their answer, so --provider-id alone
-    scans. With --to or --subject, it does not.
+    Only SendGrid's ids have an index. Other servers name theirs somewhere in their answer, so --provider-id alone
+    scans. With --to, --subject or --message-id, it does not.
 
     \b
     Examples:

@@ -102,7 +102,8 @@ class Mailbox:
                 return list(page.get(**self._retry_options))
             except google_errors.FailedPrecondition as error:
                 raise Unreachable(
-                    f"{self._name} lacks an index for this, which the Terraform module creates: {error.message}"
+                    f"{self._name} lacks an index for this, which the Terraform module creates (see "
+                    f"docs/command-line.md, Indexes): {error.message}"
                 ) from error
 
     def set_retry(self, mail: Mail) -> bool:

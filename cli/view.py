@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -123,7 +122,7 @@ def count_row(count: Count, with_bar: bool) -> Sequence[Cell]:
     number = f"{count.mails:,}" if with_bar else str(count.mails)
     share = f"{count.share:.1%}" if count.share >= 0.001 or not count.mails else "<0.1%"
     cells = (count.kind, Text(name, style=colour), Text(number, justify="right"), Text(share, justify="right"))
-    length = math.ceil(count.share * _BAR)
+    length = max(round(count.share * _BAR), 1 if count.mails else 0)
     return (*cells, Text("#" * length, style=colour)) if with_bar else cells
 
 
