@@ -311,6 +311,9 @@ class TestFind:
         cut = call("--collection", collection, "find", "--provider-id", "nowhere", "--reads", "5")
         assert (cut.returncode, cut.stdout) == (0, "")
         assert "Stopped after reading 5 documents" in cut.stderr
+        known = call("--collection", collection, "find", "--provider-id", "S1", "--reads", "2")
+        assert known.stdout.startswith(f"{collection}/f\t")
+        assert known.stderr == "", "what the lookup finds needs no scan"
 
     def test_no_content_of_mails_is_shown(self, run: Run, collection: str) -> None:
         for options in ([], ["--json"]):
