@@ -4,6 +4,8 @@ __main__.py      the group: the target, and the commands' names
 send.py          `send`, on draft.py (a mail from flags and a file)
 status.py        `status`, and the watching that `send --wait` shares (watch.py)
 listing.py       `list`
+find.py          `find`, on search.py (pure: what is known of a mail, as queries and as a filter)
+counts.py        `counts`
 retry.py         `retry`
 dead_letters.py  `dead-letters`, on letters.py (the content of a dead letter) and subscription.py (non-destructive pull)
 mail.py, selection.py, times.py   pure: a document as operators see it, which documents to select, points in time

@@ -10,8 +10,10 @@ import click
 from click.core import ParameterSource
 
 from cli.clients import EMULATORS, Target, read_ready_file
+from cli.counts import counts
 from cli.dead_letters import dead_letters
 from cli.exits import EXIT_CODES
+from cli.find import find
 from cli.listing import list_mails
 from cli.retry import retry
 from cli.send import send
@@ -74,7 +76,9 @@ def cli(
     \b
     Examples:
       python -m cli send --to ada@example.com --subject Hello --text Hi --wait
+      python -m cli counts
       python -m cli list --state ERROR --since 2h
+      python -m cli find --to ada@example.com
       python -m cli status mail/order-17
       python -m cli retry --state ERROR --error-code auth --dry-run
       python -m cli --local /tmp/firepost.json dead-letters list
@@ -92,7 +96,7 @@ def _local(target: Target, ready_file: Path, context: click.Context) -> Target:
     return replace(target, **{name: value for name, value in local.items() if name not in chosen})
 
 
-for command in (send, status, list_mails, retry, dead_letters, template):
+for command in (send, status, find, list_mails, counts, retry, dead_letters, template):
     cli.add_command(command)
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A mail document as operators see it: its path and its `delivery`, never the content of the mail. Pure."""
+"""A mail document as operators see it: its path and the fields that a command needs. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,35 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.delivery.model import FINAL, Delivery
+from shared.delivery.model import FINAL, Delivery, State
+
+#: The outcomes of recipients for whom the mail server did not take the mail.
+NOT_ACCEPTED = ("rejected", "pending")
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One document; `path` is relative to the database, `delivery` decoded or None, `version` its update time."""
+    """One document; `path` is relative to the database, `version` its update time.
+
+    `fields` are the decoded fields that were asked for. Only `delivery` is ever shown.
+    """
 
     path: str
-    delivery: Mapping[str, Any] | None
+    fields: Mapping[str, Any]
     created: datetime
     version: Any
+
+    @property
+    def delivery(self) -> Mapping[str, Any] | None:
+        """The field `delivery`; None if there is none, or it is not a map."""
+        delivery = self.fields.get("delivery")
+        return delivery if isinstance(delivery, Mapping) else None
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """The map `delivery.info`; empty if there is none."""
+        info = (self.delivery or {}).get("info")
+        return info if isinstance(info, Mapping) else {}
 
     @property
     def state(self) -> str:
@@ -33,6 +51,16 @@ class Mail:
     def ended(self) -> bool:
         """Whether the mail is in a final state."""
         return self.state in FINAL
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is in SUCCESS, but the server rejected or put off some recipients."""
+        return self.state == State.SUCCESS and any(self.recipients(name) for name in NOT_ACCEPTED)
+
+    def recipients(self, outcome: str) -> list[Any]:
+        """The recipients in `delivery.info` with an outcome: `accepted`, `rejected` or `pending`."""
+        found = self.info.get(outcome)
+        return found if isinstance(found, list) else []
 
     def moved(self) -> datetime:
         """When it was last concluded or, before that, queued; when it was written if neither is known."""

@@ -5,26 +5,46 @@ Every method raises `Unreachable` if Firestore fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from google.api_core import exceptions as google_errors
 from google.api_core.retry import Retry
-from google.cloud.firestore import Client, DocumentSnapshot, FieldFilter, Query
+from google.cloud import firestore
+from google.cloud.firestore import And, Client, DocumentSnapshot, FieldFilter, Or
+from google.cloud.firestore_v1.base_query import BaseFilter
 
-from cli.exits import Failed, reaching
+from cli.exits import Failed, Unreachable, reaching
 from cli.mail import Mail
-from cli.selection import Selection
+from cli.selection import Query
 from shared.delivery.model import State
 
 #: Documents per query: only one page is in memory, whatever the collection's size.
 PAGE = 300
 #: Time limits in seconds: for one request, and for retries while Firestore fails.
 REQUEST_SECONDS, PATIENCE_SECONDS = 10.0, 5.0
+#: The same for a count, which takes longer the more it counts; Firestore itself gives up after 60 seconds
+#: (https://firebase.google.com/docs/firestore/query-data/aggregation-queries#limitations).
+COUNT_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Reads:
+    """A bound on the documents that a command reads, as each one costs; `done` were read."""
+
+    limit: int
+    done: int = 0
+
+    @property
+    def left(self) -> int:
+        """How many more may be read."""
+        return self.limit - self.done
 
 
 class Mailbox:
-    """Reads documents without the content of the mails, and requests new attempts."""
+    """Reads and counts documents, and requests new attempts."""
 
     def __init__(self, client: Client, collection: str, name: str) -> None:
         """`name` is Firestore's name in error texts."""
@@ -42,22 +62,49 @@ class Mailbox:
             snapshot = self._client.document(path).get(field_paths=["delivery"], **self._retry_options)
         return _mail(snapshot) if snapshot.exists else None
 
-    def find(self, selection: Selection) -> Iterator[Mail]:
-        """The selected documents, by id.
+    def find(
+        self, queries: Sequence[Query], fields: Sequence[str] = ("delivery",), reads: Reads | None = None
+    ) -> Iterator[Mail]:
+        """The documents that the queries find, with these fields, in each query's order, until `reads` are used up.
 
         Documents written meanwhile may be missing; none comes twice.
         """
-        query = self._collection.select(["delivery"])
-        for condition in selection.conditions():
-            query = query.where(filter=FieldFilter(*condition))
-        page = query = query.order_by("__name__").limit(PAGE)
-        while snapshots := self._read(page):
-            yield from filter(selection.includes, map(_mail, snapshots))
-            page = query.start_after(snapshots[-1])
+        found = chain.from_iterable(self._pages(query, fields, reads) for query in queries)
+        return found if len(queries) == 1 else _different(found)
 
-    def _read(self, page: Query) -> list[DocumentSnapshot[Any]]:
+    def count(self, query: Query) -> int:
+        """How many documents the query finds."""
+        options = {**self._retry_options, "timeout": COUNT_SECONDS}
         with reaching(self._name):
-            return list(page.get(**self._retry_options))
+            answer: Any = self._asked(query).count().get(**options)  # typed as one list, but is a list of lists
+        return int(answer[0][0].value)
+
+    def _pages(self, query: Query, fields: Sequence[str], reads: Reads | None) -> Iterator[Mail]:
+        everything = self._asked(query).select(fields).order_by(query.order)
+        page = everything
+        while size := PAGE if reads is None else min(PAGE, reads.left):
+            snapshots = self._read(page.limit(size))
+            if reads is not None:
+                reads.done += len(snapshots)
+            yield from map(_mail, snapshots)
+            if len(snapshots) < size:
+                break
+            page = everything.start_after(snapshots[-1])
+
+    def _asked(self, query: Query) -> firestore.Query:
+        asked = firestore.Query(self._collection)
+        filters: list[BaseFilter] = [FieldFilter(*condition) for condition in query.conditions]
+        return asked.where(filter=(Or if query.any_of else And)(filters)) if filters else asked
+
+    def _read(self, page: firestore.Query) -> list[DocumentSnapshot[Any]]:
+        with reaching(self._name):
+            try:
+                return list(page.get(**self._retry_options))
+            except google_errors.FailedPrecondition as error:
+                raise Unreachable(
+                    f"{self._name} lacks an index for this, which the Terraform module creates (see "
+                    f"docs/command-line.md, Indexes): {error.message}"
+                ) from error
 
     def set_retry(self, mail: Mail) -> bool:
         """Request another attempt; returns False, without writing, if the document has changed since it was read.
@@ -89,11 +136,18 @@ class Mailbox:
                 raise Failed("A value of the mail can't be stored in Firestore.") from error
 
 
+def _different(mails: Iterable[Mail]) -> Iterator[Mail]:
+    seen: set[str] = set()
+    for mail in mails:
+        if mail.path not in seen:
+            seen.add(mail.path)
+            yield mail
+
+
 def _mail(snapshot: DocumentSnapshot[Any]) -> Mail:
-    delivery = (snapshot.to_dict() or {}).get("delivery")
     return Mail(
         path=snapshot.reference.path,
-        delivery=delivery if isinstance(delivery, Mapping) else None,
+        fields=snapshot.to_dict() or {},
         created=snapshot.create_time,
         version=snapshot.update_time,
     )

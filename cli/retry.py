@@ -23,7 +23,7 @@ from cli.listing import error_code_option, since_option
 from cli.mail import Mail
 from cli.mailbox import Mailbox
 from cli.output import Output, json_option, one_line
-from cli.selection import Selection, refusal
+from cli.selection import Selection, Window, refusal
 from cli.status import own_paths
 from shared.delivery.model import State
 
@@ -131,10 +131,11 @@ def retry(
     if paths and (error_codes or since):
         raise click.UsageError("--error-code and --since require --state ERROR, and can't be combined with PATH.")
     documents = own_paths(paths, target)
+    selection = Selection(state, error_codes, Window(since))
     with open_mailbox(target) as mailbox:
 
         def candidates() -> Iterator[Candidate]:
-            return _named(mailbox, documents) if paths else _selected(mailbox, Selection(state, error_codes, since))
+            return _named(mailbox, documents) if paths else _selected(mailbox, selection)
 
         # The documents are read again when they are set, so only their number is kept meanwhile.
         total = len(documents) if dry_run or paths else sum(each.refusal is None for each in candidates())
@@ -150,7 +151,7 @@ def _named(mailbox: Mailbox, paths: Iterable[str]) -> Iterator[Candidate]:
 
 
 def _selected(mailbox: Mailbox, selection: Selection) -> Iterator[Candidate]:
-    for mail in mailbox.find(selection):
+    for mail in filter(selection.includes, mailbox.find(selection.queries())):
         yield Candidate(mail.path, mail, refusal(mail, selection.names_error_of(mail)))
 
 

@@ -1,4 +1,4 @@
-"""Selecting documents for a command. Pure: filters, the newest of many, and which may be retried."""
+"""Selecting documents for a command. Pure: queries, filters, the newest of many, and which may be retried."""
 
 from __future__ import annotations
 
@@ -8,38 +8,82 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from cli.mail import Mail
+from cli.mail import NOT_ACCEPTED, Mail
 from shared.delivery.model import State
 from shared.errors import ErrorCode
 
 #: The mail may have been sent; a retry may send a second one.
 OUTCOME_UNKNOWN: Final = frozenset((ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED))
 
+_RANGES: Final = frozenset(("<", ">", ">="))
+
+#: A field, an operator of Firestore's client, a value.
+Condition = tuple[str, str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query that needs only single-field indexes: all conditions hold or, with `any_of`, at least one.
+
+    Without conditions, it finds all documents.
+    """
+
+    conditions: tuple[Condition, ...] = ()
+    any_of: bool = False
+
+    @property
+    def order(self) -> str:
+        """The field by which Firestore sorts what it finds: the one that is compared for order, or else the id."""
+        return next((field for field, operator, _ in self.conditions if operator in _RANGES), "__name__")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A range of time, from `since` to `until`; None is no limit."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def includes(self, mail: Mail) -> bool:
+        """Whether the document changed last in this time."""
+        moved = mail.moved()
+        return (self.since is None or moved >= self.since) and (self.until is None or moved <= self.until)
+
+
+ALWAYS: Final = Window()
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Documents in a state (None: any), with one of some error codes (empty: any), that changed since a time."""
+    """Documents in a state (None: any), with one of some error codes (empty: any), last changed in a range of time.
+
+    With `partial`, those in SUCCESS that some recipients did not get; then there is no `state` and no error code.
+    """
 
     state: str | None = None
     error_codes: tuple[str, ...] = ()
-    since: datetime | None = None
+    window: Window = ALWAYS
+    partial: bool = False
 
-    def conditions(self) -> list[tuple[str, str, Any]]:
-        """The conditions for Firestore: field, operator, value.
+    def queries(self) -> tuple[Query, ...]:
+        """The queries that together find every selected document.
 
-        Only equalities, which need only the automatic indexes. The times are not indexed: an index on an ever-growing
-        field would limit how fast documents can be written.
+        They need no index on times: one on an ever-growing field would limit how fast documents can be written. Arrays
+        are ordered by their elements, so those above the empty one have some
+        (https://firebase.google.com/docs/firestore/manage-data/data-types#value_type_ordering).
         """
-        conditions: list[tuple[str, str, Any]] = []
+        if self.partial:
+            return tuple(Query(((f"delivery.info.{outcome}", ">", []),)) for outcome in NOT_ACCEPTED)
+        conditions: list[Condition] = []
         if self.state:
             conditions.append(("delivery.state", "==", self.state))
         if self.error_codes:
             conditions.append(("delivery.errorCode", "in", list(self.error_codes)))
-        return conditions
+        return (Query(tuple(conditions)),)
 
     def includes(self, mail: Mail) -> bool:
-        """The remaining conditions: whether a document that meets `conditions` is selected."""
-        return self.since is None or mail.moved() >= self.since
+        """The remaining conditions: whether a document that `queries` found is selected."""
+        return self.window.includes(mail) and (mail.is_partial or not self.partial)
 
     def names_error_of(self, mail: Mail) -> bool:
         """Whether the selection names the document's error code."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from rich.text import Text
 
 from cli.letters import Letter
-from cli.mail import Mail
+from cli.mail import NOT_ACCEPTED, Mail
 from cli.output import Cell, one_line, printable
 from cli.times import brief, rfc3339, with_age
 from shared.delivery.model import State
 
 MAIL_COLUMNS = ("DOCUMENT", "STATE", "CODE", "TRIES", "AGE", "ERROR")
 LETTER_COLUMNS = ("ID", "AGE", "REASON", "DOCUMENT", "ERROR")
+COUNT_COLUMNS = ("COUNTED", "NAME", "MAILS", "SHARE", "")
+
+#: The width of the bar that stands for all mails, in characters.
+_BAR = 20
 
 #: The display order; other fields follow by name.
 _ORDER = ("error", "errorCode", "attempts", "startTime", "endTime", "nextAttemptTime", "leaseExpireTime", "createTime")
@@ -43,7 +48,7 @@ def mail_row(mail: Mail, now: datetime) -> Sequence[Cell]:
         one_line(mail.error_code),
         str(delivery.get("attempts", 0)),
         brief((now - mail.moved()).total_seconds()),
-        one_line(str(delivery.get("error") or "")),
+        one_line(str(delivery.get("error") or "")) or (_acceptance(mail) if mail.is_partial else ""),
     )
 
 
@@ -65,21 +70,60 @@ def mail_step(mail: Mail, now: datetime) -> Text:
         (f"{now:%H:%M:%S}", "dim"),
         "  ",
         _state(mail),
-        f"  {one_line(mail.path)}{_status_note(mail.state, mail.delivery or {})}",
+        f"  {one_line(mail.path)}{_status_note(mail)}",
     )
 
 
-def _status_note(state: str, delivery: Mapping[str, Any]) -> str:
-    match state, delivery:
+def _status_note(mail: Mail) -> str:
+    match mail.state, mail.delivery:
         case State.ERROR, {"error": str(error)}:
             return f"  {one_line(error)}"
-        case State.SUCCESS, {"info": {"accepted": list(accepted), "rejected": list(no), "pending": list(later)}}:
-            return f"  accepted for {len(accepted)} of {len(accepted) + len(no) + len(later)}"
+        case State.SUCCESS, {"info": {"accepted": list(), "rejected": list(), "pending": list()}}:
+            return f"  {_acceptance(mail)}"
         case State.PROCESSING, {"attempts": int(attempts)}:
             return f"  attempt {attempts}"
         case ((State.PENDING | State.RETRY), {"nextAttemptTime": datetime() as time}):
             return f"  not before {rfc3339(time)}"
     return ""
+
+
+def _acceptance(mail: Mail) -> str:
+    accepted, *others = (len(mail.recipients(outcome)) for outcome in ("accepted", *NOT_ACCEPTED))
+    return f"accepted for {accepted} of {accepted + sum(others)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many of the `total` mails have something in common.
+
+    `kind` is `all`, `state` or `error-code`, `name` its value; None is no value, or one unknown to Firepost.
+    """
+
+    kind: str
+    name: str | None
+    mails: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """The part of all mails, from 0 to 1."""
+        return min(self.mails / self.total, 1) if self.total else 0.0
+
+
+def count_record(count: Count) -> dict[str, Any]:
+    """The count as JSON data."""
+    return {"counted": count.kind, "name": count.name, "mails": count.mails, "share": round(count.share, 6)}
+
+
+def count_row(count: Count, with_bar: bool) -> Sequence[Cell]:
+    """The count as a row of a table with `COUNT_COLUMNS`; without the last one unless `with_bar`."""
+    name = count.name or ("(none)" if count.kind == "state" else "")
+    colour = _COLOURS.get(name, "")
+    number = f"{count.mails:,}" if with_bar else str(count.mails)
+    share = f"{count.share:.1%}" if count.share >= 0.001 or not count.mails else "<0.1%"
+    cells = (count.kind, Text(name, style=colour), Text(number, justify="right"), Text(share, justify="right"))
+    length = max(round(count.share * _BAR), 1 if count.mails else 0)
+    return (*cells, Text("#" * length, style=colour)) if with_bar else cells
 
 
 def letter_record(letter: Letter, collection: str) -> dict[str, Any]:

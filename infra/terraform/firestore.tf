@@ -34,9 +34,33 @@ resource "google_firestore_field" "unindexed" {
   depends_on = [google_project_service.this]
 }
 
-# Only what the reconciler and the command line query: by default, each field has two indexes.
+locals {
+  # Only what the reconciler and the command line query: by default, each field has two indexes, and an array three.
+  queried_fields = {
+    for field in ["delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"] : field => ["ASCENDING"]
+    if length(var.unindexed_fields) > 0
+  }
+
+  # What `python -m cli find` and `list --partial` look up. The index of a whole array finds those that are not empty.
+  searched_fields = {
+    "delivery.info.accepted"        = ["CONTAINS"]
+    "delivery.info.rejected"        = ["CONTAINS", "ASCENDING"]
+    "delivery.info.pending"         = ["CONTAINS", "ASCENDING"]
+    "delivery.info.messageId"       = ["ASCENDING"]
+    "delivery.info.sendgridQueueId" = ["ASCENDING"]
+    "delivery.rendered.subject"     = ["ASCENDING"]
+    "message.messageId"             = ["ASCENDING"]
+    "message.subject"               = ["ASCENDING"]
+  }
+}
+
+# A field of a map has the map's indexes unless it has a setting of its own. So searched fields need one only within an
+# unindexed map, and naming one in unindexed_fields leaves it without an index, too.
 resource "google_firestore_field" "indexed" {
-  for_each = length(var.unindexed_fields) == 0 ? [] : toset(["delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"])
+  for_each = merge(local.queried_fields, {
+    for field, indexes in local.searched_fields : field => indexes
+    if !contains(var.unindexed_fields, field) && anytrue([for map in var.unindexed_fields : startswith(field, "${map}.")])
+  })
 
   project    = var.project
   database   = local.database_id
@@ -44,9 +68,14 @@ resource "google_firestore_field" "indexed" {
   field      = each.key
 
   index_config {
-    indexes {
-      order       = "ASCENDING"
-      query_scope = "COLLECTION"
+    dynamic "indexes" {
+      for_each = each.value
+
+      content {
+        order        = indexes.value == "CONTAINS" ? null : indexes.value
+        array_config = indexes.value == "CONTAINS" ? indexes.value : null
+        query_scope  = "COLLECTION"
+      }
     }
   }
 

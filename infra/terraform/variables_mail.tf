@@ -332,6 +332,7 @@ variable "unindexed_fields" {
   description = <<-EOT
     Fields of mail documents that Firestore does not index: ever-growing times (an index on one limits the collection to
     about 500 writes per second), and large ones. Remove a field if the application queries by it. [] keeps all indexes.
+    Within these, what the command line looks up stays indexed (docs/command-line.md#indexes), unless it is named here, too.
   EOT
   type        = set(string)
   default = [

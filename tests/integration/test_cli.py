@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from google.api_core.exceptions import FailedPrecondition
+from google.cloud.firestore import Query
 
 from cli import mailbox as mailbox_module
 from cli import subscription as subscription_module
@@ -243,6 +245,166 @@ class TestList:
             os.close(screen)
         assert "DOCUMENT" in shown
         assert ("\x1b[32mSUCCESS" in shown) is is_coloured
+
+
+def sent(*accepted: str, hours: int = 0, **fields: Any) -> dict[str, Any]:
+    """A document that ended in SUCCESS this many hours ago; `fields` overrides those of `info`."""
+    time = NOW - timedelta(hours=hours)
+    info = {"accepted": list(accepted), "rejected": [], "pending": [], "response": "250 OK", "sendgridQueueId": None}
+    return {"delivery": {"state": "SUCCESS", "startTime": time, "endTime": time, "info": info | fields}}
+
+
+class TestFind:
+    @pytest.fixture(autouse=True)
+    def documents(self, system: System, collection: str) -> None:
+        ada, id_ = "ada@example.com", "<a@example.com>"
+        for name, fields in {
+            "a": {"to": ada, "message": {"subject": "Order 17"}} | sent(ada, hours=4, messageId=id_),
+            "b": {"to": [ada], "message": {"subject": "Order 18 😀", "messageId": "b@example.com"}} | failed(hours=3),
+            "c": sent("x@example.com", hours=2, rejected=[ada], response="550 id=Q-17 no"),
+            "d": {"toUids": ["u"]} | sent(hours=1, pending=["Ada@Example.com"], response="250 Ok: queued as Q17"),
+            "e": {"cc": "Ada <Ada@Example.com>", "message": {"subject": "order 19"}} | failed(),
+            "f": {"to": "bob@example.com", "message": {"subject": "Ordes"}}
+            | sent("bob@example.com", sendgridQueueId="S1"),
+            "g": {"no": "mail", "delivery": {"info": {"accepted": {"a": 1}}}},
+        }.items():
+            system.write(fields, f"{collection}/{name}")
+
+    @pytest.mark.parametrize("page", [1, 2, 300])
+    @pytest.mark.parametrize(
+        ("options", "found"),
+        [
+            pytest.param(["--to", "ada@example.com"], "cba", id="as-written"),
+            pytest.param(["--to", "Ada@Example.com"], "dcba", id="as-given-and-in-lower-case"),
+            pytest.param(["--to", "Ada <Ada@Example.com>"], "ecba", id="with-a-name"),
+            pytest.param(["--to", "ADA@example.com", "--scan"], "edcba", id="scan-for-any-case-and-within-names"),
+            pytest.param(["--to", "ada@example.com", "--since", "210m", "--until", "150m"], "b", id="range-of-time"),
+            pytest.param(["--to", "nobody@example.com"], "", id="none"),
+            pytest.param(["--message-id", "a@example.com"], "a", id="message-id-of-firepost"),
+            pytest.param(["--message-id", "<b@example.com>"], "b", id="message-id-of-the-document"),
+            pytest.param(["--subject", "Order"], "ba", id="subject"),
+            pytest.param(["--subject", "order ", "--scan"], "eba", id="subject-in-any-case"),
+            pytest.param(["--subject", "Order", "--to", "ada@example.com"], "ba", id="both"),
+            pytest.param(["--subject", "Order 17", "--to", "ada@example.com"], "a", id="both-must-fit"),
+            pytest.param(["--provider-id", "S1"], "f", id="sendgrid"),
+            pytest.param(["--provider-id", "q17"], "d", id="queue-id"),
+            pytest.param(["--provider-id", "Q-17", "--to", "ada@example.com"], "c", id="queue-id-and-recipient"),
+        ],
+    )
+    def test_mails_are_found_newest_first(
+        self, run: Run, collection: str, options: Sequence[str], found: str, page: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mailbox_module, "PAGE", page)
+        result = run("--collection", collection, "find", "--json", *options)
+        assert result.exit_code == 0, result.stderr
+        assert [each["document"] for each in records(result.stdout)] == [f"{collection}/{name}" for name in found]
+        assert result.stderr.startswith("No such mails" if not found else "")
+
+    def test_it_says_when_limit_or_reads_cut_the_result(self, call: Call, collection: str) -> None:
+        shown = call("--collection", collection, "find", "--to", "ada@example.com", "--limit", "2")
+        assert [line.split("\t")[:2] for line in shown.stdout.splitlines()] == [
+            [f"{collection}/c", "SUCCESS"],
+            [f"{collection}/b", "ERROR"],
+        ]
+        assert shown.stdout.splitlines()[0].endswith("\taccepted for 1 of 2")
+        assert shown.stderr == "2 of 3 mails are shown; --limit shows more.\n"
+        cut = call("--collection", collection, "find", "--provider-id", "nowhere", "--reads", "5")
+        assert (cut.returncode, cut.stdout) == (0, "")
+        assert "Stopped after reading 5 documents" in cut.stderr
+        known = call("--collection", collection, "find", "--provider-id", "S1", "--reads", "2")
+        assert known.stdout.startswith(f"{collection}/f\t")
+        assert known.stderr == "", "what the lookup finds needs no scan"
+
+    def test_no_content_of_mails_is_shown(self, run: Run, collection: str) -> None:
+        for options in ([], ["--json"]):
+            result = run("--collection", collection, "find", "--subject", "Order", *options)
+            assert result.stdout
+            assert "Order" not in result.stdout
+
+    def test_a_mail_that_was_really_sent_is_found_by_all_that_is_known_of_it(self, run: Run, system: System) -> None:
+        path = system.write({"to": "Find Me <find-1@Example.com>", "message": {"subject": "Find 1", "text": "t"}})
+        info = system.concluded(path)["info"]
+        for known in (
+            ("--to", "find-1@example.com"),
+            ("--message-id", info["messageId"]),
+            ("--subject", "Find 1"),
+            ("--provider-id", info["response"].split()[-1], "--to", "find-1@example.com"),
+        ):
+            result = run("find", *known, "--json")
+            assert [each["document"] for each in records(result.stdout)] == [path]
+
+
+def test_mails_that_some_recipients_did_not_get_are_listed(
+    run: Run, system: System, collection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailbox_module, "PAGE", 2)
+    for name, fields in {
+        "a": sent("x@example.com", hours=1),
+        "b": sent("x@example.com", hours=2, rejected=["y@example.com"]),
+        "c": sent("x@example.com", hours=3, pending=["y@example.com", "z@example.com"]),
+        "d": sent("x@example.com", hours=4, rejected=["y@example.com"], pending=["z@example.com"]),
+        "e": {"delivery": failed()["delivery"] | {"info": {"rejected": ["y@example.com"], "pending": []}}},
+        "f": sent("x@example.com", rejected="y@example.com", pending=None),
+        "g": sent("x@example.com", hours=5, rejected=["a@example.com"]),
+        "h": {"no": "mail"},
+    }.items():
+        system.write(fields, f"{collection}/{name}")
+    result = run("--collection", collection, "list", "--partial", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert [each["document"] for each in records(result.stdout)] == [f"{collection}/{name}" for name in "bcdg"]
+    shown = run("--collection", collection, "list", "--partial", "--until", "150m", "--limit", "1")
+    assert shown.stdout.split("\t")[5] == "accepted for 1 of 3\n"
+
+
+class TestCounts:
+    @pytest.fixture(autouse=True)
+    def documents(self, system: System, collection: str) -> None:
+        for name, fields in {
+            "a": failed("auth"),
+            "b": failed("auth"),
+            "c": sent("x@example.com"),
+            "d": {"delivery": {"state": "RETRY", "errorCode": "connection"}},
+            "e": {"delivery": {"state": "SENT"}},
+            "f": {"no": "mail"},
+        }.items():
+            system.write(fields, f"{collection}/{name}")
+
+    def test_mails_are_counted_by_state_and_error_code(self, call: Call, collection: str) -> None:
+        result = call("--collection", collection, "counts", "--json")
+        assert (result.returncode, result.stderr) == (0, "")
+        counted = {(each["counted"], each["name"]): each["mails"] for each in records(result.stdout)}
+        assert {key: number for key, number in counted.items() if number} == {
+            ("all", None): 6,
+            ("state", "ERROR"): 2,
+            ("state", "SUCCESS"): 1,
+            ("state", "RETRY"): 1,
+            ("state", None): 2,
+            ("error-code", "auth"): 2,
+            ("error-code", "connection"): 1,
+        }
+        assert {("state", "PENDING"), ("error-code", "unknown")} < counted.keys()
+
+    def test_a_pipe_gets_plain_columns(self, run: Run, collection: str) -> None:
+        lines = run("--collection", collection, "counts").stdout.splitlines()
+        assert lines[0] == "all\t\t6\t100.0%"
+        assert "state\tERROR\t2\t33.3%" in lines
+        assert "state\t(none)\t2\t33.3%" in lines
+        assert "error-code\tthrottled\t0\t0.0%" in lines
+
+    def test_an_empty_collection_has_none(self, run: Run, collection: str) -> None:
+        result = run("--collection", f"{collection}-empty", "counts")
+        assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "all\t\t0\t0.0%")
+
+
+def test_a_missing_index_is_exit_code_3_and_says_where_it_comes_from(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise FailedPrecondition("The query requires an index.")  # what Google's emulator never answers
+
+    monkeypatch.setattr(Query, "get", refuse)
+    result = run("find", "--to", "ada@example.com")
+    assert result.exit_code == 3
+    assert "lacks an index for this, which the Terraform module creates" in result.stderr
+    assert "The query requires an index." in result.stderr
 
 
 class TestRetry:

@@ -310,3 +310,28 @@ run "further_transports_have_settings_and_secrets_of_their_own" {
     error_message = "A named transport's variables must reach the sender."
   }
 }
+
+run "fields_of_a_map_that_keeps_its_indexes_need_none_of_their_own" {
+  variables {
+    unindexed_fields = ["delivery.info", "delivery.info.messageId"]
+  }
+
+  assert {
+    condition = toset(keys(google_firestore_field.indexed)) == toset([
+      "delivery.state", "delivery.nextAttemptTime", "delivery.errorCode",
+      "delivery.info.accepted", "delivery.info.rejected", "delivery.info.pending", "delivery.info.sendgridQueueId",
+    ])
+    error_message = "Only fields within an unindexed map need an index of their own, and none that is itself unindexed."
+  }
+}
+
+run "all_indexes_stay" {
+  variables {
+    unindexed_fields = []
+  }
+
+  assert {
+    condition     = length(google_firestore_field.indexed) == 0 && length(google_firestore_field.unindexed) == 0
+    error_message = "With unindexed_fields = [], another module manages the indexes."
+  }
+}

@@ -284,6 +284,20 @@ run "growing_times_are_not_indexed_and_what_is_asked_for_is" {
   }
 
   assert {
+    condition = alltrue([
+      for field in ["delivery.info.messageId", "delivery.info.sendgridQueueId", "delivery.rendered.subject", "message.messageId", "message.subject"] :
+      one(google_firestore_field.indexed[field].index_config[0].indexes).order == "ASCENDING"
+      ]) && alltrue([
+      for field in ["delivery.info.accepted", "delivery.info.rejected", "delivery.info.pending"] :
+      contains(google_firestore_field.indexed[field].index_config[0].indexes[*].array_config, "CONTAINS")
+      ]) && alltrue([
+      for field in ["delivery.info.rejected", "delivery.info.pending"] :
+      contains(google_firestore_field.indexed[field].index_config[0].indexes[*].order, "ASCENDING")
+    ])
+    error_message = "The command line looks mails up by these fields, and lists partial rejections."
+  }
+
+  assert {
     condition     = length(google_firestore_field.expiry) == 0
     error_message = "Without ttl, nothing may be deleted."
   }

@@ -13,7 +13,7 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
 def mail(path: str = "mail/a", created: datetime = NOW, **delivery: Any) -> Mail:
-    return Mail(path, delivery or None, created, version=created)
+    return Mail(path, {"delivery": delivery} if delivery else {}, created, version=created)
 
 
 def letter(

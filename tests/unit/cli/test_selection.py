@@ -6,19 +6,63 @@ from itertools import permutations
 import pytest
 
 from cli.mail import Mail, own_path
-from cli.selection import Selection, newest, refusal
+from cli.selection import Query, Selection, Window, newest, refusal
 from tests.unit.cli.builders import NOW, mail
 
 HOUR = timedelta(hours=1)
 
 
-def test_firestore_is_asked_for_equalities_only_as_the_times_have_no_index() -> None:
-    selection = Selection("ERROR", ("auth", "throttled"), since=NOW)
-    assert selection.conditions() == [
-        ("delivery.state", "==", "ERROR"),
-        ("delivery.errorCode", "in", ["auth", "throttled"]),
-    ]
-    assert Selection().conditions() == []
+@pytest.mark.parametrize(
+    ("selection", "queries"),
+    [
+        pytest.param(Selection(), [Query()], id="all"),
+        pytest.param(
+            Selection("ERROR", ("auth", "throttled"), Window(NOW, NOW)),
+            [Query((("delivery.state", "==", "ERROR"), ("delivery.errorCode", "in", ["auth", "throttled"])))],
+            id="the-times-have-no-index",
+        ),
+        pytest.param(
+            Selection(partial=True),
+            [Query((("delivery.info.rejected", ">", []),)), Query((("delivery.info.pending", ">", []),))],
+            id="partial",
+        ),
+    ],
+)
+def test_firestore_is_asked_for_what_single_field_indexes_answer(selection: Selection, queries: list[Query]) -> None:
+    assert list(selection.queries()) == queries
+
+
+@pytest.mark.parametrize(
+    ("query", "order"),
+    [
+        (Query(), "__name__"),
+        (Query((("a", "==", 1), ("b", "in", [1]))), "__name__"),
+        (Query((("a", "array_contains_any", [1]),), any_of=True), "__name__"),
+        (Query((("a", ">=", "x"), ("a", "<", "y"))), "a"),
+        (Query((("a", ">", []),)), "a"),
+    ],
+)
+def test_a_range_is_found_in_its_own_order_and_all_else_by_id(query: Query, order: str) -> None:
+    assert query.order == order
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_partial"),
+    [
+        pytest.param(mail(state="SUCCESS", info={"accepted": ["a"], "rejected": ["b"], "pending": []}), True, id="no"),
+        pytest.param(
+            mail(state="SUCCESS", info={"accepted": ["a"], "rejected": [], "pending": ["b"]}), True, id="later"
+        ),
+        pytest.param(mail(state="SUCCESS", info={"accepted": ["a"], "rejected": [], "pending": []}), False, id="all"),
+        pytest.param(mail(state="ERROR", info={"rejected": ["b"]}), False, id="none"),
+        pytest.param(mail(state="SUCCESS", info={"rejected": "b", "pending": None}), False, id="wrong-types"),
+        pytest.param(mail(state="SUCCESS", info=["rejected"]), False, id="no-map"),
+        pytest.param(mail(), False, id="new"),
+    ],
+)
+def test_a_mail_is_partial_if_some_recipients_did_not_get_it(subject: Mail, is_partial: bool) -> None:
+    assert Selection(partial=True).includes(subject) is is_partial
+    assert Selection().includes(subject)
 
 
 @pytest.mark.parametrize(
@@ -31,10 +75,12 @@ def test_firestore_is_asked_for_equalities_only_as_the_times_have_no_index() -> 
         pytest.param(mail(startTime="yesterday"), NOW, id="a-wrong-type-counts-as-absent"),
     ],
 )
-def test_since_applies_to_the_last_change(subject: Mail, moved: datetime) -> None:
+def test_a_range_of_time_applies_to_the_last_change(subject: Mail, moved: datetime) -> None:
+    second = timedelta(seconds=1)
     assert subject.moved() == moved
-    assert Selection(since=moved).includes(subject)
-    assert not Selection(since=moved + timedelta(seconds=1)).includes(subject)
+    assert Selection(window=Window(moved, moved)).includes(subject)
+    assert not Selection(window=Window(since=moved + second)).includes(subject)
+    assert not Selection(window=Window(until=moved - second)).includes(subject)
 
 
 def test_the_newest_are_found_in_any_order_and_the_others_are_counted() -> None:

@@ -31,6 +31,17 @@ def nobody_to_talk_to(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param([*PROJECT, "status", "users/x"], "not a document in the collection 'mail'", id="foreign-path"),
         pytest.param([*PROJECT, "list", "--since", "soon"], "neither a duration such as 2h", id="no-time"),
         pytest.param([*PROJECT, "list", "--state", "DONE"], "'DONE' is not one of", id="no-state"),
+        pytest.param([*PROJECT, "list", "--partial", "--state", "ERROR"], "excludes --state", id="partial-errors"),
+        pytest.param([*PROJECT, "list", "--since", "1h", "--until", "2h"], "before --since", id="list-no-time"),
+        pytest.param([*PROJECT, "find"], "Specify --to, --message-id", id="find-nothing"),
+        pytest.param([*PROJECT, "find", "--to", "ada"], "an address without an @", id="find-no-address"),
+        pytest.param([*PROJECT, "find", "--to", "a@b.c, d@e.f"], "2 addresses; one is needed", id="find-two"),
+        pytest.param([*PROJECT, "find", "--subject", " "], "it is empty", id="find-empty"),
+        pytest.param([*PROJECT, "find", "--subject", "\udcff"], "not text in UTF-8", id="find-no-text"),
+        pytest.param([*PROJECT, "find", "--to", "a@b.c", "--reads", "0"], "--reads", id="find-no-reads"),
+        pytest.param(
+            [*PROJECT, "find", "--to", "a@b.c", "--since", "1h", "--until", "2h"], "before", id="find-no-time"
+        ),
         pytest.param([*PROJECT, "retry"], "either PATH..., or --state ERROR", id="retry-without-selection"),
         pytest.param([*PROJECT, "retry", "a", "--state", "ERROR"], "either PATH...", id="retry-both"),
         pytest.param([*PROJECT, "retry", "a", "--since", "2h"], "require --state ERROR", id="retry-path-since"),
@@ -101,7 +112,8 @@ def test_the_ready_file_wins_over_the_environment(
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["send"], ["status"], ["list"], ["retry"], ["dead-letters"], ["dead-letters", "replay"]]
+    "command",
+    [[], ["send"], ["status"], ["find"], ["list"], ["counts"], ["retry"], ["dead-letters"], ["dead-letters", "replay"]],
 )
 def test_help_needs_no_project_and_documents_the_exit_codes(command: list[str]) -> None:
     result = CliRunner().invoke(cli, [*command, "--help"])

@@ -3,10 +3,21 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import pytest
 from google.api_core.datetime_helpers import DatetimeWithNanoseconds
 
 from cli.output import json_line, one_line, printable
-from cli.view import letter_details, letter_record, mail_details, mail_record, mail_row
+from cli.view import (
+    COUNT_COLUMNS,
+    Count,
+    count_record,
+    count_row,
+    letter_details,
+    letter_record,
+    mail_details,
+    mail_record,
+    mail_row,
+)
 from tests.unit.cli.builders import NOW, letter, mail
 
 
@@ -30,6 +41,42 @@ def test_a_row_tells_code_attempts_age_and_error() -> None:
     failed = mail(state="ERROR", errorCode="auth", attempts=2, error="535\n no", endTime=NOW - timedelta(hours=3))
     assert list(map(str, mail_row(failed, NOW))) == ["mail/a", "ERROR", "auth", "2", "3 h", "535 no"]
     assert list(map(str, mail_row(mail(), NOW))) == ["mail/a", "(new)", "", "0", "0 s", ""]
+
+
+def test_a_row_of_a_mail_that_some_did_not_get_says_how_many() -> None:
+    info = {"accepted": ["a", "b"], "rejected": ["c"], "pending": ["d"]}
+    assert str(mail_row(mail(state="SUCCESS", info=info), NOW)[-1]) == "accepted for 2 of 4"
+    assert str(mail_row(mail(state="SUCCESS", info=info | {"rejected": [], "pending": []}), NOW)[-1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("count", "cells"),
+    [
+        (Count("state", "ERROR", 1_234, 4_936), ["state", "ERROR", "1234", "25.0%"]),
+        (Count("state", None, 0, 10), ["state", "(none)", "0", "0.0%"]),
+        (Count("error-code", "auth", 1, 100_000), ["error-code", "auth", "1", "<0.1%"]),
+        (Count("all", None, 0, 0), ["all", "", "0", "0.0%"]),
+        (Count("state", "SUCCESS", 11, 10), ["state", "SUCCESS", "11", "100.0%"]),
+    ],
+)
+def test_a_count_has_a_number_for_scripts_and_a_share(count: Count, cells: list[str]) -> None:
+    assert list(map(str, count_row(count, with_bar=False))) == cells
+
+
+@pytest.mark.parametrize(("mails", "length"), [(0, 0), (1, 1), (500, 10), (1_000, 20)])
+def test_a_count_on_a_terminal_has_a_bar_which_is_seen_if_there_is_any_mail(mails: int, length: int) -> None:
+    row = count_row(Count("state", "ERROR", mails, 1_000), with_bar=True)
+    assert (len(row), str(row[-1])) == (len(COUNT_COLUMNS), "#" * length)
+    assert str(count_row(Count("all", None, 1_000, 1_000), with_bar=True)[2]) == "1,000"
+
+
+def test_a_count_as_json_has_null_for_no_name() -> None:
+    assert count_record(Count("state", None, 1, 3)) == {
+        "counted": "state",
+        "name": None,
+        "mails": 1,
+        "share": 0.333333,
+    }
 
 
 def test_no_outside_text_can_control_the_terminal() -> None:

@@ -13,6 +13,7 @@ import pytest
 from annotated_types import Le
 
 from chaos.__main__ import main as chaos
+from cli.find import READS
 from sender.document.custom_headers import MAX_WORD
 from sender.entrypoints.ack_deadlines import _COLLECT_SECONDS
 from sender.entrypoints.pull import PAUSE_SECONDS
@@ -50,6 +51,7 @@ def most(setting: str) -> object:
     ("document", "sentence"),
     [
         ("README.md", f"They require Python 3.{FIRST} to 3.{BEYOND - 1}"),
+        ("docs/command-line.md", f"`find` reads at most `--reads` documents ({READS:,}, which cost less than a cent)"),
         (
             "docs/transports.md",
             f"for at most {KEPT_OPEN.max_age / 60:g} minutes, {KEPT_OPEN.max_idle:g} seconds without a mail, "
