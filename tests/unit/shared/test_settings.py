@@ -11,6 +11,7 @@ from shared.errors import Misconfigured
 from shared.settings import ServiceSettings, load
 
 EMULATED = {"FIRESTORE_EMULATOR_HOST": "h:1", "PUBSUB_EMULATOR_HOST": "h:2", "GOOGLE_CLOUD_PROJECT": "p"}
+TOKENS = {"OIDC_AUDIENCE": "https://x", "OIDC_SERVICE_ACCOUNTS": "a@p.iam"}
 SENDER = {**EMULATED, "SMTP_CONNECTION_URI": "smtp://user:s3cret@mail.example.com", "DEFAULT_FROM": "Shop <a@b.c>"}
 
 
@@ -104,6 +105,28 @@ def test_all_workers_together_keep_an_instances_limits_of_each_transport(
 
 def test_without_a_rate_no_worker_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sender(monkeypatch, WEB_WORKERS="2").of_one_worker().smtp_rate_per_second is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "address"),
+    [
+        pytest.param({}, "127.0.0.1", id="with-emulators"),
+        pytest.param({"PUBSUB_EMULATOR_HOST": "", **TOKENS}, "0.0.0.0", id="in-production"),
+        pytest.param({"LISTEN_ADDRESS": "0.0.0.0"}, "0.0.0.0", id="chosen"),
+        pytest.param({"LISTEN_ADDRESS": "::1"}, "::1", id="chosen-ipv6"),
+    ],
+)
+def test_only_production_listens_to_other_machines(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], address: str
+) -> None:
+    assert sender(monkeypatch, **changes).address == address
+
+
+@pytest.mark.parametrize("value", ["localhost", "smtp://user:hunter2@h", "127.0.0.1:80"])
+def test_an_address_to_listen_on_is_an_ip_address(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(Misconfigured, match=r"LISTEN_ADDRESS.*: value is not a valid IPv4 or IPv6 address") as stopped:
+        sender(monkeypatch, LISTEN_ADDRESS=value)
+    assert "hunter2" not in str(stopped.value)
 
 
 def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
