@@ -59,7 +59,7 @@ def inbox() -> Inbox:
 
 @pytest.fixture
 def client(inbox: Inbox, documents: FakeDocuments) -> FlaskClient:
-    return create_app(inbox, documents).test_client()
+    return create_app(inbox, documents, {"sender": "signed", "dispatcher": None}.get).test_client()
 
 
 def test_the_list_of_mails_has_envelope_and_headers(client: FlaskClient) -> None:
@@ -128,6 +128,14 @@ def test_the_console_asks_for_another_attempt(client: FlaskClient, documents: Fa
     assert client.post("/console/api/documents/a/retry", json={}, **HOST).status_code == 204
     assert client.post("/console/api/documents/gone/retry", json={}, **HOST).status_code == 404
     assert documents.retried == ["a"]
+
+
+def test_the_console_signs_tokens_for_scripts(client: FlaskClient) -> None:
+    answer = client.get("/console/api/tokens/sender", **HOST)
+    assert (answer.text, answer.mimetype) == ("signed\n", "text/plain")
+    assert client.get("/console/api/tokens/dispatcher", **HOST).status_code == 404
+    assert client.get("/console/api/tokens/elsewhere", **HOST).status_code == 404
+    assert client.get("/console/api/tokens/sender", base_url="http://evil.example").status_code == 400
 
 
 @pytest.mark.parametrize("path", ["/console/api/documents", "/console/api/documents/a/retry"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
@@ -27,7 +28,7 @@ def ask(
         return f"{header('X-Who')} sent {received.decode()}", 200
 
     app = base_app("test", None, LIMIT, receive)
-    headers = {"X-Who": "Ada", "Content-Type": "application/json"}
+    headers = Headers({"X-Who": "Ada", "Content-Type": "application/json"})
     environ = EnvironBuilder(path, method="POST", headers=headers).get_environ()
     environ["wsgi.input"] = BytesIO(body)
     environ["wsgi.input_terminated"] = True

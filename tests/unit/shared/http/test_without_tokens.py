@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from io import BytesIO
 
 import pytest
+from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from shared.http.app import base_app
@@ -17,7 +18,7 @@ def status(headers: Mapping[str, str], body: bytes | None, path: str, *, fast: b
     """The status of a POST; `fast`: with a Content-Length, so that the fast path takes it if there is a body."""
     app = base_app("test", None, 100, lambda header, body: ("taken", 200))
     app.post("/other")(lambda: "taken")
-    environ = EnvironBuilder(path, method="POST", headers={"Host": "127.0.0.1:1", **headers}).get_environ()
+    environ = EnvironBuilder(path, method="POST", headers=Headers({"Host": "127.0.0.1:1", **headers})).get_environ()
     environ.pop("CONTENT_LENGTH", None)
     if body is not None:
         environ["wsgi.input"], environ["wsgi.input_terminated"] = BytesIO(body), True
