@@ -8,6 +8,7 @@ To try failures by hand, write to a recipient whose local part begins with
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from asyncio import BaseTransport
@@ -145,6 +146,14 @@ class _Session(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.discard(self._own)
         super().connection_lost(error)
+
+    async def _hang_up(self, arg: str) -> None:
+        """Read no further: the rest of an HTTP request may be SMTP commands that a web page has put there."""
+        await self.push("554 5.5.1 This is a mail server, not a web server")
+        raise asyncio.CancelledError  # ends the loop that reads commands, and closes the connection
+
+    #: The methods that a browser sends to any port without asking first. The library calls `smtp_` + command.
+    smtp_GET = smtp_HEAD = smtp_POST = _hang_up  # noqa: N815
 
 
 class _Handler:
