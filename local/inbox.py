@@ -97,9 +97,10 @@ class Inbox:
             self._mails.clear()
 
     def keep(self, sender: str, recipients: Sequence[str], data: bytes) -> Mail:
-        """Add a mail, dropping the oldest if there are too many."""
+        """Add a mail, dropping the oldest if there are too many. Bytes of an address that are not UTF-8 are escaped."""
+        legible = [text.encode("utf-8", "backslashreplace").decode() for text in (sender, *recipients)]
         with self._change:
-            mail = Mail(next(self._numbers), datetime.now(UTC), sender, tuple(recipients), data)
+            mail = Mail(next(self._numbers), datetime.now(UTC), legible[0], tuple(legible[1:]), data)
             self._mails.append(mail)
             return mail
 

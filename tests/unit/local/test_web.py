@@ -90,6 +90,29 @@ def test_an_attachment_is_a_download_whatever_it_claims_to_be(client: FlaskClien
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+ODD_MAILS = (
+    b"Message-ID: <@>\r\n\r\nx",
+    b"Cc: <\r\n\r\nx",
+    b"Content-Type: attachment; filename*\r\n\r\nx",
+    b"Content-Type: text/html; charset=utf-7\r\n\r\n+2AA-",
+    b"Content-Disposition: attachment; filename*=utf-8''a%0Ab\r\n\r\nx",
+    b"Content-Type: x/\xff\r\nContent-ID: <\xff>\r\n\r\nx",
+    b"\xff\xfe",
+)
+
+
+def test_an_odd_mail_is_shown_and_hides_no_other(client: FlaskClient, inbox: Inbox) -> None:
+    for data in ODD_MAILS:
+        inbox.keep("a\udcff@example.com", ["b\udcff@example.com"], data)
+    numbers = [entry["number"] for entry in client.get("/api/messages", **HOST).get_json()]
+    assert numbers == list(range(len(ODD_MAILS) + 1, 0, -1))
+    for number in numbers:
+        shown = client.get(f"/api/messages/{number}", **HOST).get_json()
+        paths = ["raw", "html", *(f"attachments/{index}" for index in range(len(shown["attachments"])))]
+        for path in paths:
+            assert client.get(f"/api/messages/{number}/{path}", **HOST).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/api/messages/2", "/api/messages/2/raw", "/api/messages/1/attachments/1"])
 def test_missing_resources_are_404(client: FlaskClient, path: str) -> None:
     assert client.get(path, **HOST).status_code == 404
