@@ -198,8 +198,8 @@ def test_client_credentials_need_no_refresh_token(monkeypatch: pytest.MonkeyPatc
         pytest.param({**OAUTH, "OAUTH_SECURE": "maybe"}, "OAUTH_SECURE='maybe': input should be a valid", id="secure"),
         pytest.param({**OAUTH, "OAUTH_GRANT": "password"}, "OAUTH_GRANT='password': input should be", id="grant"),
         pytest.param(APP, "OAUTH_TOKEN_URL is not set; OAUTH_GRANT=client_credentials needs one", id="whose-token"),
-        pytest.param({**OAUTH, "OAUTH_TOKEN_URL": "http://x"}, "OAUTH_TOKEN_URL='http://x': expected an", id="plain"),
-        pytest.param({**OAUTH, "HOST": "https://x"}, "HOST='https://x': expected the mail server's name", id="host"),
+        pytest.param({**OAUTH, "OAUTH_TOKEN_URL": "http://x"}, "OAUTH_TOKEN_URL: expected an https", id="plain"),
+        pytest.param({**OAUTH, "HOST": "https://x"}, "HOST: expected the mail server's name", id="host"),
         pytest.param(
             {**OAUTH, "CLIENT_SECRET": "hunt er"}, "CLIENT_SECRET=(a secret): expected printable", id="secret"
         ),
@@ -211,7 +211,7 @@ def test_client_credentials_need_no_refresh_token(monkeypatch: pytest.MonkeyPatc
         ),
         pytest.param(
             {"TRANSPORT": "sendgrid", "SMTP_PASSWORD": "k", "SENDGRID_API_URL": "api.sendgrid.com"},
-            "SENDGRID_API_URL='api.sendgrid.com': expected an https:// URL",
+            "SENDGRID_API_URL: expected an https:// URL",
             id="no-url",
         ),
     ],
