@@ -71,7 +71,8 @@ def parse_setting(text: str) -> tuple[str, str]:
     """Split `NAME=VALUE`. Raises `ValueError`, with a human-readable text, if it can't be set."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier() or not name.isupper():
-        raise ValueError(f"{text!r} is not NAME=VALUE, with NAME an environment variable such as LEASE_SECONDS.")
+        found = repr(name) if equals else "one of the settings"  # the value may be a secret
+        raise ValueError(f"{found} is not NAME=VALUE, with NAME an environment variable such as LEASE_SECONDS.")
     if name in DECIDED_HERE:
         raise ValueError(f"{name} can't be set ({DECIDED_HERE[name]}).")
     return name, value
