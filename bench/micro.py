@@ -70,5 +70,6 @@ def _event(fields: dict[str, object]) -> bytes:
 def _request(body: bytes, **variables: str) -> dict[str, Any]:
     """A WSGI environment; without the content length, the fast path leaves the request to Flask."""
     fixed = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "SERVER_NAME": "bench", "SERVER_PORT": "80"}
+    fixed |= {"HTTP_HOST": "127.0.0.1", "CONTENT_TYPE": "application/protobuf"}
     stream = {"wsgi.input": BytesIO(body), "wsgi.input_terminated": True, "wsgi.url_scheme": "http"}
     return {**fixed, **stream, **variables}

@@ -61,7 +61,9 @@ class System:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.counts = {DISPATCHER: Counts(), SENDER: Counts()}
-        self._options = StackOptions(backend=parts.backend, settings=parts.mode.settings, supervise=False)
+        self._options = StackOptions(
+            backend=parts.backend, settings=parts.mode.settings, supervise=False, verify_tokens=False
+        )
         self._services: dict[str, Service] = {}
         self._failures: list[str] = []
         self._is_pushed_concurrently = parts.mode.pulls or parts.backend != "google"

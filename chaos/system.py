@@ -65,7 +65,11 @@ class ChaoticSystem:
         self.log = Log()
         self.interrupted: list[Interrupted] = []
         self.options = StackOptions(
-            backend="embedded", settings={**SETTINGS, **settings}, supervise=False, sender=sender
+            backend="embedded",
+            settings={**SETTINGS, **settings},
+            supervise=False,
+            sender=sender,
+            verify_tokens=False,
         )
         self.mail_servers = {name: MailServer(plan, self.log, name) for name in (SENDER_A, SENDER_B)}
         self._services: dict[str, Service] = {}

@@ -109,7 +109,10 @@ def cli() -> None:
 )
 @click.option("--seed", default=0, help="The random seed of the faults.")
 @click.option(
-    "--verify-tokens", is_flag=True, help="Make the services accept only authenticated calls (backend embedded)."
+    "--verify-tokens/--no-verify-tokens",
+    default=None,
+    help="Whether the services accept only authenticated calls (default: yes; no with the backend google, whose "
+    "Pub/Sub signs none).",
 )
 @click.option(
     "--ready-file",
@@ -128,7 +131,7 @@ def up(
     faults: tuple[str, ...],
     sender: str,
     seed: int,
-    verify_tokens: bool,
+    verify_tokens: bool | None,
     ready_file: Path | None,
     quiet: bool,
 ) -> None:
@@ -199,8 +202,16 @@ def _welcome(stack: Stack) -> str:
             f"topic '{ready['topic']}'",
             f"  For an application: export FIRESTORE_EMULATOR_HOST={ready['firestore']} "
             f"PUBSUB_EMULATOR_HOST={ready['pubsub']}",
+            _about_callers(stack),
         )
     )
+
+
+def _about_callers(stack: Stack) -> str:
+    if stack.options.has_tokens:
+        url = f"{stack.ready['console']}/api/tokens/sender"
+        return f'  To call the sender: curl -H "Authorization: Bearer $(curl -s {url})" … (the dispatcher alike)'
+    return "  The services verify no tokens. They accept all calls from this machine, except those of web pages."
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from local.ports import LOOPBACK
+from shared.http import without_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -224,8 +225,12 @@ class _EventHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         try:
+            without_tokens.check(self.headers.get)
             self.take(from_emulator(dict(self.headers.items()), body))
             status = 200
+        except without_tokens.Forbidden as error:
+            logger.warning("An event is refused. %s", error)
+            status = 403
         except ValueError:
             logger.error("An event from the emulator can't be read: its body is not base64.")
             status = 400

@@ -8,6 +8,7 @@ To try failures by hand, write to a recipient whose local part begins with
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from asyncio import BaseTransport
@@ -96,9 +97,10 @@ class Inbox:
             self._mails.clear()
 
     def keep(self, sender: str, recipients: Sequence[str], data: bytes) -> Mail:
-        """Add a mail, dropping the oldest if there are too many."""
+        """Add a mail, dropping the oldest if there are too many. Bytes of an address that are not UTF-8 are escaped."""
+        legible = [text.encode("utf-8", "backslashreplace").decode() for text in (sender, *recipients)]
         with self._change:
-            mail = Mail(next(self._numbers), datetime.now(UTC), sender, tuple(recipients), data)
+            mail = Mail(next(self._numbers), datetime.now(UTC), legible[0], tuple(legible[1:]), data)
             self._mails.append(mail)
             return mail
 
@@ -145,6 +147,14 @@ class _Session(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.discard(self._own)
         super().connection_lost(error)
+
+    async def _hang_up(self, arg: str) -> None:
+        """Read no further: the rest of an HTTP request may be SMTP commands that a web page has put there."""
+        await self.push("554 5.5.1 This is a mail server, not a web server")
+        raise asyncio.CancelledError  # ends the loop that reads commands, and closes the connection
+
+    #: The methods that a browser sends to any port without asking first. The library calls `smtp_` + command.
+    smtp_GET = smtp_HEAD = smtp_POST = _hang_up  # noqa: N815
 
 
 class _Handler:

@@ -38,9 +38,9 @@ class StackOptions:
     both services and override `DEFAULT_SETTINGS`. With `supervise`, a service that dies is restarted. The dispatcher's
     /reconcile is called every `reconcile_seconds`, as by Cloud Scheduler; None means never. `delivery_attempts` is how
     often Pub/Sub delivers a message before it is a dead letter: at most 100, as in production, so that only long
-    infrastructure failures cause dead letters. `faults` are the faults to inject, with random numbers from `seed`. With
-    `verify_tokens`, the services accept only calls that carry a token. `sender` is its subscription type: `push` or
-    `pull`.
+    infrastructure failures cause dead letters. `faults` are the faults to inject, with random numbers from `seed`.
+    `verify_tokens` is whether the services accept only calls that carry a token; None means where the backend signs
+    tokens. `sender` is its subscription type: `push` or `pull`.
     """
 
     backend: str = "embedded"
@@ -54,8 +54,13 @@ class StackOptions:
     delivery_attempts: int = 100
     faults: tuple[str, ...] = ()
     seed: int = 0
-    verify_tokens: bool = False
+    verify_tokens: bool | None = None
     sender: str = "push"
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether calls carry a token, and the services verify it. Google's emulators sign none."""
+        return self.backend == "embedded" if self.verify_tokens is None else self.verify_tokens
 
     def setting(self, name: str) -> str:
         """The services' value of one of `DEFAULT_SETTINGS`."""
@@ -66,7 +71,8 @@ def parse_setting(text: str) -> tuple[str, str]:
     """Split `NAME=VALUE`. Raises `ValueError`, with a human-readable text, if it can't be set."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier() or not name.isupper():
-        raise ValueError(f"{text!r} is not NAME=VALUE, with NAME an environment variable such as LEASE_SECONDS.")
+        found = repr(name) if equals else "one of the settings"  # the value may be a secret
+        raise ValueError(f"{found} is not NAME=VALUE, with NAME an environment variable such as LEASE_SECONDS.")
     if name in DECIDED_HERE:
         raise ValueError(f"{name} can't be set ({DECIDED_HERE[name]}).")
     return name, value

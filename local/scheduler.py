@@ -18,9 +18,9 @@ ANSWER_SECONDS = 30.0
 
 
 class Scheduler:
-    """POSTs to `url` every `seconds`, the first time after the first pause, with a `token` if given."""
+    """POSTs to `url` every `seconds`, the first time after the first pause, with the `token` unless that is None."""
 
-    def __init__(self, url: str, seconds: float, token: Callable[[], str] | None = None) -> None:
+    def __init__(self, url: str, seconds: float, token: Callable[[], str | None] = lambda: None) -> None:
         self._url = url
         self._seconds = seconds
         self._token = token
@@ -40,7 +40,7 @@ class Scheduler:
     def _run(self) -> None:
         while not self._stopped.wait(self._seconds):
             try:
-                headers = {"Authorization": f"Bearer {self._token()}"} if self._token else {}
+                headers = {"Authorization": f"Bearer {token}"} if (token := self._token()) else {}
                 answer = requests.post(self._url, headers=headers, timeout=ANSWER_SECONDS)
             except requests.RequestException as error:
                 logger.info("%s can't be called: %s", self._url, type(error).__name__)

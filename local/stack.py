@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from local.backends import CALLER, Backend, BackendOptions
+from local.backends import CALLER, Backend, BackendOptions, Tokens
 from local.backends.embedded import EmbeddedBackend
 from local.backends.google import GoogleBackend
 from local.clients import firestore_client
@@ -47,6 +47,7 @@ class Stack:
         self.ready: dict[str, str] = {}
         self._running = ExitStack()
         self._services: dict[str, Service] = {}
+        self._tokens: Tokens | None = None
         self._failure = ""
         self._failed = threading.Event()
         self.logs = Path(tempfile.gettempdir())
@@ -81,6 +82,10 @@ class Stack:
         """Raises `PartFailed` if a part has failed permanently."""
         if self._failed.is_set():
             raise PartFailed(self._failure)
+
+    def token(self, name: str) -> str | None:
+        """A token for calls of a service, valid for at least ten minutes; None if it verifies none."""
+        return self._tokens.token(CALLER, f"{self._services[name].url}/") if self._tokens else None
 
     def start_service(self, name: str) -> None:
         """Start a service that was killed, and return when it answers."""
@@ -119,7 +124,7 @@ class Stack:
             backend.pubsub, self.options, **urls
         )  # before the services: a sender that pulls does not wait for them
         self._start_services(backend, ports)
-        self._start_scheduler(backend)
+        self._start_scheduler()
         web = self._start_web(backend)
         self.ready = {
             "firestore": backend.firestore,
@@ -144,11 +149,12 @@ class Stack:
                 on_failure=self._fail,
                 faults=self.options.faults,
                 seed=self.options.seed,
-                sign_events=self.options.verify_tokens,
+                sign_events=self.options.has_tokens,
             )
         )
         self._running.callback(backend.stop)
         backend.start()
+        self._tokens = backend.tokens if self.options.has_tokens else None
         return backend
 
     def _start_services(self, backend: Backend, ports: Mapping[str, int]) -> None:
@@ -163,11 +169,11 @@ class Stack:
                 smtp_uri=self.options.smtp_uri or self.inbox.uri,
                 port=port,
             )
-            if self.options.verify_tokens and backend.tokens is not None:
+            if self._tokens is not None:
                 variables |= {
                     "OIDC_AUDIENCE": f"http://{LOOPBACK}:{port}/",
                     "OIDC_SERVICE_ACCOUNTS": CALLER,
-                    "OIDC_CERTIFICATES_URL": backend.tokens.certs_url,
+                    "OIDC_CERTIFICATES_URL": self._tokens.certs_url,
                 }
             command = service_command(name, self.options.sender, self.logs / f"{name}.log", variables)
             service = Service(command, port, family, supervise=self.options.supervise, on_failure=self._fail)
@@ -177,19 +183,18 @@ class Stack:
         for service in self._services.values():
             service.await_ready()
 
-    def _start_scheduler(self, backend: Backend) -> None:
+    def _start_scheduler(self) -> None:
         if self.options.reconcile_seconds is not None:
-            url = self._services["dispatcher"].url
-            sign = backend.tokens.token if self.options.verify_tokens and backend.tokens else None
-            token = partial(sign, CALLER, f"{url}/") if sign else None
-            scheduler = Scheduler(f"{url}/reconcile", self.options.reconcile_seconds, token)
+            url = f"{self._services['dispatcher'].url}/reconcile"
+            scheduler = Scheduler(url, self.options.reconcile_seconds, partial(self.token, "dispatcher"))
             self._running.callback(scheduler.stop)
             scheduler.start()
 
     def _start_web(self, backend: Backend) -> WebServer:
         client = firestore_client(backend.firestore, self.options.project)
         self._running.callback(client.close)
-        web = WebServer(create_app(self.inbox, Documents(client, self.options.setting("MAIL_COLLECTION"))))
+        documents = Documents(client, self.options.setting("MAIL_COLLECTION"))
+        web = WebServer(create_app(self.inbox, documents, self.token))
         self._running.callback(web.stop)
         web.start()
         return web

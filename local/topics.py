@@ -60,7 +60,7 @@ def sender_subscription(options: StackOptions, topic: str, dead_letters: str, en
 
 
 def _push(endpoint: str, options: StackOptions) -> PushConfig:
-    if not options.verify_tokens:
+    if not options.has_tokens:
         return PushConfig(push_endpoint=endpoint)
     service = urlsplit(endpoint)
     token = PushConfig.OidcToken(service_account_email=CALLER, audience=f"{service.scheme}://{service.netloc}/")

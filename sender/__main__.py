@@ -49,7 +49,8 @@ def pull() -> None:
     logs.configure("sender", chosen.google_cloud_project)
     try:
         with closing(tracing.connect("sender", chosen.traces)) as tracer:
-            serve(bootstrap.build_puller(chosen, tracer), port=chosen.port, grace_seconds=server.GRACE_SECONDS)
+            puller = bootstrap.build_puller(chosen, tracer)
+            serve(puller, address=chosen.address, port=chosen.port, grace_seconds=server.GRACE_SECONDS)
     except PullFailed as error:
         click.echo(f"Firepost can't go on: {error}", err=True)
         raise SystemExit(EXIT_PULL_FAILED) from error

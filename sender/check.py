@@ -17,7 +17,7 @@ import click
 from sender import factory
 from sender.check_steps import Finding, Report, Status, Stopwatch
 from sender.message.compose import Composer
-from sender.net.http import Answer, NoResponse, RequestNotSent, why
+from sender.net.http import NoResponse, RequestNotSent, why
 from sender.settings import MailSettings, TransportSettings
 from sender.transport.envelope import DEFAULT_TRANSPORT
 from sender.transport.smtp.config import Encryption, SmtpServer
@@ -78,6 +78,9 @@ def _succeeds(
         except Failed as failure:
             watch.end(Status.FAILED, str(failure))
             return False
+        except Exception as error:  # a server may answer anything; the error's text may quote it
+            watch.end(Status.FAILED, f"This step failed unexpectedly ({type(error).__name__}): please report this.")
+            return False
     return True
 
 
@@ -85,13 +88,12 @@ def _smtp(settings: TransportSettings, watch: Stopwatch) -> None:
     server, tokens = factory.smtp_server(settings), factory.access_tokens(settings)
     deadline = Deadline.after(SECONDS)
     if tokens:
-        url = settings.oauth.oauth_token_url if settings.oauth else ""
-        watch.begin("fetch token", f"an access token from {url}")
+        watch.begin("fetch token", f"an access token from {tokens.server}")
         try:
             tokens.get(deadline)
         except DeliveryFailed as failure:
             raise Failed(str(failure)) from failure
-        watch.end(Status.OK, url)
+        watch.end(Status.OK, tokens.server)
     progress = _SessionProgress(server, watch)
     try:
         open_connection(server, tokens, deadline, progress.passed).quit()
@@ -164,18 +166,10 @@ def _sendgrid(settings: TransportSettings, watch: Stopwatch) -> None:
         raise Failed(str(account.refusal(answer)))
     watch.end(Status.OK, "the key is valid")
     watch.begin("permission", "SendGrid")
-    if "mail.send" not in _scopes(answer):
+    scopes = answer.object().get("scopes")
+    if not isinstance(scopes, list) or "mail.send" not in scopes:
         raise Failed("The key may not send mail: give it the permission 'Mail Send' in SendGrid.")
     watch.end(Status.OK, "the key may send mail")
-
-
-def _scopes(answer: Answer) -> list[object]:
-    try:
-        content = json.loads(answer.body)
-    except ValueError:
-        return []
-    scopes = content.get("scopes") if isinstance(content, dict) else None
-    return scopes if isinstance(scopes, list) else []
 
 
 def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch) -> None:

@@ -150,7 +150,7 @@ def defaults(settings: MailSettings) -> Defaults:
 def _defaults(default_from: str, reply_to: str | None) -> Defaults:
     sender, *others = _addresses("DEFAULT_FROM", default_from)
     if others:
-        raise Misconfigured(f"DEFAULT_FROM={default_from!r}: expected one address")
+        raise Misconfigured(f"DEFAULT_FROM: expected one address, found {len(others) + 1}")
     return Defaults(sender, _addresses("DEFAULT_REPLY_TO", reply_to) if reply_to else ())
 
 
@@ -159,5 +159,5 @@ def _addresses(name: str, text: str) -> tuple[Address, ...]:
         if found := tuple(mailboxes(parse_addresses(text, joins_names=True))):
             return found
     except BadAddress as error:
-        raise Misconfigured(f"{name}={text!r}: expected a@b.c or Name <a@b.c>, found {error}") from error
-    raise Misconfigured(f"{name}={text!r}: expected a@b.c or Name <a@b.c>")
+        raise Misconfigured(f"{name}: expected a@b.c or Name <a@b.c>, found {error}") from error
+    raise Misconfigured(f"{name}: expected a@b.c or Name <a@b.c>, found no address")

@@ -130,10 +130,10 @@ class MailSettings(TransportSettings):
     @classmethod
     def _read_transports(cls, values: dict[str, Any]) -> dict[str, Any]:
         names = [part.strip() for part in str(values.get("transports", "")).split(",") if part.strip()]
-        for name in names:
+        for number, name in enumerate(names, 1):
             if name == DEFAULT_TRANSPORT or not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", name):
                 expected = f"names in lower case such as 'billing', separated by commas, and none '{DEFAULT_TRANSPORT}'"
-                raise Misconfigured(f"TRANSPORTS: expected {expected}, found {name!r}")
+                raise Misconfigured(f"TRANSPORTS: expected {expected}, found something else as name {number}")
         return values | {"transports": {name: _load_named(name) for name in names}}
 
 

@@ -38,7 +38,10 @@ class FirepostError(Exception):
 
 
 class Misconfigured(FirepostError):
-    """A setting is missing or wrong. The text names the variable, its value (never a secret's) and what is allowed."""
+    """A setting is missing or wrong. The text names the variable and what is allowed.
+
+    It quotes only values of settings that can't hold a secret (numbers, choices, ids), never a URL, a login or a text.
+    """
 
 
 class PullFailed(FirepostError):

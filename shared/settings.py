@@ -5,10 +5,11 @@ A field is the variable's name in lower case. Names follow Trigger Email where i
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, IPvAnyAddress, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.batcher import Batching
@@ -35,6 +36,7 @@ class ServiceSettings(BaseSettings):
     database: str = "(default)"
     mail_collection: CollectionPath = "mail"
     mail_topic: TopicId = "mail"
+    listen_address: IPvAnyAddress | None = None
     port: int = Field(default=8080, ge=0, le=65535)
     threads: int = Field(default=32, ge=1, le=1000)
     web_workers: int = Field(default=1, ge=1, le=64)
@@ -93,6 +95,12 @@ class ServiceSettings(BaseSettings):
         """Whether this process uses an emulator instead of Google Cloud."""
         return self.firestore_emulator_host is not None and self.pubsub_emulator_host is not None
 
+    @property
+    def address(self) -> str:
+        """The IP address on which to listen: by default all of a container's, and only loopback with emulators."""
+        default = "127.0.0.1" if self.emulated else "0.0.0.0"
+        return default if self.listen_address is None else str(self.listen_address)
+
     def policy(self) -> Policy:
         """The operator's settings for attempts, for the state machine."""
         ttl = None if self.ttl_expire_type == "never" else Ttl(self.ttl_expire_value, TtlUnit(self.ttl_expire_type))
@@ -134,16 +142,22 @@ def load(kind: type[_Settings], prefix: str | None = None) -> _Settings:
     try:
         return kind(_env_prefix=prefix)
     except ValidationError as error:
-        secrets = {name for name, field in kind.model_fields.items() if "SecretStr" in str(field.annotation)}
-        raise Misconfigured("; ".join(_fault(fault, secrets) for fault in error.errors())) from error
+        raise Misconfigured("; ".join(map(_fault, error.errors()))) from error
 
 
-def _fault(fault: Any, secrets: set[str]) -> str:
+#: The faults of values that are not secret: numbers, switches, choices, ids, names of collections, IP addresses.
+_HARMLESS = re.compile(r"(int|float|bool)_.*|(greater|less)_than.*|enum|literal_error|string_pattern_.*|ip_.*")
+#: No URL, no login, no address, and shorter than most keys: somebody may have taken one variable for another.
+_LEGIBLE = re.compile(r"[\w ./()%+-]{0,40}", re.ASCII)
+
+
+def _fault(fault: Any) -> str:
     text = fault["msg"].removeprefix("Value error, ")
     if not fault["loc"]:
         return str(text)
-    name = str(fault["loc"][0])
+    name = str(fault["loc"][0]).upper()
     if fault["type"] == "missing":
-        return f"{name.upper()} is not set"
-    value = "(a secret)" if name in secrets else repr(fault["input"])
-    return f"{name.upper()}={value}: {text[0].lower()}{text[1:]}"
+        return f"{name} is not set"
+    value = str(fault["input"])
+    shown = f"={value!r}" if _HARMLESS.fullmatch(fault["type"]) and _LEGIBLE.fullmatch(value) else ""
+    return f"{name}{shown}: {text[0].lower()}{text[1:]}"

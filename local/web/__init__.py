@@ -10,7 +10,7 @@ from werkzeug.serving import make_server
 
 from local.inbox import Inbox
 from local.ports import LOOPBACK
-from local.web.console import Documents, console_pages
+from local.web.console import Documents, TokenOf, console_pages
 from local.web.mails import inbox_pages
 
 #: Our pages are small files and our own scripts; nothing is loaded from elsewhere.
@@ -20,13 +20,13 @@ _POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-actio
 STOP_POLL_SECONDS = 0.05
 
 
-def create_app(inbox: Inbox, documents: Documents) -> Flask:
-    """The inbox at `/`, the console at `/console`."""
+def create_app(inbox: Inbox, documents: Documents, token: TokenOf) -> Flask:
+    """The inbox at `/`, the console at `/console`; `token` signs tokens for calls of a service."""
     app = Flask(__name__)
     app.config["TRUSTED_HOSTS"] = [LOOPBACK, "localhost"]  # against DNS rebinding by other sites' pages
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # Flask's default provider has it
     app.register_blueprint(inbox_pages(inbox))
-    app.register_blueprint(console_pages(documents))
+    app.register_blueprint(console_pages(documents, token))
 
     @app.after_request
     def protect(response: Response) -> Response:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
 from google.api_core.exceptions import NotFound
 from google.cloud import firestore
@@ -21,6 +21,9 @@ SHOWN_LIMIT = 100
 FRESH_SECONDS = 0.5
 
 NEW = "NEW"
+
+#: Returns a token for calls of the service with that name (of `SERVICES`), or None if it verifies none.
+TokenOf = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,11 @@ class Documents:
         self._collection.document(identifier).update({"delivery.state": "RETRY"})
 
 
-def console_pages(documents: Documents) -> Blueprint:
-    """The page at `/console` and its JSON below it. Writing requires a JSON body, which no foreign form can send."""
+def console_pages(documents: Documents, token: TokenOf) -> Blueprint:
+    """The page at `/console` and its data below it. Writing requires a JSON body, which no foreign form can send.
+
+    Tokens are for scripts on this machine: a foreign page can cause the request, but can't read the answer.
+    """
     pages = Blueprint("console", __name__, url_prefix="/console")
 
     @pages.get("")
@@ -103,6 +109,11 @@ def console_pages(documents: Documents) -> Blueprint:
         except NotFound:
             abort(404, f"There is no document {identifier}.")
         return "", 204
+
+    @pages.get("/api/tokens/<any(dispatcher, sender):service>")
+    def sign(service: str) -> ResponseReturnValue:
+        signed = token(service) or abort(404, "The services verify no tokens.")
+        return Response(f"{signed}\n", mimetype="text/plain")
 
     return pages
 

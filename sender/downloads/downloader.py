@@ -56,7 +56,7 @@ class Downloads:
 def _storage(buckets: frozenset[str]) -> StorageDownloads:
     for name in buckets:
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name):
-            raise Misconfigured(f"ATTACHMENT_BUCKETS: expected names of buckets separated by commas, found {name!r}")
+            raise Misconfigured("ATTACHMENT_BUCKETS: expected names of buckets, separated by commas")
     try:
         credentials, _ = google.auth.default(scopes=[SCOPE])
     except DefaultCredentialsError as error:

@@ -10,18 +10,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import AF_INET, AF_INET6
 
-from shared.errors import Misconfigured
+from shared.http.server import cannot_listen
 
 #: How often the server checks whether to stop.
 _POLL_SECONDS = 0.1
 
 
 @contextmanager
-def health_endpoint(port: int, is_well: Callable[[], bool]) -> Iterator[int]:
-    """Serve on `port` (0: any free port) while the block runs; yields the port.
+def health_endpoint(address: str, port: int, is_well: Callable[[], bool]) -> Iterator[int]:
+    """Serve on `port` (0: any free port) of the IP `address` while the block runs; yields the port.
 
-    The status is 200 if `is_well` returns true, otherwise 503. Raises `Misconfigured` if it can't listen on the port.
+    The status is 200 if `is_well` returns true, otherwise 503. Raises `Misconfigured` if it can't listen there.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -39,10 +40,13 @@ def health_endpoint(port: int, is_well: Callable[[], bool]) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:
             """Don't log probes."""
 
+    class Server(ThreadingHTTPServer):
+        address_family = AF_INET6 if ":" in address else AF_INET
+
     try:
-        server = ThreadingHTTPServer(("", port), Handler)
+        server = Server((address, port), Handler)
     except OSError as error:
-        raise Misconfigured(f"PORT={port} can't be listened on: {error.strerror}") from error
+        raise cannot_listen(address, port, error) from error
     threading.Thread(target=server.serve_forever, args=(_POLL_SECONDS,), name="health", daemon=True).start()
     try:
         yield server.server_port

@@ -195,15 +195,18 @@ class Puller:
                 self._ack_deadlines.give_back(message.ack_id, 0 if self._stopping.is_set() else PAUSE_SECONDS)
 
 
-def serve(puller: Puller, *, port: int, grace_seconds: float) -> None:
-    """Pull until SIGTERM or SIGINT, and answer health checks on `port`. Raises `PullFailed`, `Misconfigured`."""
+def serve(puller: Puller, *, address: str, port: int, grace_seconds: float) -> None:
+    """Pull until SIGTERM or SIGINT, and answer health checks on `port` of the IP `address`.
+
+    Raises `PullFailed`, `Misconfigured`.
+    """
 
     def at_signal(number: int, frame: FrameType | None) -> None:
         threading.Thread(target=puller.stop, name="stop").start()  # a signal handler must not block on locks
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, at_signal)
-    with health_endpoint(port, lambda: puller.is_well):
+    with health_endpoint(address, port, lambda: puller.is_well):
         puller.run(grace_seconds)
 
 

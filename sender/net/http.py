@@ -7,6 +7,7 @@ unknown whether it received the next request, and no mail may be sent twice.
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 import httpcore
 
 from sender.net.dial import dial, seconds_left
+from sender.net.host_patterns import can_be_host
 from shared.deadline import Deadline
 from shared.errors import Misconfigured
 
@@ -218,6 +220,14 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
+    def object(self) -> Mapping[str, object]:
+        """The body as a JSON object; empty if it is none."""
+        try:
+            content = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
 
 @dataclass(frozen=True, slots=True)
 class HttpsEndpoint:
@@ -230,19 +240,16 @@ class HttpsEndpoint:
 
     @classmethod
     def parse(cls, setting: str, url: str, tls: ssl.SSLContext) -> HttpsEndpoint:
-        """From an `https://` URL; raises `Misconfigured` naming the setting."""
-        shown = url.rpartition("@")[2]  # what comes before the @ may be a secret
-        expected = Misconfigured(f"{setting}={shown!r}: expected an https:// URL, without user, query and fragment.")
-        try:
-            parts = urlsplit(url)
-            port = parts.port or 443
-        except ValueError:
-            raise expected from None
-        if parts.scheme != "https" or not parts.hostname or parts.username or parts.query or parts.fragment:
-            raise expected
-        if not re.fullmatch(r"[!-~]*", parts.path):
-            raise expected
-        return cls(parts.hostname, port, parts.path.rstrip("/"), tls)
+        """From an `https://` URL.
+
+        Raises `Misconfigured`, which names the setting and what is wrong. It quotes nothing: in a wrong URL, any part
+        may be a secret.
+        """
+        if found := _fault(url):
+            expected = "an https:// URL without user, query and fragment"
+            raise Misconfigured(f"{setting}: expected {expected}, found {found}.")
+        parts = urlsplit(url)
+        return cls(parts.hostname or "", parts.port or 443, parts.path.rstrip("/"), tls)
 
     def __str__(self) -> str:
         return self.host if self.port == 443 else f"{self.host}:{self.port}"
@@ -265,6 +272,24 @@ class HttpsEndpoint:
 
     def _connect(self, until: Deadline) -> socket.socket:
         return dial(self.host, self.port, until, CONNECT_SECONDS)
+
+
+def _fault(url: str) -> str:
+    """What keeps a URL from being one of an endpoint; empty if it is one."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return "an invalid host or port"
+    if parts.scheme != "https":
+        return "another beginning"
+    if "@" in parts.netloc:
+        return "a user"
+    if "?" in url or "#" in url:
+        return "a query or fragment"
+    if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host) or not can_be_host(host):
+        return "no host name in ASCII"
+    return "" if re.fullmatch(r"[!-~]*", parts.path) else "a path with other characters than printable ASCII"
 
 
 def _short_body(response: Response) -> bytes:

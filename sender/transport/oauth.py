@@ -7,10 +7,8 @@ https://learn.microsoft.com/exchange/client-developer/legacy-protocols/how-to-au
 
 from __future__ import annotations
 
-import json
 import re
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode
@@ -28,6 +26,9 @@ MICROSOFT_SCOPE = "https://outlook.office365.com/.default"
 _EARLY_SECONDS = 60.0
 #: The lifetime of a token if the provider does not state it (RFC 6749 only recommends to).
 _ASSUMED_SECONDS = 300.0
+
+#: The longest plausible lifetime: a year.
+_LONGEST_SECONDS = 366 * 86400.0
 
 _FETCH_SECONDS = 10.0
 _TRANSIENT_ERRORS = ("temporarily_unavailable", "server_error", "slow_down")
@@ -82,6 +83,11 @@ class AccessTokens:
         self._token: Token | None = None
         self._valid_until = 0.0
 
+    @property
+    def server(self) -> str:
+        """The token endpoint's host, for messages."""
+        return str(self._client.endpoint)
+
     def get(self, deadline: Deadline, refused: str | None = None) -> str:
         """A valid token, other than the one that a server has `refused`.
 
@@ -119,7 +125,7 @@ def fetch(client: OAuthClient, deadline: Deadline) -> Token:
 
 def read_token(answer: Answer, server: str) -> Token:
     """The token in the provider's answer (RFC 6749 section 5); raises `NotSent` if there is none."""
-    content = _object(answer.body)
+    content = answer.object()
     secret, lifetime = content.get("access_token"), content.get("expires_in")
     if answer.status == 200 and isinstance(secret, str) and secret.isascii() and secret.isprintable():
         return Token(secret, _usable_seconds(lifetime))
@@ -137,16 +143,10 @@ def read_token(answer: Answer, server: str) -> Token:
 
 
 def _usable_seconds(lifetime: object) -> float:
-    seconds = float(lifetime) if isinstance(lifetime, int | float) and lifetime > 0 else _ASSUMED_SECONDS
+    seconds = _ASSUMED_SECONDS
+    if isinstance(lifetime, int | float) and 0 < lifetime <= _LONGEST_SECONDS:
+        seconds = float(lifetime)
     return max(seconds - _EARLY_SECONDS, seconds / 2)
-
-
-def _object(body: bytes) -> Mapping[str, object]:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _word(value: object) -> str:

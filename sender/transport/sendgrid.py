@@ -17,7 +17,6 @@ https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-ap
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import threading
@@ -123,7 +122,7 @@ def pause(answer: Answer, now: float) -> float:
 
 def refusal(answer: Answer, masked: Callable[[str], str] = str) -> DeliveryFailed:
     """The error for an answer other than an acceptance; `masked` masks secrets in a text."""
-    text = f"SendGrid answered {answer.status}{_reason(answer.body, masked)}"
+    text = f"SendGrid answered {answer.status}{_reason(answer, masked)}"
     match answer.status:
         case 401 | 403:
             return NotSent(ErrorCode.AUTH, f"{text} {_ADVICE[answer.status]}")
@@ -144,9 +143,9 @@ def _receipt(envelope: Envelope, answer: Answer) -> Receipt:
     return Receipt(envelope.recipients, (), (), f"status={answer.status}", queue_id)
 
 
-def _reason(body: bytes, masked: Callable[[str], str]) -> str:
+def _reason(answer: Answer, masked: Callable[[str], str]) -> str:
     """The messages in an error's body with the fields that they name, but without quoted addresses."""
-    messages = masked("; ".join(_messages(body)))
+    messages = masked("; ".join(_messages(answer)))
     legible = re.sub(r"[^\s\"'<>\[\]]+", _without_address, messages)
     printable = "".join(character for character in legible if character.isprintable())
     return f": {printable[:_MAX_REASON].rstrip('.')}." if printable else "."
@@ -156,12 +155,8 @@ def _without_address(word: re.Match[str]) -> str:
     return "(an address)" if "@" in word[0][1:-1] else word[0]
 
 
-def _messages(body: bytes) -> Iterator[str]:
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return
-    errors = content.get("errors") if isinstance(content, Mapping) else None
+def _messages(answer: Answer) -> Iterator[str]:
+    errors = answer.object().get("errors")
     for error in errors if isinstance(errors, list) else ():
         if isinstance(error, Mapping) and isinstance(error.get("message"), str):
             name = error.get("field")

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from shared.errors import Unavailable
+from shared.http import without_tokens
 from shared.http.auth import TokenVerifier, Unauthorized
 from shared.http.fast_path import TEXT, FastPath, HandlePost, Header
 from shared.observability import tracing
@@ -19,15 +20,22 @@ _log = logging.getLogger("firepost.web")
 def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, handle_post: HandlePost) -> Flask:
     """A Flask app that handles `POST /` with `handle_post`, and `GET /healthz`; POST requires a valid token.
 
-    Without a verifier, all callers are accepted. `answer_to` translates exceptions into responses.
+    Without a verifier, POST requires what `without_tokens` says instead, and a warning is logged. `answer_to`
+    translates exceptions into responses.
     """
+    if verifier is None:
+        _log.warning("callers are not authenticated: OIDC_AUDIENCE is not set; requests of web pages are refused")
     app = Flask(name)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
 
     def authenticate(header: Header, method: str) -> None:
         tracing.enter(tracing.of_request(header))
-        if verifier is not None and method == "POST":
+        if method != "POST":
+            return
+        if verifier is not None:
             verifier.verify(header("Authorization"))
+        else:
+            without_tokens.check(header)
 
     app.before_request(lambda: authenticate(request.headers.get, request.method))
 
@@ -57,6 +65,9 @@ def answer_to(error: Exception) -> tuple[str, int]:
         case Unauthorized():
             _log.warning("refused: %s", error)
             return f"{error}\n", 401
+        case without_tokens.Forbidden():
+            _log.warning("refused: %s", error)
+            return f"{error}\n", 403
         case Unavailable():
             _log.error("unavailable: %s", error)
             return f"{error}\n", 503

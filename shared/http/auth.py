@@ -137,7 +137,12 @@ class TokenVerifier:
         if self.behind_cloud_run and token.endswith(_NO_SIGNATURE):
             unsigned: Mapping[str, Any] = jwt.decode(token, verify=False)
             return unsigned
-        signed: Mapping[str, Any] = jwt.decode(token, certs=self.certificates.current())
+        try:
+            certificates = self.certificates.current()
+        except Unavailable:
+            self._check(jwt.decode(token, verify=False))  # a token that is wrong anyway is not worth another call
+            raise
+        signed: Mapping[str, Any] = jwt.decode(token, certs=certificates)
         return signed
 
     def _check(self, claims: Mapping[str, Any]) -> None:

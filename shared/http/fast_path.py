@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: The headers of every response.
 TEXT: Final = [("Content-Type", "text/plain; charset=utf-8")]
 
+#: The headers that WSGI passes on without the prefix `HTTP_`.
+_WITHOUT_PREFIX: Final = ("CONTENT_TYPE", "CONTENT_LENGTH")
+
 #: Returns the value of a request header, or None.
 Header = Callable[[str], str | None]
 #: Checks a request's headers and method, and raises an error if the caller is not authorised.
@@ -60,7 +63,8 @@ class FastPath:
 
     def _answer(self, environ: WSGIEnvironment, length: int) -> tuple[str, int]:
         def header(name: str) -> str | None:
-            value: str | None = environ.get("HTTP_" + name.upper().replace("-", "_"))
+            key = name.upper().replace("-", "_")
+            value: str | None = environ.get(key if key in _WITHOUT_PREFIX else f"HTTP_{key}")
             return value
 
         self._authenticate(header, "POST")  # first: the body of an unauthorised caller is not read

@@ -84,29 +84,34 @@ def _at_signal(drain: Callable[[], None]) -> None:
     threading.Thread(target=wait, name="drain", daemon=True).start()
 
 
-def _check_free(port: int) -> None:
+def _check_free(address: str, port: int) -> None:
     """The server shares its port among its processes, and would silently share it with another program."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections in TIME_WAIT don't matter
         try:
-            probe.bind(("0.0.0.0", port))
+            probe.bind((address, port))
         except OSError as error:
-            raise Misconfigured(f"PORT={port} can't be listened on: {error.strerror}") from error
+            raise cannot_listen(address, port, error) from error
+
+
+def cannot_listen(address: str, port: int, error: OSError) -> Misconfigured:
+    """The error for settings that name an address and port on which the process can't listen."""
+    return Misconfigured(f"PORT={port} can't be listened on: {error.strerror} (LISTEN_ADDRESS is {address})")
 
 
 def serve(name: str, build: Callable[[], Service], settings: ServiceSettings) -> None:
     """Serve until SIGTERM; requests in flight then have nearly all of Cloud Run's grace period to finish.
 
     `name` is the service's name in the logs. A worker process that dies ends the others, too, so that the container is
-    replaced. Raises `Misconfigured` if the port is taken.
+    replaced. Raises `Misconfigured` if it can't listen on the address and port.
     """
-    _check_free(settings.port)
+    _check_free(settings.address, settings.port)
     logs.configure(name, settings.google_cloud_project)
     workers = settings.web_workers
     multiprocessing.set_start_method("fork", force=True)  # spawned processes would import everything again
     server = Granian(
         name,
-        address="0.0.0.0",
+        address=settings.address,
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=workers,

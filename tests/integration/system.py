@@ -139,7 +139,9 @@ class System:
         """Push a message as Pub/Sub does, so that a test can repeat it, or choose the moment."""
         raw = base64.b64encode(json.dumps(data).encode()).decode()
         body = {"message": {"data": raw, "messageId": message_id}, "subscription": "projects/p/subscriptions/s"}
-        return requests.post(url or self.stack.ready["sender"], json=body, timeout=PATIENCE)
+        token = self.stack.token("sender")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return requests.post(url or self.stack.ready["sender"], json=body, headers=headers, timeout=PATIENCE)
 
     def dead_letter(self, data: Any) -> Mapping[str, str]:
         """The attributes of the dead letter with this data, once it has arrived."""

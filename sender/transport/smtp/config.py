@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import parse_qsl, unquote
 
+from sender.net.host_patterns import can_be_host
+from sender.transport.masking import MASK
 from sender.transport.smtp.tls import TlsOptions, build_context, parse_tls_options
 from shared.errors import Misconfigured
 
@@ -70,7 +72,7 @@ class SmtpServer:
 
     `servername` is the name that the certificate must have, `client_name` the one that EHLO sends. `max_connections`
     and `max_mails` (per connection) are None unless the URI limits them. `pipelining` is whether to use PIPELINING if
-    the server offers it.
+    the server offers it. `shown_host` replaces the host in texts, if it may be a secret.
     """
 
     host: str
@@ -85,9 +87,11 @@ class SmtpServer:
     max_connections: int | None = None
     max_mails: int | None = None
     pipelining: bool = True
+    shown_host: str = ""
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        host = self.shown_host or self.host
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
 
 def parse_server(uri: str, password: str | None = None, tls_options: str | None = None) -> SmtpServer:
@@ -97,25 +101,26 @@ def parse_server(uri: str, password: str | None = None, tls_options: str | None 
     character; only a `:` in the user, and a `%` before two hexadecimal digits, must be percent-encoded. Unlike Trigger
     Email, certificates are verified, and an unknown option is an error.
 
-    Raises `Misconfigured` with one line of text, in which the password is masked.
+    Raises `Misconfigured` with one line of text. It quotes nothing: in a wrong URI, any part may be the password.
     """
     scheme, _, rest = uri.strip().partition("://")
     if scheme.lower() not in ("smtp", "smtps"):
-        raise _bad_uri(uri, f"expected {EXPECTED}")
+        raise _bad_uri(f"expected {EXPECTED}, found another beginning")
     implicit = scheme.lower() == "smtps"
     userinfo, _, location = rest.rpartition("@")
     match = _HOST.fullmatch(location)
     if match is None:
-        raise _bad_uri(uri, f"expected {EXPECTED}, optionally followed by options such as ?requireTLS=true")
+        found = "something else than a host after the last @" if "@" in rest else "no host"
+        raise _bad_uri(f"expected {EXPECTED}, optionally followed by options such as ?requireTLS=true, found {found}")
     options, uri_tls = _parse_query(match["query"] or "")
-    user, secret = _credentials(uri, userinfo, password)
+    user, secret = _credentials(userinfo, password)
     host = unquote(match["ipv6"] or match["name"])
-    if not _can_be_host(host):
-        raise _bad_uri(uri, "the host is neither a domain name nor an IP address")
+    if not can_be_host(host):
+        raise _bad_uri("the host is neither a domain name nor an IP address")
     tls = parse_tls_options(tls_options, uri_tls)
     return SmtpServer(
         host=host,
-        port=_port(uri, match["port"], 465 if implicit else 587),
+        port=_port(match["port"], 465 if implicit else 587),
         encryption=_encryption(implicit, options),
         tls=build_context(tls),
         servername=_servername(tls, host),
@@ -126,7 +131,13 @@ def parse_server(uri: str, password: str | None = None, tls_options: str | None 
         max_connections=_number(options, "maxConnections"),
         max_mails=_number(options, "maxMessages"),
         pipelining=_flag(options, "pipelining", default="true"),
+        shown_host=MASK if ":" in userinfo and _may_be_password(host) else "",
     )
+
+
+def _may_be_password(host: str) -> bool:
+    """Whether the end of a password may have been taken for the host: `smtp://user:pass@word`, without a host."""
+    return "." not in host and ":" not in host and host != "localhost"
 
 
 def token_server(host: str, port: int | None, implicit: bool, user: str, tls_options: str | None) -> SmtpServer:
@@ -135,10 +146,10 @@ def token_server(host: str, port: int | None, implicit: bool, user: str, tls_opt
     Unless TLS is `implicit` (`OAUTH_SECURE`), STARTTLS is required, unlike in Trigger Email: a token deserves the same
     protection as a password. Raises `Misconfigured`.
     """
-    if not re.fullmatch(r"[^\s:/?#\[\]@]+", host) or not _can_be_host(host):
-        raise Misconfigured(f"HOST={host!r}: expected the mail server's name, such as smtp.gmail.com.")
+    if not re.fullmatch(r"[^\s:/?#\[\]@]+", host) or not can_be_host(host):
+        raise Misconfigured("HOST: expected the mail server's name alone, such as smtp.gmail.com.")
     if not re.fullmatch(r"[!-~]+", user):
-        raise Misconfigured(f"USER={user!r}: expected the mailbox's address, in ASCII and without spaces.")
+        raise Misconfigured("USER: expected the mailbox's address, in ASCII and without spaces.")
     tls = parse_tls_options(tls_options, {})
     return SmtpServer(
         host=host,
@@ -151,56 +162,36 @@ def token_server(host: str, port: int | None, implicit: bool, user: str, tls_opt
     )
 
 
-def masked(uri: str) -> str:
-    """The URI without password and query, for error messages. Works for malformed URIs, too."""
-    scheme = match[0] if (match := re.match(r"[A-Za-z]+://", uri)) else ""
-    userinfo, at, location = uri.removeprefix(scheme).rpartition("@")
-    location = location.partition("?")[0]
-    if not at:
-        location = re.sub(r":(?!\d{1,5}/?$).*", ":***", location, flags=re.DOTALL)
-    user, colon, _ = userinfo.partition(":")
-    return f"{scheme}{user}{':***' if colon else ''}{at}{location}"
+def _bad_uri(expected: str) -> Misconfigured:
+    return Misconfigured(f"SMTP_CONNECTION_URI: {expected}.")
 
 
-def _bad_uri(uri: str, expected: str) -> Misconfigured:
-    return Misconfigured(f"SMTP_CONNECTION_URI: '{masked(uri)}': {expected}.")
-
-
-def _credentials(uri: str, userinfo: str, password: str | None) -> tuple[str | None, str | None]:
+def _credentials(userinfo: str, password: str | None) -> tuple[str | None, str | None]:
     user, _, secret = userinfo.partition(":")
     try:
         user, secret = unquote(user, errors="strict"), unquote(secret, errors="strict")
     except UnicodeDecodeError:
-        raise _bad_uri(uri, "a '%' in user or password that does not encode UTF-8 must be written as %25") from None
+        raise _bad_uri("a '%' in user or password that does not encode UTF-8 must be written as %25") from None
     secret = password or secret
     if not user and not secret:
         return None, None
     if not user:
-        raise _bad_uri(uri, f"there is a password, but no user; expected {EXPECTED}")
+        raise _bad_uri(f"there is a password, but no user; expected {EXPECTED}")
     if not secret:
-        raise _bad_uri(uri, "there is a user, but no password; set SMTP_PASSWORD")
+        raise _bad_uri("there is a user, but no password; set SMTP_PASSWORD")
     return user, secret
 
 
 def _servername(tls: TlsOptions, host: str) -> str:
-    if tls.servername and not _can_be_host(tls.servername):
+    if tls.servername and not can_be_host(tls.servername):
         raise Misconfigured("TLS_OPTIONS: option 'servername' is not a domain name.")
     return tls.servername or host
 
 
-def _can_be_host(name: str) -> bool:
-    """Whether the socket and ssl modules accept the name; both use this codec."""
-    try:
-        name.encode("idna")
-    except UnicodeError:
-        return False
-    return True
-
-
-def _port(uri: str, port: str | None, default: int) -> int:
+def _port(port: str | None, default: int) -> int:
     number = int(port) if port else default
     if not 0 < number < 65536:
-        raise _bad_uri(uri, "the port must be from 1 to 65535")
+        raise _bad_uri("the port must be from 1 to 65535")
     return number
 
 
@@ -223,11 +214,8 @@ def _parse_query(query: str) -> tuple[dict[str, str], dict[str, object]]:
         if name.startswith("tls.")
     }
     options = {name: value for name, value in pairs.items() if not name.startswith("tls.")}
-    unknown = sorted(set(options) - set(OPTIONS))
-    if unknown:
-        raise Misconfigured(
-            f"SMTP_CONNECTION_URI: unknown option '{unknown[0]}'; allowed are {', '.join(OPTIONS)} and tls.*."
-        )
+    if unknown := [number for number, name in enumerate(pairs, 1) if not (name in OPTIONS or name.startswith("tls."))]:
+        raise _bad_uri(f"option {unknown[0]} after the '?' is unknown; allowed are {', '.join(OPTIONS)} and tls.*")
     return options, tls
 
 
@@ -247,7 +235,7 @@ def _encryption(implicit: bool, options: Mapping[str, str]) -> Encryption:
 def _flag(options: Mapping[str, str], name: str, default: str = "false") -> bool:
     value = options.get(name, default)
     if value not in ("true", "false"):
-        raise Misconfigured(f"SMTP_CONNECTION_URI: option '{name}' is '{value}'; expected true or false.")
+        raise Misconfigured(f"SMTP_CONNECTION_URI: option '{name}': expected true or false.")
     return value == "true"
 
 
@@ -256,7 +244,7 @@ def _number(options: Mapping[str, str], name: str) -> int | None:
     if value is None:
         return None
     if not re.fullmatch(r"[1-9][0-9]{0,8}", value):
-        raise Misconfigured(f"SMTP_CONNECTION_URI: option '{name}' is '{value}'; expected a whole number from 1.")
+        raise Misconfigured(f"SMTP_CONNECTION_URI: option '{name}': expected a whole number from 1.")
     return int(value)
 
 

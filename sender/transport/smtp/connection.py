@@ -176,7 +176,7 @@ class SmtpConnection:
             reply = mechanisms[1]()  # the server offers PLAIN but does not support it; this is not a wrong password
         if not reply.accepted:
             raise self._session.refused(Step.AUTH, reply)
-        self._progress(Step.AUTH, str(self.server.user))
+        self._progress(Step.AUTH, "accepted")
 
     def _no_login(self, known: str, offered: str) -> NotSent:
         """The error if the server offers no known mechanism.

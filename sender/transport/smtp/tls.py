@@ -53,7 +53,8 @@ def parse_tls_options(text: str | None, uri_options: Mapping[str, object]) -> Tl
         name = fault["loc"][0]
         if fault["type"] == "extra_forbidden":
             allowed = ", ".join(to_camel(field) for field in TlsOptions.model_fields)
-            raise Misconfigured(f"TLS_OPTIONS: unknown option '{name}'; allowed are {allowed}.") from None
+            number = list(options).index(str(name)) + 1
+            raise Misconfigured(f"TLS_OPTIONS: option {number} is unknown; allowed are {allowed}.") from None
         raise Misconfigured(f"TLS_OPTIONS: option '{name}': {fault['msg']}.") from None
 
 
@@ -65,6 +66,8 @@ def _parse_json(text: str | None) -> dict[str, object]:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise Misconfigured(f"TLS_OPTIONS: not valid JSON ({error.msg} at {where}).") from None
+    except (ValueError, RecursionError):  # a number too long, or too many brackets
+        raise Misconfigured("TLS_OPTIONS: not valid JSON for these options.") from None
     if not isinstance(options, dict):
         raise Misconfigured('TLS_OPTIONS: expected a JSON object such as {"rejectUnauthorized": true}.')
     return options

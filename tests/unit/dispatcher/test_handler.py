@@ -27,6 +27,7 @@ from tests.fakes import MemoryDatabase, MemoryPublisher
 from tests.unit.dispatcher.test_events import ROOT, body
 
 MAIL = {"to": "a@b.c"}
+HEADERS = {"ce-type": EVENT_TYPE, "ce-id": "e1", "Content-Type": "application/protobuf"}
 
 
 @pytest.fixture
@@ -318,7 +319,7 @@ class TestLifecycle:
         expected: list[str],
     ) -> None:
         before, after = ({**MAIL, **({"delivery": d} if d else {})} if d is not None else None for d in (old, new))
-        client.post("/", data=body(before, after), headers={"ce-type": EVENT_TYPE, "ce-id": "e1"})
+        client.post("/", data=body(before, after), headers=HEADERS)
         types = [attributes["ce-type"].rpartition(".")[2] for _, attributes in lifecycle_topic.published]
         assert types == expected
 
@@ -326,7 +327,7 @@ class TestLifecycle:
         self, client: FlaskClient, lifecycle_topic: MemoryPublisher
     ) -> None:
         for _ in range(2):
-            client.post("/", data=body(None, MAIL), headers={"ce-type": EVENT_TYPE, "ce-id": "e1"})
+            client.post("/", data=body(None, MAIL), headers=HEADERS)
         assert [attributes["ce-id"] for _, attributes in lifecycle_topic.published] == ["e1/onStart"] * 2
         assert all(b"a@b.c" not in data for data, _ in lifecycle_topic.published)
 
@@ -334,7 +335,7 @@ class TestLifecycle:
         self, client: FlaskClient, lifecycle_topic: MemoryPublisher
     ) -> None:
         path = "mail/" + "a" * 1020
-        client.post("/", data=body(None, {}, path=path), headers={"ce-type": EVENT_TYPE, "ce-id": "e1"})
+        client.post("/", data=body(None, {}, path=path), headers=HEADERS)
         [(data, attributes)] = lifecycle_topic.published
         assert "ce-subject" not in attributes
         assert json.loads(data)["document"] == path

@@ -21,6 +21,7 @@ NOT_A_VARIABLE = {"oauth"}
 IN_OTHER_WORDS = {
     "ATTEMPT_SECONDS": "5/6 of the lease",
     "DEFAULT_REPLY_TO": "none",
+    "LISTEN_ADDRESS": "`0.0.0.0`; `127.0.0.1` with emulators",
     "MAIL_SUBSCRIPTION": "`MAIL_TOPIC` + `-sender`",
     "OAUTH_PORT": "465 (587)",
     "OAUTH_TOKEN_URL": "Google's",

@@ -168,8 +168,28 @@ def test_the_emulator_is_answered_without_waiting_for_the_dispatcher() -> None:
     receiver = EventReceiver(taken.append)
     receiver.start()
     url = f"http://{receiver.address}/functions/projects/demo-x/triggers/firepost"
-    good = requests.post(url, base64.b64encode(b"raw"), headers={"ce-id": "1"}, timeout=patience(5))
-    bad = requests.post(url, b"not base64!", headers={"ce-id": "2"}, timeout=patience(5))
+    headers = {"ce-id": "1", "Content-Type": "application/protobuf"}
+    good = requests.post(url, base64.b64encode(b"raw"), headers=headers, timeout=patience(5))
+    bad = requests.post(url, b"not base64!", headers=headers, timeout=patience(5))
     receiver.stop()
     assert (good.status_code, bad.status_code) == (200, 400)
     assert [event.body for event in taken] == [b"raw"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Content-Type": "text/plain"}, id="a form's type"),
+        pytest.param({}, id="no type"),
+        pytest.param({"Content-Type": "application/protobuf", "Host": "evil.example"}, id="a foreign name"),
+        pytest.param({"Content-Type": "application/protobuf", "Origin": "null"}, id="an origin"),
+    ],
+)
+def test_a_web_page_can_make_no_events(headers: dict[str, str]) -> None:
+    taken: list[Event] = []
+    receiver = EventReceiver(taken.append)
+    receiver.start()
+    url = f"http://{receiver.address}/functions/projects/demo-x/triggers/firepost"
+    answer = requests.post(url, base64.b64encode(b"raw"), headers=headers, timeout=patience(5))
+    receiver.stop()
+    assert (answer.status_code, taken) == (403, [])

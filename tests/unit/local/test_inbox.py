@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import smtplib
+import socket
 from collections.abc import Iterator
 from email.message import EmailMessage
 
@@ -41,6 +43,16 @@ def test_addresses_and_texts_beyond_ascii_are_taken(inbox: Inbox) -> None:
     with client(inbox) as smtp:
         smtp.send_message(message)
     assert inbox.mails()[0].recipients == ("zoë@example.com",)
+
+
+@pytest.mark.parametrize("method", ["POST", "post", "GET", "HEAD"])
+def test_a_web_page_can_not_pass_mail_through_a_browser(inbox: Inbox, method: str) -> None:
+    dialogue = "EHLO x\r\nMAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nDATA\r\n\r\nx\r\n.\r\n"
+    with socket.create_connection(("127.0.0.1", inbox.port), timeout=patience(5)) as browser:
+        browser.sendall(f"{method} / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n{dialogue}".encode())
+        with browser.makefile("rb") as replies, contextlib.suppress(ConnectionResetError):
+            assert [line[:3] for line in replies] == [b"220", b"554"]
+    assert inbox.mails() == []
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,26 @@ def test_invalid_settings_are_refused_with_a_reason(text: str, why: str) -> None
         parse_setting(text)
 
 
+@pytest.mark.parametrize(
+    ("backend", "verify_tokens", "expected"),
+    [
+        pytest.param("embedded", None, True, id="by default"),
+        pytest.param("google", None, False, id="its Pub/Sub signs none"),
+        pytest.param("embedded", False, False, id="switched off"),
+        pytest.param("google", True, True, id="asked for, which the backend refuses"),
+    ],
+)
+def test_tokens_are_verified_wherever_they_are_signed(backend: str, verify_tokens: bool | None, expected: bool) -> None:
+    assert StackOptions(backend, verify_tokens=verify_tokens).has_tokens is expected
+
+
+@pytest.mark.parametrize("text", ["hunter2", "smtp_password=hunter2", "PORT=hunter2"])
+def test_an_error_does_not_repeat_the_value(text: str) -> None:
+    with pytest.raises(ValueError, match=r"NAME=VALUE|can't be set") as refused:
+        parse_setting(text)
+    assert "hunter2" not in str(refused.value)
+
+
 def test_a_setting_of_the_user_wins_over_the_default() -> None:
     options = StackOptions(settings={"MAIL_TOPIC": "post"})
     assert (options.setting("MAIL_TOPIC"), options.setting("MAIL_COLLECTION")) == ("post", "mail")

@@ -59,7 +59,7 @@ def inbox() -> Inbox:
 
 @pytest.fixture
 def client(inbox: Inbox, documents: FakeDocuments) -> FlaskClient:
-    return create_app(inbox, documents).test_client()
+    return create_app(inbox, documents, {"sender": "signed", "dispatcher": None}.get).test_client()
 
 
 def test_the_list_of_mails_has_envelope_and_headers(client: FlaskClient) -> None:
@@ -88,6 +88,29 @@ def test_an_attachment_is_a_download_whatever_it_claims_to_be(client: FlaskClien
     assert answer.data == b"\x89PNG"
     assert answer.headers["Content-Disposition"].startswith("attachment;")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+ODD_MAILS = (
+    b"Message-ID: <@>\r\n\r\nx",
+    b"Cc: <\r\n\r\nx",
+    b"Content-Type: attachment; filename*\r\n\r\nx",
+    b"Content-Type: text/html; charset=utf-7\r\n\r\n+2AA-",
+    b"Content-Disposition: attachment; filename*=utf-8''a%0Ab\r\n\r\nx",
+    b"Content-Type: x/\xff\r\nContent-ID: <\xff>\r\n\r\nx",
+    b"\xff\xfe",
+)
+
+
+def test_an_odd_mail_is_shown_and_hides_no_other(client: FlaskClient, inbox: Inbox) -> None:
+    for data in ODD_MAILS:
+        inbox.keep("a\udcff@example.com", ["b\udcff@example.com"], data)
+    numbers = [entry["number"] for entry in client.get("/api/messages", **HOST).get_json()]
+    assert numbers == list(range(len(ODD_MAILS) + 1, 0, -1))
+    for number in numbers:
+        shown = client.get(f"/api/messages/{number}", **HOST).get_json()
+        paths = ["raw", "html", *(f"attachments/{index}" for index in range(len(shown["attachments"])))]
+        for path in paths:
+            assert client.get(f"/api/messages/{number}/{path}", **HOST).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/api/messages/2", "/api/messages/2/raw", "/api/messages/1/attachments/1"])
@@ -128,6 +151,14 @@ def test_the_console_asks_for_another_attempt(client: FlaskClient, documents: Fa
     assert client.post("/console/api/documents/a/retry", json={}, **HOST).status_code == 204
     assert client.post("/console/api/documents/gone/retry", json={}, **HOST).status_code == 404
     assert documents.retried == ["a"]
+
+
+def test_the_console_signs_tokens_for_scripts(client: FlaskClient) -> None:
+    answer = client.get("/console/api/tokens/sender", **HOST)
+    assert (answer.text, answer.mimetype) == ("signed\n", "text/plain")
+    assert client.get("/console/api/tokens/dispatcher", **HOST).status_code == 404
+    assert client.get("/console/api/tokens/elsewhere", **HOST).status_code == 404
+    assert client.get("/console/api/tokens/sender", base_url="http://evil.example").status_code == 400
 
 
 @pytest.mark.parametrize("path", ["/console/api/documents", "/console/api/documents/a/retry"])

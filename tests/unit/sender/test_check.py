@@ -67,6 +67,14 @@ def test_each_step_succeeds_and_nothing_is_sent(check: Check, smtp: ScriptedServ
     assert not any(command.startswith("MAIL") for command in smtp.commands)
 
 
+def test_the_user_is_not_shown_because_some_providers_give_it_the_passwords_value(
+    check: Check, smtp: ScriptedServer
+) -> None:
+    result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
+    assert steps(result)[-1] == ("log in", "ok")
+    assert "ada" not in result.stdout
+
+
 def test_implicit_tls_comes_before_the_greeting(check: Check, tls: ssl.SSLContext) -> None:
     with ScriptedServer(tls=tls, implicit=True, users={"ada": "pw"}) as smtp:
         result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))
@@ -190,8 +198,8 @@ def test_a_servers_reply_cannot_control_the_terminal(check: Check) -> None:
     ("variables", "line"),
     [
         pytest.param({}, "SMTP_CONNECTION_URI is not set", id="nothing"),
-        pytest.param({"SMTP_CONNECTION_URI": "http://x"}, "SMTP_CONNECTION_URI: 'http://x': expected", id="no SMTP"),
-        pytest.param({"SMTP_CONNECTION_URI": "smtp://x", "DEFAULT_FROM": "shop"}, "DEFAULT_FROM='shop'", id="from"),
+        pytest.param({"SMTP_CONNECTION_URI": "http://x"}, "SMTP_CONNECTION_URI: expected smtp://", id="no SMTP"),
+        pytest.param({"SMTP_CONNECTION_URI": "smtp://x", "DEFAULT_FROM": "shop"}, "DEFAULT_FROM: expected", id="from"),
         pytest.param({"TRANSPORT": "sendgrid"}, "SENDGRID_API_KEY is not set", id="no key"),
         pytest.param({"TRANSPORT": "pigeon"}, "TRANSPORT='pigeon': input should be 'smtp' or 'sendgrid'", id="pigeon"),
     ],
@@ -290,6 +298,42 @@ def test_a_key_that_may_not_send_fails_the_permission_step(
     result = check(**sendgrid)
     assert steps(result)[-1] == ("permission", "failed")
     assert "Mail Send" in result.stdout
+
+
+ODD_ANSWERS = (b"[" * 100_000, b'{"scopes":' * 50_000, b"1" * 5000, b"\xff", b'"\\ud800"', b'{"scopes": [[]]}', b"NaN")
+
+
+@pytest.mark.parametrize("status", [200, 204, 401, 403, 429, 500])
+@pytest.mark.parametrize("body", ODD_ANSWERS, ids=lambda body: repr(body[:12]))
+def test_no_answer_of_sendgrid_ends_in_a_traceback(
+    check: Check, https: HttpsServer, sendgrid: dict[str, str], status: int, body: bytes
+) -> None:
+    https.answer(status, {}, body)
+    result = check(**sendgrid)
+    assert isinstance(result.exception, SystemExit)
+    assert (steps(result)[-1][1], result.exit_code) == ("failed", 1)
+
+
+@pytest.mark.parametrize("status", [200, 400, 503])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *ODD_ANSWERS,
+        b'{"access_token": "good", "expires_in": 1' + b"0" * 400 + b"}",
+        b'{"access_token": "good", "expires_in": Infinity}',
+        b'{"access_token": "good", "expires_in": -1}',
+        b'{"access_token": "\\ud800"}',
+        b'{"error": {"a": []}, "error_description": [[]]}',
+    ],
+    ids=lambda body: repr(body[:42]),
+)
+def test_no_answer_of_a_token_endpoint_ends_in_a_traceback(
+    check: Check, https: HttpsServer, oauth: dict[str, str], status: int, body: bytes
+) -> None:
+    https.answer(status, {}, body)
+    result = check(**oauth)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert steps(result)[0][1] == ("ok" if status == 200 and b'"good"' in body else "failed")
 
 
 def test_sendgrid_gets_the_test_mail(check: Check, https: HttpsServer, sendgrid: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from shared.errors import Misconfigured
 from shared.settings import ServiceSettings, load
 
 EMULATED = {"FIRESTORE_EMULATOR_HOST": "h:1", "PUBSUB_EMULATOR_HOST": "h:2", "GOOGLE_CLOUD_PROJECT": "p"}
+TOKENS = {"OIDC_AUDIENCE": "https://x", "OIDC_SERVICE_ACCOUNTS": "a@p.iam"}
 SENDER = {**EMULATED, "SMTP_CONNECTION_URI": "smtp://user:s3cret@mail.example.com", "DEFAULT_FROM": "Shop <a@b.c>"}
 
 
@@ -106,6 +107,28 @@ def test_without_a_rate_no_worker_has_one(monkeypatch: pytest.MonkeyPatch) -> No
     assert sender(monkeypatch, WEB_WORKERS="2").of_one_worker().smtp_rate_per_second is None
 
 
+@pytest.mark.parametrize(
+    ("changes", "address"),
+    [
+        pytest.param({}, "127.0.0.1", id="with-emulators"),
+        pytest.param({"PUBSUB_EMULATOR_HOST": "", **TOKENS}, "0.0.0.0", id="in-production"),
+        pytest.param({"LISTEN_ADDRESS": "0.0.0.0"}, "0.0.0.0", id="chosen"),
+        pytest.param({"LISTEN_ADDRESS": "::1"}, "::1", id="chosen-ipv6"),
+    ],
+)
+def test_only_production_listens_to_other_machines(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], address: str
+) -> None:
+    assert sender(monkeypatch, **changes).address == address
+
+
+@pytest.mark.parametrize("value", ["localhost", "smtp://user:hunter2@h", "127.0.0.1:80"])
+def test_an_address_to_listen_on_is_an_ip_address(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(Misconfigured, match=r"LISTEN_ADDRESS.*: value is not a valid IPv4 or IPv6 address") as stopped:
+        sender(monkeypatch, LISTEN_ADDRESS=value)
+    assert "hunter2" not in str(stopped.value)
+
+
 def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured, match=r"PORT.*THREADS"):
         sender(monkeypatch, PORT="x", THREADS="y")
@@ -175,8 +198,8 @@ def test_client_credentials_need_no_refresh_token(monkeypatch: pytest.MonkeyPatc
         pytest.param({**OAUTH, "OAUTH_SECURE": "maybe"}, "OAUTH_SECURE='maybe': input should be a valid", id="secure"),
         pytest.param({**OAUTH, "OAUTH_GRANT": "password"}, "OAUTH_GRANT='password': input should be", id="grant"),
         pytest.param(APP, "OAUTH_TOKEN_URL is not set; OAUTH_GRANT=client_credentials needs one", id="whose-token"),
-        pytest.param({**OAUTH, "OAUTH_TOKEN_URL": "http://x"}, "OAUTH_TOKEN_URL='http://x': expected an", id="plain"),
-        pytest.param({**OAUTH, "HOST": "https://x"}, "HOST='https://x': expected the mail server's name", id="host"),
+        pytest.param({**OAUTH, "OAUTH_TOKEN_URL": "http://x"}, "OAUTH_TOKEN_URL: expected an https", id="plain"),
+        pytest.param({**OAUTH, "HOST": "https://x"}, "HOST: expected the mail server's name", id="host"),
         pytest.param(
             {**OAUTH, "CLIENT_SECRET": "hunt er"}, "CLIENT_SECRET=(a secret): expected printable", id="secret"
         ),
@@ -188,7 +211,7 @@ def test_client_credentials_need_no_refresh_token(monkeypatch: pytest.MonkeyPatc
         ),
         pytest.param(
             {"TRANSPORT": "sendgrid", "SMTP_PASSWORD": "k", "SENDGRID_API_URL": "api.sendgrid.com"},
-            "SENDGRID_API_URL='api.sendgrid.com': expected an https:// URL",
+            "SENDGRID_API_URL: expected an https:// URL",
             id="no-url",
         ),
     ],

@@ -49,7 +49,7 @@ def test_buckets_can_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ("buckets", "error"),
     [
         pytest.param("invoices", "ATTACHMENT_BUCKETS needs Google credentials", id="no identity"),
-        pytest.param("gs://invoices", "expected names of buckets separated by commas", id="not a name"),
+        pytest.param("gs://invoices", "expected names of buckets, separated by commas", id="not a name"),
     ],
 )
 def test_misconfigured_buckets_prevent_the_start(buckets: str, error: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -446,7 +446,7 @@ def test_the_ack_deadline_of_a_stuck_message_is_no_longer_extended(
 
 def test_healthz_reports_whether_the_process_is_well() -> None:
     well = [True, False]
-    with health_endpoint(0, lambda: well.pop(0)) as port:
+    with health_endpoint("127.0.0.1", 0, lambda: well.pop(0)) as port:
         answers = [
             requests.get(f"http://127.0.0.1:{port}/{path}", timeout=patience(5)) for path in ("healthz", "healthz", "")
         ]
@@ -455,8 +455,8 @@ def test_healthz_reports_whether_the_process_is_well() -> None:
 
 
 def test_a_port_in_use_is_reported_as_a_wrong_setting() -> None:
-    with health_endpoint(0, lambda: True) as port:
-        taken = health_endpoint(port, lambda: True)
+    with health_endpoint("127.0.0.1", 0, lambda: True) as port:
+        taken = health_endpoint("127.0.0.1", port, lambda: True)
         with pytest.raises(Misconfigured, match=f"PORT={port} "):
             taken.__enter__()
 

@@ -110,18 +110,34 @@ def test_an_endpoint_is_shown_by_its_host(url: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "found"),
     [
-        pytest.param("http://api.test", id="not encrypted"),
-        pytest.param("api.test", id="no scheme"),
-        pytest.param("https://", id="no host"),
-        pytest.param("https://ana:pw@api.test", id="a user"),
-        pytest.param("https://api.test/?a=b", id="a query"),
-        pytest.param("https://api.test/a b", id="a space"),
-        pytest.param("https://api.test:port", id="no port"),
+        pytest.param("http://api.test/pw", "another beginning", id="not encrypted"),
+        pytest.param("pw.test", "another beginning", id="no scheme"),
+        pytest.param("https://", "no host name", id="no host"),
+        pytest.param("https:///pw", "no host name", id="a path only"),
+        pytest.param("https://pw\u00e4.test", "no host name", id="a host beyond ASCII"),
+        pytest.param(f"https://{'pw' * 40}.test", "no host name", id="a host that no resolver takes"),
+        pytest.param("https://p w.test", "no host name", id="a space in the host"),
+        pytest.param("https://ana:pw@api.test", "a user", id="a user"),
+        pytest.param("https://:pw@api.test", "a user", id="a password only"),
+        pytest.param("https://@api.test", "a user", id="an empty user"),
+        pytest.param("https://api.test/?a=pw", "a query or fragment", id="a query"),
+        pytest.param("https://api.test/?", "a query or fragment", id="an empty query"),
+        pytest.param("https://api.test/#pw", "a query or fragment", id="a fragment"),
+        pytest.param("https://api.test/p w", "a path with other characters", id="a space"),
+        pytest.param("https://api.test:pw", "an invalid host or port", id="no port"),
+        pytest.param("https://[pw", "an invalid host or port", id="half an IPv6 address"),
     ],
 )
-def test_other_urls_are_refused_with_the_settings_name(url: str) -> None:
-    with pytest.raises(Misconfigured, match=r"X_URL=.*expected an https:// URL") as caught:
+def test_other_urls_are_refused_without_being_quoted(url: str, found: str) -> None:
+    with pytest.raises(Misconfigured, match=f"X_URL: expected an https:// URL .* found {found}") as caught:
         HttpsEndpoint.parse("X_URL", url, trusting())
     assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"x", b"\xff", b"[]", b"1", b"null", b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5000], ids=len
+)
+def test_an_answer_that_is_no_json_object_counts_as_an_empty_one(body: bytes) -> None:
+    assert Answer(200, {}, body).object() == {}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sender.transport.smtp.config import Encryption, Timeouts, masked, parse_server
+from sender.transport.smtp.config import Encryption, Timeouts, parse_server
 from shared.errors import Misconfigured
 
 
@@ -87,20 +87,22 @@ def test_tls_options_override_those_in_the_uri() -> None:
 @pytest.mark.parametrize(
     ("uri", "password", "complaint"),
     [
-        pytest.param("mx.test:587", None, "'mx.test:587': expected smtp://USER@HOST:PORT", id="no scheme"),
-        pytest.param("http://mx.test", None, "'http://mx.test': expected smtp://", id="another scheme"),
-        pytest.param("smtp://", None, "'smtp://': expected smtp://", id="nothing else"),
-        pytest.param("smtp://ana:secret@", None, "'smtp://ana:***@': expected", id="no host"),
-        pytest.param("smtp://ana:secret", None, "'smtp://ana:***': expected", id="a host forgotten"),
-        pytest.param("smtp://mx.test/inbox", None, "'smtp://mx.test/inbox': expected", id="a path"),
+        pytest.param("mx.test:587", None, "expected smtp://USER@HOST:PORT or", id="no scheme"),
+        pytest.param("http://mx.test", None, "found another beginning", id="another scheme"),
+        pytest.param("smtp://", None, "found no host", id="nothing else"),
+        pytest.param("smtp://ana:secret@", None, "found something else than a host after the last @", id="no host"),
+        pytest.param("smtp://ana:secret", None, "found no host", id="a host forgotten"),
+        pytest.param("smtp://mx.test/inbox", None, "found no host", id="a path"),
         pytest.param("smtp://mx.test:0", None, "the port must be from 1 to 65535", id="port 0"),
         pytest.param("smtp://mx.test:99999", None, "the port must be from 1 to 65535", id="too high a port"),
         pytest.param("smtp://mx..test", None, "the host is neither", id="an empty label"),
         pytest.param("smtp://ana:secret%FF@mx.test", None, "must be written as %25", id="not UTF-8"),
         pytest.param("smtp://ana@mx.test", None, "set SMTP_PASSWORD", id="no password"),
         pytest.param("smtp://mx.test", "secret", "there is a password, but no user", id="no user"),
-        pytest.param("smtp://mx.test?poool=1", None, "unknown option 'poool'; allowed are conn", id="unknown option"),
-        pytest.param("smtp://mx.test?requireTLS=yes", None, "'requireTLS' is 'yes'; expected true or", id="no boolean"),
+        pytest.param(
+            "smtp://mx.test?poool=1", None, "option 1 after the '?' is unknown; allowed are conn", id="unknown"
+        ),
+        pytest.param("smtp://mx.test?requireTLS=yes", None, "option 'requireTLS': expected true or", id="no boolean"),
         pytest.param("smtp://mx.test?socketTimeout=0", None, "expected a whole number from 1", id="no time"),
         pytest.param("smtp://mx.test?requireTLS=true&ignoreTLS=true", None, "exclude each other", id="both"),
         pytest.param("smtp://mx.test?secure=true", None, "smtps:// means secure=true", id="secure against scheme"),
@@ -120,17 +122,15 @@ def test_a_wrong_uri_is_refused_in_one_line(uri: str, password: str | None, comp
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
-        ("smtp://ana:s3cret@mx.test:587?name=x", "smtp://ana:***@mx.test:587"),
-        ("ana@gmail.com:s3cr@t@mx.test", "ana@gmail.com:***@mx.test"),
-        ("smtp://ana:s3://cret@mx.test", "smtp://ana:***@mx.test"),
-        ("ana:s3://cret@mx.test", "ana:***@mx.test"),
-        ("smtp://ana:s3?cret", "smtp://ana:***"),
-        ("smtp://ana:s3\ncret", "smtp://ana:***"),
-        ("smtp://mx.test:587", "smtp://mx.test:587"),
+        ("smtp://ana:s3cret@mx.test", "mx.test:587"),
+        ("smtp://ana:s3cret@localhost:25", "localhost:25"),
+        ("smtp://ana:s3cret@[::1]:25", "[::1]:25"),
+        ("smtp://mailhog:1025", "mailhog:1025"),
+        ("smtp://ana:x@s3cret", "***:587"),
     ],
 )
-def test_a_masked_uri_never_shows_a_password(uri: str, shown: str) -> None:
-    assert masked(uri) == shown
+def test_a_host_that_may_be_the_end_of_a_password_is_not_shown(uri: str, shown: str) -> None:
+    assert str(parse_server(uri)) == shown
 
 
 def test_the_password_is_not_in_the_repr() -> None:

@@ -298,9 +298,9 @@ def test_the_default_port_depends_on_how_tls_starts(implicit: bool, port: int) -
 @pytest.mark.parametrize(
     ("host", "user", "words"),
     [
-        pytest.param("smtp.gmail.com:587", ADA, "HOST='smtp.gmail.com:587'", id="a port in the host"),
-        pytest.param("smtps://smtp.gmail.com", ADA, "HOST='smtps://", id="a URL"),
-        pytest.param("smtp.gmail.com", "Ada Lovelace", "USER='Ada Lovelace'", id="a name"),
+        pytest.param("smtp.gmail.com:587", ADA, "HOST: expected the mail server's name", id="a port in the host"),
+        pytest.param("smtps://smtp.gmail.com", ADA, "HOST: expected the mail server's name", id="a URL"),
+        pytest.param("smtp.gmail.com", "Ada Lovelace", "USER: expected the mailbox's address", id="a name"),
     ],
 )
 def test_host_and_user_are_checked(host: str, user: str, words: str) -> None:

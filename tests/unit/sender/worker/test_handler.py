@@ -279,7 +279,7 @@ def message_id(data: bytes) -> bytes:
     ],
 )
 def test_a_request_that_is_not_from_pubsub_is_a_bad_request(world: World, body: bytes) -> None:
-    assert world.client.post("/", data=body).status_code == 400
+    assert world.client.post("/", data=body, content_type="application/json").status_code == 400
     assert not world.dead_letters.published
 
 

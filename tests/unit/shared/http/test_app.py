@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
@@ -27,7 +28,8 @@ def ask(
         return f"{header('X-Who')} sent {received.decode()}", 200
 
     app = base_app("test", None, LIMIT, receive)
-    environ = EnvironBuilder(path, method="POST", headers=[("X-Who", "Ada")]).get_environ()
+    headers = Headers({"X-Who": "Ada", "Content-Type": "application/json"})
+    environ = EnvironBuilder(path, method="POST", headers=headers).get_environ()
     environ["wsgi.input"] = BytesIO(body)
     environ["wsgi.input_terminated"] = True
     environ.pop("CONTENT_LENGTH", None)
@@ -72,7 +74,9 @@ def test_a_callers_text_is_only_echoed_as_plain_text(content_length: str | None)
         raise BadRequest(f"found {body.decode()}")
 
     client = base_app("test", None, LIMIT, receive).test_client()
-    answer = client.post("/", input_stream=BytesIO(b"<"), content_length=content_length)
+    answer = client.post(
+        "/", input_stream=BytesIO(b"<"), content_length=content_length, content_type="application/json"
+    )
     assert (answer.status_code, answer.mimetype) == (400, "text/plain")
 
 

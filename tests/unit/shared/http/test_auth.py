@@ -172,6 +172,16 @@ def test_without_certificates_the_service_is_unavailable(certificates: Certifica
         verifier.verify(f"Bearer {certificates.token()}")
 
 
+@pytest.mark.parametrize("changes", [{"aud": "https://elsewhere.example.com"}, {"iss": []}, {"email": {}}], ids=str)
+def test_without_certificates_a_wrong_token_is_refused_all_the_same(
+    certificates: Certificates, changes: dict[str, Any]
+) -> None:
+    verifier = TokenVerifier.over_http(AUDIENCE, frozenset({CALLER}), "http://127.0.0.1:1/certs")
+    for token in (certificates.token(**changes), "x", "x.y.z", f"{part('[' * 1500)}.{part('{}')}.x"):
+        with pytest.raises(Unauthorized):
+            verifier.verify(f"Bearer {token}")
+
+
 def test_the_endpoints_require_a_token_to_post(verifier: TokenVerifier, certificates: Certificates) -> None:
     client = base_app("test", verifier, 100, lambda header, body: ("in", 200)).test_client()
     bearer = {"Authorization": f"Bearer {certificates.token()}"}

@@ -25,14 +25,28 @@ def never() -> Service:
     raise AssertionError("nothing may be built")
 
 
-def test_a_taken_port_prevents_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("0.0.0.0", 0)) as taken:
+def settings(monkeypatch: pytest.MonkeyPatch, **variables: object) -> DispatcherSettings:
+    """The settings of a dispatcher that uses emulators."""
+    for name in ("FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.setenv(name, "x")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, str(value))
+    return DispatcherSettings()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1"])
+def test_a_taken_port_prevents_the_start(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET) as taken:
         port = taken.getsockname()[1]
-        for name in ("FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT"):
-            monkeypatch.setenv(name, "x")
-        monkeypatch.setenv("PORT", str(port))
+        chosen = settings(monkeypatch, PORT=port, LISTEN_ADDRESS=address)
         with pytest.raises(Misconfigured, match=f"PORT={port} can't be listened on: Address already in use"):
-            server.serve("dispatcher", never, DispatcherSettings())
+            server.serve("dispatcher", never, chosen)
+
+
+def test_an_address_of_another_machine_prevents_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = settings(monkeypatch, PORT=free_port(), LISTEN_ADDRESS="192.0.2.1")
+    with pytest.raises(Misconfigured, match=r"Cannot assign requested address \(LISTEN_ADDRESS is 192\.0\.2\.1\)"):
+        server.serve("dispatcher", never, chosen)
 
 
 #: Serves with an app that never finishes building.

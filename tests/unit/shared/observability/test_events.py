@@ -65,7 +65,8 @@ class World:
         if new is not None:
             version = self.database.put(path, new)
             version.seconds = 1_800_000_000  # the version in the event
-        self._dispatcher.post("/", data=body(old, new), headers={"ce-type": EVENT_TYPE, **headers})
+        headers = {"ce-type": EVENT_TYPE, "Content-Type": "application/protobuf", **headers}
+        self._dispatcher.post("/", data=body(old, new), headers=headers)
 
     def push(self, data: Any, url_of: str = "sender", **attributes: str) -> None:
         encoded = base64.b64encode(json.dumps(data).encode()).decode()
