@@ -140,7 +140,7 @@ def render(document: MailDocument, templates: Templates, deadline: Deadline) -> 
     template = templates.get(name)
     if template is None:
         expected = f"a document's id in the templates collection '{templates.collection}'"
-        found = f"'{name[:200]}', which is not there"
+        found = f"'{name[:200].encode(errors='replace').decode()}', which is not there"
         raise NotSendable.field("template.name", found, expected, ErrorCode.TEMPLATE)
     partials = templates.partials() if template.uses_partials else {}
     rendering = _Rendering(_in_order(document.template.data), partials, deadline.within(RENDER_SECONDS))
