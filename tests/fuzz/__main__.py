@@ -15,7 +15,7 @@ import time
 
 import click
 
-from tests.fuzz.catalogue import KINDS
+from tests.fuzz.catalogue import KINDS, file_of
 from tests.fuzz.kind import Kind, Tally, run
 
 _PROGRESS_SECONDS = 10.0
@@ -41,11 +41,11 @@ def tried(kind: Kind, seconds: float, seed: int) -> Tally:
 
 def table(results: list[tuple[Kind, Tally]]) -> str:
     """The results in Markdown, as docs/security.md has them."""
-    lines = ["| class | inputs | failures | slowest | what must hold |", "|---|---|---|---|---|"]
+    rows = [["class", "inputs", "failures", "slowest", "what must hold", "test"], ["---"] * 6]
     for kind, tally in results:
-        slowest = f"{tally.slowest * 1000:,.0f} ms"
-        lines.append(f"| {kind.name} | {tally.inputs:,} | {int(bool(tally.failure))} | {slowest} | {kind.must} |")
-    return "\n".join(lines)
+        failures, slowest = int(bool(tally.failure)), f"{tally.slowest * 1000:,.0f} ms"
+        rows.append([kind.name, f"{tally.inputs:,}", f"{failures}", slowest, kind.must, f"`{file_of(kind)}`"])
+    return "\n".join([f"| {' | '.join(row)} |" for row in rows])
 
 
 @click.command()

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.fuzz import doors, mails, servers, templates, texts
+from tests.fuzz import doors, mail_servers, mails, templates, texts, web_servers
 from tests.fuzz.kind import Kind
 
-KINDS: Final[tuple[Kind, ...]] = (*mails.KINDS, *texts.KINDS, *templates.KINDS, *doors.KINDS, *servers.KINDS)
+_MODULES: Final = (mails, texts, templates, doors, web_servers, mail_servers)
+KINDS: Final[tuple[Kind, ...]] = tuple(kind for module in _MODULES for kind in module.KINDS)
+
+
+def file_of(kind: Kind) -> str:
+    """The file of the class, relative to the repository."""
+    [name] = [module.__name__ for module in _MODULES if kind in module.KINDS]
+    return f"{name.replace('.', '/')}.py"

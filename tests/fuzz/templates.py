@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 from sender.handlebars import Limits, Mode, TemplateError, compile_template
+from sender.message.html_postprocess import nesting
 from tests.fuzz.generators import ANY, TEXT, joined, mapped, one_of, pick, rarely, tupled
 from tests.fuzz.kind import Kind, pure
 
@@ -100,6 +101,59 @@ def _check_template(given: tuple[str, str, Any, Mode]) -> None:
     assert not _REACHED.search(text)
 
 
+_PAGE_PIECES = (
+    *(
+        "<![x",
+        "<![ ",
+        "<![CDATA[",
+        "<![if !IE]>",
+        "<![endif]-->",
+        "]]>",
+        "<!",
+        "<!doctype html>",
+        "<!DOCTYPE [<!x]>",
+        "<!--",
+        "-->",
+    ),
+    *(
+        "<a b='",
+        "<a ",
+        "</a",
+        "</",
+        "<",
+        ">",
+        "<p>",
+        "<td>",
+        "<table>" * 90,
+        "</table>",
+        "<br/>",
+        "<style>",
+        "</style>",
+        "<script>",
+    ),
+    *(
+        "<?php",
+        "?>",
+        "&#x",
+        "&#99999999999;",
+        "&a",
+        "&lt;",
+        "x",
+        " ",
+        "<svg><style>",
+        "<template>",
+        "<textarea>",
+        "<title>",
+        "<plaintext>",
+    ),
+)
+_PAGES = joined(rarely(TEXT, pick(*_PAGE_PIECES), 0.1), 12)
+
+
+def _check_page(html: str) -> None:
+    assert nesting(html) <= html.count("<")
+
+
 _MODES = pick(Mode(), Mode(escape=False), Mode(strict=True))
 
 KINDS: Final = (
@@ -110,4 +164,5 @@ KINDS: Final = (
         pure(_check_template),
         few=500,
     ),
+    Kind("HTML pages", "the nesting of any page is found, and no more than it has tags", _PAGES, pure(_check_page)),
 )

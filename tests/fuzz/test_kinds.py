@@ -63,8 +63,9 @@ def test_the_job_prints_a_table_and_fails_if_something_does_not_hold(
     monkeypatch: pytest.MonkeyPatch, largest: int, code: int
 ) -> None:
     monkeypatch.setattr(job, "KINDS", (numbers(largest),))
+    monkeypatch.setattr(job, "file_of", lambda kind: "a/b.py")
     monkeypatch.setattr(logging, "disable", lambda level: None)
     result = CliRunner().invoke(job.main, ["--seconds", "0", "--seed", "3"])
     assert result.exit_code == code
-    assert re.search(rf"\| numbers \| 1 \| {code} \| \d+ ms \| each is small \|", result.output)
+    assert re.search(rf"\| numbers \| 1 \| {code} \| \d+ ms \| each is small \| `a/b.py` \|", result.output)
     assert ("Again: python -m tests.fuzz --only numbers --seed 3 --seconds 0" in result.output) == bool(code)
