@@ -12,6 +12,9 @@ POLICY   ?=
 SENDER   ?= push
 BACKEND ?= embedded
 
+# How long `make fuzz` takes, all classes of input together.
+FUZZ_SECONDS ?= 600
+
 # How many tests run at a time. They wait more than they compute, so more than there are cores.
 WORKERS ?= 4
 PYTEST   = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
@@ -21,7 +24,7 @@ COVERAGE = --cov --cov-report=term-missing:skip-covered
 DECISIONS = shared/delivery/machine.py,shared/delivery/model.py,shared/delivery/policy.py,shared/delivery/store.py,sender/worker/result.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test unit coverage decisions-covered mutants explore chaos bench handlebars-reference lint format types terraform check lock clean
+.PHONY: help venv demo up test unit coverage decisions-covered mutants explore fuzz chaos bench handlebars-reference lint format types terraform check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +63,9 @@ mutants: venv ## Change what decides about mails in a thousand ways; each change
 
 explore: venv ## Explore the protocol exhaustively, within wider bounds (minutes)
 	@EXPLORE=1 $(BIN)/python -m pytest tests/exploration -v --durations=10
+
+fuzz: venv ## Try random hostile inputs of every class for FUZZ_SECONDS; FUZZ_SEED repeats a run (10 minutes)
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 chaos: venv ## Send MAILS mails while everything that can fail does, as SEED decides; POLICY, ATTEMPTS, SENDER are the services'
 	@$(BIN)/python -m chaos --mails $(MAILS) --seed $(SEED) --attempts $(ATTEMPTS) --sender $(SENDER) $(if $(POLICY),--policy $(POLICY))

@@ -84,6 +84,10 @@ class HttpsServer:
         """Script raw bytes as the next answer, then `repeated` until the client hangs up."""
         self._script.append(lambda handler: handler.say(head, repeated))
 
+    def forget(self) -> None:
+        """Drop the answers that no request has got."""
+        self._script.clear()
+
     def wait_for_requests(self, count: int) -> None:
         """Wait until `count` requests have arrived. Raises `TimeoutError`."""
         with self._arrived:

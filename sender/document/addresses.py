@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 import idna
+
+from sender.document.invisible import invisible_in, stripped
 
 #: The longest domain, and the longest address in bytes: a local part of 64, an @, a domain (RFC 5321 section 4.5.3.1).
 MAX_DOMAIN = 255
@@ -25,7 +27,7 @@ MAX_ADDRESS_BYTES = 64 + 1 + MAX_DOMAIN
 MAX_TEXT = 100_000
 MAX_ENTRY = 2_000
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 # An alternative that fails has read no more than the next one consumes, so parsing takes linear time.
 _TOKEN = re.compile(
@@ -40,12 +42,12 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _SEPARATOR = re.compile("[,;]")
-_JOINERS = "\u200c\u200d"
 _FORBIDDEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
 _LOCAL = re.compile(rf'"(?:[^"\\{_FORBIDDEN}]|\\[^{_FORBIDDEN}])+"|[^\s{_FORBIDDEN}()<>\[\]:;@\\,"]+')
 _LABEL = r"[!#-'*+/-9=?A-Z^-~-]+"  # all punctuation except the characters with a meaning in addresses
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_ADDRESS_LITERAL = re.compile(r"\[[!-;=?-Z^-~]+\]")
+#: RFC 5321 section 4.1.3: a tag and what it is a tag of, or else an IPv4 address.
+_ADDRESS_LITERAL = re.compile(r"\[(?:(?P<tag>[A-Za-z0-9-]*[A-Za-z0-9]):)?(?P<address>[!-;=?-Z^-~]+)\]")
 
 _Token = tuple[str, str]
 
@@ -174,16 +176,18 @@ def _name(tokens: list[_Token]) -> str:
         for kind, value in tokens
         if kind in ("word", "quoted", "literal")
     ]
-    return " ".join(words or [value for kind, value in tokens if kind == "comment"]).strip()
+    name = " ".join(words or [value for kind, value in tokens if kind == "comment"]).strip()
+    return name if stripped(name) else ""
 
 
 def _normalised(text: str) -> str:
     """Check a bare address and convert its domain to lower case and A-labels."""
-    text = _without_invisible_ends(text)
+    text = stripped(text)
     local, at, domain = text.rpartition("@")
     if not at:
         raise BadAddress("an address without an @")
-    _refuse_invisible(text)
+    if unseen := invisible_in(text):
+        raise BadAddress(f"an address with {unseen}")
     if not local or not domain:
         raise BadAddress(f"an address with nothing {'before' if not local else 'after'} the @")
     if not _LOCAL.fullmatch(local):
@@ -194,35 +198,13 @@ def _normalised(text: str) -> str:
     return address
 
 
-def _is_invisible(character: str) -> bool:
-    return not character.isascii() and unicodedata.category(character) == "Cf"
-
-
-def _without_invisible_ends(text: str) -> str:
-    """Strip white space and format characters, which are often copied along with an address."""
-    text = text.strip()
-    while text and (_is_invisible(text[0]) or _is_invisible(text[-1])):
-        start, end = _is_invisible(text[0]), len(text) - _is_invisible(text[-1])
-        text = text[start:end].strip()
-    return text
-
-
-def _refuse_invisible(address: str) -> None:
-    """Reject format characters, except joiners between letters of scripts that need them (RFC 5892 appendix A)."""
-    for at, character in enumerate(address):
-        if _is_invisible(character):
-            joins = character in _JOINERS and not (address[at - 1] + address[at + 1]).isascii()
-            if not joins:
-                raise BadAddress(f"an address with an invisible character (U+{ord(character):04X})")
-
-
 @functools.lru_cache(maxsize=1024)  # the mapping costs 60 us, and mails go to the same few providers
 def _ascii_domain(domain: str) -> str:
     """The domain in A-labels (IDNA 2008 with UTS 46 mapping); an address literal is returned unchanged."""
     if len(domain) > MAX_DOMAIN:
         raise BadAddress(f"an address with a domain longer than {MAX_DOMAIN} characters")
-    if _ADDRESS_LITERAL.fullmatch(domain):
-        return domain
+    if domain.startswith("["):
+        return _address_literal(domain)
     if domain.isascii():
         domain = domain.lower()
     else:
@@ -233,5 +215,20 @@ def _ascii_domain(domain: str) -> str:
     domain = domain.removesuffix(".")  # DNS allows a final dot, SMTP doesn't (RFC 5321 section 4.1.2)
     # Checked after the mapping, which replaces look-alikes such as a full-width @ by the ASCII characters.
     if not _DOMAIN.fullmatch(domain):
+        raise BadAddress("an address with an impossible domain")
+    return domain
+
+
+def _address_literal(domain: str) -> str:
+    """An IP address, or one of another kind, in place of a domain (RFC 5321 section 4.1.3)."""
+    found = _ADDRESS_LITERAL.fullmatch(domain)
+    try:
+        if found and not found["tag"]:
+            IPv4Address(found["address"])
+        elif found and found["tag"].lower() == "ipv6":
+            found = None if IPv6Address(found["address"]).scope_id else found
+    except ValueError:
+        found = None
+    if not found:
         raise BadAddress("an address with an impossible domain")
     return domain

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sender.document.custom_headers import MAX_WORD, Header, read_headers
 from sender.document.fields import Fields, describe
+from sender.document.invisible import stripped
 
 _FIELDS = (
     "filename",
@@ -42,6 +43,8 @@ _HTTP_RESERVED = frozenset(
         "upgrade",
     )
 )
+
+AN_OBJECT_NAME = "the name of an object: up to 1,024 bytes in one line, and not '.' or '..'"
 
 _CONTENT_ID = re.compile(r"<?([!-;=?-~](?:[ -;=?-~]{0,198}[!-;=?-~])?)>?")
 _NAME = r"[\w!#$%&'*+.^`{|}~-]+"  # RFC 2045's token
@@ -90,21 +93,22 @@ def read_attachment(entry: Fields, headers: Callable[[Fields], list[Header]]) ->
     """
     if all(entry.values.get(name) is None for name in _FIELDS):
         return None
-    path, href, content = entry.text("path"), entry.text("href"), _content(entry, "content")
-    url = path or href or None
+    path, href = stripped(entry.text("path") or ""), stripped(entry.text("href") or "")
+    url, content = path or href or None, _content(entry, "content")
     content_id = _checked(entry, "cid", _CONTENT_ID.fullmatch, "up to 200 printable ASCII characters")
     content_id = content_id and content_id.strip("<>")
+    media_type = _checked(entry, "contentType", is_media_type, "a media type such as 'application/pdf'")
     disposition = _checked(entry, "contentDisposition", _is_disposition, "'attachment' or 'inline'")
     return Attachment(
         path=entry.at,
         filename=entry.line("filename"),
         content=content,
-        encoding=entry.line("encoding"),
+        encoding=entry.identifier("encoding"),
         url_field="path" if path else "href",
         url=url,
         http_headers=_http_headers(entry),
         stored=_stored(entry) if url is None and content is None else None,
-        media_type=_checked(entry, "contentType", is_media_type, "a media type such as 'application/pdf'"),
+        media_type=media_type and media_type.rstrip("; "),
         disposition=disposition and disposition.lower(),
         content_id=content_id,
         headers=tuple(header for header in headers(entry) if not (content_id and header.key == "content-id")),
@@ -117,6 +121,12 @@ def is_media_type(text: str) -> bool:
     return len(text) <= MAX_WORD and _MEDIA_TYPE.fullmatch(text) is not None
 
 
+def is_object_name(text: str) -> bool:
+    """Whether Cloud Storage accepts the name (https://cloud.google.com/storage/docs/objects#naming)."""
+    size = len(text.encode("utf-8", "replace"))
+    return 0 < size <= 1024 and text not in (".", "..") and not re.search(r"[\r\n\0]", text)
+
+
 def _content(entry: Fields, name: str) -> str | bytes | None:
     value = entry.values.get(name)
     if value is None or isinstance(value, str | bytes):
@@ -126,7 +136,7 @@ def _content(entry: Fields, name: str) -> str | bytes | None:
 
 
 def _checked(fields: Fields, name: str, check: Callable[[str], object], expected: str) -> str | None:
-    text = fields.line(name)
+    text = fields.identifier(name)
     if text and not check(text):
         fields.fault(name, "another string", expected)
     return text
@@ -153,7 +163,10 @@ def _stored(entry: Fields) -> StoredObject | None:
     generation = entry.values.get("generation")
     if isinstance(generation, str) and re.fullmatch(r"[0-9]{1,19}", generation):
         generation = int(generation)
-    if generation is not None and (isinstance(generation, bool) or not isinstance(generation, int)):
-        entry.fault("generation", describe(generation), "a number, or one in a string")
+    if generation is not None and (type(generation) is not int or not 0 < generation < 2**63):
+        entry.fault("generation", describe(generation), "a positive whole number, or one in a string")
         generation = None
-    return StoredObject(entry.filled("bucket"), entry.filled("object"), generation)
+    name = entry.filled("object")
+    if name and not is_object_name(name):
+        entry.fault("object", "another string", AN_OBJECT_NAME)
+    return StoredObject(entry.filled("bucket"), name, generation)

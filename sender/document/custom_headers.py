@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sender.document.fields import Fields, describe
-from shared.firestore.values import Reference
+from sender.document.fields import Fields, describe, shown
 
 #: The longest word, including the white space before it: words can't be folded, and lines are limited to 998 bytes
 #: (RFC 5322 section 2.1.1).
@@ -72,7 +72,7 @@ def _pairs(parent: Fields, field: str) -> Iterator[tuple[str, str, Any]]:
             yield field, name, value
         case Fields() as headers:
             for name, value in headers.values.items():
-                yield f"{field}.{_shown(name)}", name, value
+                yield f"{field}.{shown(name)}", name, value
 
 
 def _text(value: Any) -> str | None:
@@ -82,8 +82,6 @@ def _text(value: Any) -> str | None:
     match value:
         case None:
             return ""
-        case Reference():
-            return None
         case str():
             return value.strip(" \t")
         case bool():
@@ -92,8 +90,10 @@ def _text(value: Any) -> str | None:
             return str(value)
         case float() if not math.isfinite(value):
             return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case float() if 1e-6 <= abs(value) < 1e21:  # JavaScript writes an exponent outside this range only
+            return format(Decimal(repr(value)), "f").removesuffix(".0")
         case float():
-            return str(int(value) if value.is_integer() else value)
+            return re.sub(r"(?:\.0)?(e[+-])0?|\.0$", r"\1", repr(value)) if value else "0"
         case _:
             return None
 
@@ -101,8 +101,3 @@ def _text(value: Any) -> str | None:
 def _in_brackets(ids: str) -> str:
     """Message ids, with missing angle brackets added (RFC 5322 section 3.6.4)."""
     return " ".join(word if "<" in word else f"<{word.rstrip('>')}>" for word in ids.split())
-
-
-def _shown(name: str) -> str:
-    """A header's name made safe for an error text."""
-    return re.sub(r"[^!-~]", "?", name)[:70]

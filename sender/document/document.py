@@ -3,7 +3,8 @@
 The rules are those of Trigger Email 0.2.8 (its `validation.ts`, and nodemailer below it), with deliberate differences:
 null counts as absent; `message: {}` is rejected (Trigger Email sends an empty mail); addresses and headers are checked
 here instead of by the mail server; and all faults are reported together, each with the field's path, the expected and
-the actual kind of value, but never its content. Unknown fields belong to the application and are ignored.
+the actual kind of value, but never its content. Unknown fields belong to the application and are ignored, but one
+that looks like a misspelt field of ours causes a warning.
 
 This module performs no look-ups, downloads or rendering: those need more than the document.
 """
@@ -15,11 +16,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sender.document import spelling
 from sender.document.addresses import Address, BadAddress, Group, mailboxes, parse_addresses
 from sender.document.attachments import Attachment, read_attachment
 from sender.document.custom_headers import Header, read_headers
 from sender.document.dsn import Dsn, read_dsn
-from sender.document.fields import Fields, describe
+from sender.document.fields import Fields, describe, shown
+from sender.document.invisible import stripped
 from sender.document.named_headers import message_headers, read_date, unsubscribe_headers
 from shared.delivery.times import EXPECTED, point_in_time
 
@@ -45,6 +48,8 @@ MAX_RECIPIENTS = 1_000
 #: User ids are looked up in one request, and each one costs a billed document read.
 MAX_UIDS = 500
 MAX_SUBJECT = 10_000
+#: The number of maps (most are attachments) whose names are compared with ours.
+_MAX_SPELLCHECKED = 50
 
 # Headers that could contradict the recipients or the structure of the mail.
 _RESERVED = frozenset(
@@ -63,7 +68,8 @@ _RESERVED = frozenset(
 # Headers that Firepost writes from a field or by default, and that must occur only once (RFC 5322 section 3.6).
 _SINGLE = frozenset(("subject", "message-id", "date", "reply-to", "sender"))
 _AN_ADDRESS = "an address such as 'name@example.com' or 'Name <name@example.com>'"
-_MESSAGE_ID = re.compile(r"<?([!-;=?-~]{1,800})>?")  # looser than RFC 5322 section 3.6.4, for existing applications
+# Looser than RFC 5322 section 3.6.4, for existing applications; but an @ has something on both sides.
+_MESSAGE_ID = re.compile(r"<?((?!@)[!-;=?-~]{1,800}(?<!@))>?")
 _METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,40}")  # RFC 5546 section 1.4, and future methods
 
 
@@ -140,7 +146,7 @@ def read_attachments(fields: Fields) -> tuple[tuple[Attachment, ...], tuple[str,
     """
     parser = _Parser(fields)
     attachments = tuple(parser.files(fields, "attachments"))
-    return attachments, tuple(parser.warnings)
+    return attachments, (*parser.hints, *parser.warnings)
 
 
 class _Parser:
@@ -150,10 +156,13 @@ class _Parser:
         self.top = top
         self.message_fields: Fields | None = None  # the `message` map
         self.warnings: list[str] = []
+        self.hints: list[str] = []  # warnings about fields that are probably misspelt
+        self.spellchecked = 0
         self.single: dict[str, Header] = {}  # headers in _SINGLE, by lower-case name
 
     def document(self) -> MailDocument:
         top = self.top
+        self.check_spelling(top, spelling.DOCUMENT)
         to, cc, bcc = (self.recipients(field) for field in ("to", "cc", "bcc"))
         uids = {field: uids for field in ("toUids", "ccUids", "bccUids") if (uids := self.uids(field))}
         if not (top.faulty or uids or any(mailboxes((*to, *cc, *bcc)))):
@@ -179,9 +188,9 @@ class _Parser:
             send_grid=self.send_grid(),
             categories=tuple(text for _, text in top.texts("categories")),
             transport=top.values.get("transport"),
-            warnings=tuple(self.warnings),
+            warnings=(*self.hints, *self.warnings),
         )
-        top.raise_faults()
+        top.raise_faults(self.hints)
         return document
 
     def count(self, to: Entries, cc: Entries, bcc: Entries, uids: Mapping[str, tuple[str, ...]]) -> None:
@@ -208,9 +217,9 @@ class _Parser:
     def uids(self, field: str) -> tuple[str, ...]:
         texts = self.top.texts(field)
         for name, text in texts:
-            if not text:
+            if not stripped(text):
                 self.top.fault(name, "an empty string", "a user id")
-        return tuple(text for _, text in texts)
+        return tuple(uid for name, text in texts if (uid := self.top.visible(name, text)))
 
     def addresses(self, name: str, text: str | None, *, joins_names: bool = False) -> Entries:
         try:
@@ -267,10 +276,10 @@ class _Parser:
 
     def message_id(self) -> str | None:
         fields, name = self.message_fields or self.top, "messageId"
-        text = self.message_fields.line(name) if self.message_fields else None
+        text = self.message_fields.identifier(name) if self.message_fields else None
         header = self.single_header("message-id", "message.messageId", text)
         if header:
-            fields, name, text = self.top, header.path, header.value
+            fields, name, text = self.top, header.path, self.top.visible(header.path, header.value)
         if not text:
             return None
         found = _MESSAGE_ID.fullmatch(text.strip(" "))
@@ -287,6 +296,7 @@ class _Parser:
             if header := self.single.get("subject"):  # the template may have none
                 return Message(subject=header.value, text=None, html=None, amp=None, attachments=())
             return None
+        self.check_spelling(fields, spelling.MESSAGE)
         subject = fields.line("subject")
         header = self.single_header("subject", "message.subject", subject)
         if len(subject or "") > MAX_SUBJECT:
@@ -315,6 +325,7 @@ class _Parser:
 
     def files(self, fields: Fields, field: str) -> Iterator[Attachment]:
         for entry in fields.maps(field):
+            self.check_spelling(entry, spelling.ATTACHMENT)
             if file := read_attachment(entry, self.unreserved):
                 yield file
 
@@ -323,11 +334,12 @@ class _Parser:
         entry = fields.map_around("icalEvent", "content")
         if entry is None or not entry.values:
             return None
+        self.check_spelling(entry, spelling.CALENDAR_EVENT)
         file = read_attachment(entry, self.unreserved)
         if file is None:
             entry.fault("content", "nothing", "a string or bytes")
             return None
-        method = (entry.line("method") or "").strip(" ")
+        method = (entry.identifier("method") or "").strip(" ")
         if method and not _METHOD.fullmatch(method):
             entry.fault("method", "another string", "a word such as 'REQUEST'")
         return CalendarEvent(method.upper() or None, file)
@@ -336,8 +348,9 @@ class _Parser:
         fields = self.top.map("template")
         if fields is None:
             return None
-        name, data = fields.filled("name"), fields.map("data")
-        return Template(name, data.values if data else {})
+        self.check_spelling(fields, spelling.TEMPLATE)
+        name, data = fields.visible("name", fields.filled("name")), fields.map("data")
+        return Template(name or "", data.values if data else {})
 
     def send_grid(self) -> Mapping[str, Any] | None:
         fields = self.top.map("sendGrid")
@@ -351,6 +364,12 @@ class _Parser:
         if data is not None and fields.values.get("templateId") in (None, ""):
             fields.fault("templateId", "nothing", "a template id, because 'dynamicTemplateData' is given")
         return fields.values
+
+    def check_spelling(self, fields: Fields, known: tuple[str, ...]) -> None:
+        self.spellchecked += 1
+        if self.spellchecked <= _MAX_SPELLCHECKED:
+            for name, meant in spelling.misspelt(fields.values, known):
+                self.hints.append(f"Field '{fields.path(shown(name))}' is not known: did you mean '{meant}'?")
 
     def not_sent(self, path: str, reason: str) -> None:
         self.warnings.append(f"Field '{path}' {reason} and was not sent.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+from sender.document.invisible import invisible_in, stripped
 from shared.errors import NotSendable
 from shared.firestore.values import Reference
 
@@ -16,7 +18,6 @@ T = TypeVar("T")
 _MAX_FAULTS = 5
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    (Reference, "a reference"),  # before strings: a Reference is a str
     (bool, "a boolean"),  # before numbers: a bool is an int
     ((int, float), "a number"),
     (str, "a string"),
@@ -24,6 +25,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (datetime, "a timestamp"),
     (list, "an array"),
     (dict, "a map"),
+    (Reference, "a reference"),
 )
 _EMPTY = {"a string": "an empty string", "an array": "an empty array", "a map": "an empty map"}
 _BREAK = re.compile(r"[\r\n\0]")
@@ -37,8 +39,9 @@ def describe(value: Any) -> str:
     return words if value else _EMPTY.get(words, words)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and not isinstance(value, Reference)
+def shown(name: str) -> str:
+    """A key, which may hold anything, made safe for an error or a warning."""
+    return re.sub(r"[^!-~]", "?", name[:70])
 
 
 class Fields:
@@ -62,13 +65,14 @@ class Fields:
         """Whether any fault of the document has been recorded."""
         return bool(self._faults)
 
-    def raise_faults(self) -> None:
-        """Raise all recorded faults of the document as one `NotSendable`; return if there are none."""
+    def raise_faults(self, hints: Iterable[str] = ()) -> None:
+        """Raise all recorded faults of the document as one `NotSendable`, with hints; return if there are none."""
         if not self._faults:
             return
         texts = [str(fault) for fault in self._faults[:_MAX_FAULTS]]
         if len(self._faults) > _MAX_FAULTS:
             texts.append(f"And {len(self._faults) - _MAX_FAULTS} more.")
+        texts += itertools.islice(hints, _MAX_FAULTS)
         raise NotSendable(self._faults[0].code, " ".join(texts))
 
     def text(self, name: str) -> str | None:
@@ -83,6 +87,20 @@ class Fields:
             return None
         return value or None
 
+    def identifier(self, name: str) -> str | None:
+        """A `line` that has to be the same as a name elsewhere; see `visible`."""
+        return self.visible(name, self.line(name))
+
+    def visible(self, name: str, text: str | None) -> str | None:
+        """The text without invisible characters at its ends; one inside is a fault of the field, and gives None."""
+        if not text or not invisible_in(text):
+            return text or None
+        text = stripped(text)
+        if unseen := invisible_in(text):
+            self.fault(name, unseen, "only characters that can be seen")
+            return None
+        return text or None
+
     def flag(self, name: str) -> bool:
         """A boolean; false if absent."""
         return self._typed(name, bool, "a boolean") or False
@@ -90,8 +108,8 @@ class Fields:
     def filled(self, name: str) -> str:
         """A required, non-empty string; the empty string if invalid."""
         value = self.values.get(name)
-        if _is_text(value) and value:
-            return str(value)
+        if isinstance(value, str) and value:
+            return value
         self.fault(name, describe(value), "a non-empty string")
         return ""
 
@@ -120,18 +138,18 @@ class Fields:
         value = self.values.get(name)
         if value is None:
             return []
-        if or_one and _is_text(value):
+        if or_one and isinstance(value, str):
             return [(name, value)]
         expected = "a string or an array of strings" if or_one else "an array of strings"
         values = self._typed(name, list, expected) or []
         for index, item in enumerate(values):
-            if not _is_text(item):
+            if not isinstance(item, str):
                 self.fault(f"{name}.{index}", describe(item), "a string")
-        return [(f"{name}.{index}", item) for index, item in enumerate(values) if _is_text(item)]
+        return [(f"{name}.{index}", item) for index, item in enumerate(values) if isinstance(item, str)]
 
     def _typed(self, name: str, kind: type[T], expected: str) -> T | None:
         value = self.values.get(name)
-        if value is None or (isinstance(value, kind) and not isinstance(value, Reference)):
+        if value is None or isinstance(value, kind):
             return value
         self.fault(name, describe(value), expected)
         return None

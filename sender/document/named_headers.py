@@ -14,15 +14,19 @@ from typing import Any
 
 from sender.document.custom_headers import MAX_WORD, Header
 from sender.document.fields import Fields, describe
+from sender.document.invisible import stripped
+from shared.delivery.times import point_in_time
 
 #: Records that a field is not sent: its path, and the reason.
 Warn = Callable[[str, str], None]
 
 _ID = re.compile(r"<?([!-;=?-~]{1,500})>?")  # looser than RFC 5322: a foreign id must be returned unchanged
-#: `String(new Date())`: Sat Jan 31 2026 12:00:00 GMT+0100 (Central European Standard Time)
-_JAVASCRIPT_DATE = re.compile(
-    r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([0-9]{2}) ([0-9]{4}) ([0-9:]{8}) GMT([+-][0-9]{4})(?: \([^()]{1,100}\))?"
-)
+#: The zone as JavaScript prints it: `GMT+0100 (Central European Standard Time)`; old browsers write `UTC+0100`.
+_JAVASCRIPT_ZONE = re.compile(r"(?:GMT|UTC)([+-][0-9]{2}):?([0-9]{2})(?![0-9:])")
+_COMMENT = re.compile(r"\([^()]*(?:\([^()]*\)[^()]*)*\)\Z")
+#: Ends in a time, with the year after it or with the zone that stands for "unknown" (RFC 5322 section 3.3).
+_WITHOUT_ZONE = re.compile(r"[^+]*[0-9]:[0-9]{2}(?:\.[0-9]+)?(?: +[0-9]{4}| +-0000)?")
+_MAX_DATE = 200
 _PRIORITIES = {"high": ("1 (Highest)", "High"), "normal": None, "low": ("5 (Lowest)", "Low")}
 _LIST_FIELDS = ("archive", "help", "id", "owner", "post", "subscribe", "unsubscribe")  # RFC 2369, RFC 2919
 
@@ -60,7 +64,7 @@ def unsubscribe_headers(top: Fields) -> list[Header]:
 
 
 def _unsubscribe_url(fields: Fields, one_click: bool) -> str | None:
-    url = fields.line("url")
+    url = fields.identifier("url")
     if url and (not _WEB_URL.fullmatch(url) or len(url) > MAX_WORD):
         fields.fault("url", "another string", f"a URL of up to {MAX_WORD} ASCII characters without spaces")
     elif one_click and not (url or "").lower().startswith("https:"):
@@ -69,7 +73,7 @@ def _unsubscribe_url(fields: Fields, one_click: bool) -> str | None:
 
 
 def _unsubscribe_address(fields: Fields) -> str | None:
-    given = fields.line("mailto")
+    given = fields.identifier("mailto")
     address = _MAILTO.fullmatch(given) if given else None
     if given and (not address or len(given) > MAX_WORD):
         fields.fault("mailto", "another string", "an address such as 'leave@example.com?subject=Leave'")
@@ -77,30 +81,46 @@ def _unsubscribe_address(fields: Fields) -> str | None:
 
 
 def read_date(message: Fields) -> str | None:
-    """`message.date` (a timestamp, or a string in RFC 5322 or ISO 8601 format) in RFC 5322 format."""
+    """`message.date` in RFC 5322 format.
+
+    It is a timestamp, also one converted to JSON, or a text in the format of RFC 5322, ISO 8601 or JavaScript.
+    """
     given = message.values.get("date")
     if not given:
         return None
     try:
-        return format_datetime(given if isinstance(given, datetime) else _parsed_date(given))
+        return format_datetime(_parsed_date(given))
     except (TypeError, ValueError, OverflowError):
         expected = "a timestamp, or a date such as '2026-01-31T12:00:00Z' or 'Sat, 31 Jan 2026 12:00:00 +0000'"
         message.fault("date", "another string" if isinstance(given, str) else describe(given), expected)
         return None
 
 
-def _parsed_date(text: str) -> datetime:
+def _parsed_date(given: object) -> datetime:
+    """Raises `ValueError`, also for a date whose zone can't be read: the mail would show another time."""
+    if isinstance(given, datetime):
+        return given
+    if not isinstance(given, str):
+        if time := point_in_time(given):
+            return time
+        raise ValueError("no date")
+    text = stripped(given)
+    if len(text) > _MAX_DATE or _CONTROL.search(text):
+        raise ValueError("no date")
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        written = _JAVASCRIPT_DATE.fullmatch(text)
-        return parsedate_to_datetime(written.expand(r"\2 \1 \3 \4 \5") if written else text)
+        text = _JAVASCRIPT_ZONE.sub(r"\1\2", _COMMENT.sub("", text).strip(), count=1)
+        date = parsedate_to_datetime(text)
+        if date.tzinfo is None and not _WITHOUT_ZONE.fullmatch(text):
+            raise
+        return date
 
 
 def _reply(message: Fields) -> Iterator[Header]:
     """The ids of the messages that this one replies to (RFC 5322 section 3.6.4)."""
     for field, name in (("inReplyTo", "In-Reply-To"), ("references", "References")):
-        texts = message.texts(field, or_one=True)
+        texts = [(where, message.visible(where, text) or "") for where, text in message.texts(field, or_one=True)]
         ids = [(where, word) for where, text in texts for word in text.replace("><", "> <").split()]
         for where, word in ids:
             if not _ID.fullmatch(word):

@@ -64,7 +64,7 @@ class Target:
         if parts.scheme.lower() != "https" or parts.username is not None or not _HOST.fullmatch(host):
             raise CannotFetch("another kind of URL", _A_URL)
         query = f"?{parts.query}" if parts.query else ""
-        return cls(host, port, quote((parts.path or "/") + query, safe="!#$%&'()*+,/:;=?@[]~"))
+        return cls(host, port, quote((parts.path or "/") + query, safe="!#$%&'()*+,/:;=?@[]~", errors="replace"))
 
 
 class WebDownloads:

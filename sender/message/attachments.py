@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sender.document.attachments import Attachment, StoredObject
+from sender.document.attachments import AN_OBJECT_NAME, Attachment, StoredObject, is_object_name
 from sender.document.document import CalendarEvent
 from sender.downloads.source import CannotFetch, Fetch, Fetched, WebFile, fetch_nothing
 from sender.message.decoding import decode, decode_data_url, plain_name
@@ -41,9 +41,13 @@ class Part:
 
 
 class Loader:
-    """Loads the files of one mail, and limits their number and total size."""
+    """Loads the files of one mail, and limits their number and total size.
+
+    `warnings` has a sentence for each file that was loaded and that receivers may have trouble with.
+    """
 
     def __init__(self, fetch: Fetch = fetch_nothing) -> None:
+        self.warnings: list[str] = []
         self._fetch = fetch
         self._left = MAX_TOTAL_BYTES
 
@@ -75,7 +79,13 @@ class Loader:
         Raises the errors of `attachments`.
         """
         file = self._file(event.file, unknown_type="text/calendar")
-        method = event.method or _method_in(file.content)
+        said_inside = _method_in(file.content)
+        if event.method and said_inside and event.method != said_inside:
+            self.warnings.append(
+                "Field 'message.icalEvent.method' is not the METHOD of the event itself: "
+                "some mail clients will not show it as an invitation (RFC 6047 section 2.4)."
+            )
+        method = event.method or said_inside or "PUBLISH"
         media_type = f"text/calendar; charset=utf-8; method={method}"
         version = File(file.content, media_type, disposition=None, filename=None, headers=file.headers)
         name = file.filename or "invite.ics"
@@ -183,6 +193,8 @@ def _from_data_url(path: str, url: str) -> Fetched:
 
 def _stored_object(path: str, url: str) -> StoredObject:
     found = _STORAGE_URL.fullmatch(url)
+    if found and not is_object_name(found[2]):
+        raise _wrong(path, "a URL with another one", AN_OBJECT_NAME)
     if not found:
         raise _wrong(
             path, "a malformed one", "a URL of the form 'gs://bucket/object' or 'gs://bucket/object#generation'"
@@ -190,10 +202,10 @@ def _stored_object(path: str, url: str) -> StoredObject:
     return StoredObject(found[1], found[2], int(found[3]) if found[3] else None)
 
 
-def _method_in(content: bytes) -> str:
-    """The calendar object's own METHOD, which its media type must repeat (RFC 6047 section 2.4)."""
-    found = re.search(rb"^METHOD:([A-Z-]{1,40})[ \t]*\r?$", content, re.MULTILINE | re.IGNORECASE)
-    return found[1].decode().upper() if found else "PUBLISH"
+def _method_in(content: bytes) -> str | None:
+    """The calendar object's own METHOD, which its media type must repeat (RFC 6047 section 2.4); None without one."""
+    found = re.search(rb"^METHOD(?:;[^:\r\n]*)?:([A-Z-]{1,40})[ \t]*\r?$", content, re.MULTILINE | re.IGNORECASE)
+    return found[1].decode().upper() if found else None
 
 
 def _default_disposition(media_type: str, content_id: str | None) -> str:

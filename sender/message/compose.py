@@ -75,7 +75,8 @@ def encode_mime(draft: MailDraft, loader: Loader) -> EncodedMail:
         text = "Field 'sendGrid': it can't be sent over SMTP without a 'message' map beside it; TRANSPORT=sendgrid can."
         raise NotSendable(ErrorCode.VALIDATION, text)
     body = _body(message, draft.boundary_seed, loader)
-    return EncodedMail(parts.message(_header_fields(draft, message), body), tuple(_warnings(draft.document)))
+    data = parts.message(_header_fields(draft, message), body)
+    return EncodedMail(data, (*_warnings(draft.document), *loader.warnings))
 
 
 @dataclass(frozen=True, slots=True)

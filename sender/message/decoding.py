@@ -8,6 +8,12 @@ from urllib.parse import unquote_to_bytes
 
 from sender.document.attachments import is_media_type
 
+_NAMED = re.compile(r";[ \t]*(?:file)?name\*?=", re.IGNORECASE)
+_BASE64 = re.compile(r";[ \t]*base64[ \t]*(?:;|\Z)", re.IGNORECASE)
+_BASE64_DATA = re.compile(r";[ \t]*base64[ \t]*,", re.IGNORECASE)
+#: The longest media type with its parameters, in characters.
+_MAX_META = 1_000
+
 
 def decode(text: str, encoding: str) -> bytes:
     """Decode text like Node's `Buffer.from(text, encoding)`.
@@ -40,26 +46,28 @@ def decode_data_url(url: str) -> tuple[str, bytes]:
 
     Raises `LookupError` if the URL is malformed, and `ValueError` if its data should be base64 and is not.
     """
-    meta, comma, data = url.partition(":")[2].partition(",")
-    encoding = meta.rpartition(";")[2].strip().lower()
-    is_base64 = encoding == "base64" and ";" in meta
-    # Browsers ignore `;utf8` as an unknown parameter; nodemailer treats it as the encoding.
-    media_type = meta[: meta.rindex(";")] if is_base64 or (";" in meta and encoding in ("utf8", "utf-8")) else meta
-    if not media_type or media_type.startswith(";"):
-        media_type = "text/plain" + (media_type or ";charset=US-ASCII")  # RFC 2397 section 2
-    media_type = _with_valid_parameters(media_type)
+    meta, comma, data = _split(url.partition(":")[2])
+    media_type, *parameters = [each.strip() for each in meta.split(";")]
+    # `;base64` and nodemailer's `;utf8` are encodings, and no part of the type.
+    is_base64 = "base64" in map(str.lower, parameters)
+    parameters = [each for each in parameters if is_media_type(f"a/b;{each}") and "=" in each]
+    if not media_type:
+        media_type, parameters = "text/plain", parameters or ["charset=US-ASCII"]  # RFC 2397 section 2
+    media_type = ";".join([media_type, *parameters])
     if not comma or not is_media_type(media_type):
         raise LookupError("data:")
     content = unquote_to_bytes(data.encode("utf-8", "replace"))
     return media_type, _decode_base64(content.decode("latin-1")) if is_base64 else content
 
 
-def _with_valid_parameters(media_type: str) -> str:
-    """The media type without malformed parameters, such as jsPDF's `filename=my invoice.pdf`."""
-    if is_media_type(media_type):
-        return media_type
-    bare, *parameters = media_type.split(";")
-    return ";".join([bare, *(each for each in parameters if is_media_type(f"a/b;{each}"))])
+def _split(text: str) -> tuple[str, str, str]:
+    """What precedes the data, the comma, and the data. jsPDF doesn't quote the comma of a file name before it."""
+    meta, comma, data = text.partition(",")
+    if _NAMED.search(meta) and not _BASE64.search(meta):
+        named = _BASE64_DATA.search(text, 0, _MAX_META)
+        if named:
+            return text[: named.end() - 1], ",", text[named.end() :]
+    return meta, comma, data
 
 
 def _decode_base64(text: str) -> bytes:

@@ -121,6 +121,10 @@ class _Nesting(HTMLParser):
             self._open[tag] += 1
             self.deepest = max(self.deepest, self._open.total())
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Called by the parser for `<![`, whose own method raises an error for any section that XML doesn't know."""
+        return self.parse_bogus_comment(i, report)  # as browsers do
+
     def handle_endtag(self, tag: str) -> None:
         """Called by the parser."""
         if self._open[tag] > 0:

@@ -23,6 +23,7 @@ from sender.message.draft import EncodedMail, MailDraft
 from sender.message.mime import headers
 from sender.message.mime.parts import File
 from shared.errors import ErrorCode, NotSendable
+from shared.firestore.values import Reference
 
 Json = dict[str, Any]
 
@@ -217,6 +218,8 @@ def _plain(value: Any) -> Any:
             return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         case bytes():
             return base64.b64encode(value).decode()
+        case Reference():
+            return value.name
         case float() if not math.isfinite(value):
             return None
         case Mapping():

@@ -22,6 +22,7 @@ from sender.handlebars import Limits, Mode, Template, TemplateError, compile_tem
 from shared.deadline import Deadline
 from shared.errors import ErrorCode, NotSendable, NotSent
 from shared.firestore.database import Snapshot
+from shared.firestore.values import Reference
 
 #: The time limit for rendering one mail; typical mails take a fraction of a millisecond.
 RENDER_SECONDS = 5.0
@@ -139,7 +140,7 @@ def render(document: MailDocument, templates: Templates, deadline: Deadline) -> 
     template = templates.get(name)
     if template is None:
         expected = f"a document's id in the templates collection '{templates.collection}'"
-        found = f"'{name[:200]}', which is not there"
+        found = f"'{name[:200].encode(errors='replace').decode()}', which is not there"
         raise NotSendable.field("template.name", found, expected, ErrorCode.TEMPLATE)
     partials = templates.partials() if template.uses_partials else {}
     rendering = _Rendering(_in_order(document.template.data), partials, deadline.within(RENDER_SECONDS))
@@ -222,7 +223,7 @@ def _raise_as_template_error(fields: Fields) -> None:
 
 
 def _in_order(value: Any) -> Any:
-    """The data with the keys of each map sorted, as Firestore sorts them.
+    """The data with the keys of each map sorted, as Firestore sorts them, and references as their names.
 
     Protobuf's order is arbitrary, but `{{#each map}}` must be deterministic.
     """
@@ -231,5 +232,7 @@ def _in_order(value: Any) -> Any:
             return {key: _in_order(value[key]) for key in sorted(value)}
         case list():
             return [_in_order(item) for item in value]
+        case Reference():
+            return value.name
         case _:
             return value

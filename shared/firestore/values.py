@@ -7,6 +7,7 @@ the same fields as the API's `Value`, so the same functions decode both.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,10 +20,14 @@ Value = document_types.Value.pb()
 RawValue = Any
 
 
-class Reference(str):
-    """A document's resource name. It prints as text, but doesn't count as a string where a field expects one."""
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference to a document, by its resource name. It is no string, so no text field can take it for its value."""
 
-    __slots__ = ()
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,14 +37,14 @@ _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzin
 def decode(value: RawValue) -> Any:
     """A raw `Value` as None, bool, int, float, str, bytes, list, dict or aware UTC datetime.
 
-    A reference becomes a `Reference`, a geo point `{"latitude": …, "longitude": …}`.
+    A reference becomes a `Reference`, a geo point `{"latitude": …, "longitude": …}`, a vector a list of its numbers.
     """
     kind = value.WhichOneof("value_type")
     match kind:
         case "string_value":  # most are
             return value.string_value
         case "map_value":
-            return decode_fields(value.map_value.fields)
+            return _vector(fields) if (fields := decode_fields(value.map_value.fields)).get("__type__") else fields
         case "array_value":
             return [decode(item) for item in value.array_value.values]
         case "timestamp_value":
@@ -53,6 +58,14 @@ def decode(value: RawValue) -> Any:
             return None
         case _:
             return getattr(value, kind)
+
+
+def _vector(fields: dict[str, Any]) -> Any:
+    """A vector's numbers, because Firestore sends a vector as a map of two entries; any other map as it is."""
+    match fields:
+        case {"__type__": "__vector__", "value": list() as numbers, **others} if not others:
+            return numbers
+    return fields
 
 
 def decode_fields(fields: Mapping[str, RawValue]) -> dict[str, Any]:

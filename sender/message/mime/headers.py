@@ -48,7 +48,7 @@ def unstructured(name: str, text: str) -> str:
     between encoded and plain words.
     """
     _refuse_breaks(text)
-    if _PLAIN.fullmatch(text) and "=?" not in text and max(map(len, text.split(" "))) < FOLD_AT - len(name) - 2:
+    if _PLAIN.fullmatch(text) and "=?" not in text and max(map(len, _chunks(" " + text))) < FOLD_AT - len(name) - 1:
         return raw(name, text)
     return _fold(name, [" " + word for word in encoded_words(text, len(name) + 2)])
 

@@ -24,6 +24,7 @@ from sender.document.custom_headers import read_headers
 from sender.document.document import parse_document
 from sender.document.dsn import read_dsn
 from sender.document.fields import Fields
+from sender.document.invisible import invisible_in, stripped
 from sender.document.named_headers import message_headers, read_date, unsubscribe_headers
 from sender.handlebars import Mode, TemplateError, compile_template
 from sender.message.attachments import Loader
@@ -50,7 +51,7 @@ WORST_FACTOR = 3.0
 
 UNITS = [
     *(" ", "\t", "<", ">", "(", ")", '"', "'", ";", ":", ",", "@", ".", "\\", "/", "=", "-", "%", "{", "[", "]", "+"),
-    *("a", "Ä", "\u200b", "0", "\n", "\r", "\0", " \n", "\r\n "),
+    *("a", "Ä", "\u200b", "\ufe0f", "❤\ufe0f", "\U000e0061", "日\u200d", "0", "\n", "\r", "\0", " \n", "\r\n "),
     *(
         "a ",
         "a,",
@@ -168,6 +169,8 @@ def compiled(text: str) -> object:
 READERS: dict[str, Callable[[str], object]] = {
     "addresses": parse_addresses,
     "addresses-joined": lambda text: parse_addresses(text, joins_names=True),
+    "invisible-at-the-ends": stripped,
+    "invisible-inside": invisible_in,
     "recipients": document("to"),
     "recipients-in-an-array": lambda text: document("to")([text]),
     "from": document("from"),
@@ -336,6 +339,11 @@ COLLECTIONS: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
     "notify": (document("message", "dsn", "notify"), lambda n: ["success"] * n),
     "template-data": (document("template"), lambda n: {"name": "t", "data": keys(n)}),
     "fields": (lambda fields: parse_document(fields), keys),
+    "misspelt-fields": (lambda fields: parse_document(fields), lambda n: {f"messag{number}": 1 for number in range(n)}),
+    "misspelt-in-attachments": (
+        document("message", "attachments"),
+        lambda n: [{f"contnet{number}": 1 for number in range(10)}] * (n // 10),
+    ),
     "message-keys": (lambda mail: message.decode(encoded(json.dumps({"mail": mail})), {}, "1", "mail"), keys),
     "attributes": (
         lambda attributes: push.unwrap(encoded(json.dumps({"message": {"messageId": "1", "attributes": attributes}}))),

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sender.document.addresses import Address, BadAddress, Group, mailboxes, parse_addresses
 
@@ -132,23 +130,6 @@ def test_the_domain_follows_the_last_at_sign(email: str, domain: str) -> None:
     assert Address("", email).domain == domain
 
 
-@settings(deadline=None)
-@given(st.text(alphabet=st.sampled_from('ab@.,;:<>()[]"\\ \t\r\n\0ü日＠\ud800'), max_size=30) | st.text())
-def test_accepted_addresses_are_valid_in_smtp_commands(text: str) -> None:
-    try:
-        entries = parse_addresses(text)
-    except BadAddress as error:
-        assert error.args
-        return
-    for address in mailboxes(entries):
-        local, _, domain = address.email.rpartition("@")
-        assert local
-        assert domain.isascii()
-        assert not set(address.email) & set("\r\n\0<>") or local.startswith('"')
-        assert address.email.encode()
-        assert not any(character in address.name for character in "\r\n\0")
-
-
 @pytest.mark.timeout(3)
 @pytest.mark.parametrize("piece", ['"', '\\"', "(", "((a", "<", "<a", "@[", "a@", ": ", '"a"@', "a,"])
 def test_malformed_text_is_parsed_in_linear_time(piece: str) -> None:
@@ -183,6 +164,10 @@ def test_text_within_the_limits_is_parsed() -> None:
         "\u2060 ada@example.com",
         "<\u200b ada@example.com \xad>",
         "\xa0ada@example.com\u3000",
+        "\ufe0fada@example.com\ufe0f",
+        "\u3164\u115fada@example.com\u2800",
+        "ada@example.com\U000e0061\U000e007f",
+        "\u200b <ada@example.com>",
     ],
 )
 def test_invisible_characters_at_the_ends_are_stripped(text: str) -> None:
@@ -201,6 +186,18 @@ def test_invisible_characters_at_the_ends_are_stripped(text: str) -> None:
         ("Ada <a\ufeffda@example.com>", "FEFF"),
         ("a\u200dda@example.com", "200D"),
         ("a\U000e0061da@example.com", "E0061"),
+        ("ad\ufe0fa@example.com", "FE0F"),
+        ("ad\U000e0100a@example.com", "E0100"),
+        ("ad\u3164a@example.com", "3164"),
+        ("ad\u115fa@example.com", "115F"),
+        ("ad\uffa0a@example.com", "FFA0"),
+        ("ad\u034fa@example.com", "034F"),
+        ("ad\u180ba@example.com", "180B"),
+        ("ad\u2800a@example.com", "2800"),
+        ("ada@exam\ufe0fple.com", "FE0F"),
+        ("ü\u200dü@example.com", "200D"),
+        ("日本\u200d@example.com", "200D"),
+        ("ü\ufe0f@example.com", "FE0F"),
     ],
 )
 def test_an_invisible_character_inside_is_rejected_by_name(text: str, code: str) -> None:
@@ -208,8 +205,25 @@ def test_an_invisible_character_inside_is_rejected_by_name(text: str, code: str)
         parse_addresses(text)
 
 
-def test_joiners_are_accepted_in_scripts_that_need_them() -> None:
-    assert parse_addresses("می\u200cخواهم@example.com") == (Address("", "می\u200cخواهم@example.com"),)
+@pytest.mark.parametrize(
+    "local",
+    [
+        pytest.param("می\u200cخواهم", id="a joiner in Persian"),
+        pytest.param("❤\ufe0f", id="a selector after a symbol"),
+        pytest.param("❤\ufe0f\u200d🔥", id="joined emoji"),
+        pytest.param("🏴\U000e0067\U000e0062\U000e007f", id="the tags of a flag"),
+        pytest.param("葛\U000e0100", id="a variant of an ideograph"),
+    ],
+)
+def test_invisible_characters_that_change_their_neighbours_are_accepted(local: str) -> None:
+    assert parse_addresses(f"{local}@example.com") == (Address("", f"{local}@example.com"),)
+
+
+def test_a_name_of_invisible_characters_is_none() -> None:
+    assert parse_addresses("\u200b\u2060 <a@b.c>, ❤\ufe0f <d@e.f>") == (
+        Address("", "a@b.c"),
+        Address("❤\ufe0f", "d@e.f"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -225,7 +239,30 @@ def test_a_colon_in_a_joined_name_starts_no_group(text: str, expected: list[Addr
     assert list(parse_addresses(text, joins_names=True)) == expected
 
 
-@pytest.mark.parametrize("text", ["a@[a>b]", "a@[<b]", "<a@[a>b]>"])
-def test_address_literals_contain_no_angle_brackets(text: str) -> None:
-    with pytest.raises(BadAddress):
-        parse_addresses(text)
+@pytest.mark.parametrize(
+    "literal",
+    [
+        "a>b",
+        "<b",
+        "foo",
+        "999.1.1.1",
+        "1.2.3",
+        "IPv6:zz",
+        "IPv6:",
+        "IPv6:fe80::1%eth0",
+        ":x",
+        "",
+        "a-:b",
+        "٣.1.1.1",
+        "x:a\\b",
+    ],
+)
+def test_an_address_literal_is_an_ip_address_or_has_a_tag(literal: str) -> None:
+    for text in (f"a@[{literal}]", f"Ada <a@[{literal}]>"):
+        with pytest.raises(BadAddress):
+            parse_addresses(text)
+
+
+@pytest.mark.parametrize("literal", ["1.2.3.4", "IPv6:::1", "ipv6:2001:db8::1", "x-tag:any/thing"])
+def test_address_literals(literal: str) -> None:
+    assert parse_addresses(f"a@[{literal}]") == (Address("", f"a@[{literal}]"),)

@@ -165,7 +165,7 @@ def test_list_unsubscribe_writes_the_headers_of_rfc_8058(given: Any, headers: li
         ),
         pytest.param(
             {"message": {"attachments": [{"bucket": "b", "object": "o", "generation": 1.5}]}},
-            "'message.attachments.0.generation': expected a number, or one in a string",
+            "'message.attachments.0.generation': expected a positive whole number, or one in a string",
             id="generation",
         ),
         pytest.param(
@@ -244,7 +244,49 @@ def test_fields_that_are_not_sent_cause_warnings(fields: dict[str, Any], warning
             id="zone",
         ),
         pytest.param("", None, id="empty"),
+        pytest.param({"seconds": 1769860800, "nanoseconds": 0}, "Sat, 31 Jan 2026 12:00:00 +0000", id="in JSON"),
+        pytest.param("Sat, 31 Jan 2026 12:00:00 GMT", "Sat, 31 Jan 2026 12:00:00 +0000", id="toUTCString"),
+        pytest.param("Sat Jan 31 2026 12:00:00 GMT+0100 (GMT+01:00)", "Sat, 31 Jan 2026 12:00:00 +0100", id="toString"),
+        pytest.param(
+            "Sat Jan  3 2026 12:00:00 GMT-0330 (heure (d’été))", "Sat, 03 Jan 2026 12:00:00 -0330", id="odd zone"
+        ),
+        pytest.param("Sat Jan 31 2026 12:00:00 GMT+01:00", "Sat, 31 Jan 2026 12:00:00 +0100", id="zone with a colon"),
+        pytest.param("Sat Jan 31 12:00:00 UTC+0100 2026", "Sat, 31 Jan 2026 12:00:00 +0100", id="Internet Explorer"),
+        pytest.param("31 Jan 2026 12:00:00 EST", "Sat, 31 Jan 2026 12:00:00 -0500", id="a zone of RFC 822"),
+        pytest.param("Sat Jan 31 12:00:00 2026", "Sat, 31 Jan 2026 12:00:00 -0000", id="ctime"),
+        pytest.param("\u200b2026-01-31T12:00:00Z ", "Sat, 31 Jan 2026 12:00:00 +0000", id="blanks around it"),
     ],
 )
 def test_dates_are_parsed_in_all_common_formats(given: Any, date: str | None) -> None:
     assert parsed({"date": given}).date == date
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("1/31/2026, 12:00:00 PM", "31.1.2026, 12:00:00", "Invalid Date", "Sat Jan 31 2026", "1769860800000"),
+        *("Sat Jan 31 12:00:00 CET 2026", "Sat, 31 Jan 2026 12:00:00 PST8PDT", "2026-01-31T12:00:00Z[Europe/Berlin]"),
+        *("Sat, 31 Jan 2026 12:00:00 +0000\r\nBcc: a@b.c", "Sat, 31 Jan 2026 12:00:00" + " " * 999 + "x"),
+        *(["2026-01-31"], {"seconds": "1"}, True, b"2026-01-31"),
+    ],
+)
+def test_a_date_that_could_be_read_as_another_time_is_an_error(given: Any) -> None:
+    with pytest.raises(NotSendable, match=r"'message\.date': expected a timestamp, or a date"):
+        parsed({"date": given})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sent"),
+    [
+        ("inReplyTo", "\u200b<a@b>\ufeff", "<a@b>"),
+        ("references", ["<a@b>\u200b", "\u2060<c@d>"], "<a@b> <c@d>"),
+    ],
+)
+def test_invisible_characters_around_ids_are_dropped(field: str, value: Any, sent: str) -> None:
+    assert [header.value for header in parsed({field: value}).headers] == [sent]
+
+
+@pytest.mark.parametrize("field", ["inReplyTo", "references"])
+def test_an_invisible_character_in_an_id_is_named(field: str) -> None:
+    with pytest.raises(NotSendable, match=rf"'message\.{field}': .* found an invisible character \(U\+200B\)"):
+        parsed({field: "<a\u200b@b>"})

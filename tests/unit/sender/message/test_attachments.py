@@ -64,6 +64,15 @@ class Files:
         pytest.param({"path": "data:image/svg+xml;utf8,<svg/>"}, b"<svg/>", id="data URL that says it is UTF-8"),
         pytest.param({"path": "data:text/plain;UTF-8,%C3%BC"}, "ü".encode(), id="data URL that says it is UTF-8 too"),
         pytest.param({"path": "data:a/b;base64,%2B%2B%3D%3D"}, b"\xfb", id="base64 in percent signs"),
+        *(
+            pytest.param({"path": f"data:application/pdf{parameters},aGk"}, b"hi", id=f"data URL with {parameters}")
+            for parameters in (
+                *(";filename=my invoice.pdf;base64", ";filename=Größe.pdf;base64", ";filename=a,b.pdf;base64"),
+                *(';filename="a;b,c.pdf";base64', ";base64;filename=a.pdf", " ; BASE64 ", ";;base64;", ";base64;utf8"),
+                *(";filename=;base64", ";charset=;base64", ";name*=UTF-8''%20;base64"),
+            )
+        ),
+        pytest.param({"path": "data:text/plain;charset=utf-8,a;base64,b"}, b"a;base64,b", id="no file name"),
         pytest.param(
             {"path": "data:,path", "href": "data:,href", "content": "content"}, b"path", id="path comes first"
         ),
@@ -359,6 +368,27 @@ class TestEvents:
         assert message.event
         assert Loader(files).event(message.event)[1].filename == "b.ics"
         assert len(files.asked) == 1
+
+    @pytest.mark.parametrize(
+        "content", ["METHOD:PUBLISH\r\n", "BEGIN:VCALENDAR\nmethod;X=y:cancel \nEND", b"METHOD:ADD"]
+    )
+    @pytest.mark.parametrize("fetched", [False, True])
+    def test_with_another_method_inside_cause_a_warning(self, content: str | bytes, fetched: bool) -> None:
+        source = {"path": "https://x.y/a.ics"} if fetched else {"content": content}
+        message = message_of(icalEvent={"method": "request", **source})
+        loader = Loader(Files(content.encode() if isinstance(content, str) else content))
+        assert message.event
+        assert loader.event(message.event)[0].media_type.endswith("method=REQUEST")
+        (warning,) = loader.warnings
+        assert warning.startswith("Field 'message.icalEvent.method' is not the METHOD of the event itself: ")
+
+    @pytest.mark.parametrize("content", ["METHOD:REQUEST", "method:request \r\n", "BEGIN:VCALENDAR", "XMETHOD:ADD"])
+    def test_without_another_method_inside_cause_no_warning(self, content: str) -> None:
+        for event in ({"method": "Request", "content": content}, {"content": content}):
+            message, loader = message_of(icalEvent=event), Loader()
+            assert message.event
+            loader.event(message.event)
+            assert not loader.warnings
 
     @pytest.mark.parametrize("event", [None, "", b"", {}])
     def test_without_content_are_ignored(self, event: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sender.document.addresses import Address
 from sender.document.document import Message
 from sender.message.compose import Composer, Defaults
-from sender.message.html_postprocess import html_postprocessor, unchanged
+from sender.message.html_postprocess import html_postprocessor, nesting, unchanged
 from shared.errors import Misconfigured
 
 
@@ -107,3 +107,8 @@ def test_the_mail_contains_the_processed_page() -> None:
     [text, html] = parsed.iter_parts()
     assert text.get_content().strip() == "Hello"
     assert '<p style="color: red;">Hello</p>' in html.get_content()
+
+
+@pytest.mark.parametrize("section", ["<![x", "<![ x]>", "<![if !IE]>", "<![CDATA[<p>]]>", "<![endif]-->", "<![<p>"])
+def test_a_marked_section_of_any_kind_is_read(section: str) -> None:
+    assert nesting(f"<div>{section}</div>") in (1, 2)

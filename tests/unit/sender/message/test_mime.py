@@ -77,6 +77,7 @@ class TestSubject:
             pytest.param("日本", "Subject: =?utf-8?b?5pel5pys?=", id="mostly not ASCII takes B"),
             pytest.param(" x", "Subject: =?utf-8?q?_x?=", id="space at the start is kept"),
             pytest.param("=?x?=", "Subject: =?utf-8?b?PT94Pz0=?=", id="what looks encoded is not decoded"),
+            pytest.param(f"a{' ' * 60}b", f"Subject: a{' ' * 60}b", id="spaces that fit into a line"),
             pytest.param(
                 "word " * 18 + "end",
                 "Subject:" + " word" * 14 + "\r\n" + " word" * 4 + " end",
@@ -86,6 +87,12 @@ class TestSubject:
     )
     def test_is_written_as(self, text: str, field: str) -> None:
         assert headers.unstructured("Subject", text) == field
+        assert read_field(field)["Subject"] == text
+
+    @pytest.mark.parametrize("text", [f"a{' ' * size}b" for size in (70, 100, 2000)])
+    def test_with_more_spaces_than_fit_into_a_line_is_encoded(self, text: str) -> None:
+        field = headers.unstructured("Subject", text)
+        assert max(map(len, field.split("\r\n"))) <= 78
         assert read_field(field)["Subject"] == text
 
     @settings(deadline=None)

@@ -13,6 +13,7 @@ from sender.document.addresses import Address
 from sender.message.compose import Composer, Defaults, Mail
 from sender.message.sendgrid_json import encode_sendgrid_request
 from shared.errors import ErrorCode, NotSendable
+from shared.firestore.values import Reference
 from tests.sendgrid_schema import complaints
 
 DEFAULTS = Defaults(Address("Shop", "shop@example.com"), (Address("", "help@example.com"),))
@@ -114,6 +115,7 @@ def test_template_data_goes_to_each_hidden_recipient() -> None:
     [
         pytest.param(datetime(2026, 1, 2, 3, 4, 5, 678901, UTC), "2026-01-02T03:04:05.678Z", id="a timestamp"),
         pytest.param(b"\0\1", "AAE=", id="bytes"),
+        pytest.param([Reference("projects/p/…/users/u")], ["projects/p/…/users/u"], id="reference"),
         pytest.param(float("nan"), None, id="no number"),
         pytest.param([{"a": float("inf")}], [{"a": None}], id="deep inside"),
         pytest.param("Grüße ⚡", "Grüße ⚡", id="any text"),

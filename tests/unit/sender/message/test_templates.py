@@ -12,7 +12,9 @@ from sender.message.template_repository import FirestoreTemplates
 from sender.message.templates import compile_mail_template, render
 from shared.deadline import Deadline
 from shared.errors import ErrorCode, NotSendable, NotSent, Unavailable
+from shared.firestore.values import Value, decode
 from tests.fakes import TemplateDatabase
+from tests.unit.shared.firestore.test_values import vector
 
 
 class Seconds:
@@ -152,6 +154,21 @@ def test_without_a_template_the_document_stays_as_it_is() -> None:
 )
 def test_a_subject_is_one_line(source: str, subject: str) -> None:
     assert parts(made({"subject": source, "text": "t"}, {"v": "x\r\nBcc: y@z.example"}))["subject"] == subject
+
+
+def test_references_and_vectors_are_printed_wherever_they_are() -> None:
+    raw = Value(
+        map_value={
+            "fields": {
+                "user": Value(reference_value="projects/p/databases/d/documents/users/u"),
+                "vectors": Value(array_value={"values": [vector({"double_value": 1.5}, {"double_value": 2})]}),
+            }
+        }
+    )
+    template = {"text": "{{m.user}} {{#each m.vectors}}{{#each this}}<{{this}}>{{/each}} {{this}}{{/each}}"}
+    assert parts(made(template, {"m": decode(raw)}))["text"] == (
+        "projects/p/databases/d/documents/users/u <1.5><2> 1.5,2"
+    )
 
 
 def test_partials_exist_only_for_their_parts() -> None:

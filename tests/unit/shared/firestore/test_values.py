@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.firestore.values import Value, decode, encode
+from shared.firestore.values import Reference, Value, decode, encode
+
+
+def vector(*numbers: dict[str, float]) -> object:
+    """A vector as Firestore sends it: a map with its type and its numbers."""
+    kind, values = Value(string_value="__vector__"), Value(array_value={"values": [Value(**each) for each in numbers]})
+    return Value(map_value={"fields": {"__type__": kind, "value": values}})
+
 
 SCALARS = (
     st.none()
@@ -34,7 +41,7 @@ def test_what_is_written_is_read_back(value: object) -> None:
     [
         pytest.param(
             Value(reference_value="projects/p/databases/d/documents/a/b"),
-            "projects/p/databases/d/documents/a/b",
+            Reference("projects/p/databases/d/documents/a/b"),
             id="reference",
         ),
         pytest.param(
@@ -43,6 +50,23 @@ def test_what_is_written_is_read_back(value: object) -> None:
             id="geo-point",
         ),
         pytest.param(Value(), None, id="nothing-set"),
+        pytest.param(vector({"double_value": 1.5}, {"double_value": 2}), [1.5, 2.0], id="vector"),
+        pytest.param(vector(), [], id="empty-vector"),
+        pytest.param(
+            Value(array_value={"values": [Value(map_value={"fields": {"v": vector({"double_value": 1})}})]}),
+            [{"v": [1.0]}],
+            id="vector-inside",
+        ),
+        pytest.param(
+            Value(map_value={"fields": {"__type__": Value(string_value="__vector__")}}),
+            {"__type__": "__vector__"},
+            id="vector-without-its-numbers",
+        ),
+        pytest.param(
+            Value(map_value={"fields": {"__type__": Value(string_value="x"), "value": Value(array_value={})}}),
+            {"__type__": "x", "value": []},
+            id="another-type",
+        ),
     ],
 )
 def test_types_that_firepost_only_reads(raw: object, expected: object) -> None:

@@ -9,8 +9,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from local.backends.embedded.firestore.protos import Value
 from local.backends.embedded.firestore.values import check_storable
@@ -117,21 +115,6 @@ def test_values_that_cannot_be_encoded_are_rejected(value: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         decode(b'{"mail": {"x": %s}}' % value.encode())
     assert refused.value.reason == "unwritable"
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
-)
-def test_decoded_mails_can_be_encoded_for_firestore(value: Any) -> None:
-    try:
-        asked = decode(json.dumps({"mail": {"x": value}}).encode())
-    except InvalidMessage:
-        return
-    assert asked.mail is not None
-    encode_fields(asked.mail)
 
 
 @pytest.mark.parametrize("message_id", ["", "a/b", "..", "\ud800"])

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from werkzeug.exceptions import BadRequest
 
 from shared.pubsub.push import ReceivedMessage, unwrap
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-    max_leaves=5,
-)
 
 
 def push(**fields: Any) -> ReceivedMessage:
@@ -63,10 +54,4 @@ def test_empty_fields_may_be_missing(fields: dict[str, Any]) -> None:
 )
 def test_bodies_that_pubsub_never_sends_are_bad_requests(fields: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
-        push(**fields)
-
-
-@given(st.dictionaries(st.sampled_from(["messageId", "data", "attributes", "publishTime"]), JSON))
-def test_any_body_is_a_message_or_a_bad_request(fields: dict[str, Any]) -> None:
-    with contextlib.suppress(BadRequest):
         push(**fields)
