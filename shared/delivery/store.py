@@ -132,7 +132,7 @@ class MailStore:
     def mark(self, writes: Sequence[Write]) -> list[bool | FirepostError]:
         """Write what was decided from events; False for a document that has changed since, which is not an error.
 
-        Writes that fail because Firestore does are retried.
+        Writes that fail because Firestore does are retried. Of an ERROR, as much is written as fits.
         """
         outcomes: dict[str, Version | FirepostError] = {write.path: Unavailable() for write in writes}
 
@@ -144,7 +144,7 @@ class MailStore:
 
         with suppress(Unavailable):
             self._retry(attempt)
-        return [_mark(outcomes[write.path]) for write in writes]
+        return [_mark(self._fitted(write, outcomes[write.path])) for write in writes]
 
     # One document: these raise `Unavailable` when Firestore fails for too long, and `Unwritable` when it refuses the
     # document itself.
@@ -200,9 +200,30 @@ class MailStore:
 
         return self._retry(lambda: self._database.transact(path, in_transaction)[0], retry_seconds)
 
+    def conclude(self, path: str, decide: Callable[[DocumentState | None, datetime | None], Decision]) -> Decision:
+        """As `transact`, but of an ERROR, as much is written as fits into the document."""
+        for shorten in (_as_decided, _brief, _only_state):
+
+            def decide_shorter(
+                known: DocumentState | None, written: datetime | None, shorten: _Shorten = shorten
+            ) -> Decision:
+                decision = decide(known, written)
+                return replace(decision, write=decision.write and shorten(decision.write))
+
+            with suppress(Unwritable):
+                return self.transact(path, decide_shorter)
+        raise Unwritable("Firestore refuses every change of the document.")
+
     def state_after(self, finish: Finish) -> State:
         """The state that this result leads to if the claim still owns the document."""
         return ending(finish.result, finish.claim.lease.attempt, self._policy)
+
+    def _fitted(self, write: Write, outcome: Version | FirepostError) -> Version | FirepostError:
+        """The outcome of a mark, after shorter ones if it was an ERROR for which the document has no room."""
+        for shorten in (_brief, _only_state):
+            if isinstance(outcome, Unwritable) and (shorter := shorten(write.changes)) is not write.changes:
+                [outcome] = self._database.write([replace(write, changes=shorter)])
+        return outcome
 
     def _decided(self, request: ClaimRequest, found: Snapshot | FirepostError | None) -> _ClaimPlan:
         if isinstance(found, FirepostError):
@@ -300,6 +321,27 @@ def _mark(outcome: Version | FirepostError) -> bool | FirepostError:
         case FirepostError():
             return outcome
     return True
+
+
+_Shorten = Callable[[Changes], Changes]
+
+
+def _as_decided(changes: Changes) -> Changes:
+    return changes
+
+
+def _brief(changes: Changes) -> Changes:
+    """An ERROR in place of the whole `delivery`, whatever that contains; other changes as they are."""
+    if changes.get("delivery.state") is not State.ERROR:
+        return changes
+    error = str(changes["delivery.error"])[:100]
+    return {"delivery": {"state": State.ERROR, "errorCode": changes["delivery.errorCode"], "error": error}}
+
+
+def _only_state(changes: Changes) -> Changes:
+    """Nothing but the state of an ERROR, which is not longer than any state before it; other changes as they are."""
+    state = changes.get("delivery.state")
+    return {"delivery.state": state} if state is State.ERROR else changes
 
 
 def _without_details(result: Result) -> Result:

@@ -217,7 +217,7 @@ class TestIgnoredEvents:
 
     def test_are_logged_at_the_end(self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
         self.happen(dispatcher, None)
-        dispatcher.close()
+        dispatcher.log_ignored()
         assert self.counts(caplog) == [("deleted", 1)]
 
     def test_an_unknown_state_is_a_separate_warning(
