@@ -10,8 +10,8 @@ from sender.transport.envelope import Envelope, Receipt
 from shared.deadline import Deadline
 from shared.delivery.model import DELETE, Changes, DocumentState, State
 from shared.errors import FirepostError, Unavailable
-from shared.firestore.database import Decide, Found, Snapshot, Stale, Version, Write
-from shared.firestore.values import decode_time
+from shared.firestore.database import Decide, Found, Snapshot, Stale, Unwritable, Version, Write
+from shared.firestore.values import decode_time, encode
 from shared.pubsub.publisher import Message
 
 _T = TypeVar("_T")
@@ -56,13 +56,14 @@ class MemoryDatabase:
     """Firestore's conditional writes over a dict.
 
     `meanwhile` runs once, right before the next write, to simulate a concurrent change. The next `lose_answers` writes
-    succeed but return `Unavailable`.
+    succeed but return `Unavailable`. A write that would make a document larger than `most_bytes` is `Unwritable`.
     """
 
     def __init__(self) -> None:
         self.documents: dict[str, Snapshot] = {}
         self.meanwhile: Callable[[], object] | None = None
         self.lose_answers = 0
+        self.most_bytes: int | None = None
         self.on_write: Callable[[str, Snapshot | None, Snapshot | None], object] = lambda path, old, new: None
         self._ticks = 0
 
@@ -78,8 +79,8 @@ class MemoryDatabase:
         if changes is None:
             return decision, document, None
         assert document is not None
-        version = self._answer(self.put(path, applied(document.fields, changes)))
-        if isinstance(version, Unavailable):
+        version = self._written(path, applied(document.fields, changes))
+        if isinstance(version, FirepostError):
             raise version
         return decision, document, version
 
@@ -120,7 +121,12 @@ class MemoryDatabase:
         if write.version != (document.version if document else None):
             return Stale("changed" if document else "missing")
         fields = applied(document.fields, write.changes) if document else dict(write.changes)
-        return self._answer(self.put(write.path, fields))
+        return self._written(write.path, fields)
+
+    def _written(self, path: str, fields: dict[str, Any]) -> Version | FirepostError:
+        if self.most_bytes is not None and encode(fields).ByteSize() > self.most_bytes:
+            return Unwritable("the document is too large")
+        return self._answer(self.put(path, fields))
 
     def _interleave(self) -> None:
         action, self.meanwhile = self.meanwhile, None
