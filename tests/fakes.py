@@ -12,7 +12,7 @@ from shared.delivery.model import DELETE, Changes, DocumentState, State
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Decide, Found, Snapshot, Stale, Unwritable, Version, Write
 from shared.firestore.values import decode_time, encode
-from shared.pubsub.publisher import Message
+from shared.pubsub.publisher import Message, Unpublishable
 
 _T = TypeVar("_T")
 
@@ -31,11 +31,12 @@ class Clock:
 
 
 class MemoryPublisher:
-    """A topic that records messages; it fails while `broken`."""
+    """A topic that records messages; it fails while `broken`, and refuses for good while `refusing`."""
 
     def __init__(self) -> None:
         self.published: list[tuple[bytes, dict[str, str]]] = []
         self.broken = False
+        self.refusing = False
 
     def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
         [answer] = self.publish_all([(data, attributes)])
@@ -48,6 +49,8 @@ class MemoryPublisher:
     def _take(self, data: bytes, attributes: Mapping[str, str]) -> str | Unavailable:
         if self.broken:
             return Unavailable("the topic is broken")
+        if self.refusing:
+            return Unpublishable("the topic refuses it")
         self.published.append((data, dict(attributes)))
         return str(len(self.published))
 
@@ -124,7 +127,11 @@ class MemoryDatabase:
         return self._written(write.path, fields)
 
     def _written(self, path: str, fields: dict[str, Any]) -> Version | FirepostError:
-        if self.most_bytes is not None and encode(fields).ByteSize() > self.most_bytes:
+        try:
+            size = encode(fields).ByteSize()
+        except (TypeError, ValueError):
+            return Unwritable("a value can't be stored")
+        if self.most_bytes is not None and size > self.most_bytes:
             return Unwritable("the document is too large")
         return self._answer(self.put(path, fields))
 

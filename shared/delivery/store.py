@@ -27,7 +27,7 @@ from shared.delivery.machine import (
     on_result,
     released,
 )
-from shared.delivery.model import Changes, Decision, DocumentState, Lease, Reason, Result, State
+from shared.delivery.model import FINAL, Changes, Decision, DocumentState, Lease, Reason, Result, State
 from shared.delivery.policy import Policy
 from shared.errors import FirepostError, InvalidMessage, Unavailable
 from shared.firestore.database import Database, Snapshot, Stale, Unwritable, Version, Write, nested
@@ -174,14 +174,16 @@ class MailStore:
     def end_alone(self, ending: Ending) -> Reason:
         """Write how a claim ends, as far as the claim still owns the document, in a transaction.
 
-        If the document is so close to 1 MiB that the result does not fit, only the outcome is written.
+        If the document is so close to 1 MiB that the result does not fit, only the outcome is written, or at least the
+        state.
         """
-        try:
+        with suppress(Unwritable):
             return self._end_in_transaction(ending)
-        except Unwritable:
-            if isinstance(ending, Release):
-                raise
-            return self._end_in_transaction(replace(ending, result=_without_details(ending.result)))
+        if isinstance(ending, Finish):
+            ending = replace(ending, result=_without_details(ending.result))
+            with suppress(Unwritable):
+                return self._end_in_transaction(ending)
+        return self._end_in_transaction(ending, _only_state)
 
     def transact(
         self,
@@ -202,17 +204,10 @@ class MailStore:
 
     def conclude(self, path: str, decide: Callable[[DocumentState | None, datetime | None], Decision]) -> Decision:
         """As `transact`, but of an ERROR, as much is written as fits into the document."""
-        for shorten in (_as_decided, _brief, _only_state):
-
-            def decide_shorter(
-                known: DocumentState | None, written: datetime | None, shorten: _Shorten = shorten
-            ) -> Decision:
-                decision = decide(known, written)
-                return replace(decision, write=decision.write and shorten(decision.write))
-
+        for shorten in (None, _brief):
             with suppress(Unwritable):
-                return self.transact(path, decide_shorter)
-        raise Unwritable("Firestore refuses every change of the document.")
+                return self.transact(path, lambda *known, shorten=shorten: _shortened(decide(*known), shorten))
+        return self.transact(path, lambda *known: _shortened(decide(*known), _only_state))
 
     def state_after(self, finish: Finish) -> State:
         """The state that this result leads to if the claim still owns the document."""
@@ -238,13 +233,15 @@ class MailStore:
             case Release(claim, next_attempt):  # pragma: no branch (no ending is left, says mypy)
                 return released(claim.lease, next_attempt)
 
-    def _end_in_transaction(self, ending: Ending) -> Reason:
+    def _end_in_transaction(self, ending: Ending, shorten: _Shorten | None = None) -> Reason:
         lease, changes = ending.claim.lease, self._changes(ending)
 
         def decide(known: DocumentState | None, _: datetime | None) -> Decision:
             if isinstance(ending, Finish):
-                return on_result(known, lease, changes, ending.at)
-            return on_release(known, lease, ending.next_attempt)
+                decision = on_result(known, lease, changes, ending.at)
+            else:
+                decision = on_release(known, lease, ending.next_attempt)
+            return _shortened(decision, shorten)
 
         seconds = self._finish_retry_seconds if isinstance(ending, Finish) else None
         return self.transact(ending.claim.path, decide, seconds).reason
@@ -326,8 +323,8 @@ def _mark(outcome: Version | FirepostError) -> bool | FirepostError:
 _Shorten = Callable[[Changes], Changes]
 
 
-def _as_decided(changes: Changes) -> Changes:
-    return changes
+def _shortened(decision: Decision, shorten: _Shorten | None) -> Decision:
+    return decision if decision.write is None or shorten is None else replace(decision, write=shorten(decision.write))
 
 
 def _brief(changes: Changes) -> Changes:
@@ -339,9 +336,9 @@ def _brief(changes: Changes) -> Changes:
 
 
 def _only_state(changes: Changes) -> Changes:
-    """Nothing but the state of an ERROR, which is not longer than any state before it; other changes as they are."""
+    """Nothing but a final state, which is not longer than the state before it; other changes as they are."""
     state = changes.get("delivery.state")
-    return {"delivery.state": state} if state is State.ERROR else changes
+    return {"delivery.state": state} if state in FINAL else changes
 
 
 def _without_details(result: Result) -> Result:

@@ -181,6 +181,30 @@ def test_reconcile_answers_with_a_summary(client: FlaskClient) -> None:
     assert client.post("/reconcile").json == {"complete": True}
 
 
+class TestUnpublishable:
+    """Pub/Sub refuses the message for good: the event is not repeated for a day, and the document says why."""
+
+    def test_a_new_document_becomes_an_error(
+        self, client: FlaskClient, database: MemoryDatabase, topic: MemoryPublisher, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        just_written(database)
+        topic.refusing = True
+        assert post(client, body(None, MAIL)).status_code == 200
+        delivery = database.documents["mail/a"].fields["delivery"]
+        assert (delivery["state"], delivery["errorCode"], delivery["attempts"]) == ("ERROR", "dead-letter", 0)
+        assert "Pub/Sub refuses the message" in delivery["error"]
+        [change] = [fields for record in caplog.records if (fields := vars(record).get("fields", {})).get("event")]
+        assert (change["published"], change["written"]) == (False, None)
+
+    def test_a_refused_lifecycle_event_is_left_out(
+        self, client: FlaskClient, lifecycle_topic: MemoryPublisher, topic: MemoryPublisher
+    ) -> None:
+        lifecycle_topic.refusing = True
+        assert post(client, body(None, MAIL)).status_code == 200
+        assert len(topic.published) == 1
+
+
 class TestIgnoredEvents:
     """Ignored events are counted, and the counts are logged."""
 
@@ -201,7 +225,7 @@ class TestIgnoredEvents:
 
     def counts(self, caplog: pytest.LogCaptureFixture) -> list[tuple[str, int]]:
         entries = (vars(record)["fields"] for record in caplog.records)
-        found = [(entry["reason"], entry["count"]) for entry in entries if entry["event"] == "ignored"]
+        found = [(entry["reason"], entry["count"]) for entry in entries if entry.get("event") == "ignored"]
         caplog.clear()
         return found
 
@@ -216,6 +240,14 @@ class TestIgnoredEvents:
         assert self.counts(caplog) == [("own-write", 1), ("final-state", 2), ("deleted", 1)]
         self.happen(dispatcher, ended)
         assert self.counts(caplog) == []
+
+    def test_are_logged_by_the_reconciler_s_run(self, caplog: pytest.LogCaptureFixture) -> None:
+        """So that an idle service logs them, too."""
+        caplog.set_level(logging.INFO)
+        client = create_app(DispatcherParts().handlers(), "mail", verifier=None).test_client()
+        post(client, body(MAIL, None))
+        client.post("/reconcile")
+        assert self.counts(caplog)[0] == ("deleted", 1)
 
     def test_are_logged_at_the_end(self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
         self.happen(dispatcher, None)
