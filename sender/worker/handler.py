@@ -111,7 +111,7 @@ class Sender:
             except InvalidMessage as error:
                 handled = self._dead_letter(received, error)
             except Unwritable as error:
-                refused = InvalidMessage("unwritable", f"Firestore refuses to write the document: {error}")
+                refused = InvalidMessage("unwritable", f"The document can't be written: {error}")
                 handled = self._dead_letter(received, refused)
             annotate("reason", handled.reason)
             return handled

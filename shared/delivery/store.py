@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import tenacity
 
@@ -204,10 +205,10 @@ class MailStore:
 
     def conclude(self, path: str, decide: Callable[[DocumentState | None, datetime | None], Decision]) -> Decision:
         """As `transact`, but of an ERROR, as much is written as fits into the document."""
-        for shorten in (None, _brief):
+        for shorten in (None, *_SHORTER):
             with suppress(Unwritable):
                 return self.transact(path, lambda *known, shorten=shorten: _shortened(decide(*known), shorten))
-        return self.transact(path, lambda *known: _shortened(decide(*known), _only_state))
+        raise Unwritable("Not even the state can be written.")
 
     def state_after(self, finish: Finish) -> State:
         """The state that this result leads to if the claim still owns the document."""
@@ -215,7 +216,7 @@ class MailStore:
 
     def _fitted(self, write: Write, outcome: Version | FirepostError) -> Version | FirepostError:
         """The outcome of a mark, after shorter ones if it was an ERROR for which the document has no room."""
-        for shorten in (_brief, _only_state):
+        for shorten in _SHORTER:
             if isinstance(outcome, Unwritable) and (shorter := shorten(write.changes)) is not write.changes:
                 [outcome] = self._database.write([replace(write, changes=shorter)])
         return outcome
@@ -327,11 +328,14 @@ def _shortened(decision: Decision, shorten: _Shorten | None) -> Decision:
     return decision if decision.write is None or shorten is None else replace(decision, write=shorten(decision.write))
 
 
-def _brief(changes: Changes) -> Changes:
-    """An ERROR in place of the whole `delivery`, whatever that contains; other changes as they are."""
+def _brief(length: int, changes: Changes) -> Changes:
+    """An ERROR in place of the whole `delivery`, whatever that contains; other changes as they are.
+
+    `length` is that of its text, in characters.
+    """
     if changes.get("delivery.state") is not State.ERROR:
         return changes
-    error = str(changes["delivery.error"])[:100]
+    error = str(changes["delivery.error"])[:length]
     return {"delivery": {"state": State.ERROR, "errorCode": changes["delivery.errorCode"], "error": error}}
 
 
@@ -339,6 +343,10 @@ def _only_state(changes: Changes) -> Changes:
     """Nothing but a final state, which is not longer than the state before it; other changes as they are."""
     state = changes.get("delivery.state")
     return {"delivery.state": state} if state in FINAL else changes
+
+
+#: Ways to say ERROR in less and less room. The second is shorter than the claim for which there was none.
+_SHORTER: Final[Sequence[_Shorten]] = (partial(_brief, 100), partial(_brief, 30), _only_state)
 
 
 def _without_details(result: Result) -> Result:

@@ -413,6 +413,11 @@ class TestForMany:
                 id="brief",
             ),
             pytest.param(
+                lambda changes: list(changes) == ["delivery"] and len(str(changes)) < 120,
+                {"state": "ERROR", "errorCode": "rejected", "error": "x" * 30},
+                id="briefer",
+            ),
+            pytest.param(
                 lambda changes: list(changes) == ["delivery.state"],
                 {"state": "ERROR", "info": "y" * 99},
                 id="only-the-state",
