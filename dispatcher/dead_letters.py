@@ -88,8 +88,11 @@ class DeadLetters:
         path = f"{self._collection}/{identifier}"
         changes = refused_mail(_result(dead, is_invalid=True), self._clock(), self._policy)
         [created] = self._store.mark([Write(path, nested(changes), version=None)])
-        if isinstance(created, FirepostError):
-            raise created
+        match created:
+            case Unwritable():
+                return path, _UNWRITABLE
+            case FirepostError():
+                raise created
         return (path, _REFUSED) if created else None
 
 

@@ -19,6 +19,8 @@ from dispatcher.app import create_app
 from dispatcher.events import EVENT_TYPE
 from dispatcher.handler import Dispatcher
 from dispatcher.ignored import PERIOD
+from shared.delivery.store import MailStore
+from shared.errors import Unavailable
 from shared.firestore.database import Snapshot, Unwritable
 from shared.firestore.values import decode_time
 from shared.pubsub.publisher import Message
@@ -389,6 +391,22 @@ class TestDeadLetters:
                     "leaseExpireTime": None,
                 }
             }
+
+    def test_a_refused_inline_mail_waits_for_firestore(self, client: FlaskClient, database: MemoryDatabase) -> None:
+        """Until the dispatcher has recorded it, Pub/Sub delivers the dead letter again."""
+        attributes = {"reason": "wrong-shape", "error": "No."}
+        database.most_bytes = 0
+        assert self.push(client, {"mail": [], "id": "a"}, attributes) == "unwritable\n"
+        database.most_bytes = None
+        database.lose_answers = 10**6
+        assert self.push(client, {"mail": [], "id": "a"}, attributes) == "refused\n"
+        assert database.documents["mail/a"].fields["delivery"]["state"] == "ERROR"
+
+    def test_firestore_away_is_unavailable(
+        self, client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(MailStore, "mark", lambda store, writes: [Unavailable("away")])
+        assert self.push(client, {"mail": [], "id": "a"}, {"reason": "wrong-shape"}) == "away\n"
 
     @pytest.mark.parametrize("reason", ["id-conflict", "unknown-version"])
     def test_a_refusal_that_is_not_the_mail_s_fault_creates_nothing(
