@@ -28,7 +28,7 @@ from shared.delivery.machine import (
     on_result,
     released,
 )
-from shared.delivery.model import FINAL, Changes, Decision, DocumentState, Lease, Reason, Result, State
+from shared.delivery.model import DELETE, FINAL, Changes, Decision, DocumentState, Lease, Reason, Result, State
 from shared.delivery.policy import Policy
 from shared.errors import FirepostError, InvalidMessage, Unavailable
 from shared.firestore.database import Database, Snapshot, Stale, Unwritable, Version, Write, nested
@@ -340,9 +340,13 @@ def _brief(length: int, changes: Changes) -> Changes:
 
 
 def _only_state(changes: Changes) -> Changes:
-    """Nothing but a final state, which is not longer than the state before it; other changes as they are."""
-    state = changes.get("delivery.state")
-    return {"delivery.state": state} if state in FINAL else changes
+    """Of a final state only its word, which is not longer than the one before it, and what removes content.
+
+    Other changes as they are.
+    """
+    if changes.get("delivery.state") not in FINAL:
+        return changes
+    return {path: value for path, value in changes.items() if path == "delivery.state" or value is DELETE}
 
 
 #: Ways to say ERROR in less and less room. The second is shorter than the claim for which there was none.

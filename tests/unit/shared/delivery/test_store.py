@@ -368,8 +368,9 @@ class TestForMany:
     ) -> None:
         store = assembly.claims(database)
         held = claim(store, clock)
-        database.fits = lambda changes: list(changes) == ["delivery.state"]
-        assert finish(store, held, Result(state, error="No.", error_code=ErrorCode.REJECTED), clock) is Reason.FINISHED
+        database.fits = lambda changes: [path for path in changes if changes[path] is not DELETE] == ["delivery.state"]
+        result = Result(state, error="No.", error_code=ErrorCode.REJECTED, retained={"message.text": DELETE})
+        assert finish(store, held, result, clock) is Reason.FINISHED
         assert (delivery(database)["state"], delivery(database)["attempts"]) == (state, 1)
 
     def test_a_result_that_nothing_fits_of_is_an_error(self, database: Refusing, clock: Clock) -> None:
