@@ -205,10 +205,11 @@ class MailStore:
 
     def conclude(self, path: str, decide: Callable[[DocumentState | None, datetime | None], Decision]) -> Decision:
         """As `transact`, but of an ERROR, as much is written as fits into the document."""
-        for shorten in (None, *_SHORTER):
+        *earlier, last = (None, *_SHORTER)
+        for shorten in earlier:
             with suppress(Unwritable):
                 return self.transact(path, lambda *known, shorten=shorten: _shortened(decide(*known), shorten))
-        raise Unwritable("Not even the state can be written.")
+        return self.transact(path, lambda *known: _shortened(decide(*known), last))
 
     def state_after(self, finish: Finish) -> State:
         """The state that this result leads to if the claim still owns the document."""

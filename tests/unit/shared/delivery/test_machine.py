@@ -728,6 +728,10 @@ class TestForged:
         assert on_event(None, queued, NOW, POLICY).publish is not waits
         assert on_reconcile(queued, NOW - POLICY.stranded_after, NOW, POLICY).publish is not waits
 
+    @pytest.mark.parametrize("queued", [known(State.RETRY, next_attempt_time=NOW), replace(RETRY, send_at=NOW)])
+    def test_what_is_due_this_moment_is_published(self, queued: DocumentState) -> None:
+        assert on_event(None, queued, NOW, POLICY) == Decision(Reason.REQUEUED, publish=True)
+
     def test_a_schedule_beyond_send_at_is_written_anew(self) -> None:
         queued = replace(known(State.RETRY, next_attempt_time=self.FAR), send_at=SOON)
         assert on_event(None, queued, NOW, POLICY) == Decision(
