@@ -119,7 +119,7 @@ def on_event(old: DocumentState | None, new: DocumentState | None, now: datetime
     delivery = new.delivery
     if delivery is None:
         pending = _pending(now, policy.ttl)
-        if new.due_later(now, policy.longest_pause):
+        if new.send_at is not None and new.send_at > now:
             return Decision(Reason.SCHEDULED, write={"delivery": pending | {"nextAttemptTime": new.send_at}})
         return Decision(Reason.NEW, publish=True, write={"delivery": pending})
     match delivery.state:

@@ -754,6 +754,10 @@ class TestForged:
         due = known(State.PENDING, next_attempt_time=PAST, republish_time=noted)
         assert on_reconcile(due, NOW, NOW, POLICY).reason is Reason.DUE
 
+    def test_a_note_of_this_moment_counts(self) -> None:
+        due = known(State.PENDING, next_attempt_time=PAST, republish_time=NOW)
+        assert on_reconcile(due, NOW, NOW, POLICY).reason is Reason.STILL_QUEUED
+
     def test_attempts_are_counted_up_to_the_most_and_the_claim_still_has_its_own_lease(self) -> None:
         most = known(State.RETRY, attempts=MOST_ATTEMPTS)
         claim = on_message(most, NOW, POLICY)
