@@ -59,7 +59,7 @@ class Letter:
 
         An inline mail without an id gets this message's id: if it is replayed twice, one mail is sent.
         """
-        added = ("reason", "error", REPLAY)
+        added = ("messageId", "reason", "error", REPLAY)
         kept = {
             name: value
             for name, value in self.attributes.items()

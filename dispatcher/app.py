@@ -66,6 +66,7 @@ def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | No
 
     @app.post("/reconcile")
     def reconcile() -> ResponseReturnValue:
+        handlers.dispatcher.log_ignored()  # every minute, also if no further event comes
         return handlers.reconciler.run()
 
     @app.post("/dead-letters")

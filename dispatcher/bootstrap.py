@@ -34,7 +34,7 @@ def build(settings: DispatcherSettings) -> Service:
     )
 
     def close() -> None:
-        handlers.dispatcher.close()
+        handlers.dispatcher.log_ignored()
         tracer.close()
 
     return Service(create_app(handlers, collection, settings.verifier()), close=close)

@@ -16,6 +16,7 @@ from shared.delivery.policy import Policy
 from shared.firestore.database import Unwritable
 from shared.observability.events import Event, log_event, millis
 from shared.observability.tracing import NO_TRACER, Tracer
+from shared.pubsub.publisher import Unpublishable
 
 _log = logging.getLogger("firepost.dispatcher")
 
@@ -39,8 +40,8 @@ class Dispatcher:
         self._tracer = tracer
         self._ignored = IgnoredEvents(monotonic)
 
-    def close(self) -> None:
-        """Log the remaining counts; call this after the last event."""
+    def log_ignored(self) -> None:
+        """Log the counts of ignored events; call this now and then, and after the last event."""
         self._ignored.flush()
 
     def handle(self, change: DocumentChange) -> Reason:
@@ -52,21 +53,27 @@ class Dispatcher:
 
     def _handle(self, change: DocumentChange) -> Reason:
         began = self._monotonic()
-        decision = on_event(change.old, change.new, self._clock(), self._policy)
-        written = None
+        now = self._clock()
+        decision = on_event(change.old, change.new, now, self._policy)
+        published, written = decision.publish, None
         if decision.publish or decision.write is not None:
             try:
-                written = self._outbox.execute(Effect.of(decision, change.path, change.version))
-            except Unwritable as error:
-                _log.error("The document can't be written to: %s", error, extra={"fields": {"document": change.path}})
+                written = self._outbox.execute(Effect.of(decision, change.path, change.version, now))
+            except Unpublishable:
+                published = False
+                _log.error("Pub/Sub refuses the message", extra={"fields": {"document": change.path}})
+            except Unwritable:
+                _log.error("Firestore refuses to change the document", extra={"fields": {"document": change.path}})
         elif decision.reason is not Reason.UNKNOWN_STATE:
             self._ignored.count(decision.reason)
             _log.debug("event %s", decision.reason, extra={"fields": {"document": change.path}})
             return decision.reason
-        self._report(change, decision, written, self._monotonic() - began)
+        self._report(change, decision, published, written, self._monotonic() - began)
         return decision.reason
 
-    def _report(self, change: DocumentChange, decision: Decision, written: bool | None, seconds: float) -> None:
+    def _report(
+        self, change: DocumentChange, decision: Decision, published: bool, written: bool | None, seconds: float
+    ) -> None:
         fields: dict[str, object] = {
             "document": change.path,
             "reason": decision.reason,
@@ -74,7 +81,7 @@ class Dispatcher:
             "after": state_of(change.new),
         }
         if decision.publish or written is not None:
-            fields |= {"published": decision.publish, "written": written}
+            fields |= {"published": published, "written": written}
         fields["duration_ms"] = millis(seconds)
         level = logging.WARNING if decision.reason is Reason.UNKNOWN_STATE else logging.INFO
         log_event(_log, Event.CHANGE, f"event {decision.reason}", fields, level)

@@ -19,8 +19,8 @@ PERIOD = 10.0
 class IgnoredEvents:
     """Counts by reason; thread-safe.
 
-    Counts are logged at the first ignored event after a period, and by `flush`. A process that dies loses at most one
-    period's counts; no document depends on them.
+    Counts are logged at the first ignored event after a period, and by `flush`, which the reconciler's runs call: so an
+    idle service logs them, too. A process that dies loses the counts since then; no document depends on them.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:

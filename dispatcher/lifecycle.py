@@ -8,12 +8,15 @@ https://extensions.dev/extensions/firebase/firestore-send-email
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 
 from dispatcher.events import DocumentChange
 from shared.delivery.model import FINAL, DocumentState, State, state_of
 from shared.pubsub.message import MAX_ATTRIBUTE_BYTES
-from shared.pubsub.publisher import Publisher
+from shared.pubsub.publisher import Publisher, Unpublishable
+
+_log = logging.getLogger("firepost.dispatcher")
 
 PREFIX = "firebase.extensions.firestore-send-email.v1"
 
@@ -45,7 +48,8 @@ class Lifecycle:
     def announce(self, change: DocumentChange, header: Callable[[str], str | None]) -> None:
         """Publish the change's lifecycle events, in CloudEvents' binary mode for Pub/Sub.
 
-        `header` returns the headers of the underlying Firestore event. Raises `Unavailable`.
+        `header` returns the headers of the underlying Firestore event. One that Pub/Sub refuses for good is logged and
+        left out. Raises `Unavailable`.
         """
         delivery = change.new.delivery if change.new else None
         data = {
@@ -65,4 +69,7 @@ class Lifecycle:
             }
             if len(change.path.encode()) <= MAX_ATTRIBUTE_BYTES:  # Pub/Sub rejects longer ones; the data has it
                 attributes["ce-subject"] = change.path
-            self._publisher.publish(json.dumps(data).encode(), attributes)
+            try:
+                self._publisher.publish(json.dumps(data).encode(), attributes)
+            except Unpublishable:  # a repeat of the event would not help, and would publish the mail's message again
+                _log.error("lifecycle event refused", extra={"fields": {"document": change.path, "reason": name}})

@@ -7,35 +7,44 @@ because a claim is exclusive. The other order could leave a PENDING document wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from shared.batcher import Batcher, Batching
+from shared.delivery.machine import unpublishable
 from shared.delivery.model import Changes, Decision
 from shared.delivery.store import MailStore
 from shared.errors import FirepostError
 from shared.firestore.database import Version, Write
 from shared.observability import tracing
 from shared.pubsub import message
-from shared.pubsub.publisher import BulkPublisher, Message
+from shared.pubsub.publisher import BulkPublisher, Message, Unpublishable
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A message to publish for a document, and changes (if any) to write if it still has this version."""
+    """A message to publish for a document, and changes (if any) to write if it still has this version.
+
+    `if_refused` are the changes to write instead if Pub/Sub refuses the message for good.
+    """
 
     path: str
     version: Version
     message: Message | None
     changes: Changes | None
+    if_refused: Changes | None = None
 
     @classmethod
-    def of(cls, decision: Decision, path: str, version: Version) -> Effect:
-        """The effect of a decision about the document at this version; its message belongs to the current trace."""
-        published = None
-        if decision.publish:
-            data, attributes = message.encode(path, decision.reason)
-            published = data, attributes | tracing.attributes()
-        return cls(path, version, published, decision.write)
+    def of(cls, decision: Decision, path: str, version: Version, now: datetime) -> Effect:
+        """The effect of a decision at `now` (UTC) about the document at this version.
+
+        Its message belongs to the current trace.
+        """
+        if not decision.publish:
+            return cls(path, version, None, decision.write)
+        data, attributes = message.encode(path, decision.reason)
+        published = data, attributes | tracing.attributes()
+        return cls(path, version, published, decision.write, unpublishable(decision, now))
 
 
 class Outbox:
@@ -49,9 +58,14 @@ class Outbox:
     def execute(self, effect: Effect) -> bool | None:
         """True if it wrote, False if the document has changed since, None if there was nothing to write.
 
-        Raises `Unavailable` if the event should be delivered again, and `Unwritable` (after publishing).
+        Raises `Unavailable` if the event should be delivered again, `Unwritable` after publishing, and `Unpublishable`
+        after writing that Pub/Sub refuses the message.
         """
-        return self._batcher.submit(effect, key=effect.path)
+        try:
+            return self._batcher.submit(effect, key=effect.path)
+        except Unpublishable:
+            self._batcher.submit(replace(effect, message=None, changes=effect.if_refused), key=effect.path)
+            raise
 
     def _execute(self, effects: Sequence[Effect]) -> Sequence[bool | FirepostError | None]:
         """The outcomes in the order of the effects; one request publishes, and one writes."""

@@ -18,10 +18,14 @@ from shared.delivery.policy import Policy
 from shared.firestore.database import Database, Found, Unwritable
 from shared.observability.events import Event, log_event, millis
 from shared.observability.tracing import NO_TRACER, Tracer
+from shared.pubsub.publisher import Unpublishable
 
 _log = logging.getLogger("firepost.reconciler")
 
 _PAGE = 300
+
+#: Documents that are remembered as unwritable.
+_REMEMBERED = 10_000
 
 
 class Reconciler:
@@ -47,6 +51,7 @@ class Reconciler:
         self._seconds = seconds
         self._monotonic = monotonic
         self._tracer = tracer
+        self._unwritable: dict[str, datetime] = {}
 
     def run(self) -> dict[str, int | bool]:
         """One run; returns how many documents were examined, and how many had which outcome.
@@ -68,10 +73,13 @@ class Reconciler:
             if self._monotonic() > end:
                 return False
             counts["examined"] += 1
-            decision = on_reconcile(found.known, found.updated, self._clock(), self._policy)
+            if self._unwritable.get(found.path) == found.updated:
+                continue
+            now = self._clock()
+            decision = on_reconcile(found.known, found.updated, now, self._policy)
             if decision.publish or decision.write is not None:
                 with self._tracer.span("reconciliation", document=found.path, reason=decision.reason):
-                    self._execute(found, decision)
+                    self._execute(found, decision, now)
                 counts[decision.reason] += 1
         return True
 
@@ -84,13 +92,27 @@ class Reconciler:
                 yield from page
                 after = page[-1].path
 
-    def _execute(self, found: Found, decision: Decision) -> None:
+    def _execute(self, found: Found, decision: Decision, now: datetime) -> None:
         before = after = state_of(found.known)
         try:
-            written = self._outbox.execute(Effect.of(decision, found.path, found.version))
+            written = self._outbox.execute(Effect.of(decision, found.path, found.version, now))
             if written and decision.write is not None:
                 after = decision.write.get("delivery.state", before)
-        except Unwritable as error:
-            _log.error("the document can't be written to: %s", error, extra={"fields": {"document": found.path}})
+        except Unpublishable:
+            after = State.ERROR
+            _log.error("Pub/Sub refuses the message", extra={"fields": {"document": found.path}})
+        except Unwritable:
+            self._remember_unwritable(found)
+            _log.error("Firestore refuses to change the document", extra={"fields": {"document": found.path}})
         fields = {"document": found.path, "reason": decision.reason, "before": before, "after": after}
         log_event(_log, Event.RECONCILIATION, f"reconciled {decision.reason}", fields)
+
+    def _remember_unwritable(self, found: Found) -> None:
+        """Skip this version of the document in later runs of this process.
+
+        Its note can't be written, so every run would publish it again. The message that it has got concludes it: the
+        sender can't claim it either, and refuses the message.
+        """
+        if len(self._unwritable) >= _REMEMBERED:
+            self._unwritable.pop(next(iter(self._unwritable)), None)
+        self._unwritable[found.path] = found.updated

@@ -65,7 +65,11 @@ class InvalidMessage(FirepostError):
 
 
 class Unavailable(FirepostError):
-    """Firestore or Pub/Sub did not answer; the same request may succeed later."""
+    """Firestore or Pub/Sub did not answer; the same request may succeed later.
+
+    The text is logged and returned to the caller: our own words and a status code, never Google's words, which may
+    quote the document.
+    """
 
 
 class DeliveryFailed(FirepostError):

@@ -13,7 +13,7 @@ from pydantic import Field, IPvAnyAddress, StringConstraints, ValidationError, m
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.batcher import Batching
-from shared.delivery.policy import BackOff, LeaseExpiryPolicy, Policy, Ttl, TtlUnit
+from shared.delivery.policy import LONGEST_LEASE_SECONDS, BackOff, LeaseExpiryPolicy, Policy, Ttl, TtlUnit
 from shared.errors import Misconfigured
 from shared.http.auth import TokenVerifier
 from shared.observability.tracing import Traces
@@ -44,7 +44,7 @@ class ServiceSettings(BaseSettings):
     batch_size: int = Field(default=100, ge=1, le=500)
     batch_wait_ms: int = Field(default=50, ge=0, le=1000)
 
-    lease_seconds: int = Field(default=60, ge=2, le=540)
+    lease_seconds: int = Field(default=60, ge=2, le=LONGEST_LEASE_SECONDS)
     lease_expiry_policy: LeaseExpiryPolicy = LeaseExpiryPolicy.ERROR
     max_attempts: int = Field(default=1, ge=1, le=100)
     retry_first_seconds: int = Field(default=30, ge=1, le=86400)

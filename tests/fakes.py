@@ -10,9 +10,9 @@ from sender.transport.envelope import Envelope, Receipt
 from shared.deadline import Deadline
 from shared.delivery.model import DELETE, Changes, DocumentState, State
 from shared.errors import FirepostError, Unavailable
-from shared.firestore.database import Decide, Found, Snapshot, Stale, Version, Write
-from shared.firestore.values import decode_time
-from shared.pubsub.publisher import Message
+from shared.firestore.database import Decide, Found, Snapshot, Stale, Unwritable, Version, Write
+from shared.firestore.values import decode_time, encode
+from shared.pubsub.publisher import Message, Unpublishable
 
 _T = TypeVar("_T")
 
@@ -31,11 +31,12 @@ class Clock:
 
 
 class MemoryPublisher:
-    """A topic that records messages; it fails while `broken`."""
+    """A topic that records messages; it fails while `broken`, and refuses for good while `refusing`."""
 
     def __init__(self) -> None:
         self.published: list[tuple[bytes, dict[str, str]]] = []
         self.broken = False
+        self.refusing = False
 
     def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
         [answer] = self.publish_all([(data, attributes)])
@@ -48,6 +49,8 @@ class MemoryPublisher:
     def _take(self, data: bytes, attributes: Mapping[str, str]) -> str | Unavailable:
         if self.broken:
             return Unavailable("the topic is broken")
+        if self.refusing:
+            return Unpublishable("the topic refuses it")
         self.published.append((data, dict(attributes)))
         return str(len(self.published))
 
@@ -56,13 +59,14 @@ class MemoryDatabase:
     """Firestore's conditional writes over a dict.
 
     `meanwhile` runs once, right before the next write, to simulate a concurrent change. The next `lose_answers` writes
-    succeed but return `Unavailable`.
+    succeed but return `Unavailable`. A write that would make a document larger than `most_bytes` is `Unwritable`.
     """
 
     def __init__(self) -> None:
         self.documents: dict[str, Snapshot] = {}
         self.meanwhile: Callable[[], object] | None = None
         self.lose_answers = 0
+        self.most_bytes: int | None = None
         self.on_write: Callable[[str, Snapshot | None, Snapshot | None], object] = lambda path, old, new: None
         self._ticks = 0
 
@@ -78,8 +82,8 @@ class MemoryDatabase:
         if changes is None:
             return decision, document, None
         assert document is not None
-        version = self._answer(self.put(path, applied(document.fields, changes)))
-        if isinstance(version, Unavailable):
+        version = self._written(path, applied(document.fields, changes))
+        if isinstance(version, FirepostError):
             raise version
         return decision, document, version
 
@@ -120,7 +124,16 @@ class MemoryDatabase:
         if write.version != (document.version if document else None):
             return Stale("changed" if document else "missing")
         fields = applied(document.fields, write.changes) if document else dict(write.changes)
-        return self._answer(self.put(write.path, fields))
+        return self._written(write.path, fields)
+
+    def _written(self, path: str, fields: dict[str, Any]) -> Version | FirepostError:
+        try:
+            size = encode(fields).ByteSize()
+        except (TypeError, ValueError):
+            return Unwritable("a value can't be stored")
+        if self.most_bytes is not None and size > self.most_bytes:
+            return Unwritable("the document is too large")
+        return self._answer(self.put(path, fields))
 
     def _interleave(self) -> None:
         action, self.meanwhile = self.meanwhile, None

@@ -40,7 +40,8 @@ class Mail:
     """A mail ready for sending; `data` is encoded for its transport.
 
     `message_id` includes the angle brackets. `warnings` name given fields that are not in the mail, `missing_uids` are
-    the users without an address. `message` is the content after rendering and post-processing.
+    the users without an address. `message` is the content after rendering and post-processing. `settled` are the
+    recipients that the envelope leaves out, because an earlier attempt has settled them.
     """
 
     envelope: Envelope
@@ -49,6 +50,7 @@ class Mail:
     warnings: tuple[str, ...]
     message: Message | None = None
     missing_uids: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
 
 
 class Compose(Protocol):
@@ -62,7 +64,7 @@ class Compose(Protocol):
         now: datetime,
         deadline: Deadline,
         fetch: Fetch,
-        recipients: tuple[str, ...],
+        settled: frozenset[str],
     ) -> Mail:
         """See `Composer`."""
         ...
@@ -101,15 +103,15 @@ class Composer:
         now: datetime,
         deadline: Deadline = NEVER,
         fetch: Fetch = fetch_nothing,
-        recipients: tuple[str, ...] = (),
+        settled: frozenset[str] = frozenset(),
     ) -> Mail:
         """Compose and encode the mail that a decoded Firestore document describes.
 
         `message_id_local_part` is the part of the Message-ID before the @ unless the document gives an id; the author's
         domain follows. It also seeds the MIME boundaries: the same document and local part give the same bytes, except
-        for the date and fetched files. `now` (aware) is the date. `recipients` are the addresses still to be reached
-        after earlier attempts; empty for all. Raises `NotSendable`, `NotSent` if `deadline` passes, and `Unavailable`
-        if a look-up fails.
+        for the date and fetched files. `now` (aware) is the date. `settled` are addresses to leave out of the envelope
+        because earlier attempts have settled them; the envelope may be left without recipients. Raises `NotSendable`,
+        `NotSent` if `deadline` passes, and `Unavailable` if a look-up fails.
         """
         document, missing_uids = with_users(parse_document(fields), self.users)
         document = _rendered(document, self.templates, deadline)
@@ -118,13 +120,14 @@ class Composer:
             document = replace(document, message=message, warnings=(*document.warnings, *warnings))
         defaults = self.defaults.of(document.transport)
         author = document.author or (defaults.sender,)
+        everyone = _recipients(document)
         draft = MailDraft(
             document=document,
             message=document.message,
             author=author,
             reply_to=document.reply_to or defaults.reply_to,
             message_id=f"<{document.message_id or f'{message_id_local_part}@{author[0].domain}'}>",
-            recipients=recipients or _recipients(document),
+            recipients=tuple(address for address in everyone if address not in settled),
             boundary_seed=message_id_local_part,
             now=now,
         )
@@ -136,6 +139,7 @@ class Composer:
             warnings=(*document.warnings, *encoded.warnings),
             message=draft.message,
             missing_uids=missing_uids,
+            settled=tuple(address for address in everyone if address in settled),
         )
 
 

@@ -26,7 +26,7 @@ from sender.worker.timing import Timings
 from shared.deadline import Deadline
 from shared.delivery.model import Result, State
 from shared.delivery.store import Claim, Finish, Release
-from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSendable, OutcomeUnknown, Unavailable
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSendable, NotSent, OutcomeUnknown, Unavailable
 
 _log = logging.getLogger("firepost.sender")
 
@@ -117,7 +117,9 @@ class Attempts:
         try:
             self._refuse_if_draining()
             with timings.step("compose"):
-                mail = self._composed(claim, earlier.pending if earlier else (), deadline)
+                mail = self._composed(claim, earlier.settled if earlier else frozenset(), deadline)
+            if not mail.envelope.recipients:
+                raise NotSent(ErrorCode.REJECTED, "The mail server has already refused all recipients.")
             self._refuse_if_draining()
             with timings.step("send"):
                 receipt = _sent(self._transport, mail, deadline)
@@ -136,7 +138,7 @@ class Attempts:
         if self._draining.is_set():
             raise Deferred(None, "This sender is shutting down.")
 
-    def _composed(self, claim: Claim, pending: tuple[str, ...], deadline: Deadline) -> Mail:
+    def _composed(self, claim: Claim, settled: frozenset[str], deadline: Deadline) -> Mail:
         fetch = self._downloads.for_attempt(deadline)
         try:
             return self._compose(
@@ -145,7 +147,7 @@ class Attempts:
                 now=self._clock(),
                 deadline=deadline,
                 fetch=fetch,
-                recipients=pending,
+                settled=settled,
             )
         except DeliveryFailed:
             raise

@@ -111,7 +111,7 @@ class Sender:
             except InvalidMessage as error:
                 handled = self._dead_letter(received, error)
             except Unwritable as error:
-                refused = InvalidMessage("unwritable", f"Firestore refuses to write the document: {error}")
+                refused = InvalidMessage("unwritable", f"The document can't be written: {error}")
                 handled = self._dead_letter(received, refused)
             annotate("reason", handled.reason)
             return handled
@@ -157,9 +157,10 @@ class Sender:
         return reports.finished(ended, state, written)
 
     def _dead_letter(self, received: ReceivedMessage, error: InvalidMessage) -> HandlerResult:
-        """Publish the unchanged message to the dead-letter topic, with the reason as an attribute."""
+        """Publish the unchanged message to the dead-letter topic, with its id and the reason as attributes."""
         kept = islice(received.attributes.items(), _KEPT_ATTRIBUTES)
-        self._dead_letters.publish(received.data, {**dict(kept), "reason": error.reason, "error": str(error)[:500]})
+        added = {"messageId": received.message_id, "reason": error.reason, "error": str(error)[:500]}
+        self._dead_letters.publish(received.data, dict(kept) | added)
         fields = {"message_id": received.message_id, "reason": error.reason}
-        log_event(_log, Event.REFUSAL, f"message dead-lettered: {error}", fields, logging.ERROR)
+        log_event(_log, Event.REFUSAL, f"message dead-lettered: {error.reason}", fields, logging.ERROR)
         return HandlerResult(True, error.reason)

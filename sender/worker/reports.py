@@ -44,7 +44,7 @@ def put_off(attempt: PutOff, written: Reason) -> HandlerResult:
     fields = {"document": claim.path, "attempt": claim.lease.attempt, "reason": reason, "written": written}
     if wait.seconds is not None:
         fields["retry_after_ms"] = millis(wait.seconds)
-    log_event(_log, Event.DEFERRAL, f"attempt {reason}: {wait}", fields)
+    log_event(_log, Event.DEFERRAL, f"attempt {reason}", fields)
     return HandlerResult(later is not None, reason)
 
 

@@ -1,6 +1,8 @@
 """Turns a server's answer into the result that is written to the document. Pure functions.
 
-An automatic retry goes to pending recipients only. The outcome of the others is carried along in `delivery.info`.
+An automatic retry leaves out the recipients that an earlier attempt has settled: those that the server accepted or
+refused for good. Their outcome is carried along in `delivery.info`. Like all of `delivery`, that is input: it can leave
+out recipients that the document itself names, and nothing else.
 """
 
 from __future__ import annotations
@@ -28,20 +30,32 @@ MAX_LIST_BYTES: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The outcome of earlier attempts at the same mail; `pending` are the recipients still to be tried.
+    """What `delivery.info`, kept as `info`, says about earlier attempts at the same mail.
 
-    `info` is the document's `delivery.info`, from which the other fields are taken.
+    The addresses may be any: `Mail.settled` has those of them that are the document's recipients.
     """
 
-    accepted: tuple[str, ...] = ()
-    rejected: tuple[str, ...] = ()
-    pending: tuple[str, ...] = ()
+    accepted: frozenset[str] = frozenset()
+    rejected: frozenset[str] = frozenset()
     response: str | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def settled(self) -> frozenset[str]:
+        """The addresses that another attempt must leave out."""
+        return self.accepted | self.rejected
+
+    def lists(self, mail: Mail) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The accepted and the rejected among the mail's own recipients."""
+        accepted = tuple(address for address in mail.settled if address in self.accepted)
+        return accepted, tuple(address for address in mail.settled if address not in self.accepted)
+
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Earlier | None:
-        """From a claimed document's fields; None if the attempt is for all of its recipients."""
+        """From a claimed document's fields; None if the attempt is for all of its recipients.
+
+        That is also so if `info` is not as Firepost writes it.
+        """
         match fields.get("delivery"):
             case {
                 "resumes": True,
@@ -51,18 +65,18 @@ class Earlier:
                     "pending": [_, *_] as pending,
                     "response": str() | None as response,
                 } as info,
-            }:
-                return cls(tuple(accepted), tuple(rejected), tuple(pending), response, info)
+            } if all(isinstance(address, str) for address in (*accepted, *rejected, *pending)):
+                return cls(frozenset(accepted), frozenset(rejected), response, info)
         return None
 
 
 def result_of_receipt(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> Result:
     """The result of an attempt in which the server accepted the mail for at least one recipient."""
-    before = earlier or Earlier()
+    accepted, rejected = (earlier or Earlier()).lists(mail)
     info = _info(
         mail,
-        accepted=before.accepted + receipt.accepted,
-        rejected=before.rejected + receipt.rejected,
+        accepted=accepted + receipt.accepted,
+        rejected=rejected + receipt.rejected,
         pending=receipt.pending,
         response=receipt.response,
         queue_id=receipt.queue_id,
@@ -139,9 +153,10 @@ def _failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None)
     if mail is None or not (earlier or refused):
         return _error(failure, mail, unsettled=is_transient)
     before = earlier or Earlier()
+    accepted, rejected = before.lists(mail)
     pending = tuple(recipient for recipient in mail.envelope.recipients if recipient not in refused)
-    info = _info(mail, before.accepted, before.rejected + refused, pending, before.response)
-    if before.accepted:
+    info = _info(mail, accepted, rejected + refused, pending, before.response)
+    if accepted:
         return Result(
             State.SUCCESS, info=info, warnings=mail.warnings, unsettled=is_transient and bool(pending), progress=info
         )

@@ -73,25 +73,31 @@ The values of `delivery.state`:
     PROCESSING, lease live                        nothing: its holder will finish (processing)
     PROCESSING, lease expired                     as `on_event` (lease-expired)
     PENDING or RETRY, due later                   nothing: another message will come (not-due)
-    written since the message was given up        nothing: another message is on its way (requeued)
+    written since, not by the dispatcher's mark   nothing: another message is on its way (requeued)
     none, PENDING or RETRY                        write ERROR (dead-letter)
     anything else                                 nothing (deleted, final-state)
 
 "May be retried": LEASE_EXPIRY_POLICY is `retry`, and MAX_ATTEMPTS is not reached.
 
 A lease is the pair (`attempts`, `leaseExpireTime`). A document in PROCESSING without a lease time counts as expired:
-nobody holds it; the extension leaves such documents behind.
+nobody holds it; the extension leaves such documents behind. So does one with a time beyond the longest lease.
+
+Everything in `delivery` may be forged. "No delivery" is a `delivery` without a word as its state; "due later" is a
+`sendAt` in the future, or a `nextAttemptTime` that is not beyond what Firepost schedules (`DocumentState.due`); a
+`republishTime` in the future is none.
 """
 
 from __future__ import annotations
 
 import hashlib
 from base64 import b32encode
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from shared.delivery.model import (
     DELETE,
+    MOST_ATTEMPTS,
     QUEUED,
     Changes,
     Decision,
@@ -113,8 +119,8 @@ def on_event(old: DocumentState | None, new: DocumentState | None, now: datetime
     delivery = new.delivery
     if delivery is None:
         pending = _pending(now, policy.ttl)
-        if new.due_later(now):
-            return Decision(Reason.SCHEDULED, write={"delivery": pending | {"nextAttemptTime": new.due()}})
+        if new.send_at is not None and new.send_at > now:
+            return Decision(Reason.SCHEDULED, write={"delivery": pending | {"nextAttemptTime": new.send_at}})
         return Decision(Reason.NEW, publish=True, write={"delivery": pending})
     match delivery.state:
         case None:
@@ -126,7 +132,7 @@ def on_event(old: DocumentState | None, new: DocumentState | None, now: datetime
         case State.SUCCESS | State.ERROR:
             return Decision(Reason.FINAL_STATE)
         case State.PENDING | State.RETRY:  # pragma: no branch (no state is left, says mypy)
-            return _on_queued_event(old, new, delivery, now)
+            return _on_queued_event(old, new, delivery, now, policy)
 
 
 def _on_expired_lease(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
@@ -135,19 +141,19 @@ def _on_expired_lease(delivery: Delivery, now: datetime, policy: Policy) -> Deci
     return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
 
 
-def _on_queued_event(old: DocumentState | None, new: DocumentState, delivery: Delivery, now: datetime) -> Decision:
+def _on_queued_event(
+    old: DocumentState | None, new: DocumentState, delivery: Delivery, now: datetime, policy: Policy
+) -> Decision:
     if old is not None and old.delivery is None and delivery.state is State.PENDING:
         return Decision(Reason.OWN_WRITE)
     if old is not None and old.delivery is not None and old.delivery.state is delivery.state:
         return Decision(Reason.STILL_QUEUED)
-    if not new.due_later(now):
+    due = new.due(now, policy.longest_pause)
+    if due is None or due <= now:
         return Decision(Reason.REQUEUED, publish=True)
-    if delivery.next_attempt_time == new.due():
+    if delivery.next_attempt_time == due:
         return Decision(Reason.NOT_DUE)
-    return Decision(
-        Reason.SCHEDULED,
-        write={"delivery.state": State.PENDING, "delivery.nextAttemptTime": new.due()},
-    )
+    return Decision(Reason.SCHEDULED, write={"delivery.state": State.PENDING, "delivery.nextAttemptTime": due})
 
 
 def on_message(known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None = None) -> Decision:
@@ -167,7 +173,7 @@ def on_message(known: DocumentState | None, now: datetime, policy: Policy, writt
             return Decision(Reason.CLAIMED, lease=written)
         case State.PROCESSING if not delivery.leased(now) and not policy.retries_unknown(delivery.attempts):
             return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
-        case State.PENDING | State.RETRY if known.due_later(now):
+        case State.PENDING | State.RETRY if known.due_later(now, policy.longest_pause):
             return Decision(Reason.NOT_DUE)
     if delivery.leased(now):
         return Decision(Reason.LEASE_HELD, acknowledge=False)
@@ -175,7 +181,7 @@ def on_message(known: DocumentState | None, now: datetime, policy: Policy, writt
 
 
 def _claim(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
-    lease = Lease(delivery.attempts + 1, now + policy.lease)
+    lease = Lease(min(delivery.attempts + 1, MOST_ATTEMPTS), now + policy.lease)
     write: dict[str, Any] = {
         "delivery.state": State.PROCESSING,
         "delivery.attempts": lease.attempt,
@@ -233,7 +239,9 @@ def on_reconcile(known: DocumentState, updated: datetime, now: datetime, policy:
         return Decision(Reason.FINAL_STATE)  # it has ended since the query found it
     if delivery.state is State.PROCESSING:
         return Decision(Reason.PROCESSING) if delivery.leased(now) else _on_expired_lease(delivery, now, policy)
-    due, last_published = known.due(), delivery.republish_time
+    due, last_published = known.due(now, policy.longest_pause), delivery.republish_time
+    if last_published is not None and last_published > now:
+        last_published = None
     note = {"delivery.republishTime": now}
     if due is not None and due > now:
         return Decision(Reason.NOT_DUE)
@@ -244,10 +252,12 @@ def on_reconcile(known: DocumentState, updated: datetime, now: datetime, policy:
     return Decision(Reason.STILL_QUEUED)
 
 
-def on_dead_letter(known: DocumentState | None, changed: bool, now: datetime, error: str, policy: Policy) -> Decision:
-    """Decide about a document whose message Pub/Sub has given up; see the table above.
+def on_dead_letter(
+    known: DocumentState | None, changed: bool, now: datetime, result: Result, policy: Policy
+) -> Decision:
+    """Decide about a document whose message Pub/Sub has given up, or the sender has refused; see the table above.
 
-    `changed`: the document was written after that. `error` is the text for `delivery.error`.
+    `changed`: the document was written after that. `result` is the ERROR to write.
     """
     if known is None:
         return Decision(Reason.DELETED)
@@ -257,15 +267,39 @@ def on_dead_letter(known: DocumentState | None, changed: bool, now: datetime, er
             return Decision(Reason.PROCESSING)
         case State.PROCESSING:
             return _on_expired_lease(delivery, now, policy)
-        case State.PENDING | State.RETRY if known.due_later(now):
+        case State.PENDING | State.RETRY if known.due_later(now, policy.longest_pause):
             return Decision(Reason.NOT_DUE)
         case State.PENDING | State.RETRY if changed:
             return Decision(Reason.REQUEUED)
         case State.PENDING | State.RETRY:
-            result = Result(State.ERROR, error=error, error_code=ErrorCode.DEAD_LETTER)
-            return Decision(Reason.DEAD_LETTER, write=_ended(result, now))
+            begun = {} if known.delivery else _by_path(_pending(now, policy.ttl))
+            return Decision(Reason.DEAD_LETTER, write=begun | _ended(result, now))
         case _:
             return Decision(Reason.FINAL_STATE)
+
+
+def is_marked(known: DocumentState | None) -> bool:
+    """Whether the document is as the dispatcher marks a new one: queued, never attempted, and nothing else asked for.
+
+    A user's request differs: its state is RETRY, or an attempt or an end came before it, or it has no `startTime`.
+    """
+    match known:
+        case DocumentState(Delivery(State.PENDING, attempts=0, start_time=datetime(), end_time=None)):
+            return True
+    return False
+
+
+def unpublishable(decision: Decision, now: datetime) -> Changes:
+    """What to write instead of `decision`, whose message Pub/Sub refuses for good."""
+    error = "Pub/Sub refuses the message about this document, perhaps because of its id. The mail was not sent."
+    result = Result(State.ERROR, error=error, error_code=ErrorCode.DEAD_LETTER)
+    begun = (decision.write or {}).get("delivery", {})
+    return _by_path(begun) | _ended(result, now)
+
+
+def refused_mail(result: Result, now: datetime, policy: Policy) -> Changes:
+    """The document that tells the publisher of an inline mail why it was refused: `delivery` and nothing else."""
+    return _by_path(_pending(now, policy.ttl)) | _ended(result, now)
 
 
 def concluded(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
@@ -277,7 +311,8 @@ def concluded(result: Result, attempt: int, now: datetime, policy: Policy, jitte
     if ending(result, attempt, policy) is State.RETRY:
         changes["delivery.state"] = State.RETRY
         requested = None if result.retry_after is None else timedelta(seconds=result.retry_after)
-        changes["delivery.nextAttemptTime"] = now + (requested or policy.back_off.delay(attempt, jitter))
+        pause = min(requested or policy.back_off.delay(attempt, jitter), policy.longest_pause)
+        changes["delivery.nextAttemptTime"] = now + pause
         if result.progress is not None:
             changes |= {"delivery.info": dict(result.progress), "delivery.resumes": True}
         del changes["delivery.endTime"]  # the mail continues, with the same Message-ID
@@ -332,6 +367,11 @@ def message_id_local_part(path: str, created: datetime, delivery: Delivery | Non
     times = (created, started, delivery.end_time)
     text = "\0".join((path, *(time.isoformat() if time else "" for time in times)))
     return b32encode(hashlib.sha256(text.encode()).digest()[:20]).decode().lower()
+
+
+def _by_path(delivery: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole `delivery` as changes of its fields."""
+    return {f"delivery.{name}": value for name, value in delivery.items()}
 
 
 def _pending(now: datetime, ttl: Ttl | None) -> dict[str, Any]:

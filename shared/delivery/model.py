@@ -1,16 +1,18 @@
 """The state machine's data types: what is known about a document, and what is decided about it.
 
-The transitions are in `shared.delivery.machine`.
+The transitions are in `shared.delivery.machine`. Whoever may write a document may write `delivery`, so it is input like
+any other field: `Delivery` reads it, and believes nothing that Firepost can't have written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from shared.delivery.policy import LONGEST_LEASE_SECONDS
 from shared.delivery.times import point_in_time
 from shared.errors import ErrorCode
 
@@ -26,6 +28,15 @@ class State(StrEnum):
 
 
 _STATES: Final[Mapping[str, State]] = {state.value: state for state in State}
+
+#: Attempts are counted up to this number. It leaves a forged counter room for none of Firestore's limits.
+MOST_ATTEMPTS: Final = 1_000_000
+
+#: No lease ends later than this after it was written. The margin is for clocks that differ between machines.
+_LONGEST_LEASE: Final = timedelta(seconds=LONGEST_LEASE_SECONDS + 10)
+
+#: Characters of `errorCode`; real ones are one short word.
+_LONGEST_CODE: Final = 50
 
 
 class Reason(StrEnum):
@@ -92,7 +103,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The decoded `delivery` field. `state` is None if this version does not know the state."""
+    """The decoded `delivery` field. `state` is None if this version does not know the state.
+
+    `attempts` is at most `MOST_ATTEMPTS`. Times may be any: `leased` and `DocumentState.due` judge them.
+    """
 
     state: State | None
     attempts: int = 0
@@ -106,24 +120,27 @@ class Delivery:
 
     @classmethod
     def of(cls, value: object) -> Delivery:
-        """Read the decoded field, by Firepost, the extension or anyone else; wrong types count as absent."""
+        """Read the decoded field, by Firepost, the extension or anyone else.
+
+        What has a wrong type counts as absent, numbers out of range as the nearest one in range.
+        """
         fields: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
         state, attempts, code = fields.get("state"), fields.get("attempts"), fields.get("errorCode")
         return cls(
             state=_STATES.get(state) if isinstance(state, str) else None,
-            attempts=attempts if isinstance(attempts, int) and attempts > 0 else 0,
+            attempts=max(0, min(attempts, MOST_ATTEMPTS)) if type(attempts) is int else 0,
             start_time=_time(fields.get("startTime")),
             end_time=_time(fields.get("endTime")),
             lease_expire_time=_time(fields.get("leaseExpireTime")),
             next_attempt_time=_time(fields.get("nextAttemptTime")),
             republish_time=_time(fields.get("republishTime")),
             expire_at=_time(fields.get("expireAt")),
-            error_code=code if isinstance(code, str) else None,
+            error_code=code if isinstance(code, str) and len(code) <= _LONGEST_CODE else None,
         )
 
     def leased(self, now: datetime) -> bool:
-        """Whether a lease is still live."""
-        return self.lease_expire_time is not None and self.lease_expire_time > now
+        """Whether a lease is still live. One that ends later than any that Firepost writes is nobody's."""
+        return self.lease_expire_time is not None and now < self.lease_expire_time <= now + _LONGEST_LEASE
 
     def has_times_of(self, changes: Changes) -> bool:
         """Whether the document already has the times that a result's `changes` set."""
@@ -147,22 +164,29 @@ class DocumentState:
     def of(cls, fields: Mapping[str, Any]) -> DocumentState:
         """Read a decoded document; only `delivery` and `sendAt` matter.
 
-        A `delivery` that is falsy in JavaScript counts as absent, as in Trigger Email. An unreadable `sendAt` delays
+        A `delivery` without a word as its `state` counts as absent: the mail is new. An unreadable `sendAt` delays
         nothing here: the attempt begins and ends with an error about it (`sender.document.document`).
         """
-        delivery = fields.get("delivery")
-        is_absent = delivery is None or (isinstance(delivery, int | float | str) and not delivery)
-        return cls(None if is_absent else Delivery.of(delivery), point_in_time(fields.get("sendAt")))
+        match fields.get("delivery"):
+            case {"state": str(word)} as delivery if word and type(word) in (str, State):  # no `Reference`
+                return cls(Delivery.of(delivery), point_in_time(fields.get("sendAt")))
+        return cls(None, point_in_time(fields.get("sendAt")))
 
-    def due(self) -> datetime | None:
-        """The earliest time at which the next attempt may begin; None means at once."""
+    def due(self, now: datetime, longest_pause: timedelta) -> datetime | None:
+        """The earliest time at which the next attempt may begin; None means at once.
+
+        `nextAttemptTime` counts up to `sendAt`, or else up to `longest_pause` from `now`: Firepost schedules nothing
+        beyond that, so a later time is not Firepost's, and would only keep the document from ending.
+        """
         scheduled = self.delivery.next_attempt_time if self.delivery else None
+        if scheduled is not None and scheduled > max(now + longest_pause, self.send_at or now):
+            scheduled = None
         times = [time for time in (self.send_at, scheduled) if time is not None]
         return max(times, default=None)
 
-    def due_later(self, now: datetime) -> bool:
+    def due_later(self, now: datetime, longest_pause: timedelta) -> bool:
         """Whether the next attempt must wait."""
-        due = self.due()
+        due = self.due(now, longest_pause)
         return due is not None and due > now
 
 

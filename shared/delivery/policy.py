@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
+
+#: The longest lease that an operator may set, in seconds (LEASE_SECONDS).
+LONGEST_LEASE_SECONDS: Final = 540
+
+#: The longest pause that is granted to a mail server that asks for one; the back-off may be longer.
+LONGEST_RETRY_AFTER: Final = timedelta(days=1)
 
 
 class LeaseExpiryPolicy(StrEnum):
@@ -91,6 +98,11 @@ class Policy:
     ttl: Ttl | None = None
     back_off: BackOff = BackOff()
     stranded_after: timedelta = timedelta(minutes=15)
+
+    @property
+    def longest_pause(self) -> timedelta:
+        """The longest time ahead for which the next attempt is ever scheduled, unless `sendAt` asks for more."""
+        return max(self.back_off.longest, LONGEST_RETRY_AFTER)
 
     def retries_unknown(self, attempts: int) -> bool:
         """Whether a mail is sent again if its outcome is unknown after this many attempts."""

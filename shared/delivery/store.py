@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import tenacity
 
@@ -27,7 +28,7 @@ from shared.delivery.machine import (
     on_result,
     released,
 )
-from shared.delivery.model import DELETE, Changes, Decision, DocumentState, Lease, Reason, Result, State
+from shared.delivery.model import DELETE, FINAL, Changes, Decision, DocumentState, Lease, Reason, Result, State
 from shared.delivery.policy import Policy
 from shared.errors import FirepostError, InvalidMessage, Unavailable
 from shared.firestore.database import Database, Snapshot, Stale, Unwritable, Version, Write, nested
@@ -135,7 +136,7 @@ class MailStore:
     def mark(self, writes: Sequence[Write]) -> list[bool | FirepostError]:
         """Write what was decided from events; False for a document that has changed since, which is not an error.
 
-        Writes that fail because Firestore does are retried.
+        Writes that fail because Firestore does are retried. Of an ERROR, as much is written as fits.
         """
         outcomes: dict[str, Version | FirepostError] = {write.path: Unavailable() for write in writes}
 
@@ -147,7 +148,7 @@ class MailStore:
 
         with suppress(Unavailable):
             self._retry(attempt)
-        return [_mark(outcomes[write.path]) for write in writes]
+        return [_mark(self._fitted(write, outcomes[write.path])) for write in writes]
 
     # One document: these raise `Unavailable` when Firestore fails for too long, and `Unwritable` when it refuses the
     # document itself.
@@ -178,14 +179,15 @@ class MailStore:
         """Write how a claim ends, as far as the claim still owns the document, in a transaction.
 
         If the document is so close to 1 MiB that the result does not fit, only the outcome and what removes content
-        (redaction) are written.
+        (redaction) are written, or at least the state.
         """
-        try:
+        with suppress(Unwritable):
             return self._end_in_transaction(ending)
-        except Unwritable:
-            if isinstance(ending, Release):
-                raise
-            return self._end_in_transaction(replace(ending, result=_without_details(ending.result)))
+        if isinstance(ending, Finish):
+            ending = replace(ending, result=_without_details(ending.result))
+            with suppress(Unwritable):
+                return self._end_in_transaction(ending)
+        return self._end_in_transaction(ending, _only_state)
 
     def transact(
         self,
@@ -204,9 +206,24 @@ class MailStore:
 
         return self._retry(lambda: self._database.transact(path, in_transaction)[0], retry_seconds)
 
+    def conclude(self, path: str, decide: Callable[[DocumentState | None, datetime | None], Decision]) -> Decision:
+        """As `transact`, but of an ERROR, as much is written as fits into the document."""
+        *earlier, last = (None, *_SHORTER)
+        for shorten in earlier:
+            with suppress(Unwritable):
+                return self.transact(path, lambda *known, shorten=shorten: _shortened(decide(*known), shorten))
+        return self.transact(path, lambda *known: _shortened(decide(*known), last))
+
     def state_after(self, finish: Finish) -> State:
         """The state that this result leads to if the claim still owns the document."""
         return ending(finish.result, finish.claim.lease.attempt, self._policy)
+
+    def _fitted(self, write: Write, outcome: Version | FirepostError) -> Version | FirepostError:
+        """The outcome of a mark, after shorter ones if it was an ERROR for which the document has no room."""
+        for shorten in _SHORTER:
+            if isinstance(outcome, Unwritable) and (shorter := shorten(write.changes)) is not write.changes:
+                [outcome] = self._database.write([replace(write, changes=shorter)])
+        return outcome
 
     def _decided(self, request: ClaimRequest, found: Snapshot | FirepostError | None) -> _ClaimPlan:
         if isinstance(found, FirepostError):
@@ -221,13 +238,15 @@ class MailStore:
             case Release(claim, next_attempt):  # pragma: no branch (no ending is left, says mypy)
                 return released(claim.lease, next_attempt)
 
-    def _end_in_transaction(self, ending: Ending) -> Reason:
+    def _end_in_transaction(self, ending: Ending, shorten: _Shorten | None = None) -> Reason:
         lease, changes = ending.claim.lease, self._changes(ending)
 
         def decide(known: DocumentState | None, _: datetime | None) -> Decision:
             if isinstance(ending, Finish):
-                return on_result(known, lease, changes, ending.at)
-            return on_release(known, lease, ending.next_attempt)
+                decision = on_result(known, lease, changes, ending.at)
+            else:
+                decision = on_release(known, lease, ending.next_attempt)
+            return _shortened(decision, shorten)
 
         seconds = self._finish_retry_seconds if isinstance(ending, Finish) else None
         return self.transact(ending.claim.path, decide, seconds).reason
@@ -304,6 +323,42 @@ def _mark(outcome: Version | FirepostError) -> bool | FirepostError:
         case FirepostError():
             return outcome
     return True
+
+
+_Shorten = Callable[[Changes], Changes]
+
+
+def _shortened(decision: Decision, shorten: _Shorten | None) -> Decision:
+    return decision if decision.write is None or shorten is None else replace(decision, write=shorten(decision.write))
+
+
+def _brief(length: int, changes: Changes) -> Changes:
+    """An ERROR in place of the whole `delivery`, whatever that contains; other changes as they are.
+
+    `length` is that of its text, in characters.
+    """
+    if changes.get("delivery.state") is not State.ERROR:
+        return changes
+    error = str(changes["delivery.error"])[:length]
+    return {"delivery": {"state": State.ERROR, "errorCode": changes["delivery.errorCode"], "error": error}}
+
+
+def _only_state(changes: Changes) -> Changes:
+    """Of a final state only its word, which is not longer than the one before it, and what removes content.
+
+    Other changes as they are.
+    """
+    if changes.get("delivery.state") not in FINAL:
+        return changes
+    return {
+        path: value
+        for path, value in changes.items()
+        if path == "delivery.state" or value is DELETE or not path.startswith("delivery.")
+    }
+
+
+#: Ways to say ERROR in less and less room. The second is shorter than the claim for which there was none.
+_SHORTER: Final[Sequence[_Shorten]] = (partial(_brief, 100), partial(_brief, 30), _only_state)
 
 
 def _without_details(result: Result) -> Result:

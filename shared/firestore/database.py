@@ -351,4 +351,4 @@ def _failure(code: grpc.StatusCode, text: str | None, conditional: bool) -> Fire
         return Unwritable(text)
     if conditional and code in _PRECONDITION_FAILED:
         return Stale(text)
-    return Unavailable(f"Firestore answered {code.name}: {text}")
+    return Unavailable(f"Firestore answered {code.name}.")  # its words may quote the document, and this text is logged

@@ -114,6 +114,12 @@ def encode(value: Any) -> RawValue:
             return Value(array_value={"values": [encode(item) for item in value]})
         case Mapping():
             return Value(map_value={"fields": encode_fields(value)})
+    return _encode_reference(value)
+
+
+def _encode_reference(value: object) -> RawValue:
+    if isinstance(value, Reference):
+        return Value(reference_value=value.name)
     raise TypeError(f"Firestore has no type for {type(value).__name__}")
 
 

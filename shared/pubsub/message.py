@@ -66,6 +66,23 @@ def decode(data: bytes, attributes: Mapping[str, str], message_id: str, collecti
     )
 
 
+def id_of_refused_mail(data: bytes, message_id: str) -> str | None:
+    """The document id of an inline mail, from a message that `decode` or Firestore may refuse; None if there is none.
+
+    `message_id` is as in `decode`. A message by reference has no id of its own.
+    """
+    try:
+        body = _parse(data)
+    except InvalidMessage:
+        return None
+    match body:
+        case {"mail": _, "id": str(identifier)} if is_document_id(identifier):
+            return identifier
+        case {"mail": _, **rest} if "id" not in rest and is_document_id(message_id):
+            return message_id
+    return None
+
+
 def _parse(data: bytes) -> Any:
     try:
         return json.loads(data)

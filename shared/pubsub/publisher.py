@@ -20,6 +20,9 @@ _RETRY_SECONDS = 5.0
 #: How concurrent messages share a request; Pub/Sub accepts 1,000.
 _BATCHING = Batching(size=100, wait_seconds=0.003)
 
+#: Codes that mean that the message itself is wrong, and that it would be refused again.
+_REFUSED = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE})
+
 _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL})
 
 _Message = api.PubsubMessage.pb()
@@ -32,11 +35,22 @@ RawMessage = Any
 Message = tuple[bytes, Mapping[str, str]]
 
 
+class Unpublishable(Unavailable):
+    """Pub/Sub refuses the message, and will refuse it again.
+
+    To callers that can't report this anywhere it is an `Unavailable` like others: they leave it to Pub/Sub's or
+    Eventarc's limit on retries.
+    """
+
+
 class Publisher(Protocol):
     """A topic to publish to."""
 
     def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
-        """Return once the message is safely in the topic; raises `Unavailable` if that is not certain."""
+        """Return once the message is safely in the topic.
+
+        Raises `Unpublishable` if Pub/Sub refuses the message for good, `Unavailable` if it may not be in the topic.
+        """
         ...
 
 
@@ -85,9 +99,10 @@ class TopicPublisher:
         try:
             return self._ids(messages)
         except grpc.RpcError as error:
-            if len(messages) > 1 and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+            if len(messages) > 1 and error.code() in _REFUSED:
                 return [answer for message in messages for answer in self._answers([message])]
-            return [Unavailable(f"Pub/Sub did not accept the message: {error.code().name}") for _ in messages]
+            kind = Unpublishable if error.code() in _REFUSED else Unavailable
+            return [kind(f"Pub/Sub did not accept the message: {error.code().name}") for _ in messages]
 
     def _ids(self, messages: Sequence[RawMessage]) -> Sequence[str]:
         request = _Request(topic=self._topic, messages=messages)

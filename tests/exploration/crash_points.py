@@ -115,8 +115,9 @@ class Place:
             parts.reconciler(),
             parts.dead_letters(),
         )
+        self.refused = MemoryPublisher()
         self._sender_parts = SenderParts(
-            policy, self.database, self.transport, clock=self.clock, compose=self._compose, jitter=0.0
+            policy, self.database, self.transport, self.refused, self.clock, self._compose, jitter=0.0
         )
         self.shuts_down = False
         self.sender = self.new_sender()
@@ -152,6 +153,11 @@ class Place:
             with suppress(Died):
                 self.dead_letters.handle(ReceivedMessage(data, counted, "1"))
                 self.topic.published.pop(0)
+
+    def conclude_refused(self) -> None:
+        """Handle the messages that the sender has refused."""
+        while self.refused.published:
+            self.dead_letters.handle(ReceivedMessage(*self.refused.published.pop(0), "1", self.clock.now))
 
     def end(self) -> str:
         """Let time pass until everything has ended; returns the document's state and the number of mails sent."""

@@ -11,7 +11,8 @@ from dataclasses import replace
 from functools import cache
 
 from shared.delivery.machine import released
-from shared.delivery.model import Changes, Decision, DocumentState, State
+from shared.delivery.model import Changes, Decision, DocumentState, Result, State
+from shared.errors import ErrorCode
 from tests.exploration.checks import (
     Author,
     check_acceptance,
@@ -38,6 +39,8 @@ from tests.exploration.world import (
     after,
     outdated,
 )
+
+_GIVEN_UP = Result(State.ERROR, error="!", error_code=ErrorCode.DEAD_LETTER)
 
 Steps = Iterator[tuple[str, World]]
 
@@ -266,7 +269,7 @@ class Model:
 
     def _give_up(self, world: World) -> World:
         spent = world.spent("dead_letters")
-        decision = self.rules.on_dead_letter(world.document, False, world.now, "!", self.policy)
+        decision = self.rules.on_dead_letter(world.document, False, world.now, _GIVEN_UP, self.policy)
         if decision.write is not None:
             return replace(self._write(spent, Author.DEAD_LETTER, decision.write), request_pending=False)
         return spent.sent_again() if decision.publish else spent

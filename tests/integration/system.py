@@ -102,7 +102,8 @@ class System:
         return self.firestore.document(path).get().to_dict() or {}
 
     def delivery(self, path: str) -> Fields:
-        return self.document(path).get("delivery") or {}
+        delivery = self.document(path).get("delivery")
+        return delivery if isinstance(delivery, dict) else {}
 
     def concluded(self, path: str, attempts: int = 1) -> Fields:
         """The delivery, once it has ended after this many attempts."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import bisect
 import email
 import email.policy
+import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -181,20 +182,37 @@ def test_a_document_of_nearly_a_mebibyte_is_sent(system: System) -> None:
     assert system.concluded(path)["state"] == "SUCCESS"
 
 
-def test_a_document_without_room_for_a_result_is_dead_lettered(system: System) -> None:
+def write_full(system: System, fields: dict[str, Any], room: int) -> str:
+    """Write a document of these fields that has `room` bytes less than Firestore's limit."""
     path = system.new_path()
     unwatched = path.replace("mail/", "size/")
 
+    def filled(size: int) -> dict[str, Any]:
+        return {**fields, "to": "full@example.com", "message": {"subject": "full", "text": "x" * size}}
+
     def fits(size: int) -> bool:
         try:
-            system.write({"to": "full@example.com", "message": {"subject": "full", "text": "x" * size}}, unwatched)
+            system.write(filled(size), unwatched)
         except InvalidArgument:
             return False
         return True
 
     too_much = bisect.bisect_left(range(1_049_000), 1, 1_048_000, key=lambda size: not fits(size))
-    system.write({"to": "full@example.com", "message": {"subject": "full", "text": "x" * (too_much - 1)}}, path)
+    return system.write(filled(too_much - 1 - room), path)
+
+
+def test_a_document_without_room_for_a_result_is_dead_lettered(system: System) -> None:
+    path = write_full(system, {}, 0)
     assert system.dead_letter({"document": path})["reason"] == "unwritable"
+    assert not system.mails_to("full@example.com")
+
+
+@pytest.mark.parametrize(("room", "known"), [(60, {"state", "errorCode", "error"}), (10, {"state"})])
+def test_a_document_with_too_little_room_for_an_attempt_is_an_error(system: System, room: int, known: set[str]) -> None:
+    path = write_full(system, {"delivery": {"state": "RETRY"}}, room)
+    delivery = system.ended(path)
+    assert (delivery["state"], set(delivery)) == ("ERROR", known)
+    assert delivery.get("errorCode", "validation") == "validation"
     assert not system.mails_to("full@example.com")
 
 
@@ -219,6 +237,16 @@ class TestInlineMessages:
         system.publish(other)
         assert system.dead_letter(other)["reason"] == "id-conflict"
         assert not system.mails_to("other@example.com")
+
+    @pytest.mark.parametrize("with_id", [True, False])
+    def test_a_refused_one_says_why_where_its_publisher_looks(self, system: System, with_id: bool) -> None:
+        refused = {"mail": {**MAIL, "x": json.loads('{"a":' * 60 + "1" + "}" * 60)}}
+        identifier = "order-20" if with_id else ""
+        message_id = system.publish({**refused, "id": identifier} if with_id else refused)
+        delivery = system.ended(f"mail/{identifier or message_id}")
+        assert (delivery["state"], delivery["errorCode"], delivery["attempts"]) == ("ERROR", "validation", 0)
+        assert "20 levels" in delivery["error"]
+        assert system.document(f"mail/{identifier or message_id}").keys() == {"delivery"}
 
     def test_without_an_id_pubsubs_is_the_documents(self, system: System) -> None:
         message_id = system.publish({"mail": MAIL})
@@ -249,9 +277,53 @@ def test_times_are_firestore_timestamps(system: System) -> None:
     assert isinstance(delivery["endTime"], datetime)
 
 
-@pytest.mark.parametrize("delivery", [False, 0, ""])
-def test_the_dispatcher_replaces_an_empty_delivery(system: System, delivery: object) -> None:
+@pytest.mark.parametrize("delivery", [False, 0, "", {}, "x", [1], 5, True, {"attempts": 3}, {"state": None}], ids=repr)
+def test_the_dispatcher_replaces_a_delivery_without_a_state(system: System, delivery: object) -> None:
     assert system.concluded(system.write({**MAIL, "delivery": delivery}))["state"] == "SUCCESS"
+
+
+FAR = datetime(9999, 12, 31, tzinfo=UTC)
+INFO: dict[str, Any] = {"accepted": [], "rejected": [], "response": None}
+
+#: Deliveries that applications forge, and the state in which they end.
+FORGED: dict[str, tuple[dict[str, Any], str]] = {
+    "a lease for ever, queued": ({"state": "RETRY", "leaseExpireTime": FAR}, "SUCCESS"),
+    "a lease for ever, in work": ({"state": "PROCESSING", "leaseExpireTime": FAR}, "ERROR"),
+    "the most attempts": ({"state": "RETRY", "attempts": 2**63 - 1}, "SUCCESS"),
+    "no number of attempts": ({"state": "PENDING", "attempts": True}, "SUCCESS"),
+    "a schedule for never": ({"state": "RETRY", "nextAttemptTime": FAR}, "SUCCESS"),
+    "another's address": (
+        {"state": "RETRY", "resumes": True, "info": {**INFO, "pending": ["victim@example.com"]}},
+        "SUCCESS",
+    ),
+    "a command": (
+        {"state": "RETRY", "resumes": True, "info": {**INFO, "pending": ["a@b.c>\r\nRCPT TO:<victim@example.com"]}},
+        "SUCCESS",
+    ),
+    "no addresses": ({"state": "RETRY", "resumes": True, "info": {**INFO, "pending": [{"a": 1}, 5, None]}}, "SUCCESS"),
+    "wrong types": (
+        {"state": "RETRY", "startTime": 5, "leaseExpireTime": "x", "info": [1], "errorCode": {}, "expireAt": "never"},
+        "SUCCESS",
+    ),
+    "times at the ends": (
+        {"state": "RETRY", "startTime": datetime(1, 1, 1, tzinfo=UTC), "endTime": FAR, "republishTime": FAR},
+        "SUCCESS",
+    ),
+}
+
+
+def test_every_forged_delivery_ends_and_only_the_documents_own_recipients_get_mail(system: System) -> None:
+    paths = {
+        what: system.write({"to": "own@example.com", "message": MESSAGE, "delivery": forged[0]})
+        for what, forged in FORGED.items()
+    }
+    ended = {what: system.ended(path) for what, path in paths.items()}
+    assert {what: delivery["state"] for what, delivery in ended.items()} == {
+        w: state for w, (_, state) in FORGED.items()
+    }
+    assert not [what for what, delivery in ended.items() if delivery.get("errorCode") == "unknown"]
+    assert not system.mails_to("victim@example.com")
+    assert len(system.mails_to("own@example.com")) == [state for _, state in FORGED.values()].count("SUCCESS")
 
 
 def test_a_sender_ahead_of_the_dispatcher_replaces_an_empty_delivery(system: System) -> None:

@@ -43,7 +43,8 @@ def body(old: dict[str, Any] | None, new: dict[str, Any] | None, path: str = "ma
             DocumentState(Delivery(State.PENDING)),
             id="updated",
         ),
-        pytest.param({"delivery": {}}, None, DocumentState(Delivery(None)), None, id="deleted"),
+        pytest.param({"delivery": {"state": "ODD"}}, None, DocumentState(Delivery(None)), None, id="deleted"),
+        pytest.param({"delivery": {}}, {"delivery": 5}, DocumentState(), DocumentState(), id="without-a-state"),
         pytest.param(None, {"sendAt": SEND_AT}, None, DocumentState(send_at=SEND_AT), id="scheduled"),
     ],
 )

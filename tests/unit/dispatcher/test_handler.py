@@ -19,15 +19,19 @@ from dispatcher.app import create_app
 from dispatcher.events import EVENT_TYPE
 from dispatcher.handler import Dispatcher
 from dispatcher.ignored import PERIOD
+from shared.delivery.store import MailStore
+from shared.errors import Unavailable
 from shared.firestore.database import Snapshot, Unwritable
 from shared.firestore.values import decode_time
 from shared.pubsub.publisher import Message
 from tests.assembly import DispatcherParts
-from tests.fakes import MemoryDatabase, MemoryPublisher
+from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 from tests.unit.dispatcher.test_events import ROOT, body
 
 MAIL = {"to": "a@b.c"}
 HEADERS = {"ce-type": EVENT_TYPE, "ce-id": "e1", "Content-Type": "application/protobuf"}
+#: The time of the services' clock.
+NOW = Clock().now
 
 
 @pytest.fixture
@@ -180,6 +184,30 @@ def test_reconcile_answers_with_a_summary(client: FlaskClient) -> None:
     assert client.post("/reconcile").json == {"complete": True}
 
 
+class TestUnpublishable:
+    """Pub/Sub refuses the message for good: the event is not repeated for a day, and the document says why."""
+
+    def test_a_new_document_becomes_an_error(
+        self, client: FlaskClient, database: MemoryDatabase, topic: MemoryPublisher, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        just_written(database)
+        topic.refusing = True
+        assert post(client, body(None, MAIL)).status_code == 200
+        delivery = database.documents["mail/a"].fields["delivery"]
+        assert (delivery["state"], delivery["errorCode"], delivery["attempts"]) == ("ERROR", "dead-letter", 0)
+        assert "Pub/Sub refuses the message" in delivery["error"]
+        [change] = [fields for record in caplog.records if (fields := vars(record).get("fields", {})).get("event")]
+        assert (change["published"], change["written"]) == (False, None)
+
+    def test_a_refused_lifecycle_event_is_left_out(
+        self, client: FlaskClient, lifecycle_topic: MemoryPublisher, topic: MemoryPublisher
+    ) -> None:
+        lifecycle_topic.refusing = True
+        assert post(client, body(None, MAIL)).status_code == 200
+        assert len(topic.published) == 1
+
+
 class TestIgnoredEvents:
     """Ignored events are counted, and the counts are logged."""
 
@@ -199,8 +227,8 @@ class TestIgnoredEvents:
             dispatcher.handle(change)
 
     def counts(self, caplog: pytest.LogCaptureFixture) -> list[tuple[str, int]]:
-        entries = (vars(record)["fields"] for record in caplog.records)
-        found = [(entry["reason"], entry["count"]) for entry in entries if entry["event"] == "ignored"]
+        entries = (vars(record).get("fields", {}) for record in caplog.records)
+        found = [(entry["reason"], entry["count"]) for entry in entries if entry.get("event") == "ignored"]
         caplog.clear()
         return found
 
@@ -216,9 +244,17 @@ class TestIgnoredEvents:
         self.happen(dispatcher, ended)
         assert self.counts(caplog) == []
 
+    def test_are_logged_by_the_reconciler_s_run(self, caplog: pytest.LogCaptureFixture) -> None:
+        """So that an idle service logs them, too."""
+        caplog.set_level(logging.INFO)
+        client = create_app(DispatcherParts().handlers(), "mail", verifier=None).test_client()
+        post(client, body(MAIL, None))
+        client.post("/reconcile")
+        assert self.counts(caplog)[0] == ("deleted", 1)
+
     def test_are_logged_at_the_end(self, dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture) -> None:
         self.happen(dispatcher, None)
-        dispatcher.close()
+        dispatcher.log_ignored()
         assert self.counts(caplog) == [("deleted", 1)]
 
     def test_an_unknown_state_is_a_separate_warning(
@@ -254,26 +290,48 @@ class TestDeadLetters:
     ) -> None:
         """Otherwise the reconciler would publish it again and again."""
         database.put("mail/a", MAIL | {"delivery": {"state": "PENDING"}})
-        refused = {"version": "1", "reason": "unwritable", "error": "…"}
+        refused = {"version": "1", "reason": "odd", "error": "…"}
         assert self.push(client, {"document": "mail/a"}, refused) == "dead-letter\n"
         delivery = database.documents["mail/a"].fields["delivery"]
         assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
-        assert delivery["error"] == "The sender refused the message (unwritable)."
+        assert delivery["error"] == "The sender refused the message (odd)."
+
+    def test_a_document_that_can_t_be_claimed_says_why(self, client: FlaskClient, database: MemoryDatabase) -> None:
+        database.put("mail/a", MAIL | {"delivery": {"state": "PENDING"}})
+        self.push(client, {"document": "mail/a"}, {"reason": "unwritable", "error": "Firestore refuses it: too large"})
+        delivery = database.documents["mail/a"].fields["delivery"]
+        assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "validation")
+        assert delivery["error"] == "Firestore refuses it: too large"
+
+    MARK: ClassVar = {"state": "PENDING", "attempts": 0, "startTime": NOW, "error": None}
 
     @pytest.mark.parametrize(
-        ("seconds", "state"),
+        ("delivery", "state"),
         [
-            pytest.param(15, "ERROR", id="the-dispatcher-s-own-note"),
-            pytest.param(16, "RETRY", id="a-user-s-wish"),
+            pytest.param(MARK, "ERROR", id="the-dispatcher-s-mark"),
+            pytest.param({**MARK, "republishTime": NOW}, "ERROR", id="the-reconciler-s-note"),
+            pytest.param({"state": "RETRY"}, "RETRY", id="a-user-s-retry"),
+            pytest.param({**MARK, "state": "RETRY"}, "RETRY", id="a-user-s-retry-right-after-the-mark"),
+            pytest.param({**MARK, "endTime": NOW}, "PENDING", id="a-user-s-request-after-an-error"),
         ],
     )
-    def test_writes_after_the_rejection(
-        self, client: FlaskClient, database: MemoryDatabase, seconds: int, state: str
+    @pytest.mark.parametrize("microseconds", [1, 10**6, 10**9])
+    def test_writes_after_a_refusal(
+        self, client: FlaskClient, database: MemoryDatabase, delivery: Any, state: str, microseconds: int
     ) -> None:
-        written = decode_time(database.put("mail/a", MAIL | {"delivery": {"state": "RETRY"}}))
-        refused = (written - timedelta(seconds=seconds)).isoformat()
+        """Whatever time has passed: the document says whether another message is on its way."""
+        written = decode_time(database.put("mail/a", MAIL | {"delivery": delivery}))
+        refused = (written - timedelta(microseconds=microseconds)).isoformat()
         self.push(client, {"document": "mail/a"}, {"reason": "unwritable"}, refused)
         assert database.documents["mail/a"].fields["delivery"]["state"] == state
+
+    def test_a_mark_after_pubsub_gave_up_has_another_message(
+        self, client: FlaskClient, database: MemoryDatabase
+    ) -> None:
+        """The event was delivered again, so the dispatcher has published again before it wrote the mark."""
+        written = decode_time(database.put("mail/a", MAIL | {"delivery": self.MARK}))
+        given_up = (written - timedelta(seconds=1)).isoformat()
+        assert self.push(client, {"document": "mail/a"}, self.GIVEN_UP, given_up) == "requeued\n"
 
     def test_an_unwritable_document_is_acknowledged(
         self, client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
@@ -284,6 +342,86 @@ class TestDeadLetters:
         database.put("mail/a", MAIL)
         monkeypatch.setattr(database, "transact", refuse)
         assert self.push(client, {"document": "mail/a"}, {"reason": "unwritable"}) == "unwritable\n"
+
+    @pytest.mark.parametrize(
+        ("most_bytes", "delivery"),
+        [
+            pytest.param(160, {"state": "ERROR", "errorCode": "validation", "error": "No room." * 3}, id="brief"),
+            pytest.param(110, {"state": "ERROR", "info": "x" * 40}, id="only-the-state"),
+            pytest.param(60, {"state": "RETRY", "info": "x" * 40}, id="nothing"),
+        ],
+    )
+    def test_of_an_error_as_much_is_written_as_fits(
+        self, client: FlaskClient, database: MemoryDatabase, most_bytes: int, delivery: Any
+    ) -> None:
+        database.put("mail/a", MAIL | {"delivery": {"state": "RETRY", "info": "x" * 40}})
+        database.most_bytes = most_bytes
+        attributes = {"reason": "unwritable", "error": "No room." * 3}
+        answer = self.push(client, {"document": "mail/a"}, attributes)
+        assert database.documents["mail/a"].fields["delivery"] == delivery
+        assert answer == ("unwritable\n" if delivery["state"] == "RETRY" else "dead-letter\n")
+
+    @pytest.mark.parametrize(
+        ("data", "path"),
+        [
+            pytest.param({"mail": {"x": {}}, "id": "a b/c"}, None, id="an-invalid-id"),
+            pytest.param({"mail": {"delivery": {}}, "id": "a"}, "mail/a", id="its-id"),
+            pytest.param({"mail": "text", "id": "a"}, "mail/a", id="a-mail-of-another-type"),
+            pytest.param({"mail": {}, "id": 5}, None, id="an-id-that-is-no-text"),
+            pytest.param({"mail": {"delivery": {}}}, "mail/55", id="the-message-s-id"),
+            pytest.param({"id": "a"}, None, id="no-mail"),
+            pytest.param(["mail"], None, id="no-map"),
+        ],
+    )
+    def test_a_refused_inline_mail_is_an_error_where_its_publisher_looks(
+        self, client: FlaskClient, database: MemoryDatabase, data: Any, path: str | None
+    ) -> None:
+        attributes = {"reason": "wrong-shape", "error": "'mail.delivery' is Firepost's.", "messageId": "55"}
+        assert self.push(client, data, attributes) == "refused\n"
+        assert list(database.documents) == ([path] if path else [])
+        if path:
+            [document] = database.documents.values()
+            assert document.fields == {
+                "delivery": {
+                    "state": "ERROR",
+                    "attempts": 0,
+                    "startTime": NOW,
+                    "endTime": NOW,
+                    "error": "'mail.delivery' is Firepost's.",
+                    "errorCode": "validation",
+                    "leaseExpireTime": None,
+                }
+            }
+
+    def test_a_refused_inline_mail_waits_for_firestore(self, client: FlaskClient, database: MemoryDatabase) -> None:
+        """Until the dispatcher has recorded it, Pub/Sub delivers the dead letter again."""
+        attributes = {"reason": "wrong-shape", "error": "No."}
+        database.most_bytes = 0
+        assert self.push(client, {"mail": [], "id": "a"}, attributes) == "unwritable\n"
+        database.most_bytes = None
+        database.lose_answers = 10**6
+        assert self.push(client, {"mail": [], "id": "a"}, attributes) == "refused\n"
+        assert database.documents["mail/a"].fields["delivery"]["state"] == "ERROR"
+
+    def test_firestore_away_is_unavailable(
+        self, client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(MailStore, "mark", lambda store, writes: [Unavailable("away")])
+        assert self.push(client, {"mail": [], "id": "a"}, {"reason": "wrong-shape"}) == "away\n"
+
+    @pytest.mark.parametrize("reason", ["id-conflict", "unknown-version"])
+    def test_a_refusal_that_is_not_the_mail_s_fault_creates_nothing(
+        self, client: FlaskClient, database: MemoryDatabase, reason: str
+    ) -> None:
+        self.push(client, {"mail": {}, "id": "a"}, {"reason": reason})
+        assert not database.documents
+
+    def test_a_refused_inline_mail_never_overwrites_a_document(
+        self, client: FlaskClient, database: MemoryDatabase
+    ) -> None:
+        database.put("mail/a", MAIL)
+        assert self.push(client, {"mail": {"delivery": {}}, "id": "a"}, {"reason": "wrong-shape"}) == "refused\n"
+        assert database.documents["mail/a"].fields == MAIL
 
     def test_a_rejected_inline_message_touches_no_document(self, client: FlaskClient, database: MemoryDatabase) -> None:
         """With `id-conflict`, the document belongs to another mail."""

@@ -11,29 +11,34 @@ import pytest
 from dispatcher.outbox import Effect
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Unwritable, Version, Write
-from shared.pubsub.publisher import Message
+from shared.pubsub.publisher import Message, Unpublishable
 from tests.assembly import PATIENCE, DispatcherParts, collected
 from tests.fakes import MemoryDatabase, MemoryPublisher
 
 
 class Topic(MemoryPublisher):
-    """Records its requests. It rejects the messages in `refuses`; `on_publish` runs before each request."""
+    """Records its requests; `on_publish` runs before each.
+
+    It does not take the messages in `refuses`; those in `refuses_for_good` never.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.requests: list[int] = []
         self.refuses: set[bytes] = set()
+        self.refuses_for_good: set[bytes] = set()
         self.on_publish: Callable[[], object] = lambda: None
 
     def publish_all(self, messages: Sequence[Message]) -> Sequence[str | Unavailable]:
         self.on_publish()
         self.requests.append(len(messages))
-        return [
-            Unavailable("not taken")
-            if data in self.refuses
-            else super(Topic, self).publish_all([(data, attributes)])[0]
-            for data, attributes in messages
-        ]
+        return [self._answer(message) for message in messages]
+
+    def _answer(self, message: Message) -> str | Unavailable:
+        data, _ = message
+        if data in self.refuses_for_good:
+            return Unpublishable("never taken")
+        return Unavailable("not taken") if data in self.refuses else super().publish_all([message])[0]
 
 
 class Database(MemoryDatabase):
@@ -61,7 +66,8 @@ class World:
     def effect(self, name: str, publish: bool = True, write: bool = True) -> Effect:
         version = self.database.put(f"mail/{name}", {"to": "a@b.c"})
         changes = {"delivery": {"state": "PENDING"}} if write else None
-        return Effect(f"mail/{name}", version, (name.encode(), {}) if publish else None, changes)
+        if_refused = {"delivery": {"state": "ERROR"}}
+        return Effect(f"mail/{name}", version, (name.encode(), {}) if publish else None, changes, if_refused)
 
     def together(self, effects: Sequence[Effect]) -> list[Future[bool | None]]:
         """Execute these effects, all of which arrive while another one is in progress."""
@@ -122,6 +128,33 @@ def test_an_unpublished_document_is_not_marked_and_its_event_is_delivered_again(
     world.topic.refuses = {b"b"}
     assert results(world.together([world.effect(name) for name in "abc"])) == [True, "not taken", True]
     assert not world.is_pending("b")
+
+
+def test_a_document_whose_message_is_refused_for_good_says_so(world: World) -> None:
+    world.topic.refuses_for_good = {b"b"}
+    effects = [world.effect(name) for name in "abc"]
+    assert results(world.together(effects)) == [True, "never taken", True]
+    assert world.published() == ["a", "c", "first"]
+    assert world.database.documents["mail/b"].fields["delivery"] == {"state": "ERROR"}
+
+
+def test_a_document_that_changed_before_its_message_was_refused_is_left_alone(world: World) -> None:
+    """A newer event exists, whose message may be taken."""
+    world.topic.refuses_for_good = {b"a"}
+    effect = world.effect("a")
+    world.database.edit("mail/a", {"note": "x"})
+    with pytest.raises(Unpublishable):
+        world.outbox.execute(effect)
+    assert not world.is_pending("a")
+
+
+def test_a_refusal_that_cannot_be_written_now_is_repeated_with_its_event(world: World) -> None:
+    world.topic.refuses_for_good = {b"a"}
+    world.outbox = DispatcherParts(database=world.database, topic=world.topic, patience=0).outbox()
+    effect = world.effect("a")
+    world.database.answers = {"mail/a": Unavailable("Firestore is down")}
+    with pytest.raises(Unavailable, match="Firestore is down"):
+        world.outbox.execute(effect)
 
 
 def test_a_document_that_has_changed_since_is_not_written(world: World) -> None:

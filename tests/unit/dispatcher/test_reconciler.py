@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+import dispatcher.reconciler as reconciler_module
+from dispatcher.reconciler import Reconciler
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import Unavailable
+from shared.firestore.values import encode
 from tests.assembly import LEASE, DispatcherParts
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 
@@ -23,7 +26,10 @@ class World:
         self._parts = DispatcherParts(policy, self.database, self.topic, clock=self.clock)
 
     def run(self, seconds: float = 40.0) -> dict[str, int | bool]:
-        return self._parts.reconciler(seconds).run()
+        return self.reconciler(seconds).run()
+
+    def reconciler(self, seconds: float = 40.0) -> Reconciler:
+        return self._parts.reconciler(seconds)
 
     def add(self, path: str, **delivery: Any) -> None:
         self.database.put(path, {"to": "a@b.c", "delivery": {"attempts": 1, **delivery}})
@@ -127,3 +133,53 @@ def test_a_failed_publication_is_not_recorded(world: World) -> None:
         world.run()
     world.topic.broken = False
     assert world.run()["due"] == 1
+
+
+class TestUnwritable:
+    """Firestore takes no change of the document, not even the note that it was published again."""
+
+    def test_it_is_published_once_and_reported(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now)
+        world.database.most_bytes = 0
+        reconciler = world.reconciler()
+        for _ in range(5):
+            reconciler.run()
+            world.clock.advance(MINUTE)
+        assert world.published() == [("mail/a", "due")]
+        assert [
+            (record.levelname, record.getMessage()) for record in caplog.records if record.levelname == "ERROR"
+        ] == [("ERROR", "Firestore refuses to change the document")]
+
+    def test_another_version_of_it_is_another_chance(self, world: World) -> None:
+        world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now)
+        world.database.most_bytes = 0
+        reconciler = world.reconciler()
+        reconciler.run()
+        world.database.edit("mail/a", {"note": "x"})
+        reconciler.run()
+        assert len(world.published()) == 2
+
+    def test_a_bounded_number_is_remembered(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reconciler_module, "_REMEMBERED", 2)
+        for name in "abc":
+            world.add(f"mail/{name}", state="PENDING", nextAttemptTime=world.clock.now)
+        world.database.most_bytes = 0
+        reconciler = world.reconciler()
+        reconciler.run()
+        assert list(reconciler._unwritable) == ["mail/b", "mail/c"]
+
+    def test_an_expired_lease_is_concluded_by_its_state_alone(self, world: World) -> None:
+        world.add("mail/a", state="PROCESSING", note="x" * 10)
+        world.database.most_bytes = encode(world.database.documents["mail/a"].fields).ByteSize()
+        assert world.run()["lease-expired"] == 1
+        assert world.database.documents["mail/a"].fields["delivery"]["state"] == "ERROR"
+
+
+def test_a_document_whose_message_pubsub_refuses_for_good_is_an_error(world: World) -> None:
+    world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now)
+    world.topic.refusing = True
+    assert world.run()["due"] == 1
+    delivery = world.database.documents["mail/a"].fields["delivery"]
+    assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
+    assert "Pub/Sub refuses the message" in delivery["error"]
+    assert world.run() == {"examined": 1, "complete": True}

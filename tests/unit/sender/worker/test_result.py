@@ -20,6 +20,18 @@ def mail(*recipients: str) -> Mail:
     return Mail(Envelope("shop@x.y", recipients or (A, B, C)), b"", "<id@x.y>", warnings=("composed",))
 
 
+def rest(settled: tuple[str, ...], *recipients: str) -> Mail:
+    """A mail that leaves out the recipients `settled` by an earlier attempt."""
+    return replace(mail(*recipients), settled=settled)
+
+
+def earlier(
+    accepted: str = "", rejected: str = "", response: str | None = "250 Ok", info: dict[str, Any] | None = None
+) -> Earlier:
+    """What an earlier attempt has settled; addresses are separated by spaces."""
+    return Earlier(frozenset(accepted.split()), frozenset(rejected.split()), response, info or {})
+
+
 def refused(*rejected: str) -> NotSent:
     failure = NotSent(ErrorCode.TEMPORARY, "451 Later")
     failure.rejected = rejected
@@ -51,8 +63,8 @@ class TestSent:
         assert (result.unsettled, lists(result.progress)) == (True, ([A], [B], [C]))
 
     def test_a_later_attempt_adds_to_the_earlier_outcome(self) -> None:
-        earlier = Earlier((A,), (B,), (C,), "250 first")
-        result = result_of_receipt(mail(C), Receipt((C,), (), (), "250 second"), earlier)
+        before = earlier(A, B, "250 first")
+        result = result_of_receipt(rest((A, B), C), Receipt((C,), (), (), "250 second"), before)
         assert result.info is not None
         assert (lists(result.info), result.info["response"]) == (([A, C], [B], []), "250 second")
 
@@ -62,11 +74,11 @@ class TestSent:
 
 
 class TestFailed:
-    @pytest.mark.parametrize("earlier", [None, Earlier((A,), (), (B,), "250 Ok")])
-    def test_the_servers_wait_is_kept(self, earlier: Earlier | None) -> None:
+    @pytest.mark.parametrize("before", [None, earlier(A)])
+    def test_the_servers_wait_is_kept(self, before: Earlier | None) -> None:
         failure = refused()
         failure.retry_after = 300
-        assert result_of_failure(failure, mail(B), earlier).retry_after == 300
+        assert result_of_failure(failure, rest((A,), B), before).retry_after == 300
 
     @pytest.mark.parametrize(
         ("failure", "unsettled"),
@@ -96,7 +108,7 @@ class TestFailed:
         assert (result.unsettled, result.warnings) == (True, ("composed",))
 
     def test_if_a_recipient_was_reached_earlier_the_state_is_success(self) -> None:
-        result = result_of_failure(NotSent(ErrorCode.CONNECTION, "No."), mail(C), Earlier((A,), (B,), (C,), "250 Ok"))
+        result = result_of_failure(NotSent(ErrorCode.CONNECTION, "No."), rest((A, B), C), earlier(A, B))
         assert (result.state, result.unsettled, result.error) == (State.SUCCESS, True, None)
         assert lists(result.info) == ([A], [B], [C])
         assert result.info is not None
@@ -104,13 +116,13 @@ class TestFailed:
         assert result.progress == result.info
 
     def test_a_permanent_failure_is_not_retried_for_pending_recipients(self) -> None:
-        result = result_of_failure(NotSent(ErrorCode.AUTH, "535 No"), mail(C), Earlier((A,), (), (C,), "250 Ok"))
+        result = result_of_failure(NotSent(ErrorCode.AUTH, "535 No"), rest((A,), C), earlier(A))
         assert (result.state, result.unsettled, lists(result.info)) == (State.SUCCESS, False, ([A], [], [C]))
 
     def test_when_the_last_recipient_is_permanently_refused_nothing_is_pending(self) -> None:
         failure = NotSent(ErrorCode.REJECTED, "550 No")
         failure.rejected = (C,)
-        result = result_of_failure(failure, mail(C), Earlier((A,), (), (C,), "250 Ok"))
+        result = result_of_failure(failure, rest((A,), C), earlier(A))
         assert (result.unsettled, lists(result.info)) == (False, ([A], [C], []))
 
 
@@ -120,16 +132,14 @@ class TestNotComposed:
     INFO: ClassVar[dict[str, Any]] = {"accepted": [A], "rejected": [], "pending": [B], "response": "250 Ok"}
 
     def test_if_a_recipient_was_reached_earlier_the_state_is_success_and_the_rest_stays_pending(self) -> None:
-        result = result_of_failure(
-            NotLoaded(ErrorCode.ATTACHMENT, "503"), None, Earlier((A,), (), (B,), None, self.INFO)
-        )
+        result = result_of_failure(NotLoaded(ErrorCode.ATTACHMENT, "503"), None, earlier(A, info=self.INFO))
         assert (result.state, result.info, result.unsettled) == (State.SUCCESS, None, True)
         assert result.progress == self.INFO
 
     def test_if_no_recipient_was_reached_it_is_an_error(self) -> None:
-        earlier = Earlier((), (A,), (B,), None, {"rejected": [A], "pending": [B]})
-        result = result_of_failure(NotSendable(ErrorCode.ATTACHMENT, "404"), None, earlier)
-        assert (result.state, result.unsettled, result.progress) == (State.ERROR, False, earlier.info)
+        before = earlier("", A, info={"rejected": [A], "pending": [B]})
+        result = result_of_failure(NotSendable(ErrorCode.ATTACHMENT, "404"), None, before)
+        assert (result.state, result.unsettled, result.progress) == (State.ERROR, False, before.info)
 
 
 class TestMissingUids:
@@ -145,7 +155,7 @@ class TestEarlier:
 
     def test_is_read_from_a_document_that_resumes(self) -> None:
         fields = {"delivery": {"resumes": True, "info": self.INFO}}
-        assert Earlier.of(fields) == Earlier((A,), (), (B,), "250 Ok", self.INFO)
+        assert Earlier.of(fields) == earlier(A, info=self.INFO)
 
     @pytest.mark.parametrize(
         "delivery",
@@ -154,10 +164,30 @@ class TestEarlier:
             pytest.param({"info": INFO}, id="a-users-retry-is-for-all"),
             pytest.param({"resumes": True}, id="no-earlier-outcome"),
             pytest.param({"resumes": True, "info": {**INFO, "pending": []}}, id="nobody-is-pending"),
+            pytest.param({"resumes": 1, "info": INFO}, id="resumes-not-a-boolean"),
+            pytest.param({"resumes": True, "info": [INFO]}, id="info-not-a-map"),
+            pytest.param({"resumes": True, "info": {**INFO, "accepted": [A, 5]}}, id="accepted-not-a-text"),
+            pytest.param({"resumes": True, "info": {**INFO, "rejected": [None]}}, id="rejected-not-a-text"),
+            pytest.param({"resumes": True, "info": {**INFO, "pending": [{"a": 1}]}}, id="pending-not-a-text"),
+            pytest.param({"resumes": True, "info": {**INFO, "pending": B}}, id="pending-not-a-list"),
+            pytest.param({"resumes": True, "info": {**INFO, "response": 250}}, id="response-not-a-text"),
         ],
     )
     def test_is_none_if_the_attempt_is_for_all(self, delivery: Any) -> None:
         assert Earlier.of({"delivery": delivery}) is None
+
+    def test_carries_along_only_the_documents_own_recipients_each_once(self) -> None:
+        before = earlier(f"{A} victim@x.y", f"{B} {A} eve@x.y")
+        result = result_of_receipt(rest((A, B), C), Receipt((C,), (), (), "250 Ok"), before)
+        assert lists(result.info) == ([A, C], [B], [])
+
+    def test_with_nobody_left_the_state_is_that_of_the_settled_recipients(self) -> None:
+        failure = NotSent(ErrorCode.REJECTED, "All refused.")
+        nobody = Envelope("shop@x.y", ())
+        reached = result_of_failure(failure, replace(rest((A, B)), envelope=nobody), earlier(A, B))
+        assert (reached.state, reached.unsettled, lists(reached.info)) == (State.SUCCESS, False, ([A], [B], []))
+        refused = result_of_failure(failure, replace(rest((B,)), envelope=nobody), earlier(A, B))
+        assert (refused.state, refused.unsettled, refused.error) == (State.ERROR, False, "All refused.")
 
 
 class TestBounds:

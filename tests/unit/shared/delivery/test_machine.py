@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from shared.delivery.machine import (
     concluded,
+    is_marked,
     message_id_local_part,
     on_dead_letter,
     on_event,
@@ -18,10 +19,23 @@ from shared.delivery.machine import (
     on_reconcile,
     on_release,
     on_result,
+    refused_mail,
+    unpublishable,
 )
-from shared.delivery.model import DELETE, Decision, Delivery, DocumentState, Lease, Reason, Result, State
-from shared.delivery.policy import LeaseExpiryPolicy, Policy, Ttl, TtlUnit
+from shared.delivery.model import (
+    DELETE,
+    MOST_ATTEMPTS,
+    Decision,
+    Delivery,
+    DocumentState,
+    Lease,
+    Reason,
+    Result,
+    State,
+)
+from shared.delivery.policy import BackOff, LeaseExpiryPolicy, Policy, Ttl, TtlUnit
 from shared.errors import ErrorCode
+from shared.firestore.values import Reference
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=30)
@@ -48,6 +62,8 @@ ERROR = known(State.ERROR, attempts=1)
 SCHEDULED = known(State.PENDING, next_attempt_time=SOON)
 
 
+GIVEN_UP = Result(State.ERROR, error="Given up.", error_code=ErrorCode.DEAD_LETTER)
+
 #: The result for a document with an expired lease, unless it may be retried.
 NOT_KNOWN = {
     "delivery.state": "ERROR",
@@ -66,7 +82,7 @@ NOT_KNOWN = {
         pytest.param(lambda: on_event(HELD, EXPIRED, NOW, POLICY), id="seen-in-an-event"),
         pytest.param(lambda: on_message(EXPIRED, NOW, POLICY), id="at-the-next-delivery-of-its-message"),
         pytest.param(lambda: on_reconcile(EXPIRED, PAST, NOW, POLICY), id="found-without-a-message"),
-        pytest.param(lambda: on_dead_letter(EXPIRED, False, NOW, "Given up.", POLICY), id="its-message-given-up"),
+        pytest.param(lambda: on_dead_letter(EXPIRED, False, NOW, GIVEN_UP, POLICY), id="its-message-given-up"),
     ],
 )
 def test_an_expired_lease_ends_the_same_way_whoever_finds_it(find: Callable[[], Decision]) -> None:
@@ -469,11 +485,11 @@ class TestOnDeadLetter:
         ],
     )
     def test_row(self, document: DocumentState | None, reason: Reason, writes: State | None) -> None:
-        decision = on_dead_letter(document, False, NOW, "Given up.", POLICY)
+        decision = on_dead_letter(document, False, NOW, GIVEN_UP, POLICY)
         assert (decision.reason, written_state(decision)) == (reason, writes)
 
     def test_the_error_has_the_reason(self) -> None:
-        assert on_dead_letter(PENDING, False, NOW, "Given up.", POLICY).write == {
+        assert on_dead_letter(PENDING, False, NOW, GIVEN_UP, POLICY).write == {
             "delivery.state": "ERROR",
             "delivery.endTime": NOW,
             "delivery.error": "Given up.",
@@ -483,8 +499,85 @@ class TestOnDeadLetter:
             "delivery.resumes": DELETE,
         }
 
+    def test_a_document_without_delivery_gets_all_of_it(self) -> None:
+        ttl = Policy(LEASE, ttl=Ttl(1, TtlUnit.DAY))
+        write = on_dead_letter(NEW, False, NOW, GIVEN_UP, ttl).write
+        assert write is not None
+        assert {
+            name: write[f"delivery.{name}"] for name in ("state", "startTime", "attempts", "error", "expireAt")
+        } == {
+            "state": "ERROR",
+            "startTime": NOW,
+            "attempts": 0,
+            "error": "Given up.",
+            "expireAt": NOW + timedelta(days=1),
+        }
+
     def test_a_users_retry_after_that_stands(self) -> None:
-        assert on_dead_letter(RETRY, True, NOW, "Given up.", POLICY) == Decision(Reason.REQUEUED)
+        assert on_dead_letter(RETRY, True, NOW, GIVEN_UP, POLICY) == Decision(Reason.REQUEUED)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        pytest.param(known(State.PENDING, start_time=PAST), True, id="as-the-dispatcher-marks-it"),
+        pytest.param(known(State.PENDING, start_time=PAST, republish_time=NOW), True, id="published-again"),
+        pytest.param(known(State.PENDING, start_time=PAST, next_attempt_time=NOW), True, id="scheduled"),
+        pytest.param(known(State.RETRY, start_time=PAST), False, id="retry"),
+        pytest.param(known(State.PENDING, start_time=PAST, end_time=NOW), False, id="asked-for-after-the-end"),
+        pytest.param(known(State.PENDING, start_time=PAST, attempts=1), False, id="asked-for-after-an-attempt"),
+        pytest.param(PENDING, False, id="set-by-hand"),
+        pytest.param(known(State.ERROR, start_time=PAST), False, id="concluded"),
+        pytest.param(NEW, False, id="not-marked-yet"),
+        pytest.param(None, False, id="deleted"),
+    ],
+)
+def test_the_dispatchers_mark_can_be_told_from_a_users_request(document: DocumentState | None, expected: bool) -> None:
+    assert is_marked(document) is expected
+
+
+class TestUnpublishable:
+    ERROR: ClassVar = {
+        "delivery.state": "ERROR",
+        "delivery.endTime": NOW,
+        "delivery.error": "Pub/Sub refuses the message about this document, perhaps because of its id. "
+        "The mail was not sent.",
+        "delivery.errorCode": "dead-letter",
+        "delivery.leaseExpireTime": None,
+        "delivery.warnings": DELETE,
+        "delivery.resumes": DELETE,
+    }
+
+    def test_a_new_document_gets_all_of_delivery(self) -> None:
+        decision = on_event(None, NEW, NOW, POLICY)
+        assert unpublishable(decision, NOW) == {"delivery.startTime": NOW, "delivery.attempts": 0} | self.ERROR
+
+    @pytest.mark.parametrize(
+        "decision",
+        [
+            pytest.param(on_event(None, RETRY, NOW, POLICY), id="no-other-write"),
+            pytest.param(on_reconcile(PENDING, PAST - timedelta(days=1), NOW, POLICY), id="instead-of-a-note"),
+        ],
+    )
+    def test_another_keeps_the_rest(self, decision: Decision) -> None:
+        assert decision.publish
+        assert unpublishable(decision, NOW) == self.ERROR
+
+
+def test_the_document_of_a_refused_mail_has_only_delivery() -> None:
+    result = Result(State.ERROR, error="Too deep.", error_code=ErrorCode.VALIDATION)
+    assert refused_mail(result, NOW, Policy(LEASE, ttl=Ttl(1, TtlUnit.DAY))) == {
+        "delivery.state": "ERROR",
+        "delivery.startTime": NOW,
+        "delivery.endTime": NOW,
+        "delivery.attempts": 0,
+        "delivery.error": "Too deep.",
+        "delivery.errorCode": "validation",
+        "delivery.leaseExpireTime": None,
+        "delivery.expireAt": NOW + timedelta(days=1),
+        "delivery.warnings": DELETE,
+        "delivery.resumes": DELETE,
+    }
 
 
 class TestMessageId:
@@ -551,17 +644,126 @@ class TestReading:
             pytest.param(False, None, id="false-is-none"),
             pytest.param(0, None, id="zero-is-none"),
             pytest.param("", None, id="empty-string-is-none"),
-            pytest.param({}, Delivery(None), id="empty-map"),
-            pytest.param("PENDING", Delivery(None), id="not-a-map"),
+            pytest.param(True, None, id="true-is-none"),
+            pytest.param(5, None, id="a-number-is-none"),
+            pytest.param("PENDING", None, id="a-string-is-none"),
+            pytest.param([{"state": "RETRY"}], None, id="a-list-is-none"),
+            pytest.param({}, None, id="empty-map"),
+            pytest.param({"attempts": 3, "error": "x"}, None, id="no-state"),
+            pytest.param({"state": None}, None, id="state-null"),
+            pytest.param({"state": ""}, None, id="state-empty"),
+            pytest.param({"state": ["PENDING"]}, None, id="state-not-a-word"),
+            pytest.param({"state": Reference("RETRY")}, None, id="state-a-reference"),
             pytest.param({"state": "DONE"}, Delivery(None), id="unknown-word"),
-            pytest.param({"state": ["PENDING"]}, Delivery(None), id="not-a-word"),
             pytest.param({"state": "RETRY", "attempts": "2"}, Delivery(State.RETRY), id="attempts-not-a-number"),
+            pytest.param({"state": "RETRY", "attempts": True}, Delivery(State.RETRY), id="attempts-a-boolean"),
+            pytest.param({"state": "RETRY", "attempts": float("nan")}, Delivery(State.RETRY), id="attempts-nan"),
             pytest.param({"state": "RETRY", "attempts": -1}, Delivery(State.RETRY), id="attempts-negative"),
+            pytest.param({"state": "RETRY", "attempts": 10**6}, Delivery(State.RETRY, 10**6), id="most-attempts"),
+            pytest.param(
+                {"state": "RETRY", "attempts": 2**63 - 1}, Delivery(State.RETRY, 10**6), id="too-many-attempts"
+            ),
             pytest.param({"state": "RETRY", "startTime": "now"}, Delivery(State.RETRY), id="time-not-a-timestamp"),
+            pytest.param(
+                {"state": "RETRY", "errorCode": "x" * 50}, Delivery(State.RETRY, error_code="x" * 50), id="code"
+            ),
+            pytest.param({"state": "RETRY", "errorCode": "x" * 51}, Delivery(State.RETRY), id="code-too-long"),
+            pytest.param({"state": "RETRY", "errorCode": 5}, Delivery(State.RETRY), id="code-not-a-word"),
         ],
     )
     def test_what_others_may_write(self, delivery: Any, expected: Delivery | None) -> None:
         assert DocumentState.of({"delivery": delivery}).delivery == expected
+
+
+class TestForged:
+    """Times and counts that Firepost can't have written; whoever may write the document may write them."""
+
+    LATEST_LEASE = NOW + timedelta(seconds=550)  # 540, and 10 for clocks that differ
+    LATEST_SCHEDULE = NOW + timedelta(days=1)  # the longest wait that a mail server is granted
+    FAR = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+    FIRST = datetime(1, 1, 1, tzinfo=UTC)
+    INSTANT = timedelta(microseconds=1)
+
+    @pytest.mark.parametrize(
+        ("expires", "is_live"),
+        [
+            pytest.param(None, False, id="none"),
+            pytest.param(FIRST, False, id="year-1"),
+            pytest.param(NOW, False, id="now"),
+            pytest.param(NOW + INSTANT, True, id="later"),
+            pytest.param(LATEST_LEASE, True, id="the-longest"),
+            pytest.param(LATEST_LEASE + INSTANT, False, id="longer-than-any"),
+            pytest.param(FAR, False, id="year-9999"),
+        ],
+    )
+    def test_a_lease_beyond_the_longest_is_nobodys(self, expires: datetime | None, is_live: bool) -> None:
+        processing = known(State.PROCESSING, attempts=1, lease_expire_time=expires)
+        queued = known(State.RETRY, attempts=1, lease_expire_time=expires)
+        ended = Reason.PROCESSING if is_live else Reason.LEASE_EXPIRED
+        assert on_event(None, processing, NOW, POLICY).reason is ended
+        assert on_reconcile(processing, NOW, NOW, POLICY).reason is ended
+        assert on_dead_letter(processing, False, NOW, GIVEN_UP, POLICY).reason is ended
+        assert on_message(processing, NOW, POLICY).reason is (Reason.LEASE_HELD if is_live else Reason.LEASE_EXPIRED)
+        assert on_message(queued, NOW, POLICY).reason is (Reason.LEASE_HELD if is_live else Reason.CLAIMED)
+
+    @pytest.mark.parametrize(
+        ("send_at", "scheduled", "waits"),
+        [
+            pytest.param(None, LATEST_SCHEDULE, True, id="the-latest"),
+            pytest.param(None, LATEST_SCHEDULE + INSTANT, False, id="later-than-any"),
+            pytest.param(None, FAR, False, id="year-9999"),
+            pytest.param(None, FIRST, False, id="year-1"),
+            pytest.param(PAST, FAR, False, id="year-9999-and-sendAt-has-come"),
+            pytest.param(SOON, FAR, True, id="year-9999-and-sendAt-to-come"),
+            pytest.param(FAR, FAR, True, id="as-sendAt-says"),
+            pytest.param(FAR, FIRST, True, id="before-sendAt"),
+        ],
+    )
+    def test_a_schedule_beyond_what_is_ever_scheduled_delays_nothing(
+        self, send_at: datetime | None, scheduled: datetime, waits: bool
+    ) -> None:
+        queued = replace(known(State.RETRY, next_attempt_time=scheduled), send_at=send_at)
+        assert (on_message(queued, NOW, POLICY).reason is Reason.NOT_DUE) is waits
+        assert (on_dead_letter(queued, False, NOW, GIVEN_UP, POLICY).reason is Reason.NOT_DUE) is waits
+        assert on_event(None, queued, NOW, POLICY).publish is not waits
+        assert on_reconcile(queued, NOW - POLICY.stranded_after, NOW, POLICY).publish is not waits
+
+    @pytest.mark.parametrize("queued", [known(State.RETRY, next_attempt_time=NOW), replace(RETRY, send_at=NOW)])
+    def test_what_is_due_this_moment_is_published(self, queued: DocumentState) -> None:
+        assert on_event(None, queued, NOW, POLICY) == Decision(Reason.REQUEUED, publish=True)
+
+    def test_a_schedule_beyond_send_at_is_written_anew(self) -> None:
+        queued = replace(known(State.RETRY, next_attempt_time=self.FAR), send_at=SOON)
+        assert on_event(None, queued, NOW, POLICY) == Decision(
+            Reason.SCHEDULED, write={"delivery.state": "PENDING", "delivery.nextAttemptTime": SOON}
+        )
+
+    def test_a_longer_back_off_allows_a_later_schedule(self) -> None:
+        patient = replace(POLICY, back_off=BackOff(longest=timedelta(days=7)))
+        queued = known(State.RETRY, next_attempt_time=NOW + timedelta(days=7))
+        assert on_message(queued, NOW, patient).reason is Reason.NOT_DUE
+        assert on_message(queued, NOW, POLICY).reason is Reason.CLAIMED
+
+    def test_nothing_is_scheduled_later_than_it_is_believed(self) -> None:
+        result = Result(State.ERROR, error="Later.", error_code=ErrorCode.THROTTLED, unsettled=True, retry_after=1e6)
+        changes = concluded(result, 1, NOW, replace(POLICY, max_attempts=2), 0.5)
+        assert changes["delivery.nextAttemptTime"] == self.LATEST_SCHEDULE
+
+    @pytest.mark.parametrize("noted", [SOON, FAR])
+    def test_a_note_from_the_future_hides_nothing_that_is_due(self, noted: datetime) -> None:
+        due = known(State.PENDING, next_attempt_time=PAST, republish_time=noted)
+        assert on_reconcile(due, NOW, NOW, POLICY).reason is Reason.DUE
+
+    def test_a_note_of_this_moment_counts(self) -> None:
+        due = known(State.PENDING, next_attempt_time=PAST, republish_time=NOW)
+        assert on_reconcile(due, NOW, NOW, POLICY).reason is Reason.STILL_QUEUED
+
+    def test_attempts_are_counted_up_to_the_most_and_the_claim_still_has_its_own_lease(self) -> None:
+        most = known(State.RETRY, attempts=MOST_ATTEMPTS)
+        claim = on_message(most, NOW, POLICY)
+        assert claim.lease == Lease(MOST_ATTEMPTS, NOW + LEASE)
+        held = Delivery.of({"state": "PROCESSING", "attempts": MOST_ATTEMPTS, "leaseExpireTime": NOW + LEASE})
+        assert held.holds(claim.lease)
 
 
 def written_state(decision: Decision) -> State | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
@@ -391,6 +392,27 @@ class TestForMany:
         assert finish(store, claim(store, clock), result, clock) is Reason.FINISHED
         assert delivery(database)["state"] == state
 
+    @pytest.mark.parametrize("state", [State.SUCCESS, State.ERROR])
+    def test_a_document_without_any_room_still_gets_the_state(
+        self, database: Refusing, clock: Clock, state: State
+    ) -> None:
+        store = assembly.claims(database)
+        held = claim(store, clock)
+        database.fits = lambda changes: (
+            [path for path in changes if changes[path] not in (DELETE, {})] == ["delivery.state"]
+        )
+        retained = {"message": {}, "template": DELETE}
+        result = Result(state, error="No.", error_code=ErrorCode.REJECTED, retained=retained)
+        assert finish(store, held, result, clock) is Reason.FINISHED
+        assert (delivery(database)["state"], delivery(database)["attempts"]) == (state, 1)
+
+    def test_a_result_that_nothing_fits_of_is_an_error(self, database: Refusing, clock: Clock) -> None:
+        store = assembly.claims(database)
+        held = claim(store, clock)
+        database.fits = lambda changes: False
+        with pytest.raises(Unwritable):
+            finish(store, held, SENT, clock)
+
     def test_a_release_that_firestore_refuses_is_an_error(self, database: Refusing, clock: Clock) -> None:
         store = assembly.claims(database)
         held = claim(store, clock)
@@ -415,6 +437,63 @@ class TestForMany:
         first, second, third = assembly.store(database).mark(marks)
         assert (first, third) == (True, True)
         assert second is outcome or isinstance(second, outcome)
+
+    @pytest.mark.parametrize(
+        ("fits", "left"),
+        [
+            pytest.param(
+                lambda changes: list(changes) == ["delivery"],
+                {"state": "ERROR", "errorCode": "rejected", "error": "x" * 100},
+                id="brief",
+            ),
+            pytest.param(
+                lambda changes: list(changes) == ["delivery"] and len(str(changes)) < 120,
+                {"state": "ERROR", "errorCode": "rejected", "error": "x" * 30},
+                id="briefer",
+            ),
+            pytest.param(
+                lambda changes: list(changes) == ["delivery.state"],
+                {"state": "ERROR", "info": "y" * 99},
+                id="only-the-state",
+            ),
+            pytest.param(lambda changes: False, {"state": "PROCESSING", "info": "y" * 99}, id="nothing"),
+        ],
+    )
+    @pytest.mark.parametrize("writer", ["mark", "conclude"])
+    def test_of_an_error_as_much_is_written_as_fits(
+        self, database: Refusing, writer: str, fits: Callable[[Changes], bool], left: dict[str, str]
+    ) -> None:
+        version = database.edit("mail/a", {"delivery": {"state": "PROCESSING", "info": "y" * 99}})
+        database.fits = fits
+        changes = {"delivery.state": State.ERROR, "delivery.error": "x" * 200, "delivery.errorCode": "rejected"}
+        store = assembly.store(database)
+        if writer == "mark":
+            [written] = store.mark([Write("mail/a", changes, version)])
+            failed = isinstance(written, Unwritable)
+        else:
+            decision = Decision(Reason.DEAD_LETTER, write=changes)
+            with suppress(Unwritable):
+                assert store.conclude("mail/a", lambda known, at: decision).reason is Reason.DEAD_LETTER
+            failed = delivery(database)["state"] == "PROCESSING"
+        assert (delivery(database), failed) == (left, left["state"] == "PROCESSING")
+
+    def test_a_shorter_error_spares_a_document_that_has_changed(self, database: Refusing) -> None:
+        version = database.documents["mail/a"].version
+        database.edit("mail/a", {"delivery": {"state": "RETRY"}})
+        database.answers = {"mail/a": [Unwritable("too large")]}
+        changes = {"delivery.state": State.ERROR, "delivery.error": "x", "delivery.errorCode": "rejected"}
+        assert assembly.store(database).mark([Write("mail/a", changes, version)]) == [False]
+        assert delivery(database) == {"state": "RETRY"}
+
+    def test_other_marks_are_not_shortened(self, database: Refusing) -> None:
+        database.fits = lambda changes: list(changes) == ["delivery.state"]
+        changes = {"delivery.state": State.PENDING, "delivery.nextAttemptTime": None}
+        mark = Write("mail/a", changes, database.documents["mail/a"].version)
+        assert isinstance(assembly.store(database).mark([mark])[0], Unwritable)
+
+    def test_a_conclusion_that_needs_no_write_is_one(self, database: Refusing) -> None:
+        decision = Decision(Reason.FINAL_STATE)
+        assert assembly.store(database).conclude("mail/a", lambda known, at: decision) == decision
 
     def test_a_mark_that_always_fails_is_unavailable(self, database: Refusing) -> None:
         database.answers = {"mail/a": [Unavailable("down")] * 10**6}

@@ -126,6 +126,26 @@ def test_a_failure_is_unavailable_and_says_what_it_was(
             operation()
 
 
+def test_the_text_of_a_failure_has_none_of_firestores_words(
+    database: FirestoreDatabase, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is logged, and Firestore likes to quote names and values."""
+
+    class Refusal(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.FAILED_PRECONDITION
+
+        def details(self) -> str:
+            return "No index for ada@example.com"
+
+    def call(*_: object) -> None:
+        raise Refusal
+
+    monkeypatch.setattr(database, "_call", call)
+    [error] = database.read([path])
+    assert (type(error), str(error)) == (Unavailable, "Firestore answered FAILED_PRECONDITION.")
+
+
 def test_a_missing_database_is_unavailable_and_not_empty(
     database: FirestoreDatabase, backend: EmbeddedBackend, path: str
 ) -> None:

@@ -19,7 +19,7 @@ from sender.transport.smtp.config import parse_server
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.delivery.policy import Policy
 from shared.errors import FirepostError, Unavailable
-from shared.firestore.database import Version, Write
+from shared.firestore.database import Unwritable, Version, Write
 from shared.observability import tracing
 from shared.observability.events import FIELDS, Event
 from tests.assembly import COMPOSER, LEASE, LIMITS, DispatcherParts, SenderParts
@@ -27,13 +27,14 @@ from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 from tests.smtp_server import ScriptedServer
 from tests.unit.dispatcher.test_events import body
 
+Entry = dict[str, Any]
+
 HOUR = timedelta(hours=1)
 #: Must not be logged: each is in every mail sent here.
 PRIVATE = ("ada@example.com", "shop@example.com", "hunter2", "Confidential")
-MAIL = {"to": "ada@example.com", "message": {"subject": "Confidential", "text": "Your password is hunter2."}}
+MESSAGE: Entry = {"subject": "Confidential", "text": "Your password is hunter2."}
+MAIL: Entry = {"to": "ada@example.com", "message": MESSAGE}
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-Entry = dict[str, Any]
 
 
 class World:
@@ -99,7 +100,7 @@ def a_new_document(world: World) -> None:
 
 def an_event_that_is_ignored(world: World) -> None:
     world.event({**MAIL, "delivery": {"state": "PENDING"}}, {**MAIL, "delivery": {"state": "SUCCESS"}})
-    world.handlers.dispatcher.close()
+    world.handlers.dispatcher.log_ignored()
 
 
 def a_mail(world: World) -> None:
@@ -184,8 +185,112 @@ WORK = (
     a_run_of_the_reconciler,
 )
 
+ADA = "ada@example.com"
 
-@pytest.mark.parametrize("work", WORK)
+
+def _refusing(world: World) -> None:
+    """Let Firestore refuse every write, in words that quote the document."""
+    words = f"Property `{ADA}` of the document with 'hunter2' is too large"
+    world.database.write = lambda writes: [Unwritable(words) for _ in writes]  # type: ignore[method-assign]
+
+    def transact(path: str, decide: Any) -> Any:
+        raise Unwritable(words)
+
+    world.database.transact = transact  # type: ignore[method-assign]
+
+
+def firestore_refuses_a_mark(world: World) -> None:
+    _refusing(world)
+    world.event(None, MAIL)
+
+
+def firestore_refuses_a_note(world: World) -> None:
+    _refusing(world)
+    a_run_of_the_reconciler(world)
+
+
+def firestore_refuses_a_claim(world: World) -> None:
+    world.database.put("mail/a", MAIL)
+    _refusing(world)
+    world.push({"document": "mail/a"})
+
+
+def firestore_refuses_a_published_mail(world: World) -> None:
+    _refusing(world)
+    world.push({"mail": {**MAIL, ADA: {ADA: "x"}}, "id": "a"})
+
+
+def firestore_refuses_a_conclusion(world: World) -> None:
+    world.database.put("mail/a", MAIL)
+    _refusing(world)
+    world.push({"document": "mail/a"}, "dispatcher", reason="unwritable", error=f"Property `{ADA}` is too large")
+
+
+def pubsub_refuses_a_message(world: World) -> None:
+    world.topic.refusing = True
+    world.event(None, MAIL)
+
+
+def addresses_as_names_of_fields(world: World) -> None:
+    world.event(None, {**MAIL, ADA: {ADA: [ADA]}, "delivery": {"state": ADA, ADA: "hunter2"}})
+    world.push({"mail": {**MAIL, "headers": {f"X {ADA}": "hunter2"}}, "id": "headers"})
+    world.push({"mail": {**MAIL, "message": {ADA: "hunter2", **MESSAGE}}, "id": "message"})
+    world.push({"mail": {**MAIL, "template": {"name": ADA, "data": {ADA: "hunter2"}}}, "id": "template"})
+    world.push({"mail": {**MAIL, "delivery": {ADA: "hunter2"}}, "id": "delivery"})
+
+
+def addresses_as_ids_of_users(world: World) -> None:
+    world.push({"mail": {**MAIL, "toUids": [ADA], "bccUids": ["hunter2"]}, "id": "uids"})
+
+
+def addresses_in_urls(world: World) -> None:
+    for number, url in enumerate((f"https://{ADA}/hunter2", f"gs://{ADA}/hunter2", f"file:///{ADA}", f"data:{ADA}")):
+        message = {**MESSAGE, "attachments": [{"path": url, "filename": ADA}]}
+        world.push({"mail": {**MAIL, "message": message}, "id": f"url-{number}"})
+
+
+def addresses_in_replies(world: World) -> None:
+    for number, step in enumerate(("MAIL", "RCPT", "DATA", "BODY")):
+        world.smtp.when(step).reply(f"451 4.3.0 {ADA} said hunter2")
+        world.push({"mail": MAIL, "id": f"reply-{number}"})
+        world.smtp.forget_rules()
+
+
+def addresses_in_a_message_that_is_none(world: World) -> None:
+    for data in (ADA, [ADA], {ADA: "hunter2"}, {"document": ADA}, {"document": f"{ADA}/a"}, {"mail": ADA, "id": "x"}):
+        world.push(data, version=ADA)
+        world.push(data, **{ADA: "hunter2"})
+        world.push(data, "dispatcher", reason=ADA, error="hunter2")
+
+
+PROTOBUF = {"Content-Type": "application/protobuf"}
+
+
+def addresses_in_an_event_that_is_none(world: World) -> None:
+    world._dispatcher.post("/", data=ADA.encode(), headers=PROTOBUF | {"ce-type": ADA})
+    world._dispatcher.post("/", data=ADA.encode(), headers=PROTOBUF | {"ce-type": EVENT_TYPE})
+    event = body(None, MAIL, path=f"{ADA}/hunter2")
+    world._dispatcher.post("/", data=event, headers=PROTOBUF | {"ce-type": EVENT_TYPE})
+
+
+#: Work with private words in unusual places, which errors of others like to quote.
+ODD_WORK = (
+    firestore_refuses_a_mark,
+    firestore_refuses_a_note,
+    firestore_refuses_a_claim,
+    firestore_refuses_a_published_mail,
+    firestore_refuses_a_conclusion,
+    pubsub_refuses_a_message,
+    addresses_as_names_of_fields,
+    addresses_as_ids_of_users,
+    addresses_in_urls,
+    addresses_in_replies,
+    addresses_in_a_message_that_is_none,
+    addresses_in_an_event_that_is_none,
+)
+
+
+@pytest.mark.parametrize("work", (*WORK, *ODD_WORK))
 def test_all_logs_use_the_vocabulary_and_nothing_private(
     world: World, caplog: pytest.LogCaptureFixture, work: Any
 ) -> None:

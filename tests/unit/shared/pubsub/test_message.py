@@ -124,6 +124,29 @@ def test_a_message_id_that_is_not_a_document_id_is_rejected(message_id: str) -> 
     assert refused.value.reason == "wrong-shape"
 
 
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(b'{"mail": {"delivery": {}}, "id": "a"}', "a", id="its-own"),
+        pytest.param(nested(300).replace(b'{"mail"', b'{"id": "a", "mail"'), "a", id="nested-too-deep"),
+        pytest.param(b'{"mail": "\\ud800", "id": "a"}', "a", id="half-a-character-in-the-mail"),
+        pytest.param(b'{"mail": [], "id": "a", "x": 1}', "a", id="of-another-shape"),
+        pytest.param(b'{"mail": {"x": 9223372036854775808}}', "77", id="the-message-s"),
+        pytest.param(b'{"mail": {}, "id": "a/b"}', None, id="invalid"),
+        pytest.param(b'{"mail": {}, "id": "\\ud800"}', None, id="half-a-character"),
+        pytest.param(b'{"mail": {}, "id": null}', None, id="null"),
+        pytest.param(b'{"document": "mail/a"}', None, id="by-reference"),
+        pytest.param(b'{"id": "a"}', None, id="no-mail"),
+        pytest.param(b"[" * 100_000, None, id="not-readable"),
+        pytest.param(b"hello", None, id="not-json"),
+        pytest.param(b"[]", None, id="not-a-map"),
+    ],
+)
+def test_the_id_of_a_refused_mail_is_known_if_it_is_valid(data: bytes, expected: str | None) -> None:
+    assert message.id_of_refused_mail(data, "77") == expected
+    assert message.id_of_refused_mail(data, "") == (None if expected == "77" else expected)
+
+
 def test_errors_fit_into_an_attribute() -> None:
     error = InvalidMessage("unwritable", "山" * 1000 + "\ud800")
     assert 990 < len(str(error).encode()) <= 1000

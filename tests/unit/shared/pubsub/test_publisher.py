@@ -13,7 +13,7 @@ import tenacity
 from google.pubsub_v1.types import pubsub as api
 
 from shared.errors import Unavailable
-from shared.pubsub.publisher import TopicPublisher, connect_publisher
+from shared.pubsub.publisher import TopicPublisher, Unpublishable, connect_publisher
 from tests.patience import patience
 
 WORKERS = 8
@@ -106,6 +106,7 @@ def test_a_refused_message_fails_by_itself(publisher: TopicPublisher, topic: Top
         "Pub/Sub did not accept the message: INVALID_ARGUMENT",
         None,
     ]
+    assert isinstance(outcomes[1], Unpublishable)
 
 
 def test_a_transient_failure_is_retried(publisher: TopicPublisher, topic: Topic) -> None:
@@ -121,8 +122,22 @@ def test_a_lasting_failure_is_raised(publisher: TopicPublisher, topic: Topic, mo
         publisher.publish(b"data", {})
 
 
-def test_a_permanent_refusal_is_not_retried(publisher: TopicPublisher, topic: Topic) -> None:
-    topic.failures = [grpc.StatusCode.PERMISSION_DENIED]
-    with pytest.raises(Unavailable, match="PERMISSION_DENIED"):
+@pytest.mark.parametrize(
+    ("code", "is_the_messages_fault"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, True),
+        (grpc.StatusCode.OUT_OF_RANGE, True),
+        (grpc.StatusCode.PERMISSION_DENIED, False),
+        (grpc.StatusCode.NOT_FOUND, False),
+        (grpc.StatusCode.FAILED_PRECONDITION, False),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, False),
+    ],
+)
+def test_a_refusal_is_not_retried(
+    publisher: TopicPublisher, topic: Topic, code: grpc.StatusCode, is_the_messages_fault: bool
+) -> None:
+    topic.failures = [code]
+    with pytest.raises(Unavailable, match=code.name) as caught:
         publisher.publish(b"data", {})
+    assert isinstance(caught.value, Unpublishable) is is_the_messages_fault
     assert topic.sizes == [1]
