@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import socket
 import ssl
@@ -170,19 +171,19 @@ def clean_name(name: str) -> str | None:
 
 def _content(response: Response, limit: int) -> bytes:
     """The body. Reading stops as soon as it is too large, so that no decompression bomb fills the memory."""
-    received, content = 0, bytearray()
+    received, content = 0, io.BytesIO()  # which gives its content away without copying it
     unpacker = _unpacker(_header(response, "Content-Encoding").lower())
     declared = _header(response, "Content-Length")
     if re.fullmatch("[0-9]{1,20}", declared) and int(declared) > limit:
         raise _too_large(limit)
     for piece in response.pieces():
         received += len(piece)
-        content += unpacker.decompress(piece, limit - len(content) + 1) if unpacker else piece
-        if max(received, len(content)) > limit:
+        content.write(unpacker.decompress(piece, limit - content.tell() + 1) if unpacker else piece)
+        if max(received, content.tell()) > limit:
             raise _too_large(limit)
     if unpacker and not unpacker.eof:
         raise CannotFetch("a connection that failed or broke off", transient=True)
-    return bytes(content)
+    return content.getvalue()
 
 
 def _unpacker(encoding: str) -> Any:

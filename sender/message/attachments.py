@@ -47,15 +47,16 @@ class Loader:
         self._fetch = fetch
         self._left = MAX_TOTAL_BYTES
 
-    def attachments(self, attachments: Sequence[Attachment]) -> tuple[File | Part, ...]:
-        """Load the attachments, in order.
+    def attachments(self, attachments: Sequence[Attachment]) -> Iterator[File | Part]:
+        """Load the attachments, in order. To save memory, encode each one before the next is loaded.
 
         Raises `NotSendable` (code `attachment`) naming the first one that can't be loaded or the exceeded limit, and
         `NotLoaded` if a later attempt may succeed.
         """
         if len(attachments) > MAX_COUNT:
             raise _wrong("message.attachments", f"{len(attachments)} of them", f"at most {MAX_COUNT} attachments")
-        return tuple(self._attachment(attachment, number) for number, attachment in enumerate(attachments, start=1))
+        for number, attachment in enumerate(attachments, start=1):
+            yield self._attachment(attachment, number)
 
     def alternatives(self, alternatives: Sequence[Attachment]) -> Iterator[File | Part]:
         """Load alternative versions of the text; only given names are used. Raises the errors of `attachments`."""

@@ -182,10 +182,11 @@ def _header_fields(draft: MailDraft, message: Message) -> list[str]:
 
 def _body(message: Message, boundary_seed: str, loader: Loader) -> parts.Entity:
     """The same tree as nodemailer's: mixed(alternative(text, amp, related(html, images), …), attachments)."""
-    files = loader.attachments(message.attachments)
-    # Only an HTML page can refer to a Content-ID.
-    embedded = [_entity(file) for file in files if message.html and file.content_id]
-    attached = [_entity(file) for file in files if not (message.html and file.content_id)]
+    embedded: list[parts.Entity] = []
+    attached: list[parts.Entity] = []
+    for file in loader.attachments(message.attachments):
+        # Only an HTML page can refer to a Content-ID.
+        (embedded if message.html and file.content_id else attached).append(_entity(file))
     versions = []
     if message.text:
         versions.append(parts.text("plain", message.text))

@@ -21,7 +21,7 @@ def message_of(**fields: Any) -> Message:
 
 
 def load(*entries: dict[str, Any], fetch: Fetch = fetch_nothing) -> tuple[File, ...]:
-    files = Loader(fetch).attachments(message_of(attachments=list(entries)).attachments)
+    files = tuple(Loader(fetch).attachments(message_of(attachments=list(entries)).attachments))
     assert all(isinstance(file, File) for file in files)
     return files  # type: ignore[return-value]
 
@@ -299,12 +299,12 @@ class TestReadyMadeParts:
         assert isinstance(part, Part)
         assert part.content_id == "log"
         assert part.entity.headers == "Content-Type: text/x-log;\r\n charset=us-ascii\r\nX-Own: 1\r\n"
-        assert part.entity.body == b"line\r\nline\r\n"
+        assert b"".join(part.entity.body) == b"line\r\nline\r\n"
 
     def test_need_no_headers(self) -> None:
         (part,) = Loader().attachments(message_of(attachments=[{"raw": b"\nplain"}]).attachments)
         assert isinstance(part, Part)
-        assert (part.entity.headers, part.entity.body) == ("", b"plain")
+        assert (part.entity.headers, b"".join(part.entity.body)) == ("", b"plain")
 
     @pytest.mark.parametrize(
         ("raw", "error"),
@@ -322,7 +322,7 @@ class TestReadyMadeParts:
     )
     def test_are_rejected_if_they_could_corrupt_the_mail(self, raw: str | bytes, error: str) -> None:
         with pytest.raises(NotSendable, match=r"Field 'message\.attachments\.0\.raw'") as caught:
-            Loader().attachments(message_of(attachments=[{"raw": raw}]).attachments)
+            list(Loader().attachments(message_of(attachments=[{"raw": raw}]).attachments))
         assert error in str(caught.value)
 
 
@@ -389,7 +389,7 @@ class TestAlternatives:
     def test_count_towards_the_size_of_the_mail(self) -> None:
         message = message_of(attachments=[{"content": b"x" * MAX_TOTAL_BYTES}], alternatives=[{"content": "x"}])
         loader = Loader()
-        loader.attachments(message.attachments)
+        list(loader.attachments(message.attachments))
         with pytest.raises(NotSendable, match=r"Field 'message.alternatives': expected at most 25 MB in all"):
             list(loader.alternatives(message.alternatives))
 
