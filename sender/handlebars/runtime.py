@@ -31,11 +31,16 @@ PARTIAL_BLOCK = "partial-block"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one rendering: wall-clock seconds, characters of output, nested blocks and partials."""
+    """The limits of one rendering: wall-clock seconds, characters of output, nested blocks and partials.
+
+    `announce` is called once if there are more than `quiet` characters; an error that it raises ends the rendering.
+    """
 
     seconds: float = 5.0
     characters: int = 10_000_000
     depth: int = 100
+    quiet: int = 10_000_000
+    announce: Callable[[], None] = lambda: None
 
 
 class Partial(Protocol):
@@ -58,6 +63,7 @@ class Run:
         self._clock = clock
         self._deadline = clock() + limits.seconds
         self._left = limits.characters
+        self._quiet_until = max(0, limits.characters - limits.quiet)
         self._depth = 0
         self.out: list[str] = []
 
@@ -102,6 +108,9 @@ class Run:
         self._left -= characters
         if self._left < 0:
             raise TemplateError(spot, f"The output exceeds {self._limits.characters:,} characters here.")
+        if self._left < self._quiet_until:
+            self._quiet_until = 0
+            self._limits.announce()
 
 
 class Container:

@@ -11,15 +11,17 @@ from typing import Any, Protocol
 from sender.document.addresses import Address, mailboxes
 from sender.document.document import MailDocument, Message, parse_document
 from sender.downloads.source import Fetch, fetch_nothing
+from sender.memory import need
+from sender.memory.budget import Room, Unlimited
 from sender.message.attachments import Loader, Part
 from sender.message.draft import EncodedMail, Encoder, MailDraft
-from sender.message.html_postprocess import HtmlPostprocess, unchanged
+from sender.message.html_process import HtmlPostprocess, unchanged
 from sender.message.mime import headers, parts
 from sender.message.recipients import Users, with_users
 from sender.message.templates import Templates, render
 from sender.transport.envelope import Envelope
 from shared.deadline import NEVER, Deadline
-from shared.errors import ErrorCode, NotSendable
+from shared.errors import ErrorCode, NotSendable, NotSent
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Compose(Protocol):
         deadline: Deadline,
         fetch: Fetch,
         recipients: tuple[str, ...],
+        room: Room,
     ) -> Mail:
         """See `Composer`."""
         ...
@@ -101,20 +104,31 @@ class Composer:
         deadline: Deadline = NEVER,
         fetch: Fetch = fetch_nothing,
         recipients: tuple[str, ...] = (),
+        room: Room | None = None,
     ) -> Mail:
         """Compose and encode the mail that a decoded Firestore document describes.
 
         `message_id_local_part` is the part of the Message-ID before the @ unless the document gives an id; the author's
         domain follows. It also seeds the MIME boundaries: the same document and local part give the same bytes, except
         for the date and fetched files. `now` (aware) is the date. `recipients` are the addresses still to be reached
-        after earlier attempts; empty for all. Raises `NotSendable`, `NotSent` if `deadline` passes, and `Unavailable`
-        if a look-up fails.
+        after earlier attempts; empty for all. `room` is the memory in which the mail is composed and then held; None if
+        there is no limit. Raises `NotSendable`, `NotSent` if `deadline` passes, `Unavailable` if a look-up fails, and
+        `Deferred` if there is no room.
         """
+        room = room or Unlimited()
+        needed = need.of_document(fields)
+        room.take(needed)
         document, missing_uids = with_users(parse_document(fields), self.users)
-        document = _rendered(document, self.templates, deadline)
+        document = _rendered(
+            document, self.templates, deadline, lambda characters: room.take(needed + need.of_rendering(characters))
+        )
+        _check_time(deadline)
         if document.message:
-            message, warnings = self.postprocess(document.message)
+            needed += _of_message(document.message)
+            room.take(needed)
+            message, warnings = self.postprocess(document.message, deadline)
             document = replace(document, message=message, warnings=(*document.warnings, *warnings))
+            _check_time(deadline)
         defaults = self.defaults.of(document.transport)
         author = document.author or (defaults.sender,)
         draft = MailDraft(
@@ -127,7 +141,9 @@ class Composer:
             boundary_seed=message_id_local_part,
             now=now,
         )
-        encoded = self.encode(draft, Loader(fetch))
+        encoded = self.encode(draft, Loader(fetch, room, needed))
+        _check_time(deadline)
+        room.take(need.size_of(fields) + len(encoded.data))
         return Mail(
             envelope=Envelope(author[0].email, draft.recipients, document.dsn, encoded.transport),
             data=encoded.data,
@@ -138,13 +154,28 @@ class Composer:
         )
 
 
-def _rendered(document: MailDocument, templates: Templates | None, deadline: Deadline) -> MailDocument:
+def _check_time(deadline: Deadline) -> None:
+    """Called between the steps, each of which takes a limited time. Raises `NotSent`."""
+    if deadline.remaining() <= 0:
+        raise NotSent(ErrorCode.TEMPORARY, "The attempt's time was up before the mail was composed.")
+
+
+def _of_message(message: Message) -> int:
+    """The bytes to reserve for the message's texts."""
+    files = (*message.attachments, *message.alternatives, *([message.event.file] if message.event else []))
+    contents = [content for file in files for content in (file.content, file.raw, file.url)]
+    return need.of_texts([message.subject, message.text, message.html, message.amp, *contents])
+
+
+def _rendered(
+    document: MailDocument, templates: Templates | None, deadline: Deadline, announce: Callable[[int], None]
+) -> MailDocument:
     if document.template is None:
         return document
     if templates is None:
         text = "Field 'template': it can't be rendered, because no TEMPLATES_COLLECTION is configured."
         raise NotSendable(ErrorCode.TEMPLATE, text)
-    return render(document, templates, deadline)
+    return render(document, templates, deadline, announce)
 
 
 def _recipients(document: MailDocument) -> tuple[str, ...]:

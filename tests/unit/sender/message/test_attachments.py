@@ -6,7 +6,7 @@ import pytest
 
 from sender.document.attachments import StoredObject
 from sender.document.document import Message, parse_document
-from sender.downloads.source import CannotFetch, Fetch, Fetched, WebFile, fetch_nothing
+from sender.downloads.source import Announce, CannotFetch, Fetch, Fetched, WebFile, fetch_nothing
 from sender.message.attachments import MAX_COUNT, MAX_TOTAL_BYTES, Loader, Part
 from sender.message.decoding import decode_data_url
 from sender.message.mime.parts import File
@@ -33,7 +33,7 @@ class Files:
         self.fetched = Fetched(content, media_type, filename)
         self.asked: list[tuple[WebFile | StoredObject, int]] = []
 
-    def __call__(self, source: WebFile | StoredObject, limit: int) -> Fetched:
+    def __call__(self, source: WebFile | StoredObject, limit: int, announce: Announce) -> Fetched:
         self.asked.append((source, limit))
         return self.fetched
 
@@ -280,7 +280,7 @@ class TestFetchedContent:
     def test_a_failure_names_its_field_and_is_transient_or_permanent(
         self, transient: bool, kind: type[NotSendable]
     ) -> None:
-        def fetch(source: WebFile | StoredObject, limit: int) -> Fetched:
+        def fetch(source: WebFile | StoredObject, limit: int, announce: Announce) -> Fetched:
             raise CannotFetch("status 503", transient=transient)
 
         with pytest.raises(NotSendable) as caught:
