@@ -9,6 +9,7 @@ from sender import factory
 from sender.downloads.downloader import Downloads
 from sender.entrypoints.pull import Flow, Puller
 from sender.entrypoints.push import create_app
+from sender.memory.allocator import return_large_blocks
 from sender.memory.budget import SMALL_BYTES, MemoryBudget
 from sender.memory.limit import memory_limit
 from sender.message.compose import Composer
@@ -53,6 +54,7 @@ def build_puller(settings: PullSettings, tracer: Tracer) -> Puller:
 
 def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
     """The handler for both entry points. Its clients connect with their first request. Raises `Misconfigured`."""
+    return_large_blocks()
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
     channel, clock = (

@@ -14,8 +14,8 @@ from typing import IO, Any
 
 from sender.message.html_postprocess import postprocess_page
 
-#: The most memory that the process may use, in bytes; a page of 1 MB takes 150 MB.
-MEMORY_BYTES = 512 * 1024 * 1024
+#: The most memory that the process may use, in bytes; the densest pages take 260 bytes for each of theirs.
+MEMORY_BYTES = 128 * 1024 * 1024
 #: The process kills itself after this many seconds with one page, in case the sender has died.
 _ALARM_SECONDS = 30
 #: The most bytes of an answer. A style sheet that is copied into every element can make a page a thousand times longer.

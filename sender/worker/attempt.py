@@ -27,7 +27,7 @@ from sender.worker.timing import Timings
 from shared.deadline import Deadline
 from shared.delivery.model import Result
 from shared.delivery.store import Claim, Finish, Release
-from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSendable, OutcomeUnknown, Unavailable
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSendable, NotSent, OutcomeUnknown, Unavailable
 
 _log = logging.getLogger("firepost.sender")
 
@@ -154,6 +154,9 @@ class Attempts:
             raise
         except Unavailable as error:  # users or templates can't be read: nothing was sent, so release the claim
             raise Deferred(None, str(error)) from error
+        except MemoryError as error:
+            text = "The sender had too little memory to compose the mail, which was not sent."
+            raise NotSent(ErrorCode.TEMPORARY, text) from error
         except Exception as error:
             # A bug must not leave the document in PROCESSING. Nothing was sent, so report a definite failure.
             _log.exception("composing failed", extra={"fields": {"document": claim.path}})
