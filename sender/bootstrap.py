@@ -15,6 +15,7 @@ from sender.memory.limit import memory_limit
 from sender.message.compose import Composer
 from sender.message.draft import Encoder
 from sender.message.html_process import html_postprocessor
+from sender.message.html_worker import MEMORY_BYTES as PAGE_BYTES
 from sender.message.recipients import FirestoreUsers
 from sender.message.template_repository import FirestoreTemplates
 from sender.settings import MIN_MEMORY_MB, PullSettings, SenderSettings
@@ -99,7 +100,9 @@ def memory_budget(settings: SenderSettings) -> MemoryBudget:
     if settings.memory_budget_mb is not None:
         size = settings.memory_budget_mb * MIB
     else:
-        size = memory_limit() // settings.web_workers - OWN_BYTES - claimed * SMALL_BYTES
+        changes_pages = settings.inline_css or settings.text_from_html
+        own = OWN_BYTES + claimed * SMALL_BYTES + (PAGE_BYTES if changes_pages else 0)
+        size = memory_limit() // settings.web_workers - own
     return MemoryBudget(
         max(size, MIN_MEMORY_MB * MIB), waiting=math.ceil(claimed / 2), wait_seconds=settings.turn_seconds
     )

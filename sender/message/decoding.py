@@ -8,6 +8,8 @@ from urllib.parse import unquote_to_bytes
 
 from sender.document.attachments import is_media_type
 
+_PIECE_BYTES = 64 * 1024
+
 
 def decode(text: str, encoding: str) -> bytes:
     """Decode text like Node's `Buffer.from(text, encoding)`.
@@ -50,8 +52,20 @@ def decode_data_url(url: str) -> tuple[str, bytes]:
     media_type = _with_valid_parameters(media_type)
     if not comma or not is_media_type(media_type):
         raise LookupError("data:")
-    content = unquote_to_bytes(data.encode("utf-8", "replace"))
+    content = _percent_decoded(data.encode("utf-8", "replace"))
     return media_type, _decode_base64(content.decode("latin-1")) if is_base64 else content
+
+
+def _percent_decoded(data: bytes) -> bytes:
+    """Decode `%41` to `A`, piece by piece: the library makes a list of all parts, at 75 times the size of the data."""
+    content, start = bytearray(), 0
+    while start < len(data):
+        end = start + _PIECE_BYTES
+        cut = data.rfind(b"%", end - 2, end)  # a code is not torn apart
+        end = cut if start < cut and end < len(data) else end
+        content += unquote_to_bytes(data[start:end])
+        start = end
+    return bytes(content)
 
 
 def _with_valid_parameters(media_type: str) -> str:

@@ -22,6 +22,7 @@ IN_OTHER_WORDS = {
     "ATTEMPT_SECONDS": "5/6 of the lease",
     "DEFAULT_REPLY_TO": "none",
     "MAIL_SUBSCRIPTION": "`MAIL_TOPIC` + `-sender`",
+    "MEMORY_BUDGET_MB": "from the container's limit",
     "OAUTH_PORT": "465 (587)",
     "OAUTH_TOKEN_URL": "Google's",
     "OIDC_AUDIENCE": "(required outside an emulator)",

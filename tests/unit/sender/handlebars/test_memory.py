@@ -68,7 +68,7 @@ def test_rendering_takes_limited_memory(source: str, partials: Mapping[str, str]
 
 @pytest.mark.parametrize("tag", ["{{a}}", "{{#if a}}{{/if}}", "{{> p}}", '{{#*inline "a"}}{{/inline}}'])
 def test_a_template_with_too_many_tags_does_not_compile(tag: str) -> None:
-    with pytest.raises(TemplateError, match="html, line 1, column [0-9]+: The template has more than 100,000 words"):
+    with pytest.raises(TemplateError, match=r"html, line 1, column [0-9]+: The template has more than 100,000 words"):
         compile_template(tag * 50_000, "html")
 
 
