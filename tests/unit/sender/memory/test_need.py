@@ -62,6 +62,7 @@ DOCUMENTS: dict[str, tuple[dict[str, Any], Callable[[], WebFiles]]] = {
         ("calendar", {"message": MESSAGE | {"icalEvent": "\n" * 900_000}}, ()),
         ("raw", {"message": MESSAGE | {"attachments": [{"raw": "\n" * 900_000}]}}, ()),
         ("headers", {"headers": {f"X-{n}": "é" for n in range(10_000)}, "message": MESSAGE}, ()),
+        ("a long header", {"headers": {"X": "é a " * 24_000}, "message": MESSAGE | {"text": "x" * 600_000}}, ()),
         ("recipients", {"to": [f"N{n} <a{n}@b.example>" for n in range(MAX_RECIPIENTS)], "message": MESSAGE}, ()),
         ("data URL", {"message": MESSAGE | {"attachments": [{"path": "data:," + "%41" * 300_000}]}}, ()),
         ("one file", {"message": MESSAGE | {"attachments": files(1)}}, (25 * MIB,)),
