@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from sender import factory
 from sender.downloads.downloader import Downloads
 from sender.entrypoints.pull import Flow, Puller
 from sender.entrypoints.push import create_app
+from sender.memory.allocator import return_large_blocks
+from sender.memory.budget import SMALL_BYTES, MemoryBudget
+from sender.memory.limit import memory_limit
 from sender.message.compose import Composer
 from sender.message.draft import Encoder
-from sender.message.html_postprocess import html_postprocessor
+from sender.message.html_process import html_postprocessor
+from sender.message.html_worker import MEMORY_BYTES as PAGE_BYTES
 from sender.message.recipients import FirestoreUsers
 from sender.message.template_repository import FirestoreTemplates
-from sender.settings import PullSettings, SenderSettings
+from sender.settings import MIN_MEMORY_MB, PullSettings, SenderSettings
 from sender.worker.attempt import Attempts
 from sender.worker.handler import Handler, Limits, Sender
 from sender.worker.retention import Retain, retain_all, retain_nothing_private, retain_rendered
@@ -24,6 +29,11 @@ from shared.http.server import Service
 from shared.observability import tracing
 from shared.observability.tracing import Tracer
 from shared.pubsub.publisher import TopicPublisher, connect_publisher, connect_subscriber
+
+MIB = 1024 * 1024
+
+#: What a process needs besides its mails (docs/performance.md measures it), and what the allocator can't return.
+OWN_BYTES = 224 * MIB
 
 
 def build(settings: SenderSettings) -> Service:
@@ -45,6 +55,7 @@ def build_puller(settings: PullSettings, tracer: Tracer) -> Puller:
 
 def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
     """The handler for both entry points. Its clients connect with their first request. Raises `Misconfigured`."""
+    return_large_blocks()
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
     channel, clock = (
@@ -56,6 +67,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
         compose=composer(settings, database, channel.encode),
         downloads=downloads(settings),
         clock=clock,
+        memory=memory_budget(settings),
         retain=_retention(settings),
     )
     return Sender(
@@ -76,6 +88,23 @@ def limits(settings: SenderSettings) -> Limits:
         queue_seconds=settings.queue_seconds,
         attempt_seconds=settings.attempt,
         batching=settings.batching(),
+    )
+
+
+def memory_budget(settings: SenderSettings) -> MemoryBudget:
+    """The memory for the mails of one process: MEMORY_BUDGET_MB, or what the process itself leaves of its share.
+
+    Half of the mails that may be claimed may wait for memory, so that there are always places for others.
+    """
+    claimed = limits(settings).claimed
+    if settings.memory_budget_mb is not None:
+        size = settings.memory_budget_mb * MIB
+    else:
+        changes_pages = settings.inline_css or settings.text_from_html
+        own = OWN_BYTES + claimed * SMALL_BYTES + (PAGE_BYTES if changes_pages else 0)
+        size = memory_limit() // settings.web_workers - own
+    return MemoryBudget(
+        max(size, MIN_MEMORY_MB * MIB), waiting=math.ceil(claimed / 2), wait_seconds=settings.turn_seconds
     )
 
 

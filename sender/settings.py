@@ -16,6 +16,9 @@ from sender.transport.sendgrid import API_URL
 from shared.errors import Misconfigured
 from shared.settings import CollectionPath, ServiceSettings, TopicId, load
 
+#: The smallest memory budget of a process, in MiB: enough for mails with files of up to 5 MB.
+MIN_MEMORY_MB = 16
+
 
 class OAuthSettings(BaseSettings):
     """The settings of `AUTH_TYPE=OAuth2`, which are read only then: every shell sets USER, and many set HOST."""
@@ -151,6 +154,7 @@ class SenderSettings(MailSettings, ServiceSettings):
     redact_after_success: bool = False
     attempt_seconds: float | None = Field(default=None, gt=0)
     ack_deadline_seconds: int = Field(default=75, ge=10, le=600)
+    memory_budget_mb: int | None = Field(default=None, ge=MIN_MEMORY_MB, le=1024 * 1024)
 
     @model_validator(mode="after")
     def _retention_is_unambiguous(self) -> Self:
@@ -179,9 +183,10 @@ class SenderSettings(MailSettings, ServiceSettings):
         return self
 
     def of_one_worker(self) -> Self:
-        """The settings for one worker process: the limits on connections and rate are divided among all workers."""
+        """The settings for one worker process: connections, rate and memory budget are divided among all workers."""
         named = {name: each.shared_by(self.web_workers) for name, each in self.transports.items()}
-        return self.shared_by(self.web_workers).model_copy(update={"transports": named})
+        memory = self.memory_budget_mb and max(MIN_MEMORY_MB, self.memory_budget_mb // self.web_workers)
+        return self.shared_by(self.web_workers).model_copy(update={"transports": named, "memory_budget_mb": memory})
 
     @property
     def attempt(self) -> float:

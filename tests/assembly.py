@@ -20,6 +20,7 @@ from dispatcher.reconciler import Reconciler
 from local.waiting import wait_until
 from sender.document.addresses import Address
 from sender.downloads.downloader import Downloads
+from sender.memory.budget import MemoryBudget
 from sender.message.compose import Compose, Composer, Defaults
 from sender.transport.envelope import Transport
 from sender.worker.attempt import Attempts
@@ -58,6 +59,10 @@ def claims(database: Database, policy: Policy = POLICY, *, patience: float = 5.0
     return Claims(store(database, policy, patience=patience), TOGETHER)
 
 
+def memory_budget(size: int = 2**30, *, waiting: int = 10, wait_seconds: float = PATIENCE) -> MemoryBudget:
+    return MemoryBudget(size, waiting=waiting, wait_seconds=wait_seconds)
+
+
 def unclaimed(database: MemoryDatabase, path: str) -> bool:
     return "delivery" not in database.documents[path].fields
 
@@ -73,6 +78,7 @@ class SenderParts:
     clock: Callable[[], datetime] = field(default_factory=Clock)
     compose: Compose = COMPOSER
     limits: Limits = LIMITS
+    memory: MemoryBudget = field(default_factory=lambda: memory_budget())
     monotonic: Callable[[], float] = time.monotonic
     jitter: float = 0.5
 
@@ -82,6 +88,7 @@ class SenderParts:
             compose=lambda *args, **kwargs: self.compose(*args, **kwargs),
             downloads=Downloads(),
             clock=self.clock,
+            memory=self.memory,
             jitter=lambda: self.jitter,
         )
         return Sender(

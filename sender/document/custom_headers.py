@@ -13,6 +13,8 @@ from sender.document.fields import Fields, describe, shown
 #: The longest word, including the white space before it: words can't be folded, and lines are limited to 998 bytes
 #: (RFC 5322 section 2.1.1).
 MAX_WORD = 800
+#: The longest value. Mail servers take about as much for all headers together, and each word takes memory.
+MAX_VALUE = 100_000
 
 _NAME = re.compile(r"[!-9;-~]{1,70}")  # RFC 5322 section 3.6.8
 _CONTROL = re.compile(r"[\0-\x08\x0a-\x1f\x7f]")
@@ -54,6 +56,8 @@ def read_headers(parent: Fields, field: str = "headers") -> list[Header]:
                 parent.fault(path, describe(item), _A_VALUE)
             elif _CONTROL.search(text):
                 parent.fault(path, "a line break or another control character", "a single line of text")
+            elif len(text) > MAX_VALUE:
+                parent.fault(path, "a longer one", f"a value of at most {MAX_VALUE:,} characters")
             elif any(len(word) > MAX_WORD and word.isascii() for word in _WORD.findall(text)):
                 parent.fault(path, "a longer one", f"words of up to {MAX_WORD} characters")
             elif text:

@@ -12,7 +12,7 @@ from google.auth.transport.requests import Request
 
 from sender.document.attachments import StoredObject
 from sender.downloads.guard import Hosts
-from sender.downloads.source import Fetch, Fetched, WebFile, fetch_nothing
+from sender.downloads.source import Announce, Fetch, Fetched, WebFile, fetch_nothing
 from sender.downloads.storage import SCOPE, StorageDownloads
 from sender.downloads.web import WebDownloads
 from sender.net.dial import resolve
@@ -45,10 +45,12 @@ class Downloads:
         """The `Fetch` for a mail whose attempt ends at `deadline`."""
         until = deadline.within(deadline.remaining() * SHARE)
 
-        def fetch(source: WebFile | StoredObject, limit: int) -> Fetched:
-            if isinstance(source, WebFile):
-                return self.web.fetch(source, limit, until) if self.web else fetch_nothing(source, limit)
-            return self.storage.fetch(source, limit, until) if self.storage else fetch_nothing(source, limit)
+        def fetch(source: WebFile | StoredObject, limit: int, announce: Announce) -> Fetched:
+            if isinstance(source, WebFile) and self.web:
+                return self.web.fetch(source, limit, until, announce)
+            if isinstance(source, StoredObject) and self.storage:
+                return self.storage.fetch(source, limit, until, announce)
+            return fetch_nothing(source, limit, announce)
 
         return fetch
 

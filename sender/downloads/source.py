@@ -38,11 +38,19 @@ class CannotFetch(Exception):
         self.transient = transient
 
 
+#: Called with the size of a file, as soon as it is known, or with that of the part that has arrived so far. Whoever
+#: counts memory may raise an error, which ends the download.
+Announce = Callable[[int], None]
+
 #: Fetches a file of at most the given number of bytes, or raises `CannotFetch`. The deadline is already bound.
-Fetch = Callable[[WebFile | StoredObject, int], Fetched]
+Fetch = Callable[[WebFile | StoredObject, int, Announce], Fetched]
 
 
-def fetch_nothing(source: WebFile | StoredObject, limit: int) -> Fetched:
+def announce_nothing(size: int) -> None:
+    """The `Announce` that does nothing."""
+
+
+def fetch_nothing(source: WebFile | StoredObject, limit: int, announce: Announce) -> Fetched:
     """The `Fetch` that refuses every source."""
     if isinstance(source, StoredObject):
         raise CannotFetch("an object in Cloud Storage, with no bucket in ATTACHMENT_BUCKETS", "another source")

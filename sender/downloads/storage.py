@@ -13,7 +13,7 @@ import google.auth.transport
 from google.auth.exceptions import GoogleAuthError
 
 from sender.document.attachments import StoredObject
-from sender.downloads.source import CannotFetch, Fetched, WebFile
+from sender.downloads.source import Announce, CannotFetch, Fetched, WebFile, announce_nothing
 from sender.downloads.web import WebDownloads, clean_name
 from shared.deadline import Deadline
 
@@ -39,13 +39,15 @@ class StorageDownloads:
         self._web = web
         self._endpoint = endpoint
 
-    def fetch(self, stored: StoredObject, limit: int, deadline: Deadline) -> Fetched:
+    def fetch(
+        self, stored: StoredObject, limit: int, deadline: Deadline, announce: Announce = announce_nothing
+    ) -> Fetched:
         """Fetch the object; limits and errors are those of `WebDownloads.fetch`."""
         if stored.bucket not in self._buckets:
             raise CannotFetch("another bucket", "an object in a bucket in ATTACHMENT_BUCKETS")
         url = object_url(self._endpoint, stored)
         file = WebFile(url, tuple(self._headers(url, deadline).items()))
-        fetched = self._web.fetch(file, limit, deadline)
+        fetched = self._web.fetch(file, limit, deadline, announce)
         return Fetched(fetched.content, fetched.media_type, clean_name(stored.name))
 
     def _headers(self, url: str, deadline: Deadline) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import socket
 import ssl
@@ -20,7 +21,7 @@ from httpcore import LocalProtocolError
 
 from sender.document.attachments import is_media_type
 from sender.downloads.guard import Hosts, Resolve, public_addresses
-from sender.downloads.source import CannotFetch, Fetched, WebFile
+from sender.downloads.source import Announce, CannotFetch, Fetched, WebFile, announce_nothing
 from sender.net.dial import connect
 from sender.net.http import NoResponse, Request, RequestNotSent, Response, exchange
 from shared.deadline import Deadline
@@ -79,8 +80,8 @@ class WebDownloads:
         self._resolve = resolve
         self._tls = tls or ssl.create_default_context()
 
-    def fetch(self, file: WebFile, limit: int, deadline: Deadline) -> Fetched:
-        """Fetch a file of at most `limit` bytes before the deadline. Raises `CannotFetch`.
+    def fetch(self, file: WebFile, limit: int, deadline: Deadline, announce: Announce = announce_nothing) -> Fetched:
+        """Fetch a file of at most `limit` bytes before the deadline. Raises `CannotFetch` and what `announce` raises.
 
         If the process dies here, nothing has happened: the next attempt fetches the file again.
         """
@@ -91,7 +92,7 @@ class WebDownloads:
             with _explained(), self._response(target, dict(file.headers) if same_site else {}, deadline) as response:
                 location = response.headers.get("Location")
                 if response.status not in (301, 302, 303, 307, 308) or not location:
-                    return _fetched(response, url, limit)
+                    return _fetched(response, url, limit, announce)
                 url = _redirected(url, location)
         raise CannotFetch(f"more than {MAX_REDIRECTS} redirects")
 
@@ -142,7 +143,7 @@ def _explanation(cause: BaseException | None) -> CannotFetch:
     return CannotFetch("a connection that failed or broke off", transient=True)
 
 
-def _fetched(response: Response, url: str, limit: int) -> Fetched:
+def _fetched(response: Response, url: str, limit: int, announce: Announce) -> Fetched:
     if response.status != HTTPStatus.OK:
         transient = response.status >= 500 or response.status in _TRANSIENT_STATUSES
         raise CannotFetch(f"status {response.status}", transient=transient)
@@ -151,7 +152,7 @@ def _fetched(response: Response, url: str, limit: int) -> Fetched:
     disposition = Message()
     disposition["Content-Disposition"] = _header(response, "Content-Disposition")
     name = disposition.get_filename() or unquote(urlsplit(url).path)
-    return Fetched(_content(response, limit), media_type if useful else None, clean_name(name))
+    return Fetched(_content(response, limit, announce), media_type if useful else None, clean_name(name))
 
 
 def _header(response: Response, name: str) -> str:
@@ -168,21 +169,24 @@ def clean_name(name: str) -> str | None:
     return re.sub(r"[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", "", name).strip()[-200:] or None
 
 
-def _content(response: Response, limit: int) -> bytes:
+def _content(response: Response, limit: int, announce: Announce) -> bytes:
     """The body. Reading stops as soon as it is too large, so that no decompression bomb fills the memory."""
-    received, content = 0, bytearray()
+    received, content = 0, io.BytesIO()  # which gives its content away without copying it
     unpacker = _unpacker(_header(response, "Content-Encoding").lower())
     declared = _header(response, "Content-Length")
-    if re.fullmatch("[0-9]{1,20}", declared) and int(declared) > limit:
-        raise _too_large(limit)
+    if re.fullmatch("[0-9]{1,20}", declared):
+        if int(declared) > limit:
+            raise _too_large(limit)
+        announce(int(declared))
     for piece in response.pieces():
         received += len(piece)
-        content += unpacker.decompress(piece, limit - len(content) + 1) if unpacker else piece
-        if max(received, len(content)) > limit:
+        content.write(unpacker.decompress(piece, limit - content.tell() + 1) if unpacker else piece)
+        if max(received, content.tell()) > limit:
             raise _too_large(limit)
+        announce(content.tell())
     if unpacker and not unpacker.eof:
         raise CannotFetch("a connection that failed or broke off", transient=True)
-    return bytes(content)
+    return content.getvalue()
 
 
 def _unpacker(encoding: str) -> Any:

@@ -221,7 +221,7 @@ def _invocation(
         options = Options(
             name,
             scope,
-            {key: value(scope) for key, value in hash_.items()},
+            scope.run.evaluated(hash_, scope, spot),
             Block(program, scope) if program else None,
             Block(inverse, scope) if inverse else None,
             is_block,

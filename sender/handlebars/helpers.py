@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn
 
 from sender.handlebars.errors import Spot, TemplateError
@@ -52,7 +52,7 @@ def section(scope: Scope, value: Any, block: Block | None, inverse: Block | None
     elif value is False or is_nothing(value) or value == []:
         _render(inverse, scope.context)
     elif isinstance(value, list):
-        _for_each(scope, _pairs(value), block)
+        _for_each(scope, len(value), enumerate(value), block)
     elif block:
         # As in handlebars.js, the enclosing block params become those of the section.
         block(value, scope.data, scope.params)
@@ -91,30 +91,23 @@ def _with(options: Options, args: list[Any]) -> Any:
 
 def _each(options: Options, args: list[Any]) -> Any:
     value, scope = options.only_argument(args), options.scope
-    pairs = _pairs(value)
-    if pairs:
-        _for_each(scope, pairs, options.block)
-    else:
-        _render(options.inverse, scope.this)
+    match value:
+        case list() if value:
+            _for_each(scope, len(value), enumerate(value), options.block)
+        case dict() if value:
+            with scope.run.copying(len(value), options.spot):
+                keys = in_key_order(value)
+                _for_each(scope, len(keys), ((key, value[key]) for key in keys), options.block)
+        case _:
+            _render(options.inverse, scope.this)
     return UNDEFINED
 
 
-def _pairs(value: Any) -> list[tuple[Any, Any]]:
-    """The keys and values to iterate over."""
-    match value:
-        case list():
-            return list(enumerate(value))
-        case dict():
-            return [(key, value[key]) for key in in_key_order(value)]
-        case _:
-            return []
-
-
-def _for_each(scope: Scope, pairs: list[tuple[Any, Any]], block: Block | None) -> None:
+def _for_each(scope: Scope, count: int, pairs: Iterable[tuple[Any, Any]], block: Block | None) -> None:
     if block is None:
         return
     data = framed(scope.data)
-    last = len(pairs) - 1
+    last = count - 1
     for index, (key, value) in enumerate(pairs):
         data["key"], data["index"], data["first"], data["last"] = key, index, index == 0, index == last
         block(value, data, (value, key))

@@ -19,7 +19,7 @@ from sender.handlebars.runtime import (
     Step,
     framed,
 )
-from sender.handlebars.values import as_dict, string_of
+from sender.handlebars.values import as_dict, length, string_of
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
 
@@ -46,16 +46,25 @@ def call_partial(
             shown = f"'{name}'" if isinstance(name, str) else "of the name that this comes to"
             raise TemplateError(spot, f"There is no partial {shown}.")
         value = context(scope) if context else scope.context
-        if hash_ is not None:
-            value = as_dict(value) | {key: get(scope) for key, get in hash_.items()}
-        if indent:
-            run, render = scope.run, partial.call_partial
-            text = run.captured(lambda: render(run, value, data, partials))
-            _write_indented(text, indent, run, spot)
-        else:
-            partial.call_partial(scope.run, value, data, partials)
+        run = scope.run
+        if hash_ is None:
+            _render(partial, run, value, data, partials, indent, spot)
+            return
+        with run.copying(length(value), spot):
+            extended = as_dict(value) | run.evaluated(hash_, scope, spot)
+            _render(partial, run, extended, data, partials, indent, spot)
 
     return step
+
+
+def _render(
+    partial: Partial, run: Run, context: object, data: Frame, partials: Partials, indent: str, spot: Spot
+) -> None:
+    if indent:
+        text = run.captured(lambda: partial.call_partial(run, context, data, partials))
+        _write_indented(text, indent, run, spot)
+    else:
+        partial.call_partial(run, context, data, partials)
 
 
 def _found(name: str | Getter, scope: Scope) -> Partial | None:
@@ -79,4 +88,5 @@ def _with_block(program: Program | None, scope: Scope) -> tuple[Frame, Partials,
 def _write_indented(text: str, indent: str, run: Run, spot: Spot) -> None:
     """Indent each line, including empty ones, but add nothing after a final line break."""
     for line in _LINE.finditer(text):
+        run.check_time(spot)
         run.write(indent + line[0], spot)

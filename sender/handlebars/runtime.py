@@ -11,8 +11,10 @@ partials depends on which object captures what:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any, Protocol, TypeAlias
 
 from sender.handlebars.errors import Spot, TemplateError
@@ -26,16 +28,28 @@ Levels: TypeAlias = "tuple[Any, Levels] | None"
 Step: TypeAlias = "Callable[[Scope], None]"
 Getter: TypeAlias = "Callable[[Scope], Any]"
 
+# Each call of a block defines its inline partials anew.
+_MAX_INLINES = 500
+
 PARTIAL_BLOCK = "partial-block"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one rendering: wall-clock seconds, characters of output, nested blocks and partials."""
+    """The limits of one rendering: wall-clock seconds, characters of output, nested blocks and partials.
+
+    `copies` is the number of entries of maps and lists, and characters of strings, that may be copied at a time to add
+    the arguments of a partial, or to sort keys: recursion keeps the copies of all levels.
+
+    `announce` is called once if there are more than `quiet` characters; an error that it raises ends the rendering.
+    """
 
     seconds: float = 5.0
     characters: int = 10_000_000
     depth: int = 100
+    copies: int = 100_000
+    quiet: int = 10_000_000
+    announce: Callable[[], None] = lambda: None
 
 
 class Partial(Protocol):
@@ -58,25 +72,27 @@ class Run:
         self._clock = clock
         self._deadline = clock() + limits.seconds
         self._left = limits.characters
+        self._quiet_until = max(0, limits.characters - limits.quiet)
         self._depth = 0
-        self.out: list[str] = []
+        self._copies = 0
+        self.out = StringIO()  # compact, whereas a list takes 60 bytes for each short text
 
     def write(self, text: str, spot: Spot) -> None:
         """Append to the output. Raises `TemplateError` beyond the limit."""
         self._count(len(text), spot)
-        self.out.append(text)
+        self.out.write(text)
 
     def captured(self, render: Callable[[], None]) -> str:
         """The output of `render`, which is returned instead of written."""
-        outer, self.out = self.out, []
+        outer, self.out = self.out, StringIO()
         render()
-        text, self.out = "".join(self.out), outer
+        text, self.out = self.out.getvalue(), outer
         self._left += len(text)
         return text
 
     def text(self) -> str:
         """The whole output."""
-        return "".join(self.out)
+        return self.out.getvalue()
 
     def enter(self, characters: int, spot: Spot) -> None:
         """Begin a program that will append this number of characters to `out` directly.
@@ -93,6 +109,23 @@ class Run:
         """End a program."""
         self._depth -= 1
 
+    @contextmanager
+    def copying(self, entries: int, spot: Spot) -> Iterator[None]:
+        """Count copied entries for as long as the block runs. Raises `TemplateError` beyond the limit."""
+        self._copies += entries
+        if self._copies > self._limits.copies:
+            raise TemplateError(spot, f"More than {self._limits.copies:,} entries of the data are copied here.")
+        yield
+        self._copies -= entries
+
+    def evaluated(self, getters: Mapping[str, Getter], scope: Scope, spot: Spot) -> dict[str, Any]:
+        """The values of hash arguments. Raises `TemplateError` after the time limit."""
+        values = {}
+        for name, get in getters.items():
+            self.check_time(spot)
+            values[name] = get(scope)
+        return values
+
     def check_time(self, spot: Spot) -> None:
         """Raise `TemplateError` after the time limit."""
         if self._clock() > self._deadline:
@@ -102,6 +135,9 @@ class Run:
         self._left -= characters
         if self._left < 0:
             raise TemplateError(spot, f"The output exceeds {self._limits.characters:,} characters here.")
+        if self._left < self._quiet_until:
+            self._quiet_until = 0
+            self._limits.announce()
 
 
 class Container:
@@ -152,6 +188,8 @@ class Program:
     def __init__(
         self, steps: list[Step | str], inlines: list[Callable[[Scope], tuple[str, Block]]], spot: Spot
     ) -> None:
+        if len(inlines) > _MAX_INLINES:
+            raise TemplateError(spot, f"More than {_MAX_INLINES:,} inline partials are defined here.")
         self._steps = steps
         self._inlines = inlines
         self._spot = spot
@@ -161,11 +199,12 @@ class Program:
         """Render the program in a new scope. Raises `TemplateError`."""
         run = scope.run
         run.enter(self._characters, self._spot)
-        append = run.out.append
+        write = run.out.write
         for step in self._steps:
             if isinstance(step, str):
-                append(step)
+                write(step)
             else:
+                run.check_time(self._spot)
                 step(scope)
         run.leave()
 

@@ -174,8 +174,17 @@ def _time_part(time: datetime, name: str) -> Any:
 
 def in_key_order(value: dict[str, Any]) -> list[str]:
     """A dict's keys in JavaScript's order: array indices ascending, then the others in insertion order."""
-    indices = sorted((key for key in value if _INDEX.fullmatch(key) and int(key) <= _MAX_INDEX), key=int)
-    return list(dict.fromkeys([*indices, *value]))
+    indices = sorted(filter(_is_index, value), key=int)
+    return [*indices, *(key for key in value if not _is_index(key))] if indices else list(value)
+
+
+def _is_index(key: str) -> bool:
+    return _INDEX.fullmatch(key) is not None and int(key) <= _MAX_INDEX
+
+
+def length(value: Any) -> int:
+    """The number of entries that `as_dict` copies."""
+    return len(value) if isinstance(value, dict | list | str) else 0
 
 
 def as_dict(value: Any) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from sender.document.attachments import AN_OBJECT_NAME, Attachment, StoredObject, is_object_name
 from sender.document.document import CalendarEvent
 from sender.downloads.source import CannotFetch, Fetch, Fetched, WebFile, fetch_nothing
+from sender.memory.budget import Room, Unlimited
+from sender.memory.need import files_within, of_files
 from sender.message.decoding import decode, decode_data_url, plain_name
 from sender.message.media_types import UNKNOWN, guess_extension, guess_type
 from sender.message.mime.parts import Entity, File
@@ -22,6 +24,9 @@ from shared.errors import ErrorCode, NotLoaded, NotSendable
 #: Mail servers commonly accept 25 to 35 MB, and base64 adds a third.
 MAX_TOTAL_BYTES = 25 * 1024 * 1024
 MAX_COUNT = 100
+
+#: While the files from elsewhere are smaller than this in all, a mail reserves no memory for large ones.
+EASY_BYTES = 1024 * 1024
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
 _REFUSED = {
@@ -46,20 +51,29 @@ class Loader:
     `warnings` has a sentence for each file that was loaded and that receivers may have trouble with.
     """
 
-    def __init__(self, fetch: Fetch = fetch_nothing) -> None:
+    def __init__(self, fetch: Fetch = fetch_nothing, room: Room | None = None, taken: int = 0) -> None:
+        """Reserves in `room` (None: there is no limit) what files from elsewhere can need.
+
+        `taken` is what the mail needs without files, in bytes.
+        """
         self.warnings: list[str] = []
         self._fetch = fetch
-        self._left = MAX_TOTAL_BYTES
+        self._room = room or Unlimited()
+        self._taken = taken
+        self._most = min(MAX_TOTAL_BYTES, files_within(self._room.most - taken))
+        self._left = self._most
+        self._reserved = 0
 
-    def attachments(self, attachments: Sequence[Attachment]) -> tuple[File | Part, ...]:
-        """Load the attachments, in order.
+    def attachments(self, attachments: Sequence[Attachment]) -> Iterator[File | Part]:
+        """Load the attachments, in order. To save memory, encode each one before the next is loaded.
 
         Raises `NotSendable` (code `attachment`) naming the first one that can't be loaded or the exceeded limit, and
         `NotLoaded` if a later attempt may succeed.
         """
         if len(attachments) > MAX_COUNT:
             raise _wrong("message.attachments", f"{len(attachments)} of them", f"at most {MAX_COUNT} attachments")
-        return tuple(self._attachment(attachment, number) for number, attachment in enumerate(attachments, start=1))
+        for number, attachment in enumerate(attachments, start=1):
+            yield self._attachment(attachment, number)
 
     def alternatives(self, alternatives: Sequence[Attachment]) -> Iterator[File | Part]:
         """Load alternative versions of the text; only given names are used. Raises the errors of `attachments`."""
@@ -139,17 +153,27 @@ class Loader:
                 raise _wrong(path, _REFUSED.get(name, "another kind of URL"), _EXPECTED_URL)
 
     def _fetched(self, source: WebFile | StoredObject, path: str) -> Fetched:
+        loaded = self._most - self._left
+        self._reserve(loaded)
         try:
-            return self._fetch(source, self._left)
+            return self._fetch(source, self._left, lambda size: self._reserve(loaded + size))
         except CannotFetch as error:
             kind = NotLoaded if error.transient else NotSendable
             raise kind.field(path, error.found, error.expected, ErrorCode.ATTACHMENT) from error
+
+    def _reserve(self, size: int) -> None:
+        """Reserve memory for files of this size in all: a little for small ones, otherwise for as much as may come."""
+        wanted = EASY_BYTES if size <= EASY_BYTES else self._most
+        if wanted > self._reserved:
+            self._room.take(self._taken + of_files(wanted))
+            self._reserved = wanted
 
     def _counted(self, attachment: Attachment, content: bytes) -> bytes:
         self._left -= len(content)
         if self._left < 0:
             field = re.sub(r"\.\d+$", "", attachment.path)
-            raise _wrong(field, "more", f"at most {MAX_TOTAL_BYTES // 1024**2} MB in all")
+            cause = "" if self._most == MAX_TOTAL_BYTES else ", for which this sender has the memory"
+            raise _wrong(field, "more", f"at most {self._most // 1024**2} MB in all{cause}")
         return content
 
 

@@ -11,15 +11,17 @@ from typing import Any, Protocol
 from sender.document.addresses import Address, mailboxes
 from sender.document.document import MailDocument, Message, parse_document
 from sender.downloads.source import Fetch, fetch_nothing
+from sender.memory import need
+from sender.memory.budget import Room, Unlimited
 from sender.message.attachments import Loader, Part
 from sender.message.draft import EncodedMail, Encoder, MailDraft
-from sender.message.html_postprocess import HtmlPostprocess, unchanged
+from sender.message.html_process import HtmlPostprocess, unchanged
 from sender.message.mime import headers, parts
 from sender.message.recipients import Users, with_users
 from sender.message.templates import Templates, render
 from sender.transport.envelope import Envelope
 from shared.deadline import NEVER, Deadline
-from shared.errors import ErrorCode, NotSendable
+from shared.errors import ErrorCode, NotSendable, NotSent
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Compose(Protocol):
         deadline: Deadline,
         fetch: Fetch,
         settled: frozenset[str],
+        room: Room,
     ) -> Mail:
         """See `Composer`."""
         ...
@@ -104,20 +107,31 @@ class Composer:
         deadline: Deadline = NEVER,
         fetch: Fetch = fetch_nothing,
         settled: frozenset[str] = frozenset(),
+        room: Room | None = None,
     ) -> Mail:
         """Compose and encode the mail that a decoded Firestore document describes.
 
         `message_id_local_part` is the part of the Message-ID before the @ unless the document gives an id; the author's
         domain follows. It also seeds the MIME boundaries: the same document and local part give the same bytes, except
         for the date and fetched files. `now` (aware) is the date. `settled` are addresses to leave out of the envelope
-        because earlier attempts have settled them; the envelope may be left without recipients. Raises `NotSendable`,
-        `NotSent` if `deadline` passes, and `Unavailable` if a look-up fails.
+        because earlier attempts have settled them; the envelope may be left without recipients. `room` is the memory in
+        which the mail is composed and then held; None if there is no limit. Raises `NotSendable`, `NotSent` if
+        `deadline` passes, `Unavailable` if a look-up fails, and `Deferred` if there is no room.
         """
+        room = room or Unlimited()
+        needed = need.of_document(fields)
+        room.take(needed)
         document, missing_uids = with_users(parse_document(fields), self.users)
-        document = _rendered(document, self.templates, deadline)
+        document = _rendered(
+            document, self.templates, deadline, lambda characters: room.take(needed + need.of_rendering(characters))
+        )
+        _check_time(deadline)
         if document.message:
-            message, warnings = self.postprocess(document.message)
+            needed += _of_message(document.message)
+            room.take(needed)
+            message, warnings = self.postprocess(document.message, deadline)
             document = replace(document, message=message, warnings=(*document.warnings, *warnings))
+            _check_time(deadline)
         defaults = self.defaults.of(document.transport)
         author = document.author or (defaults.sender,)
         everyone = _recipients(document)
@@ -131,7 +145,9 @@ class Composer:
             boundary_seed=message_id_local_part,
             now=now,
         )
-        encoded = self.encode(draft, Loader(fetch))
+        encoded = self.encode(draft, Loader(fetch, room, needed))
+        _check_time(deadline)
+        room.take(need.size_of(fields) + len(encoded.data))
         return Mail(
             envelope=Envelope(author[0].email, draft.recipients, document.dsn, encoded.transport),
             data=encoded.data,
@@ -143,13 +159,28 @@ class Composer:
         )
 
 
-def _rendered(document: MailDocument, templates: Templates | None, deadline: Deadline) -> MailDocument:
+def _check_time(deadline: Deadline) -> None:
+    """Called between the steps, each of which takes a limited time. Raises `NotSent`."""
+    if deadline.remaining() <= 0:
+        raise NotSent(ErrorCode.TEMPORARY, "The attempt's time was up before the mail was composed.")
+
+
+def _of_message(message: Message) -> int:
+    """The bytes to reserve for the message's texts."""
+    files = (*message.attachments, *message.alternatives, *([message.event.file] if message.event else []))
+    contents = [content for file in files for content in (file.content, file.raw, file.url)]
+    return need.of_texts([message.subject, message.text, message.html, message.amp, *contents])
+
+
+def _rendered(
+    document: MailDocument, templates: Templates | None, deadline: Deadline, announce: Callable[[int], None]
+) -> MailDocument:
     if document.template is None:
         return document
     if templates is None:
         text = "Field 'template': it can't be rendered, because no TEMPLATES_COLLECTION is configured."
         raise NotSendable(ErrorCode.TEMPLATE, text)
-    return render(document, templates, deadline)
+    return render(document, templates, deadline, announce)
 
 
 def _recipients(document: MailDocument) -> tuple[str, ...]:
@@ -187,10 +218,11 @@ def _header_fields(draft: MailDraft, message: Message) -> list[str]:
 
 def _body(message: Message, boundary_seed: str, loader: Loader) -> parts.Entity:
     """The same tree as nodemailer's: mixed(alternative(text, amp, related(html, images), …), attachments)."""
-    files = loader.attachments(message.attachments)
-    # Only an HTML page can refer to a Content-ID.
-    embedded = [_entity(file) for file in files if message.html and file.content_id]
-    attached = [_entity(file) for file in files if not (message.html and file.content_id)]
+    embedded: list[parts.Entity] = []
+    attached: list[parts.Entity] = []
+    for file in loader.attachments(message.attachments):
+        # Only an HTML page can refer to a Content-ID.
+        (embedded if message.html and file.content_id else attached).append(_entity(file))
     versions = []
     if message.text:
         versions.append(parts.text("plain", message.text))

@@ -1,20 +1,16 @@
-"""Optional changes to a rendered message: inline CSS, and a text version generated from the HTML.
+"""Optional changes to a rendered page: inline CSS, and a text version generated from the HTML.
 
 `INLINE_CSS` uses `css-inline` and `TEXT_FROM_HTML` uses `inscriptis`, both from the extra `html` and imported only if
-needed.
+needed, in the process of `sender.message.html_process`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
-from typing import NamedTuple
-
-from sender.document.document import Message
-from shared.errors import Misconfigured
+from typing import Any
 
 #: The maximum nesting of elements. Deeper pages make libxml2 fail (at 256), or overflow the stack in html5ever (at some
 #: thousands), which would kill the process. A newsletter with tables inside tables has about 30 levels.
@@ -32,79 +28,39 @@ _START = re.compile(r"<[a-z]", re.IGNORECASE)
 _STYLE = re.compile(r"<style[\s>]", re.IGNORECASE)
 
 
-class PostprocessedMessage(NamedTuple):
-    """The message, and a sentence about each change that was not possible."""
+def postprocess_page(html: str, *, has_text: bool, inline_css: bool, text_from_html: bool) -> dict[str, str]:
+    """The changed `html` and the generated `text`, as far as there are any; or a `warning` that the page is as it was.
 
-    message: Message
-    warnings: tuple[str, ...] = ()
-
-
-#: Changes a message before it is encoded.
-HtmlPostprocess = Callable[[Message], PostprocessedMessage]
-
-
-def unchanged(message: Message) -> PostprocessedMessage:
-    """Return the message without changes."""
-    return PostprocessedMessage(message)
-
-
-def html_postprocessor(*, inline_css: bool, text_from_html: bool) -> HtmlPostprocess:
-    """The changes enabled by the settings of these names. Raises `Misconfigured` if the extra is not installed."""
-    steps: list[Callable[[Message], Message]] = []
-    try:
-        if text_from_html:  # first, from the unchanged page
-            steps.append(_text_generator())
-        if inline_css:
-            steps.append(_css_inliner())
-    except ImportError as error:
-        text = f"INLINE_CSS and TEXT_FROM_HTML need the package '{error.name}', which the extra 'html' installs"
-        raise Misconfigured(text) from error
-    return _sequence(steps) if steps else unchanged
+    The warning continues a sentence about the page. Text is generated from the unchanged page.
+    """
+    if nesting(html) > _MAX_NESTING:
+        return {"warning": f"has more than {_MAX_NESTING} elements inside one another"}
+    changes = {}
+    if text_from_html and not has_text and (text := _text_of(html)):
+        changes["text"] = text
+    if inline_css and _STYLE.search(html):  # without styles, the page stays byte for byte the same
+        changes["html"] = _inliner().inline(html)
+    return changes
 
 
-def _sequence(steps: Sequence[Callable[[Message], Message]]) -> HtmlPostprocess:
-    def postprocess(message: Message) -> PostprocessedMessage:
-        if message.html and nesting(message.html) > _MAX_NESTING:
-            text = f"Field 'html' has more than {_MAX_NESTING} elements inside one another and was sent as it is."
-            return PostprocessedMessage(message, (text,))
-        for step in steps:
-            message = step(message)
-        return PostprocessedMessage(message)
-
-    return postprocess
-
-
-def _text_generator() -> Callable[[Message], Message]:
-    """A step that adds a text version, with link targets, to a mail that has only HTML."""
+def _text_of(html: str) -> str:
+    """The page as text with link targets; empty if there is nothing to read."""
     from inscriptis import get_text
     from inscriptis.model.config import ParserConfig
 
-    config = ParserConfig(display_links=True)
-
-    def step(message: Message) -> Message:
-        if not message.html or message.text:
-            return message
-        text = get_text(message.html, config).strip("\n")
-        return replace(message, text=text) if text.strip() else message
-
-    return step
+    text: str = get_text(html, ParserConfig(display_links=True)).strip("\n")
+    return text if text.strip() else ""
 
 
-def _css_inliner() -> Callable[[Message], Message]:
-    """A step that copies the page's CSS into `style` attributes, because some mail clients ignore `<style>`.
+@cache
+def _inliner() -> Any:
+    """Copies the page's CSS into `style` attributes, because some mail clients ignore `<style>`.
 
     The `<style>` elements are kept for their media queries. External style sheets are never fetched.
     """
     from css_inline import CSSInliner
 
-    inliner = CSSInliner(keep_style_tags=True, keep_link_tags=True, load_remote_stylesheets=False)
-
-    def step(message: Message) -> Message:
-        if not message.html or not _STYLE.search(message.html):
-            return message  # without styles, the page stays byte for byte the same
-        return replace(message, html=inliner.inline(message.html))
-
-    return step
+    return CSSInliner(keep_style_tags=True, keep_link_tags=True, load_remote_stylesheets=False)
 
 
 class _Nesting(HTMLParser):

@@ -11,6 +11,7 @@ import base64
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +30,9 @@ Json = dict[str, Any]
 
 _OPTIONS = ("templateId", "dynamicTemplateData", "mailSettings", "customArgs", "ipPoolName")
 
+#: SendGrid's limit for a mail with everything in it.
+MAX_BYTES = 30 * 1024 * 1024
+
 #: Headers that SendGrid writes itself and rejects in requests, except those that a document can't give anyway.
 _RESERVED = frozenset(("x-sg-id", "x-sg-eid", "received", "dkim-signature"))
 
@@ -41,23 +45,47 @@ def encode_sendgrid_request(draft: MailDraft, loader: Loader) -> EncodedMail:
     fields.raise_faults()
     data = options.pop("dynamic_template_data", None)
     shared = {"dynamic_template_data": data} if data else {}
-    files = loader.attachments(message.attachments) if message else ()
+    envelopes = list(_personalizations(document, set(draft.recipients)))
+    _check_repeated(data, len(envelopes))
     body = {
-        "personalizations": [envelope | shared for envelope in _personalizations(document, set(draft.recipients))],
+        "personalizations": [envelope | shared for envelope in envelopes],
         "from": _mailbox(draft.author[0]),
         "reply_to_list": [_mailbox(address) for address in _unique(mailboxes(draft.reply_to), set())],
         "subject": message and message.subject,
         "content": _content(message),
-        "attachments": [_attachment(file) for file in files],
         "headers": _headers(draft),
         "categories": list(dict.fromkeys(document.categories)),
         **options,
     }
     if "template_id" not in options:
         _check_complete(body)
-    # SendGrid rejects empty values, but accepts missing ones.
-    text = json.dumps({name: value for name, value in body.items() if value}, ensure_ascii=False)
-    return EncodedMail(text.encode("utf-8", "replace"), tuple(_warnings(draft, files)))
+    attachments = [_attachment(file) for file in loader.attachments(message.attachments)] if message else []
+    return EncodedMail(_json(body, attachments), tuple(_warnings(draft)))
+
+
+def _check_repeated(data: object, count: int) -> None:
+    """Raise `NotSendable` if the data, which SendGrid takes once per envelope, makes the request too large."""
+    if count > 1 and data and len(json.dumps(data)) * count > MAX_BYTES:
+        found = f"data that is sent to {count:,} hidden recipients one by one, and makes a larger request"
+        raise NotSendable.field("sendGrid.dynamicTemplateData", found, f"at most {MAX_BYTES // 1024**2} MB in all")
+
+
+def _json(body: Json, attachments: Sequence[tuple[Json, bytes]]) -> bytes:
+    """The body with the attachments, each given as its description and its content in base64.
+
+    SendGrid rejects empty values, but accepts missing ones. The contents are joined as bytes, since `json` would copy
+    them three times.
+    """
+    given = {name: value for name, value in body.items() if value}
+    pieces = [_encoded(given)[:-1]]
+    for index, (description, content) in enumerate(attachments):
+        start = b"," if index else b', "attachments": ['
+        pieces += [start, _encoded(description)[:-1], b', "content": "', content, b'"}']
+    return b"".join([*pieces, b"]}" if attachments else b"}"])
+
+
+def _encoded(value: Json) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _options(fields: Fields) -> Json:
@@ -138,19 +166,21 @@ def _check_complete(body: Json) -> None:
         )
 
 
-def _attachment(file: File | Part) -> Json:
+def _attachment(file: File | Part) -> tuple[Json, bytes]:
+    """The attachment's description, and its content in base64."""
     if isinstance(file, Part) or not file.content:
         found = "ready-made MIME" if isinstance(file, Part) else "an empty file"
         expected = "files with content, for SendGrid takes no others"
         raise NotSendable.field("message.attachments", found, expected, ErrorCode.ATTACHMENT)
     attachment = {
-        "content": base64.b64encode(file.content).decode(),
         "type": file.media_type.partition(";")[0].strip(),
         "filename": file.filename or "attachment",
     }
     if file.content_id is None:
-        return attachment | {"disposition": file.disposition or "attachment"}
-    return attachment | {"disposition": "inline", "content_id": file.content_id}
+        attachment["disposition"] = file.disposition or "attachment"
+    else:
+        attachment |= {"disposition": "inline", "content_id": file.content_id}
+    return attachment, base64.b64encode(file.content)
 
 
 def _headers(draft: MailDraft) -> dict[str, str]:
@@ -171,18 +201,18 @@ def _unfolded(field: str) -> tuple[str, str]:
     return name, value.replace("\r\n", "").strip()
 
 
-def _warnings(draft: MailDraft, files: Sequence[File | Part]) -> Iterator[str]:
+def _warnings(draft: MailDraft) -> Iterator[str]:
     document, message = draft.document, draft.message
     for name, value in (document.send_grid or {}).items():
         if name not in _OPTIONS and value is not None:
             yield f"Field 'sendGrid.{_shown(name)}' is not supported and was not sent."
     if len(draft.author) > 1:
         yield "Field 'from': SendGrid takes one address; only the first was sent."
-    keys = [header.key for header in document.headers]
+    keys = Counter(header.key for header in document.headers)
     for header in {header.key: header for header in document.headers}.values():
         if header.key in _RESERVED:
             yield f"Field '{header.path}' is written by SendGrid itself and was not sent."
-        elif keys.count(header.key) > 1:
+        elif keys[header.key] > 1:
             yield f"Field '{header.path}': SendGrid takes each header once; only the last value was sent."
     given = {
         "message.alternatives": message and message.alternatives,
@@ -194,7 +224,7 @@ def _warnings(draft: MailDraft, files: Sequence[File | Part]) -> Iterator[str]:
         for field, is_given in given.items()
         if is_given
     )
-    if any(isinstance(file, File) and file.headers for file in files):
+    if message and any(attachment.headers for attachment in message.attachments):
         yield "Field 'message.attachments': SendGrid takes no headers of attachments; they were not sent."
 
 

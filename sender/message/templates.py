@@ -27,6 +27,11 @@ from shared.firestore.values import Reference
 #: The time limit for rendering one mail; typical mails take a fraction of a millisecond.
 RENDER_SECONDS = 5.0
 
+#: The most characters that one mail may render, all its parts and attachments together.
+MAX_CHARACTERS = 5_000_000
+#: Up to this many, no memory is reserved for more.
+EASY_CHARACTERS = 100_000
+
 _LINE_BREAKS = re.compile(r"[\r\n\0]+")
 _NO_MESSAGE = Message(subject=None, text=None, html=None, amp=None, attachments=())
 
@@ -127,8 +132,16 @@ def _compile_strings(value: Any, path: str) -> Any:
             return value
 
 
-def render(document: MailDocument, templates: Templates, deadline: Deadline) -> MailDocument:
+def render(
+    document: MailDocument,
+    templates: Templates,
+    deadline: Deadline,
+    announce: Callable[[int], None] = lambda characters: None,
+) -> MailDocument:
     """Render the document's template into its message; a document without a template is returned unchanged.
+
+    Before there is much text, `announce` is called with the number of characters that it may have at most; an error
+    that it raises ends the rendering.
 
     Each rendered part replaces that of the message, even if it is empty; the message keeps the other parts. Raises
     `NotSendable` (code `template`) for errors in the template or the data, `NotSent` if the deadline passes, and
@@ -143,7 +156,7 @@ def render(document: MailDocument, templates: Templates, deadline: Deadline) -> 
         found = f"'{name[:200].encode(errors='replace').decode()}', which is not there"
         raise NotSendable.field("template.name", found, expected, ErrorCode.TEMPLATE)
     partials = templates.partials() if template.uses_partials else {}
-    rendering = _Rendering(_in_order(document.template.data), partials, deadline.within(RENDER_SECONDS))
+    rendering = _Rendering(_in_order(document.template.data), partials, deadline.within(RENDER_SECONDS), announce)
     try:
         rendered = rendering.parts(template)
         attachments = rendering.strings(template.attachments)
@@ -155,12 +168,20 @@ def render(document: MailDocument, templates: Templates, deadline: Deadline) -> 
 
 
 class _Rendering:
-    """Renders one mail: the data, partials and deadline that all its parts share."""
+    """Renders one mail: the data, partials, deadline and limit of characters that all its parts share."""
 
-    def __init__(self, data: dict[str, Any], partials: Mapping[str, StoredPartial], until: Deadline) -> None:
+    def __init__(
+        self,
+        data: dict[str, Any],
+        partials: Mapping[str, StoredPartial],
+        until: Deadline,
+        announce: Callable[[int], None],
+    ) -> None:
         self._data = data
         self._partials = partials
         self._until = until
+        self._announce = announce
+        self._left = MAX_CHARACTERS
 
     def parts(self, template: MailTemplate) -> dict[Part, str]:
         texts = {part: self._text(compiled, self._finder(part)) for part, compiled in template.parts.items()}
@@ -181,8 +202,16 @@ class _Rendering:
                 return value
 
     def _text(self, template: Template, partials: Callable[[str], Template | None]) -> str:
-        limits = Limits(seconds=self._until.remaining())
-        return template.render(self._data, partials, limits, self._until.clock)
+        written = MAX_CHARACTERS - self._left
+        limits = Limits(
+            seconds=self._until.remaining(),
+            characters=self._left,
+            quiet=max(0, EASY_CHARACTERS - written),
+            announce=lambda: self._announce(MAX_CHARACTERS),
+        )
+        text = template.render(self._data, partials, limits, self._until.clock)
+        self._left -= len(text)
+        return text
 
     def _finder(self, part: Part) -> Callable[[str], Template | None]:
         def find(name: str) -> Template | None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sender.downloads.downloader import Downloads
+from sender.memory.budget import MemoryBudget, Room
 from sender.message.compose import Compose, Mail
 from sender.transport.envelope import Receipt, Transport
 from sender.worker.result import Earlier, result_of_failure, result_of_receipt
@@ -84,14 +85,19 @@ class Attempts:
         compose: Compose,
         downloads: Downloads,
         clock: Callable[[], datetime],
+        memory: MemoryBudget,
         retain: Retain = retain_all,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`clock` returns the time in UTC; `jitter` returns a random number from 0 to 1 that spreads retries."""
+        """`clock` returns the time in UTC; `jitter` returns a random number from 0 to 1 that spreads retries.
+
+        `memory` is what all mails together may use.
+        """
         self._transport = transport
         self._compose = compose
         self._downloads = downloads
         self._clock = clock
+        self._memory = memory
         self._retain = retain
         self._jitter = jitter
         self._draining = threading.Event()
@@ -99,25 +105,27 @@ class Attempts:
     def drain(self) -> None:
         """Put off every mail that has not reached the mail server yet. Called on SIGTERM."""
         self._draining.set()
+        self._memory.close()
         self._transport.close()
 
     def make(self, attempt: Attempt) -> Ended | PutOff:
         """Compose and send the mail. A failure is part of what is returned, not raised."""
         try:
-            result, accepted = self._result(attempt)
+            with self._memory.reservation(attempt.start.deadline) as room:
+                result, accepted = self._result(attempt, room)
         except Deferred as wait:
             later = None if wait.seconds is None else self._clock() + timedelta(seconds=wait.seconds)
             return PutOff(attempt, Release(attempt.claim, later), wait)
         return Ended(attempt, Finish(attempt.claim, result, self._clock(), self._jitter()), accepted)
 
-    def _result(self, attempt: Attempt) -> tuple[Result, datetime | None]:
+    def _result(self, attempt: Attempt, room: Room) -> tuple[Result, datetime | None]:
         """The attempt's result, and when the server accepted the mail, if it did. Raises `Deferred`."""
         claim, timings, deadline = attempt.claim, attempt.start.timings, attempt.start.deadline
         mail, earlier = None, Earlier.of(claim.fields)
         try:
             self._refuse_if_draining()
             with timings.step("compose"):
-                mail = self._composed(claim, earlier.settled if earlier else frozenset(), deadline)
+                mail = self._composed(claim, earlier.settled if earlier else frozenset(), deadline, room)
             if not mail.envelope.recipients:
                 raise NotSent(ErrorCode.REJECTED, "The mail server has already refused all recipients.")
             self._refuse_if_draining()
@@ -138,7 +146,7 @@ class Attempts:
         if self._draining.is_set():
             raise Deferred(None, "This sender is shutting down.")
 
-    def _composed(self, claim: Claim, settled: frozenset[str], deadline: Deadline) -> Mail:
+    def _composed(self, claim: Claim, settled: frozenset[str], deadline: Deadline, room: Room) -> Mail:
         fetch = self._downloads.for_attempt(deadline)
         try:
             return self._compose(
@@ -148,11 +156,15 @@ class Attempts:
                 deadline=deadline,
                 fetch=fetch,
                 settled=settled,
+                room=room,
             )
-        except DeliveryFailed:
+        except (DeliveryFailed, Deferred):
             raise
         except Unavailable as error:  # users or templates can't be read: nothing was sent, so release the claim
             raise Deferred(None, str(error)) from error
+        except MemoryError as error:
+            text = "The sender had too little memory to compose the mail, which was not sent."
+            raise NotSent(ErrorCode.TEMPORARY, text) from error
         except Exception as error:
             # A bug must not leave the document in PROCESSING. Nothing was sent, so report a definite failure.
             _log.exception("composing failed", extra={"fields": {"document": claim.path}})

@@ -35,7 +35,7 @@ import pytest
 
 from sender.document.addresses import Address
 from sender.document.attachments import StoredObject
-from sender.downloads.source import CannotFetch, Fetched, WebFile
+from sender.downloads.source import Announce, CannotFetch, Fetched, WebFile
 from sender.message.compose import Composer, Defaults, Mail
 from sender.message.template_repository import FirestoreTemplates
 from shared.errors import NotSendable
@@ -69,7 +69,7 @@ class Files:
     def __init__(self, files: dict[str, Any]) -> None:
         self._files = files
 
-    def __call__(self, source: WebFile | StoredObject, limit: int) -> Fetched:
+    def __call__(self, source: WebFile | StoredObject, limit: int, announce: Announce) -> Fetched:
         file = self._files[self._url(source)]
         if "fails" in file:
             raise CannotFetch(file["fails"])

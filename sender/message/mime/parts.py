@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +15,28 @@ from dataclasses import dataclass
 from sender.message.mime import headers
 
 # Text that needs no encoding: printable ASCII and tabs in lines of at most 78 (RFC 5322 recommends 78, and allows 998).
-_PLAIN_LINES = re.compile(rb"(?:[\t -~]{0,78}\n)*[\t -~]{0,78}")
+# Possessive: otherwise the matcher keeps 150 bytes for each line, in case it has to go back.
+_PLAIN_LINES = re.compile(rb"(?:[\t -~]{0,78}+\n)*+[\t -~]{0,78}+")
 # Nested messages must not be encoded (RFC 2046 section 5.2.1), so only the hard limit applies to their lines.
-_PLAIN_MESSAGE = re.compile(rb"(?:[\t -~]{0,998}\r\n)*[\t -~]{0,998}")
+_PLAIN_MESSAGE = re.compile(rb"(?:[\t -~]{0,998}+\r\n)*+[\t -~]{0,998}+")
 #: A media type with a `name` parameter.
 _NAMED = re.compile(r";[ \t]*name(?:\*[0-9*]*)?=", re.IGNORECASE)
+
+# Bytes that quoted-printable leaves as they are.
+_QP_SAFE = bytes(byte for byte in range(256) if byte in b"\t\n" or (0x20 <= byte < 0x7F and byte != 0x3D))
+#: Encoded to base64 at a time: bytes that make whole lines.
+_BASE64_PIECE = 57 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A part or a tree of parts: content headers (each ending in CRLF) and the encoded body."""
+    """A part or a tree of parts: content headers (each ending in CRLF) and the encoded body, in pieces.
+
+    The pieces of all parts are joined once, by `message`: each copy of a large file would count against the memory.
+    """
 
     headers: str
-    body: bytes
+    body: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +61,14 @@ def text(subtype: str, content: str) -> Entity:
     shorter.
     """
     encoding, body = _encoded_text(_with_line_feeds(content.encode("utf-8", "replace")))
-    return Entity(f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n", body)
+    return Entity(f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n", (body,))
 
 
 def file(attachment: File) -> Entity:
     """An attachment in base64. `message/…` is sent unencoded with CRLF line ends if possible, otherwise as binary."""
     media_type, content = attachment.media_type, attachment.content
     if media_type.lower().startswith("message/"):
-        lines = _with_line_feeds(content).replace(b"\n", b"\r\n")
+        lines = with_crlf(content)
         if _PLAIN_MESSAGE.fullmatch(lines):
             return _part(attachment, media_type, "7bit", lines)
     if media_type.lower().startswith(("message/", "multipart/")):
@@ -88,7 +98,7 @@ def _part(described: File, media_type: str, encoding: str, body: bytes) -> Entit
     if described.content_id is not None:
         fields.append(headers.raw("Content-ID", f"<{described.content_id}>"))
     fields += [headers.user_defined(name, value) for name, value in described.headers]
-    return Entity(_lines(fields), body)
+    return Entity(_lines(fields), (body,))
 
 
 def multipart(subtype: str, parts: Sequence[Entity], seed: str) -> Entity:
@@ -99,42 +109,57 @@ def multipart(subtype: str, parts: Sequence[Entity], seed: str) -> Entity:
     """
     if len(parts) == 1:
         return parts[0]
-    blocks = [f"{part.headers}\r\n".encode() + part.body for part in parts]
-    boundary = _boundary(subtype, blocks, seed)
+    boundary = _boundary(subtype, parts, seed)
     delimiter = f"\r\n--{boundary}".encode()
-    body = b"".join([delimiter[2:], b"\r\n", (delimiter + b"\r\n").join(blocks), delimiter, b"--\r\n"])
+    body = [delimiter[2:]]
+    for part in parts:
+        body += [f"\r\n{part.headers}\r\n".encode(), *part.body, delimiter]
+    body.append(b"--\r\n")
     # RFC 2387 requires the root's type, which is always the HTML page here.
     root = ' type="text/html";' if subtype == "related" else ""
-    return Entity(f'Content-Type: multipart/{subtype};{root}\r\n boundary="{boundary}"\r\n', body)
+    return Entity(f'Content-Type: multipart/{subtype};{root}\r\n boundary="{boundary}"\r\n', tuple(body))
 
 
 def message(fields: Sequence[str], root: Entity) -> bytes:
     """The complete message: the given header fields, then the headers and body of the root part, ending in CRLF."""
     head = _lines([*fields, "MIME-Version: 1.0"]) + root.headers
-    end = b"" if root.body.endswith(b"\r\n") else b"\r\n"
-    return b"".join([head.encode(), b"\r\n", root.body, end])
+    end = b"" if root.body[-1].endswith(b"\r\n") else b"\r\n"
+    return b"".join([head.encode(), b"\r\n", *root.body, end])
 
 
 def _with_line_feeds(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
+def with_crlf(data: bytes) -> bytes:
+    """The data with CRLF line ends; not copied if it has no others."""
+    ends = data.count(b"\r\n")
+    if data.count(b"\r") == ends and data.count(b"\n") == ends:
+        return data
+    return _with_line_feeds(data).replace(b"\n", b"\r\n")
+
+
 def _encoded_text(data: bytes) -> tuple[str, bytes]:
     """The transfer encoding's name and the encoded body of text with LF line ends."""
     if _PLAIN_LINES.fullmatch(data):
         return "7bit", data.replace(b"\n", b"\r\n")
-    quoted = binascii.b2a_qp(data, istext=True)
-    if len(quoted) > len(data) * 1.4:  # base64 with its line ends takes 1.37
+    # Quoted-printable takes three bytes for each that it encodes; base64 with its line ends takes 1.37.
+    if 2 * len(data.translate(None, delete=_QP_SAFE)) > len(data) * 0.4:
         return "base64", _base64(data.replace(b"\n", b"\r\n"))
-    return "quoted-printable", quoted.replace(b"\n", b"\r\n")
+    return "quoted-printable", binascii.b2a_qp(data, istext=True).replace(b"\n", b"\r\n")
 
 
 def _base64(data: bytes) -> bytes:
-    encoded = binascii.b2a_base64(data, newline=False)
-    return b"\r\n".join([encoded[start : start + 76] for start in range(0, len(encoded), 76)])
+    """Lines of 76 characters. Encoded piece by piece: a list of all lines would take twice the memory of the data."""
+    encoded = io.BytesIO()  # which gives its content away without copying it
+    for start in range(0, len(data), _BASE64_PIECE):
+        piece = binascii.b2a_base64(data[start : start + _BASE64_PIECE], newline=False)
+        encoded.write(b"".join([piece[at : at + 76] + b"\r\n" for at in range(0, len(piece), 76)]))
+    encoded.truncate(max(0, encoded.tell() - 2))
+    return encoded.getvalue()
 
 
-def _boundary(subtype: str, blocks: Sequence[bytes], seed: str) -> str:
+def _boundary(subtype: str, parts: Sequence[Entity], seed: str) -> str:
     """A boundary that occurs in no part and, because it contains the subtype, is no prefix of a nested boundary.
 
     It starts with `=_`, which neither base64 nor quoted-printable can produce (RFC 2045 section 6.7).
@@ -143,7 +168,7 @@ def _boundary(subtype: str, blocks: Sequence[bytes], seed: str) -> str:
     while True:
         digest = hashlib.sha256(f"{seed}/{attempt}".encode("utf-8", "replace")).hexdigest()
         boundary = f"=_{subtype}_{digest[:32]}"
-        if not any(boundary.encode() in block for block in blocks):
+        if not any(boundary.encode() in piece for part in parts for piece in part.body):
             return boundary
         attempt += 1
 

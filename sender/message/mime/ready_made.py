@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from sender.message.mime.headers import MAX_LINE
-from sender.message.mime.parts import Entity
+from sender.message.mime.parts import Entity, with_crlf
 
 # Other header fields have no meaning in a part (RFC 2046 section 5.1), but would have one in the message's header.
-_FIELD = re.compile(rb"(Content-[!-9;-~]+|X-[!-9;-~]+):[\t -~]*(?:\r\n[ \t][\t -~]*)*", re.IGNORECASE)
+_FIELD = re.compile(rb"(Content-[!-9;-~]+|X-[!-9;-~]+):[\t -~]*+(?:\r\n[ \t][\t -~]*+)*+", re.IGNORECASE)
 _NEXT_FIELD = re.compile(rb"\r\n(?![ \t])")
 _PLAIN = re.compile(rb"[\t\r\n -~]*")
+_LINES = re.compile(rb"(?:[^\r\n]{0,%d}+\r\n)*+[^\r\n]{0,%d}+" % (MAX_LINE, MAX_LINE))
 
 
 class NotMime(ValueError):
@@ -28,10 +29,10 @@ def ready_made(data: bytes) -> Entity:
     Raises `NotMime` for content that can't be transferred (RFC 5322 section 2.1.1, RFC 2045 section 2.7), and for
     headers that don't belong in a part.
     """
-    data = re.sub(rb"\r\n|\r|\n", b"\r\n", data)
+    data = with_crlf(data)
     if not _PLAIN.fullmatch(data):
         raise NotMime("bytes outside ASCII or control characters", "a MIME part in quoted-printable or base64")
-    if max(map(len, data.split(b"\r\n"))) > MAX_LINE:
+    if not _LINES.fullmatch(data):
         raise NotMime("a longer one", f"lines of up to {MAX_LINE} bytes")
     head, end, body = (b"", b"\r\n", data[2:]) if data.startswith(b"\r\n") else data.partition(b"\r\n\r\n")
     if not end:
@@ -42,4 +43,4 @@ def ready_made(data: bytes) -> Entity:
         raise NotMime("another one", "headers whose names begin with 'Content-' or 'X-'")
     if len(set(names)) < len(names):
         raise NotMime("a second one", "each header once")
-    return Entity("".join(f"{field.decode()}\r\n" for field in fields), body)
+    return Entity("".join(f"{field.decode()}\r\n" for field in fields), (body,))

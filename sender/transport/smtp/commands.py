@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -15,6 +16,9 @@ Command = tuple[Step, str]
 #: The most bytes to send before reading replies. They fit into any socket's send buffer, so that writing never blocks
 #: on a server that itself waits for us to read its replies (RFC 2920 section 3.1).
 GROUP_BYTES = 8 * 1024
+
+#: The bytes of content that are prepared at a time.
+PIECE_BYTES = 256 * 1024
 
 # A regular expression takes half the time of `bytes.replace`.
 _LEADING_DOT = re.compile(rb"\n\.")
@@ -111,15 +115,25 @@ def abort_command(commands: Sequence[Command], replies: Sequence[Reply]) -> str 
     return "RSET" if Step.MAIL in accepted else ""
 
 
-def as_data(data: bytes) -> list[bytes]:
+def as_data(data: bytes) -> Iterator[bytes]:
     """The mail with leading dots doubled and the terminating lone dot, in pieces (RFC 5321 section 4.5.2).
 
     A dot after a bare line feed is doubled, too: some servers treat that as a line end, and the text must not end the
-    mail early. A mail without leading dots is not copied.
+    mail early. A mail without leading dots is not copied, and of another one only a piece at a time.
     """
-    first = [b"."] if data.startswith(b".") else []
+    first = b"." if data.startswith(b".") else b""
     last = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
-    return [*first, _LEADING_DOT.sub(b"\n..", data), last]
+    return itertools.chain((first,), _with_doubled_dots(data) if _LEADING_DOT.search(data) else (data,), (last,))
+
+
+def _with_doubled_dots(data: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(data):
+        end = min(start + PIECE_BYTES, len(data))
+        if data[end - 1 : end + 1] == b"\n.":  # the pair must not be torn apart
+            end += 1
+        yield _LEADING_DOT.sub(b"\n..", data[start:end])
+        start = end
 
 
 def receipt(envelope: Envelope, replies: Sequence[Reply], response: Reply, offers: Mapping[str, str]) -> Receipt:

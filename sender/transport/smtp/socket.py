@@ -7,7 +7,7 @@ import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sender.net.dial import dial, seconds_left
@@ -118,12 +118,17 @@ class SmtpSocket(smtplib.SMTP):
             raise ValueError("a newline within a command")
         self.send("\r\n".join(commands) + "\r\n")
 
-    def put(self, pieces: Sequence[bytes]) -> None:
-        """Send the pieces in order: in one write if they are small, without copying if they are large."""
-        if sum(map(len, pieces)) <= MAX_JOINED:
-            pieces = [b"".join(pieces)]
+    def put(self, pieces: Iterable[bytes]) -> None:
+        """Send the pieces in order; small ones share a write, large ones are not copied."""
+        joined = b""
         for piece in pieces:
-            self.send(piece)
+            if len(joined) + len(piece) > MAX_JOINED:
+                self.send(joined)
+                self.send(piece)
+                joined = b""
+            else:
+                joined += piece
+        self.send(joined)
 
     def send(self, s: ReadableBuffer | str) -> None:
         """Send all of it."""

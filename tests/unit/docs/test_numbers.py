@@ -14,15 +14,19 @@ from annotated_types import Le
 
 from chaos.__main__ import main as chaos
 from cli.find import READS
+from sender.bootstrap import MIB, OWN_BYTES
 from sender.document.custom_headers import MAX_WORD
 from sender.entrypoints.ack_deadlines import _COLLECT_SECONDS
 from sender.entrypoints.pull import PAUSE_SECONDS
+from sender.handlebars.lexer import MAX_TOKENS
 from sender.handlebars.parser import MAX_NESTING
-from sender.handlebars.runtime import Limits
-from sender.message.attachments import MAX_COUNT, MAX_TOTAL_BYTES
+from sender.handlebars.runtime import _MAX_INLINES, Limits
+from sender.memory.need import CHARACTER_BYTES, FILE_FACTOR, TEXT_FACTOR
+from sender.message.attachments import EASY_BYTES, MAX_COUNT, MAX_TOTAL_BYTES
+from sender.message.html_worker import MEMORY_BYTES as PAGE_BYTES
 from sender.message.template_repository import FRESH_SECONDS, MAX_PARTIALS
-from sender.message.templates import RENDER_SECONDS
-from sender.settings import SenderSettings
+from sender.message.templates import EASY_CHARACTERS, MAX_CHARACTERS, RENDER_SECONDS
+from sender.settings import MIN_MEMORY_MB, SenderSettings
 from sender.transport.oauth import _EARLY_SECONDS
 from sender.transport.smtp.commands import GROUP_BYTES
 from sender.transport.smtp.pool import KeepOpen
@@ -68,7 +72,8 @@ def most(setting: str) -> object:
         ),
         (
             "docs/templates.md",
-            f"may take {RENDER_SECONDS:g} seconds to render, {LIMITS.characters // 10**6} million characters a part, "
+            f"may take {RENDER_SECONDS:g} seconds to render, "
+            f"{MAX_CHARACTERS // 10**6} million characters in all its parts, "
             f"{MAX_NESTING} levels of blocks in one template and {LIMITS.depth} levels of blocks and partials in all",
         ),
         ("docs/templates.md", f"Up to {MAX_PARTIALS:,} partials are read"),
@@ -92,7 +97,18 @@ def most(setting: str) -> object:
             f"at most {MAX_COUNT}, and {MAX_TOTAL_BYTES // 1024**2} MB in all",
         ),
         ("docs/migrating-from-trigger-email.md", f"words beyond {MAX_WORD} characters"),
-        ("docs/capacity.md", f"a mail with {MAX_TOTAL_BYTES // 1024**2} MB of them, the most that is allowed"),
+        (
+            "docs/templates.md",
+            f"have {MAX_TOKENS:,} texts, names and marks, and each of its blocks {_MAX_INLINES} inline",
+        ),
+        ("docs/templates.md", f"with arguments may copy {LIMITS.copies:,} entries"),
+        ("docs/capacity.md", f"{FILE_FACTOR} times as much as may come: {FILE_FACTOR * MAX_TOTAL_BYTES // 1024**2} MB"),
+        ("docs/capacity.md", f"as it is in memory, and texts that a template renders | {TEXT_FACTOR} times their size"),
+        ("docs/capacity.md", f"up to {EASY_BYTES // 1024**2} MB in all | {FILE_FACTOR * EASY_BYTES // 1024**2} MB"),
+        ("docs/capacity.md", f"{EASY_CHARACTERS:,} characters | {CHARACTER_BYTES * MAX_CHARACTERS // 10**6} MB"),
+        ("docs/capacity.md", f"after {OWN_BYTES // MIB} MiB for the process itself"),
+        ("docs/capacity.md", f"also {PAGE_BYTES // MIB} MiB for the process that changes pages"),
+        ("docs/capacity.md", f"It is {MIN_MEMORY_MB} MiB at least"),
     ],
 )
 def test_a_document_says_the_number_that_holds(document: str, sentence: str) -> None:

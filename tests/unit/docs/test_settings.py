@@ -23,6 +23,7 @@ IN_OTHER_WORDS = {
     "DEFAULT_REPLY_TO": "none",
     "LISTEN_ADDRESS": "`0.0.0.0`; `127.0.0.1` with emulators",
     "MAIL_SUBSCRIPTION": "`MAIL_TOPIC` + `-sender`",
+    "MEMORY_BUDGET_MB": "from the container's limit",
     "OAUTH_PORT": "465 (587)",
     "OAUTH_TOKEN_URL": "Google's",
     "OIDC_AUDIENCE": "(required outside an emulator)",

@@ -159,7 +159,7 @@ TO_NOBODY = parse_document({"toUids": ["u"], "to": "a@b.c", "message": {"subject
 
 def loaded(**fields: Any) -> object:
     attachment = read_attachment(Fields({"filename": "f", **fields}, "message.attachments.0"), lambda entry: [])
-    return Loader().attachments([attachment]) if attachment else None
+    return list(Loader().attachments([attachment])) if attachment else None
 
 
 def compiled(text: str) -> object:

@@ -255,3 +255,11 @@ def test_a_pulling_sender_has_no_callers_and_needs_no_tokens(monkeypatch: pytest
     with pytest.raises(Misconfigured):
         sender(monkeypatch, PUBSUB_EMULATOR_HOST="")
     assert load(PullSettings).verifier() is None
+
+
+@pytest.mark.parametrize(("given", "workers", "budget"), [("256", "2", 128), ("20", "4", 16), ("", "2", None)])
+def test_the_memory_budget_is_divided_among_workers(
+    monkeypatch: pytest.MonkeyPatch, given: str, workers: str, budget: int | None
+) -> None:
+    settings = sender(monkeypatch, MEMORY_BUDGET_MB=given, WEB_WORKERS=workers)
+    assert settings.of_one_worker().memory_budget_mb == budget

@@ -7,7 +7,7 @@ import pytest
 
 from sender.document.attachments import StoredObject
 from sender.downloads.downloader import Downloads
-from sender.downloads.source import CannotFetch, WebFile
+from sender.downloads.source import CannotFetch, WebFile, announce_nothing
 from shared.deadline import Deadline
 from shared.errors import Misconfigured
 
@@ -16,7 +16,7 @@ IDENTITY = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "
 
 def refused(downloads: Downloads, source: WebFile | StoredObject) -> str:
     with pytest.raises(CannotFetch) as caught:
-        downloads.for_attempt(Deadline.after(5))(source, 10)
+        downloads.for_attempt(Deadline.after(5))(source, 10, announce_nothing)
     return caught.value.found
 
 

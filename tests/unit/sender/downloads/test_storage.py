@@ -13,7 +13,7 @@ from google.auth.exceptions import RefreshError, TransportError
 from sender.document.attachments import StoredObject
 from sender.downloads.downloader import Downloads
 from sender.downloads.guard import Hosts
-from sender.downloads.source import CannotFetch, Fetched
+from sender.downloads.source import Announce, CannotFetch, Fetched, announce_nothing
 from sender.downloads.storage import ENDPOINT, StorageDownloads, object_url
 from sender.downloads.web import WebDownloads
 from sender.net.dial import resolve
@@ -105,13 +105,15 @@ def test_all_files_of_a_mail_share_half_of_the_attempts_time(server: HttpsServer
     seen: list[float] = []
 
     class Storage(StorageDownloads):
-        def fetch(self, stored: StoredObject, limit: int, deadline: Deadline) -> Fetched:
+        def fetch(
+            self, stored: StoredObject, limit: int, deadline: Deadline, announce: Announce = announce_nothing
+        ) -> Fetched:
             seen.append(deadline.at)
             return Fetched(b"")
 
     now = iter([100.0, 100.0, 120.0])
     downloads = Downloads(storage=Storage(frozenset(), Identity(), Unasked(), WebDownloads(Hosts(None))))
     fetch = downloads.for_attempt(Deadline(150.0, lambda: next(now)))
-    fetch(StoredObject("b", "1"), 10)
-    fetch(StoredObject("b", "2"), 10)
+    fetch(StoredObject("b", "1"), 10, announce_nothing)
+    fetch(StoredObject("b", "2"), 10, announce_nothing)
     assert seen == [125.0, 125.0]

@@ -6,7 +6,7 @@ import pytest
 
 from sender.document.attachments import StoredObject
 from sender.document.document import Message, parse_document
-from sender.downloads.source import CannotFetch, Fetch, Fetched, WebFile, fetch_nothing
+from sender.downloads.source import Announce, CannotFetch, Fetch, Fetched, WebFile, fetch_nothing
 from sender.message.attachments import MAX_COUNT, MAX_TOTAL_BYTES, Loader, Part
 from sender.message.decoding import decode_data_url
 from sender.message.mime.parts import File
@@ -21,7 +21,7 @@ def message_of(**fields: Any) -> Message:
 
 
 def load(*entries: dict[str, Any], fetch: Fetch = fetch_nothing) -> tuple[File, ...]:
-    files = Loader(fetch).attachments(message_of(attachments=list(entries)).attachments)
+    files = tuple(Loader(fetch).attachments(message_of(attachments=list(entries)).attachments))
     assert all(isinstance(file, File) for file in files)
     return files  # type: ignore[return-value]
 
@@ -33,7 +33,7 @@ class Files:
         self.fetched = Fetched(content, media_type, filename)
         self.asked: list[tuple[WebFile | StoredObject, int]] = []
 
-    def __call__(self, source: WebFile | StoredObject, limit: int) -> Fetched:
+    def __call__(self, source: WebFile | StoredObject, limit: int, announce: Announce) -> Fetched:
         self.asked.append((source, limit))
         return self.fetched
 
@@ -289,7 +289,7 @@ class TestFetchedContent:
     def test_a_failure_names_its_field_and_is_transient_or_permanent(
         self, transient: bool, kind: type[NotSendable]
     ) -> None:
-        def fetch(source: WebFile | StoredObject, limit: int) -> Fetched:
+        def fetch(source: WebFile | StoredObject, limit: int, announce: Announce) -> Fetched:
             raise CannotFetch("status 503", transient=transient)
 
         with pytest.raises(NotSendable) as caught:
@@ -308,12 +308,12 @@ class TestReadyMadeParts:
         assert isinstance(part, Part)
         assert part.content_id == "log"
         assert part.entity.headers == "Content-Type: text/x-log;\r\n charset=us-ascii\r\nX-Own: 1\r\n"
-        assert part.entity.body == b"line\r\nline\r\n"
+        assert b"".join(part.entity.body) == b"line\r\nline\r\n"
 
     def test_need_no_headers(self) -> None:
         (part,) = Loader().attachments(message_of(attachments=[{"raw": b"\nplain"}]).attachments)
         assert isinstance(part, Part)
-        assert (part.entity.headers, part.entity.body) == ("", b"plain")
+        assert (part.entity.headers, b"".join(part.entity.body)) == ("", b"plain")
 
     @pytest.mark.parametrize(
         ("raw", "error"),
@@ -331,7 +331,7 @@ class TestReadyMadeParts:
     )
     def test_are_rejected_if_they_could_corrupt_the_mail(self, raw: str | bytes, error: str) -> None:
         with pytest.raises(NotSendable, match=r"Field 'message\.attachments\.0\.raw'") as caught:
-            Loader().attachments(message_of(attachments=[{"raw": raw}]).attachments)
+            list(Loader().attachments(message_of(attachments=[{"raw": raw}]).attachments))
         assert error in str(caught.value)
 
 
@@ -419,7 +419,7 @@ class TestAlternatives:
     def test_count_towards_the_size_of_the_mail(self) -> None:
         message = message_of(attachments=[{"content": b"x" * MAX_TOTAL_BYTES}], alternatives=[{"content": "x"}])
         loader = Loader()
-        loader.attachments(message.attachments)
+        list(loader.attachments(message.attachments))
         with pytest.raises(NotSendable, match=r"Field 'message.alternatives': expected at most 25 MB in all"):
             list(loader.alternatives(message.alternatives))
 

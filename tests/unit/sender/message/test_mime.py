@@ -261,7 +261,7 @@ class TestFile:
             "Content-ID: <logo@x>",
             "X-Own: 1",
         ]
-        assert entity.body == b"JVBERg=="
+        assert b"".join(entity.body) == b"JVBERg=="
 
     @pytest.mark.parametrize(
         ("filename", "written"),

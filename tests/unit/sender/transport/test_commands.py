@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sender.transport.smtp.commands import GROUP_BYTES, Command, abort_command, as_data, group
+from sender.transport.smtp.commands import GROUP_BYTES, PIECE_BYTES, Command, abort_command, as_data, group
 from sender.transport.smtp.replies import Reply, Step
 
 COMMANDS: list[Command] = [
@@ -70,4 +70,10 @@ def test_no_line_of_the_content_can_end_the_mail(data: bytes, expected: bytes) -
 
 def test_content_without_leading_dots_is_not_copied() -> None:
     data = b"Subject: a.b\r\n\r\n" + b"x.y\r\n" * 1000
-    assert as_data(data)[0] is data
+    assert any(piece is data for piece in as_data(data))
+
+
+@pytest.mark.parametrize("before", [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1])
+def test_a_dot_is_doubled_wherever_large_content_is_cut(before: int) -> None:
+    data = b"x" * (before - 1) + b"\n.\n." * 3 + b"y" * PIECE_BYTES + b"\r\n"
+    assert b"".join(as_data(data)) == data.replace(b"\n.", b"\n..") + b".\r\n"

@@ -14,13 +14,17 @@ from werkzeug.test import TestResponse
 
 from sender.entrypoints.push import create_app
 from sender.message.compose import Compose
+from sender.worker.attempt import HandlerResult
+from shared.deadline import NEVER
 from shared.delivery.policy import Policy
 from shared.errors import Deferred, ErrorCode, FirepostError, NotSent, OutcomeUnknown
 from shared.firestore.database import Unwritable, Version, Write
-from tests.assembly import COMPOSER, LEASE, POLICY, SenderParts, unclaimed
+from shared.pubsub.push import ReceivedMessage
+from tests.assembly import COMPOSER, LEASE, POLICY, SenderParts, memory_budget, unclaimed
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
 
-MAIL = {"to": ["a@b.c", "d@e.f"], "message": {"subject": "Hello", "text": "there"}}
+MIB = 1024 * 1024
+MAIL: dict[str, Any] = {"to": ["a@b.c", "d@e.f"], "message": {"subject": "Hello", "text": "there"}}
 
 
 class World:
@@ -232,6 +236,20 @@ class TestRetries:
 
 
 class TestPlannedWaiting:
+    def test_a_mail_without_memory_is_scheduled_and_its_attempt_does_not_count(self, world: World) -> None:
+        world.parts.memory = memory_budget(2 * MIB, wait_seconds=0.01)
+        world.database.put("mail/a", MAIL | {"message": {"subject": "s", "text": "x" * 900_000}})
+        sender = world.parts.sender()
+        with world.parts.memory.reservation(NEVER) as other:
+            other.take(2 * MIB)
+            pushed = ReceivedMessage(json.dumps(BY_REFERENCE).encode(), {}, "77", world.clock())
+            assert sender.handle(pushed) == HandlerResult(True, "deferred")
+            delivery = world.delivery()
+            assert (delivery["state"], delivery["attempts"]) == ("PENDING", 0)
+            assert delivery["nextAttemptTime"] > world.clock()
+        world.clock.advance(LEASE)
+        assert sender.handle(pushed) == HandlerResult(True, "sent")
+
     def test_a_deferred_mail_is_scheduled_and_its_attempt_does_not_count(self, world: World) -> None:
         world.transport.fail = Deferred(20.0, "The rate is used up.")
         response = world.push(BY_REFERENCE)

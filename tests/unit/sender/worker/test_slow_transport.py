@@ -18,11 +18,12 @@ from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.pubsub.push import ReceivedMessage
 from tests.assembly import COMPOSER, PATIENCE, SenderParts, limits
 from tests.fakes import MemoryDatabase
+from tests.patience import patience
 from tests.smtp_server import ScriptedServer
 from tests.unit.sender.transport.builders import server_at
 
 #: One connection to each server; a claimed mail waits for it for up to `turn_seconds`.
-LIMITS = SmtpLimits(max_connections=1, data_margin=0.0, turn_seconds=0.1)
+LIMITS = SmtpLimits(max_connections=1, data_margin=0.0, turn_seconds=patience(0.5))
 
 
 @pytest.fixture
