@@ -1,0 +1,98 @@
+# The database, if the module creates it, and the indexes of mail documents. Indexes apply to all collections with the same
+# id: tenants/acme/mail and mail share them.
+
+locals {
+  # Removing the indexes of a large collection takes long, and Google works on few at a time.
+  index_timeout = "2h"
+
+  collection_id = element(reverse(split("/", var.mail_collection)), 0)
+  database_id   = var.database.create ? google_firestore_database.this[0].name : var.database.id
+}
+
+resource "google_firestore_database" "this" {
+  count = var.database.create ? 1 : 0
+
+  project                 = var.project
+  name                    = var.database.id
+  location_id             = var.database.location
+  type                    = "FIRESTORE_NATIVE"
+  database_edition        = "STANDARD" # the Enterprise edition has other indexes
+  delete_protection_state = var.database.deletion_protection ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
+  deletion_policy         = "ABANDON" # destroy only what can be recreated
+
+  point_in_time_recovery_enablement = "POINT_IN_TIME_RECOVERY_ENABLED"
+
+  dynamic "cmek_config" {
+    for_each = var.kms_key[*]
+
+    content {
+      kms_key_name = cmek_config.value
+    }
+  }
+
+  depends_on = [time_sleep.apis, time_sleep.key]
+}
+
+resource "google_firestore_field" "unindexed" {
+  for_each = var.unindexed_fields
+
+  project    = var.project
+  database   = local.database_id
+  collection = local.collection_id
+  field      = each.key
+
+  index_config {} # none
+
+  timeouts {
+    create = local.index_timeout
+    update = local.index_timeout
+    delete = local.index_timeout
+  }
+
+  depends_on = [time_sleep.apis]
+}
+
+# Only what the reconciler and the command line query: by default, each field has two indexes.
+resource "google_firestore_field" "indexed" {
+  for_each = length(var.unindexed_fields) == 0 ? [] : toset(["delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"])
+
+  project    = var.project
+  database   = local.database_id
+  collection = local.collection_id
+  field      = each.key
+
+  index_config {
+    indexes {
+      order       = "ASCENDING"
+      query_scope = "COLLECTION"
+    }
+  }
+
+  timeouts {
+    create = local.index_timeout
+    update = local.index_timeout
+    delete = local.index_timeout
+  }
+
+  depends_on = [time_sleep.apis]
+}
+
+resource "google_firestore_field" "expiry" {
+  count = var.ttl == null ? 0 : 1
+
+  project    = var.project
+  database   = local.database_id
+  collection = local.collection_id
+  field      = "delivery.expireAt"
+
+  ttl_config {}
+  index_config {} # it only grows, like the others
+
+  timeouts {
+    create = local.index_timeout
+    update = local.index_timeout
+    delete = local.index_timeout
+  }
+
+  depends_on = [time_sleep.apis]
+}
