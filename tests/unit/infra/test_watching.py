@@ -87,6 +87,7 @@ def test_googles_metrics_are_used_with_their_resource() -> None:
     filters = {
         "mail_subscription_filter": "pubsub_subscription",
         "dead_letters_filter": "pubsub_subscription",
+        "dead_events_filter": "pubsub_subscription",
         "events_filter": "pubsub_subscription",
         "dispatcher_filter": "cloud_run_revision",
         "filter": "cloud_run_revision",  # of both services, in a loop

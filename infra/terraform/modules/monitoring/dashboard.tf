@@ -3,6 +3,7 @@
 locals {
   mail_subscription_filter = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${var.resources.mail_subscription}\""
   dead_letters_filter      = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${var.resources.dead_letter_subscription}\""
+  dead_events_filter       = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${var.resources.dead_event_subscription}\""
   events_filter            = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${var.resources.events_subscription}\""
   dispatcher_filter        = "resource.type=\"cloud_run_revision\" resource.label.service_name=\"${var.resources.dispatcher}\""
   sender_filter            = "resource.type=\"${local.sender_resource}\" resource.label.${local.sender_label}=\"${var.resources.sender}\""
@@ -73,6 +74,12 @@ locals {
           {
             look   = "total"
             filter = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" ${local.dead_letters_filter}"
+            legend = "mail"
+          },
+          {
+            look   = "total"
+            filter = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" ${local.dead_events_filter}"
+            legend = "document events"
           },
         ]
       },
