@@ -1,5 +1,5 @@
-# For much mail all the time: a worker pool that pulls messages, and can be reached by nobody. It runs one instance at least,
-# day and night, and up to four when they are busy.
+# For much mail all the time: a worker pool that pulls messages, and can be reached by nobody. It runs two instances, day
+# and night. With pull_max_instances, their number would follow the CPU.
 
 module "firepost" {
   source = "../.."
@@ -10,5 +10,5 @@ module "firepost" {
   default_from  = var.default_from
 
   subscription_type = "pull"
-  sender            = { pull_instances = 1, pull_max_instances = 4, smtp_max_connections = 20 }
+  sender            = { pull_instances = 2, smtp_max_connections = 20 }
 }

@@ -71,7 +71,7 @@ variable "scheduler_region" {
 }
 
 variable "secret_locations" {
-  description = "Regions in which created secrets are stored, where an organisation's policy forbids Google's choice. [] leaves the choice to Google, or with `kms_key` to the key's location."
+  description = "Regions in which created secrets are stored, where an organisation's policy forbids Google's choice. A later change replaces them, with their content. [] leaves the choice to Google, or with `kms_key` to the key's location."
   type        = set(string)
   default     = []
   nullable    = false
@@ -95,7 +95,7 @@ variable "message_regions" {
 }
 
 variable "kms_key" {
-  description = "Key of Cloud KMS that encrypts topics, created secrets, images, services and a created database: projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY, in the region of the services. Null: Google's own keys."
+  description = "Key of Cloud KMS that encrypts topics, created secrets, images, services and a created database: projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY, in the region of the services. A later change replaces created secrets and the repository, with their content. Null: Google's own keys."
   type        = string
   default     = null
 

@@ -19,7 +19,7 @@ run "a_pool_pulls" {
   command = plan
 
   assert {
-    condition     = output.firepost.sender_url == null && output.firepost.mail_server_load.connections == 80
-    error_message = "There must be no service, and the load be that of the largest pool."
+    condition     = output.firepost.sender_url == null && output.firepost.mail_server_load.connections == 40
+    error_message = "There must be no service, and the load be that of the pool."
   }
 }
