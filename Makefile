@@ -24,7 +24,7 @@ COVERAGE = --cov --cov-report=term-missing:skip-covered
 DECISIONS = shared/delivery/machine.py,shared/delivery/model.py,shared/delivery/policy.py,shared/delivery/store.py,sender/worker/result.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test unit coverage decisions-covered mutants explore fuzz chaos bench handlebars-reference lint format types terraform check lock clean
+.PHONY: help venv demo up test unit coverage decisions-covered mutants explore fuzz chaos bench handlebars-reference lint format types terraform terraform-docs check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,8 +86,12 @@ format: venv ## Let ruff put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-terraform: ## Check the Terraform module and its example, without deploying anything (needs terraform 1.9)
+terraform: ## Check the Terraform module and its examples, without deploying anything (needs terraform 1.9)
 	@infra/terraform/check
+
+terraform-docs: venv ## Write the module's variables, outputs and the tables of the READMEs again
+	@$(BIN)/python -m tests.unit.infra.readmes
+	@terraform fmt -recursive infra/terraform
 
 check: ## What CI runs
 	@.ci/run

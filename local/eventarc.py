@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
 from urllib.parse import urlsplit
 
 from local.ports import LOOPBACK
@@ -24,6 +25,9 @@ from shared.http import without_tokens
 
 logger = logging.getLogger(__name__)
 
+#: Bytes of an event that Eventarc takes at most: https://cloud.google.com/eventarc/docs/quotas. Google does not say
+#: what becomes of a larger one; here it is dropped, which is the worst that an application must be prepared for.
+LARGEST_EVENT: Final = 512 * 1024
 CONNECTIONS = 32
 #: Seconds to wait for an answer; slower deliveries are retried.
 ANSWER_SECONDS = 60.0
@@ -45,6 +49,19 @@ class Event:
     def failed(self) -> Event:
         """The same event after another failed delivery."""
         return Event(self.headers, self.body, self.failures + 1)
+
+
+def is_too_large(path: str, size: int) -> bool:
+    """Whether an event of this many bytes is dropped; logs it, with the document's path, if so."""
+    if size <= LARGEST_EVENT:
+        return False
+    logger.warning(
+        "%s: its event has %d KB, but Eventarc takes at most %d KB (old and new document together): it is dropped.",
+        path,
+        size // 1024,
+        LARGEST_EVENT // 1024,
+    )
+    return True
 
 
 def pause_after(failures: int) -> float:
@@ -86,8 +103,9 @@ class Forwarder:
             worker.start()
 
     def post(self, event: Event) -> None:
-        """Take over an event; returns at once."""
-        self._queue.put(event, time.monotonic())
+        """Take over an event; returns at once. An event that is too large is dropped, and a WARNING says so."""
+        if not is_too_large(event.headers.get("ce-document", ""), len(event.body)):
+            self._queue.put(event, time.monotonic())
 
     def stop(self) -> None:
         """Stop delivering; undelivered events are lost. Safe to call twice."""

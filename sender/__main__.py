@@ -40,7 +40,7 @@ def push() -> None:
 
 @cli.command()
 def pull() -> None:
-    """Pull from the subscription MAIL_SUBSCRIPTION; answer GET /healthz on PORT.
+    """Pull from the subscription MAIL_SUBSCRIPTION; answer GET /health on PORT.
 
     Exits with code 1, and one line on standard error, if the subscription does not exist or this service account may
     not pull from it. While Pub/Sub is unreachable, it keeps trying.

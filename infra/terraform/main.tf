@@ -1,11 +1,58 @@
-# Values shared by several files.
+# A complete system: modules/core sends mail, modules/monitoring watches it. Whoever brings monitoring of their own calls
+# modules/core alone. variables.tf and outputs.tf are made from the modules' (`make terraform-docs`); validations are there.
 
-locals {
-  # https://cloud.google.com/firestore/docs/eventarc#locations: the region in which Eventarc handles a multi-region's events.
-  # A trigger's own location is the database's, multi-region or not.
-  multi_regions = { nam5 = "us-central1", nam7 = "us-central1", eur3 = "europe-west4" }
-  region        = coalesce(var.region, lookup(local.multi_regions, var.database.location, var.database.location))
+module "core" {
+  source = "./modules/core"
 
-  labels = merge({ app = var.name }, var.labels)
-  pulls  = var.subscription_type == "pull"
+  project          = var.project
+  name             = var.name
+  database         = var.database
+  region           = var.region
+  scheduler_region = var.scheduler_region
+  secret_locations = var.secret_locations
+  message_regions  = var.message_regions
+  kms_key          = var.kms_key
+  mail_collection  = var.mail_collection
+  image_version    = var.image_version
+  image_repository = var.image_repository
+  keep_images      = var.keep_images
+  database_role_id = var.database_role_id
+  labels           = var.labels
+  static_egress    = var.static_egress
+
+  subscription_type          = var.subscription_type
+  dispatcher                 = var.dispatcher
+  sender                     = var.sender
+  default_from               = var.default_from
+  default_reply_to           = var.default_reply_to
+  attachment_buckets         = var.attachment_buckets
+  lease_seconds              = var.lease_seconds
+  attempt_seconds            = var.attempt_seconds
+  ack_deadline_seconds       = var.ack_deadline_seconds
+  max_attempts               = var.max_attempts
+  lease_expiry_policy        = var.lease_expiry_policy
+  lifecycle_events           = var.lifecycle_events
+  ttl                        = var.ttl
+  secrets                    = var.secrets
+  settings                   = var.settings
+  reconcile_schedule         = var.reconcile_schedule
+  max_backoff_seconds        = var.max_backoff_seconds
+  max_delivery_attempts      = var.max_delivery_attempts
+  dead_letter_retention_days = var.dead_letter_retention_days
+  unindexed_fields           = var.unindexed_fields
+  traces                     = var.traces
+}
+
+module "monitoring" {
+  source = "./modules/monitoring"
+
+  project   = var.project
+  name      = var.name
+  labels    = var.labels
+  resources = module.core.resources
+
+  notification_channels = var.notification_channels
+  runbook_url           = var.runbook_url
+  alerts                = var.alerts
+  slo                   = var.slo
 }

@@ -1,74 +1,71 @@
+# Made from modules/* by `make terraform-docs`.
+
 output "region" {
-  description = "Region of services, images and scheduler."
-  value       = local.region
+  description = "Region of services and images."
+  value       = module.core.region
 }
 
 output "repository" {
-  description = "Repository for images: HOST/PROJECT/REPOSITORY. Null without create_repository."
-  value       = one([for each in google_artifact_registry_repository.images : "${each.location}-docker.pkg.dev/${each.project}/${each.repository_id}"])
+  description = "Repository of the images: HOST/PROJECT/REPOSITORY."
+  value       = module.core.repository
 }
 
 output "dispatcher_url" {
   description = "Address of the dispatcher's service."
-  value       = google_cloud_run_v2_service.dispatcher.uri
+  value       = module.core.dispatcher_url
 }
 
 output "sender_url" {
   description = "Address of the sender's service. Null with subscription_type = \"pull\"."
-  value       = one(google_cloud_run_v2_service.sender[*].uri)
+  value       = module.core.sender_url
 }
 
 output "mail_topic" {
   description = "Id of the topic that inline mails may be published to (docs/messages.md). Publishers need roles/pubsub.publisher on it."
-  value       = google_pubsub_topic.mail.name
+  value       = module.core.mail_topic
 }
 
 output "lifecycle_topic" {
   description = "Id of the topic with lifecycle events. Null without lifecycle_events."
-  value       = one(google_pubsub_topic.lifecycle[*].name)
+  value       = module.core.lifecycle_topic
 }
 
 output "command_line_environment" {
   description = "Variables that point `python -m cli` at this deployment."
-  value = {
-    GOOGLE_CLOUD_PROJECT     = var.project
-    DATABASE                 = var.database.id
-    MAIL_COLLECTION          = var.mail_collection
-    MAIL_TOPIC               = google_pubsub_topic.mail.name
-    DEAD_LETTER_SUBSCRIPTION = google_pubsub_subscription.dead_letters_pull.name
-  }
+  value       = module.core.command_line_environment
 }
 
 output "service_accounts" {
   description = "E-mail addresses of the service accounts, by purpose."
-  value = {
-    dispatcher = google_service_account.dispatcher.email
-    sender     = google_service_account.sender.email
-    events     = google_service_account.events.email
-    push       = google_service_account.push.email
-    scheduler  = google_service_account.scheduler.email
-  }
+  value       = module.core.service_accounts
 }
 
 output "created_secrets" {
   description = "Secrets that were created empty; each needs a version before the sender can start (docs/deploying.md)."
-  value       = { for name, secret in google_secret_manager_secret.created : name => secret.secret_id }
+  value       = module.core.created_secrets
 }
 
-output "mail_server_limits" {
-  description = "Maximum load on the mail server of the default transport, except for the seconds in which a new revision takes over; mails_per_second is null if unlimited."
-  value = {
-    connections      = var.sender.max_instances * var.sender.smtp_max_connections
-    mails_per_second = try(var.sender.max_instances * var.sender.smtp_rate_per_second, null)
-  }
+output "mail_server_load" {
+  description = "Usual maximum load on the mail server of the default transport; mails_per_second is null if unlimited. Cloud Run may exceed it, with up to twice as many instances for some minutes; with subscription_type = \"pull\" it is exact but for updates."
+  value       = module.core.mail_server_load
 }
 
 output "egress_address" {
   description = "The fixed IP address from which mail is sent. Null without static_egress."
-  value       = one(google_compute_address.egress[*].address)
+  value       = module.core.egress_address
+}
+
+output "keep_events_command" {
+  description = "Command that makes Eventarc keep undelivered events for a week instead of a day, and move those that fail for 16 hours to a dead-letter topic. Run it after each apply (docs/deploying.md)."
+  value       = module.core.keep_events_command
+}
+
+output "resources" {
+  description = "Names of the resources: for modules/monitoring, and for checks of a deployment."
+  value       = module.core.resources
 }
 
 output "dashboard" {
   description = "Address of the dashboard."
-  value       = "https://console.cloud.google.com/monitoring/dashboards/builder/${basename(google_monitoring_dashboard.this.id)}?project=${var.project}"
+  value       = module.monitoring.dashboard
 }

@@ -3,15 +3,20 @@ terraform {
   required_version = ">= 1.9"
 
   required_providers {
-    # 6.38: the first with Cloud Run's worker pools.
+    # 6.50: the oldest that this is tested with.
     google = {
       source  = "hashicorp/google"
-      version = ">= 6.38, < 8.0"
+      version = ">= 6.50, < 8.0"
     }
-    # For a feature missing in the other provider: creating Pub/Sub's own account (apis.tf).
+    # For what the other provider lacks: creating Google's own accounts (apis.tf).
     google-beta = {
       source  = "hashicorp/google-beta"
-      version = ">= 6.38, < 8.0"
+      version = ">= 6.50, < 8.0"
+    }
+    # Waits for what Google spreads after it has answered.
+    time = {
+      source  = "hashicorp/time"
+      version = ">= 0.9, < 1.0"
     }
   }
 }

@@ -1,4 +1,4 @@
-"""`GET /healthz` for a process that serves nothing else, probed by worker pools, GKE and load balancers.
+"""`GET /health` for a process that serves nothing else, probed by worker pools, GKE and load balancers.
 
 https://cloud.google.com/run/docs/configuring/workerpools/healthchecks
 """
@@ -28,7 +28,7 @@ def health_endpoint(address: str, port: int, is_well: Callable[[], bool]) -> Ite
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the library's name for it
             status = HTTPStatus.NOT_FOUND
-            if self.path == "/healthz":
+            if self.path in ("/health", "/healthz"):  # the latter in versions up to 0.2.0
                 status = HTTPStatus.OK if is_well() else HTTPStatus.SERVICE_UNAVAILABLE
             body = b"ok\n" if status is HTTPStatus.OK else b"not ok\n"
             self.send_response(status)

@@ -18,7 +18,7 @@ _log = logging.getLogger("firepost.web")
 
 
 def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, handle_post: HandlePost) -> Flask:
-    """A Flask app that handles `POST /` with `handle_post`, and `GET /healthz`; POST requires a valid token.
+    """A Flask app that handles `POST /` with `handle_post`, and `GET /health`; POST requires a valid token.
 
     Without a verifier, POST requires what `without_tokens` says instead, and a warning is logged. `answer_to`
     translates exceptions into responses.
@@ -39,8 +39,9 @@ def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, han
 
     app.before_request(lambda: authenticate(request.headers.get, request.method))
 
-    @app.get("/healthz")
-    def healthz() -> ResponseReturnValue:
+    @app.get("/health")
+    @app.get("/healthz")  # the name in versions up to 0.2.0; Cloud Run lets nobody reach it from outside
+    def health() -> ResponseReturnValue:
         return "ok\n", 200, TEXT
 
     @app.post("/")

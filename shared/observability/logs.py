@@ -19,7 +19,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 
 from shared.observability import tracing
 
-#: Characters. Linux's PIPE_BUF is 4096 bytes: a line up to that size reaches a pipe in one piece.
+#: Characters of all frames. Linux's PIPE_BUF is 4096 bytes: a line up to that size reaches a pipe in one piece.
 _LONGEST_STACK: Final = 3000
 
 
@@ -51,7 +51,7 @@ class JsonFormatter(logging.Formatter):
             entry["logging.googleapis.com/spanId"] = format_span_id(span.span_id)
         if (fields := record.__dict__.get("fields")) is not None:
             entry.update(fields)
-        if record.exc_info:
+        if record.exc_info and record.exc_info[1] is not None:
             entry["stack_trace"] = _stack(record.exc_info[1])
         return self._encode(entry)
 
@@ -65,10 +65,22 @@ class JsonFormatter(logging.Formatter):
         return f"{text}.{int((created - second) * 1000):03d}Z"
 
 
-def _stack(error: BaseException | None) -> str:
-    """Where an error was raised, and its class. Not its text, which may quote the mail."""
-    frames = "".join(traceback.format_tb(error.__traceback__)) if error else ""
-    return f"{frames[-_LONGEST_STACK:]}{type(error).__name__}"
+def _stack(error: BaseException) -> str:
+    """The traceback as Python prints it, but without the error's text, which may quote the mail.
+
+    Error Reporting recognises no other form (https://cloud.google.com/error-reporting/docs/formatting-error-messages).
+    Of a long one, the innermost frames are kept.
+    """
+    frames: list[str] = []
+    room = _LONGEST_STACK
+    for frame in reversed(traceback.format_tb(error.__traceback__)):
+        room -= len(frame)
+        if room < 0:
+            break
+        frames.append(frame)
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return "".join(["Traceback (most recent call last):\n", *reversed(frames), name])
 
 
 class LineHandler(logging.Handler):

@@ -21,6 +21,7 @@ from local.backends.embedded.firestore.names import collection_of, path_of
 from local.backends.embedded.firestore.store import Change
 from local.backends.embedded.posting import Request
 from local.backends.embedded.pushing import Pusher
+from local.eventarc import is_too_large
 
 EVENT_TYPE = "google.cloud.firestore.document.v1.written"
 #: Google retries for 24 hours at intervals from 10 s to 600 s, which is too slow for a developer.
@@ -56,11 +57,13 @@ class Eventarc:
         )
 
     def watch(self, changes: Sequence[Change]) -> None:
-        """Add the changes of a commit."""
+        """Add the changes of a commit; an event that is too large is dropped, as `is_too_large` says."""
         now = time.monotonic()
         with self._lock:
             for change in changes:
-                if collection_of(change.name) == self._collection:
+                if collection_of(change.name) == self._collection and not is_too_large(
+                    path_of(change.name), size(change)
+                ):
                     self._backlog.add(change, now, plan=self._faults.plan())
                     self._pusher.wake()
 
@@ -104,6 +107,11 @@ def headers(change: Change) -> dict[str, str]:
 def _header_value(text: str) -> str:
     """Percent-encode what an HTTP header can't carry (CloudEvents HTTP binding 1.0.2, section 3.1.3.2)."""
     return quote(text, safe=_VERBATIM)
+
+
+def size(change: Change) -> int:
+    """The bytes of both documents, which is nearly the event's size."""
+    return sum(document.ByteSize() for document in (change.old, change.new) if document is not None)
 
 
 def body(change: Change) -> bytes:

@@ -165,7 +165,7 @@ def test_an_oversized_body_is_rejected(client: FlaskClient) -> None:
 
 
 def test_the_health_check_answers(client: FlaskClient) -> None:
-    assert client.get("/healthz").status_code == 200
+    assert client.get("/health").status_code == 200
 
 
 def test_a_bug_is_a_500_so_that_the_event_is_delivered_again(

@@ -21,7 +21,9 @@ NAMES = re.compile(r"`[\w.]+`(, `[\w.]+`)*")
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
-DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
+DOCUMENTS = sorted(
+    str(path.relative_to(ROOT)) for glob in ("*.md", "docs/**/*.md", "infra/**/*.md") for path in ROOT.glob(glob)
+)
 
 
 def text_of(document: str) -> str:

@@ -23,7 +23,7 @@ def test_each_log_entry_is_explained_with_its_fields(event: Event) -> None:
 
 
 def test_the_runbook_names_charts_of_the_dashboard() -> None:
-    dashboard = (ROOT / "infra/terraform/dashboard.tf").read_text(encoding="utf-8")
+    dashboard = (ROOT / "infra/terraform/modules/monitoring/dashboard.tf").read_text(encoding="utf-8")
     titles = tuple(re.findall(r'^ +title = "(.+)"$', dashboard, re.MULTILINE))
     named = re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", prose("docs/operating.md"))
     assert titles

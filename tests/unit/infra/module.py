@@ -9,24 +9,31 @@ from typing import Any
 
 ROOT = Path(__file__).parents[3]
 MODULE = ROOT / "infra" / "terraform"
+CORE = MODULE / "modules" / "core"
+MONITORING = MODULE / "modules" / "monitoring"
 
 #: A string. Nested ones ("${local.names["a"]}") don't occur in the module, and are not supported.
 _STRING = r'"((?:[^"\\]|\\.)*)"'
 
 
 def source(name: str) -> str:
-    """A file of the module, without its comments."""
-    return "\n".join(re.sub(r"^\s*#.*|\s+# .*", "", line) for line in (MODULE / name).read_text().splitlines())
+    """A file of modules/core or modules/monitoring, without its comments; `name` is unique among both."""
+    (path,) = [path for path in MODULE.glob(f"modules/*/{name}")]
+    return _without_comments(path)
+
+
+def _without_comments(path: Path) -> str:
+    return "\n".join(re.sub(r"^\s*#.*|\s+# .*", "", line) for line in path.read_text().splitlines())
 
 
 def sources() -> str:
-    """All files of the module."""
-    return "\n".join(source(path.name) for path in sorted(MODULE.glob("*.tf")))
+    """All files of both modules."""
+    return "\n".join(_without_comments(path) for path in sorted(MODULE.glob("modules/*/*.tf")))
 
 
 def log_metrics() -> dict[str, dict[str, Any]]:
     """The metrics made of log entries, by name."""
-    metrics: dict[str, dict[str, Any]] = json.loads((MODULE / "log_metrics.json").read_text())
+    metrics: dict[str, dict[str, Any]] = json.loads((MONITORING / "log_metrics.json").read_text())
     return metrics
 
 

@@ -11,14 +11,18 @@ from tests.unit.infra.module import ROOT, sources
 TEXT = sources()
 SECURITY = (ROOT / "docs" / "security.md").read_text()
 
-#: All granted roles; each on one topic, subscription, secret, service or bucket, except the last.
+#: All granted roles; each on one topic, subscription, secret, service, account, key or bucket, except the last three.
 ROLES = {
+    "roles/cloudkms.cryptoKeyEncrypterDecrypter",
+    "roles/iam.serviceAccountTokenCreator",
     "roles/pubsub.publisher",
     "roles/pubsub.subscriber",
     "roles/run.invoker",
     "roles/secretmanager.secretAccessor",
     "roles/storage.objectViewer",
+    "roles/cloudtrace.agent",
     "roles/eventarc.eventReceiver",
+    "roles/eventarc.serviceAgent",
 }
 
 
@@ -26,10 +30,15 @@ def test_no_other_roles_are_granted() -> None:
     assert set(re.findall(r"roles/[A-Za-z.]+", TEXT)) == ROLES
 
 
-def test_on_the_whole_project_only_events_and_our_own_role() -> None:
+def test_on_the_whole_project_only_events_traces_and_our_own_role() -> None:
     blocks = re.findall(r'^resource "google_project_iam_member" "\w+" \{\n(.*?)^\}', TEXT, re.MULTILINE | re.DOTALL)
     granted = {re.search(r"role += (\S+)", block).group(1) for block in blocks}  # type: ignore[union-attr]
-    assert granted == {'"roles/eventarc.eventReceiver"', "google_project_iam_custom_role.database.id"}
+    assert granted == {
+        '"roles/cloudtrace.agent"',
+        '"roles/eventarc.eventReceiver"',
+        '"roles/eventarc.serviceAgent"',
+        "google_project_iam_custom_role.database.id",
+    }
 
 
 @pytest.mark.parametrize("role", sorted(ROLES))

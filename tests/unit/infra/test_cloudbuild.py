@@ -102,7 +102,7 @@ def test_every_command_exists() -> None:
 def test_the_folders_and_files_it_names_are_there(name: str) -> None:
     build = load(name)
     named = {build["substitutions"]["_ROOT"], *re.findall(r"infra/[\w/]+", text_of(build))}
-    assert [path for path in named if not (ROOT / path).is_dir()] == []
+    assert [path for path in named if not (ROOT / path).exists()] == []
     requirements = build["substitutions"].get("_REQUIREMENTS", "services.txt")
     assert Path(ROOT / "requirements" / requirements).is_file()
 
@@ -113,9 +113,7 @@ def test_what_is_built_is_what_is_planned_and_pushed() -> None:
     repository = "$LOCATION-docker.pkg.dev/$PROJECT_ID/$_REPOSITORY"
     assert build["images"] == [f"{repository}/{service}:{tag}" for service in ("dispatcher", "sender")]
     assert f'--tag "{repository}/$service:{tag}"' in script(build, "build")
-    assert f'images="{repository}"' in script(build, "plan")
-    for service in ("dispatcher", "sender"):
-        assert f'TF_VAR_{service}_image="$images/{service}:{tag}"' in script(build, "plan")
+    assert f'TF_VAR_image_version="{tag}"' in script(build, "plan")
 
 
 def test_a_plan_accepts_all_variables_of_the_example() -> None:
@@ -123,6 +121,21 @@ def test_a_plan_accepts_all_variables_of_the_example() -> None:
     variables = re.findall(r'^variable "(\w+)"', example, re.M)
     assert variables
     assert [name for name in variables if f"TF_VAR_{name}=" not in script(load("cloudbuild.yaml"), "plan")] == []
+
+
+def test_the_module_is_tested_as_everywhere() -> None:
+    check = ROOT / script(load("cloudbuild.yaml"), "test-module").strip()
+    assert check.read_text(encoding="utf-8").startswith("#!/bin/sh\n"), "Terraform's image has no bash"
+
+
+def test_after_an_apply_events_are_kept_and_nothing_is_left_to_do() -> None:
+    steps = [step["id"] for step in load("cloudbuild-apply.yaml")["steps"]]
+    assert steps == ["fetch", "apply", "keep-events", "nothing-left"]
+    root = ROOT / load("cloudbuild-apply.yaml")["substitutions"]["_ROOT"]
+    assert 'output "keep_events_command"' in (root / "outputs.tf").read_text()
+    assert "output -raw keep_events_command > /workspace/keep-events" in script(load("cloudbuild-apply.yaml"), "apply")
+    assert "planned.auto.tfvars.json" in script(load("cloudbuild-apply.yaml"), "keep-events")
+    assert "plan -input=false -detailed-exitcode" in script(load("cloudbuild-apply.yaml"), "nothing-left")
 
 
 def test_images_have_provenance_or_the_build_fails() -> None:

@@ -58,6 +58,12 @@ def test_each_variable_that_is_set_is_a_setting_of_the_service(block: str, known
     assert found <= known
 
 
+def test_traces_are_recorded_with_settings_of_both_services_and_opentelemetrys() -> None:
+    found = variable_names(local("traces_environment", "collector.tf"))
+    assert {name for name in found if not name.startswith("OTEL_")} <= DISPATCHER & SENDER
+    assert found - DISPATCHER == {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER"}
+
+
 def test_each_setting_can_be_given() -> None:
     assert DISPATCHER | SENDER <= TYPED | PLAIN | SECRET | NOT_OFFERED
 

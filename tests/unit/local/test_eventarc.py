@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 
-from local.eventarc import Event, EventReceiver, Forwarder, from_emulator, pause_after
+from local.eventarc import LARGEST_EVENT, Event, EventReceiver, Forwarder, from_emulator, pause_after
 from local.ports import LOOPBACK, free_port
 from local.waiting import wait_until
 from tests.patience import patience
@@ -88,6 +88,18 @@ def test_an_event_arrives_with_its_headers_and_raw_body(target: Target) -> None:
     assert headers["ce-id"] == "1"
     assert headers["content-type"] == "application/protobuf"
     assert body == b"\x00\xffraw"
+
+
+def test_an_event_that_eventarc_would_not_take_is_dropped_with_a_warning(
+    target: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"ce-id": "large", "ce-document": "mail/large"}
+    with running(target.url) as forwarder:
+        forwarder.post(Event(headers, bytes(LARGEST_EVENT + 1)))
+        forwarder.post(Event({**headers, "ce-id": "largest"}, bytes(LARGEST_EVENT)))
+        assert wait_until(lambda: len(target.received) == 1, patience(5))
+    assert target.received[0][0]["ce-id"] == "largest"
+    assert [message.partition(":")[0] for message in caplog.messages] == ["mail/large"]
 
 
 def test_slow_answers_do_not_hold_up_other_events(target: Target) -> None:

@@ -8,13 +8,8 @@ variable "database_location" {
   type        = string
 }
 
-variable "dispatcher_image" {
-  description = "Image of the dispatcher, with its tag."
-  type        = string
-}
-
-variable "sender_image" {
-  description = "Image of the sender, with its tag."
+variable "image_version" {
+  description = "Version of Firepost: the tag of both images."
   type        = string
 }
 
@@ -27,4 +22,10 @@ variable "notification_channels" {
   description = "Monitoring notification channels that alerts go to; without one, alerts only appear in the console."
   type        = list(string)
   default     = []
+}
+
+variable "runbook_url" {
+  description = "Address of docs/operating.md for those whom alerts notify. Required with `notification_channels`."
+  type        = string
+  default     = null
 }

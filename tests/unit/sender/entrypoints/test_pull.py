@@ -444,11 +444,11 @@ def test_the_ack_deadline_of_a_stuck_message_is_no_longer_extended(
 # Health
 
 
-def test_healthz_reports_whether_the_process_is_well() -> None:
+def test_health_reports_whether_the_process_is_well() -> None:
     well = [True, False]
     with health_endpoint("127.0.0.1", 0, lambda: well.pop(0)) as port:
         answers = [
-            requests.get(f"http://127.0.0.1:{port}/{path}", timeout=patience(5)) for path in ("healthz", "healthz", "")
+            requests.get(f"http://127.0.0.1:{port}/{path}", timeout=patience(5)) for path in ("health", "healthz", "")
         ]
     assert [answer.status_code for answer in answers] == [200, 503, 404]
     assert answers[0].text == "ok\n"

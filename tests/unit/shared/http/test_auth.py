@@ -191,7 +191,7 @@ def test_the_endpoints_require_a_token_to_post(verifier: TokenVerifier, certific
         options["input_stream"] = BytesIO(b"x")
         assert client.post("/", headers=bearer, **options).text == "in"
     assert client.post("/elsewhere").status_code == 401
-    assert client.get("/healthz").status_code == 200
+    assert client.get("/health").status_code == 200
 
 
 def test_the_body_of_an_unauthorised_request_is_not_read(verifier: TokenVerifier) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,47 @@ def test_an_errors_text_may_quote_a_mail_so_only_its_place_and_class_are_logged(
     assert "test_logs.py" in entry["stack_trace"]
     assert entry["stack_trace"].endswith("ValueError")
     assert quoted not in json.dumps(entry)
+
+
+class Unwell(Exception):
+    """An error of this module."""
+
+
+def deep(depth: int) -> None:
+    """Raise `Unwell` below `depth` calls, of which no two in a row look alike: Python would fold them."""
+    if depth == 0:
+        raise Unwell
+    if depth % 2:
+        deep(depth - 1)
+    else:
+        deep(depth - 1)
+
+
+@pytest.mark.parametrize("error", [ValueError(), Unwell()])
+def test_a_stack_has_the_form_that_error_reporting_recognises(error: Exception) -> None:
+    try:
+        raise error
+    except Exception:
+        expected = traceback.format_exc().rstrip()
+        entry = line(logging.ERROR, "failed", exc_info=sys.exc_info())
+    assert entry["stack_trace"] == expected
+
+
+def test_a_long_stack_keeps_its_head_and_the_innermost_frames() -> None:
+    try:
+        deep(60)
+    except Unwell:
+        entry = line(logging.ERROR, "failed", exc_info=sys.exc_info())
+    stack = entry["stack_trace"].splitlines()
+    assert stack[0] == "Traceback (most recent call last):"
+    assert stack[1].startswith("  File "), "frames are whole"
+    assert stack[-1].endswith("Unwell")
+    assert stack[-2].strip() == "raise Unwell"
+    assert len(entry["stack_trace"]) < 3_200
+
+
+def test_an_entry_without_an_error_has_no_stack() -> None:
+    assert "stack_trace" not in line(logging.ERROR, "failed", exc_info=(None, None, None))
 
 
 def test_a_line_has_the_time_and_the_service() -> None:

@@ -1,4 +1,4 @@
-# The five variables suffice.
+# The four variables suffice.
 
 mock_provider "google" {}
 
@@ -8,18 +8,19 @@ mock_provider "google-beta" {
   }
 }
 
+mock_provider "time" {}
+
 variables {
   project           = "shop-production"
   database_location = "eur3"
-  dispatcher_image  = "europe-west4-docker.pkg.dev/shop-production/firepost/dispatcher:1a2b3c4"
-  sender_image      = "europe-west4-docker.pkg.dev/shop-production/firepost/sender:1a2b3c4"
+  image_version     = "1.2.3"
   default_from      = "The Shop <shop@example.com>"
 }
 
-run "five_variables_make_a_system" {
+run "four_variables_make_a_system" {
   assert {
-    condition     = output.firepost.region == "europe-west4"
-    error_message = "The region must follow from the database's location."
+    condition     = output.firepost.region == "europe-west4" && output.firepost.repository == "europe-west4-docker.pkg.dev/shop-production/firepost"
+    error_message = "Region and repository must follow from the database's location."
   }
 
   assert {
@@ -28,7 +29,12 @@ run "five_variables_make_a_system" {
   }
 
   assert {
-    condition     = output.firepost.mail_server_limits.connections == 40
+    condition     = output.firepost.mail_server_load.connections == 40
     error_message = "The default towards the mail server is four instances of ten connections."
+  }
+
+  assert {
+    condition     = startswith(output.firepost.dashboard, "https://console.cloud.google.com/monitoring/dashboards/builder/") && startswith(output.keep_events_command, "gcloud pubsub subscriptions update ")
+    error_message = "The system must be watched, and say what to do after an apply."
   }
 }

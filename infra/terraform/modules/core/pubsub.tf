@@ -1,0 +1,188 @@
+# Topics and subscriptions. Who may publish and subscribe is in iam.tf.
+
+locals {
+  message_regions = length(var.message_regions) == 0 ? [] : [var.message_regions]
+}
+
+resource "google_pubsub_topic" "mail" {
+  # checkov:skip=CKV_GCP_83: encrypted with Google's keys unless kms_key is set; messages live for minutes or days
+  project = var.project
+  name    = "${var.name}-mail"
+  labels  = local.labels
+
+  kms_key_name = var.kms_key
+
+  dynamic "message_storage_policy" {
+    for_each = local.message_regions
+
+    content {
+      allowed_persistence_regions = message_storage_policy.value
+    }
+  }
+
+  depends_on = [time_sleep.apis, time_sleep.key]
+}
+
+resource "google_pubsub_topic" "dead_letters" {
+  # checkov:skip=CKV_GCP_83: encrypted with Google's keys unless kms_key is set; messages live for minutes or days
+  project = var.project
+  name    = "${var.name}-mail-dead-letter"
+  labels  = local.labels
+
+  kms_key_name = var.kms_key
+
+  dynamic "message_storage_policy" {
+    for_each = local.message_regions
+
+    content {
+      allowed_persistence_regions = message_storage_policy.value
+    }
+  }
+
+  depends_on = [time_sleep.apis, time_sleep.key]
+}
+
+resource "google_pubsub_topic" "lifecycle" {
+  # checkov:skip=CKV_GCP_83: encrypted with Google's keys unless kms_key is set; events contain no more than documents do
+  count = var.lifecycle_events ? 1 : 0
+
+  project = var.project
+  name    = "${var.name}-events"
+  labels  = local.labels
+
+  kms_key_name = var.kms_key
+
+  dynamic "message_storage_policy" {
+    for_each = local.message_regions
+
+    content {
+      allowed_persistence_regions = message_storage_policy.value
+    }
+  }
+
+  depends_on = [time_sleep.apis, time_sleep.key]
+}
+
+# Events that the dispatcher could not take for most of a day (eventarc.tf).
+resource "google_pubsub_topic" "dead_events" {
+  # checkov:skip=CKV_GCP_83: encrypted with Google's keys unless kms_key is set; events contain no more than documents do
+  project = var.project
+  name    = "${var.name}-document-events-dead-letter"
+  labels  = local.labels
+
+  kms_key_name = var.kms_key
+
+  dynamic "message_storage_policy" {
+    for_each = local.message_regions
+
+    content {
+      allowed_persistence_regions = message_storage_policy.value
+    }
+  }
+
+  depends_on = [time_sleep.apis, time_sleep.key]
+}
+
+resource "google_pubsub_subscription" "dead_events_pull" {
+  project = var.project
+  name    = "${google_pubsub_topic.dead_events.name}-pull"
+  topic   = google_pubsub_topic.dead_events.id
+  labels  = local.labels
+
+  ack_deadline_seconds       = 60
+  message_retention_duration = "${var.dead_letter_retention_days * 86400}s"
+
+  expiration_policy {
+    ttl = ""
+  }
+
+  # For the day on which an operator makes it push to the dispatcher (docs/operating.md).
+  retry_policy {
+    minimum_backoff = "10s"
+    maximum_backoff = "600s"
+  }
+}
+
+# The sender's messages. Without a push endpoint, they wait to be pulled.
+resource "google_pubsub_subscription" "mail" {
+  project = var.project
+  name    = "${var.name}-mail-sender"
+  topic   = google_pubsub_topic.mail.id
+  labels  = local.labels
+
+  ack_deadline_seconds       = var.ack_deadline_seconds
+  message_retention_duration = "604800s" # a week; after that, the reconciler publishes again
+
+  expiration_policy {
+    ttl = "" # never
+  }
+
+  retry_policy {
+    minimum_backoff = "10s"
+    maximum_backoff = "${var.max_backoff_seconds}s"
+  }
+
+  dead_letter_policy {
+    dead_letter_topic     = google_pubsub_topic.dead_letters.id
+    max_delivery_attempts = var.max_delivery_attempts
+  }
+
+  dynamic "push_config" {
+    for_each = google_cloud_run_v2_service.sender
+
+    content {
+      push_endpoint = "${push_config.value.uri}/"
+
+      oidc_token {
+        service_account_email = google_service_account.push.email
+        audience              = push_config.value.uri
+      }
+    }
+  }
+
+  depends_on = [google_pubsub_topic_iam_member.forwards_dead_letters]
+}
+
+# Dead letters go to two places: to the dispatcher, which records them on their documents …
+resource "google_pubsub_subscription" "dead_letters_push" {
+  project = var.project
+  name    = "${google_pubsub_topic.dead_letters.name}-documents"
+  topic   = google_pubsub_topic.dead_letters.id
+  labels  = local.labels
+
+  ack_deadline_seconds       = 60
+  message_retention_duration = "${var.dead_letter_retention_days * 86400}s"
+
+  expiration_policy {
+    ttl = ""
+  }
+
+  retry_policy {
+    minimum_backoff = "10s"
+    maximum_backoff = "600s"
+  }
+
+  push_config {
+    push_endpoint = "${google_cloud_run_v2_service.dispatcher.uri}/dead-letters"
+
+    oidc_token {
+      service_account_email = google_service_account.push.email
+      audience              = google_cloud_run_v2_service.dispatcher.uri
+    }
+  }
+}
+
+# … and to a subscription where an operator inspects and replays them.
+resource "google_pubsub_subscription" "dead_letters_pull" {
+  project = var.project
+  name    = "${google_pubsub_topic.dead_letters.name}-pull"
+  topic   = google_pubsub_topic.dead_letters.id
+  labels  = local.labels
+
+  ack_deadline_seconds       = 60
+  message_retention_duration = "${var.dead_letter_retention_days * 86400}s"
+
+  expiration_policy {
+    ttl = ""
+  }
+}

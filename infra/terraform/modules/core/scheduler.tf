@@ -1,0 +1,28 @@
+# Calls the reconciler.
+
+resource "google_cloud_scheduler_job" "reconcile" {
+  project     = var.project
+  name        = "${var.name}-reconcile"
+  region      = coalesce(var.scheduler_region, local.region)
+  description = "Publishes due and stranded mail, and concludes expired leases."
+
+  schedule         = var.reconcile_schedule
+  time_zone        = "Etc/UTC"
+  attempt_deadline = "60s"
+
+  http_target {
+    http_method = "POST"
+    uri         = "${google_cloud_run_v2_service.dispatcher.uri}/reconcile"
+
+    oidc_token {
+      service_account_email = google_service_account.scheduler.email
+      audience              = google_cloud_run_v2_service.dispatcher.uri
+    }
+  }
+
+  retry_config {
+    retry_count = 0 # the next run is the retry
+  }
+
+  depends_on = [time_sleep.apis]
+}

@@ -1,0 +1,3 @@
+locals {
+  labels = merge({ app = var.name }, var.labels)
+}
