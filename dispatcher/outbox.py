@@ -44,7 +44,7 @@ class Outbox:
     def __init__(self, publisher: BulkPublisher, store: MailStore, batching: Batching) -> None:
         self._publisher = publisher
         self._store = store
-        self._batcher: Batcher[Effect, bool | None] = Batcher(self._execute, batching)
+        self._batcher: Batcher[Effect, bool | None] = Batcher(self.execute_all, batching)
 
     def execute(self, effect: Effect) -> bool | None:
         """True if it wrote, False if the document has changed since, None if there was nothing to write.
@@ -53,8 +53,11 @@ class Outbox:
         """
         return self._batcher.submit(effect, key=effect.path)
 
-    def _execute(self, effects: Sequence[Effect]) -> Sequence[bool | FirepostError | None]:
-        """The outcomes in the order of the effects; one request publishes, and one writes."""
+    def execute_all(self, effects: Sequence[Effect]) -> Sequence[bool | FirepostError | None]:
+        """Execute effects on different documents; returns what `execute` returns or raises, in their order.
+
+        All messages are published before the first document is marked, each in as few requests as the services take.
+        """
         failed = self._publish(effects)
         writes = [
             Write(effect.path, effect.changes, effect.version)
