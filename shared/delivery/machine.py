@@ -71,8 +71,8 @@ The values of `delivery.state`:
     PENDING or RETRY, unchanged for too long      publish, write republishTime (stranded)
     PENDING or RETRY                              nothing (still-queued)
 
-"As scheduled": `nextAttemptTime` is the time at which the document is due. The reconciler finds what is due by this field
-alone. So every decision to wait makes it true, and every decision that ends the wait removes it.
+"As scheduled": `nextAttemptTime` is the time at which the document is due. The reconciler finds what is due by this
+field alone. So every decision to wait makes it true, and every decision that ends the wait removes it.
 
 `on_dead_letter`: the decision about a document whose message Pub/Sub has given up (first matching row):
 
