@@ -36,8 +36,6 @@ FIELDS = st.sampled_from("xy")
 COMPARISONS = st.sampled_from(
     [OP.EQUAL, OP.LESS_THAN, OP.LESS_THAN_OR_EQUAL, OP.GREATER_THAN, OP.GREATER_THAN_OR_EQUAL]
 )
-    [OP.EQUAL, OP.LESS_THAN, OP.LESS_THAN_OR_EQUAL, OP.GREATER_THAN, OP.GREATER_THAN_OR_EQUAL]
-)
 FILTERS = st.one_of(
     st.tuples(FIELDS, COMPARISONS, VALUES),
     st.tuples(FIELDS, st.just(OP.IN), st.lists(VALUES.filter(lambda value: not isinstance(value, list)), min_size=1)),
