@@ -13,7 +13,7 @@ import pytest
 from dispatcher.reconciler import BULK, PAGE, cursor_path
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import FirepostError, Unavailable
-from shared.firestore.database import Version, Write
+from shared.firestore.database import Unwritable, Version, Write
 from tests.assembly import COLLECTION, LEASE, DispatcherParts
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 
@@ -193,6 +193,11 @@ class TestFairness:
         world.run(page=3)
         assert {path for path, _ in world.published()} == {f"mail/{name}" for name in "abcd"}
 
+    def test_a_position_that_can_not_be_read_fails_the_run(self, world: World) -> None:
+        world.database.read = lambda paths: [Unavailable("busy") for _ in paths]  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            world.run()
+
     def test_a_position_that_can_not_be_kept_fails_the_run(self, world: World) -> None:
         _fail_writes_to(world.database, CURSOR)
         world.add("mail/a", state="PENDING")
@@ -205,11 +210,18 @@ class TestFairness:
         assert CURSOR not in world.database.documents
 
 
-def _fail_writes_to(database: MemoryDatabase, path: str) -> None:
+def test_a_document_that_can_not_be_written_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    _fail_writes_to(world.database, "mail/a", Unwritable("too large"))
+    world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now)
+    assert world.run()["due"] == 2  # by its walk, and because it is due
+    assert "the document can't be written to" in caplog.text
+
+
+def _fail_writes_to(database: MemoryDatabase, path: str, error: FirepostError = Unavailable("busy")) -> None:  # noqa: B008
     write = database.write
 
     def failing(writes: Sequence[Write]) -> list[Version | FirepostError]:
-        return [Unavailable("busy") if each.path == path else write([each])[0] for each in writes]
+        return [error if each.path == path else write([each])[0] for each in writes]
 
     database.write = failing  # type: ignore[method-assign]
 
