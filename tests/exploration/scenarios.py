@@ -69,6 +69,6 @@ LARGE: Final[Mapping[str, Scenario]] = {
     "once, a crash and a repeat": Scenario(ERROR, 1, Bounds(ticks=1, crashes=1, repeats=1), 14_301),
     "once, asked twice": Scenario(ERROR, 1, Bounds(ticks=1, user_requests=2), 62_161),
     "once, two crashes": Scenario(ERROR, 1, Bounds(ticks=2, crashes=2), 50_071),
-    "twice whatever happened, a crash": Scenario(RETRY, 2, Bounds(ticks=1, crashes=1), 70_119),
-    "twice whatever happened, asked again": Scenario(RETRY, 2, Bounds(ticks=1, user_requests=1), 408_742),
+    "twice whatever happened, a crash": Scenario(RETRY, 2, Bounds(ticks=1, crashes=1), 77_760),
+    "twice whatever happened, asked again": Scenario(RETRY, 2, Bounds(ticks=1, user_requests=1), 422_618),
 }
