@@ -105,7 +105,7 @@ class Reconciler:
 
     def _next_pages(self) -> Sequence[Sequence[Found]]:
         """The next page of each walk. The new positions are kept first: no page can hold up the walks for ever."""
-        path = cursor_path(self._collection)
+        path = position_path(self._collection)
         [kept] = self._database.read([path])
         if isinstance(kept, FirepostError):
             raise kept
@@ -153,7 +153,7 @@ class _Plan:
     trace: Context
 
 
-def cursor_path(collection: str) -> str:
+def position_path(collection: str) -> str:
     """The document with the walks' positions.
 
     It lies beside the collection, not in it, so that it is no mail and causes no event.

@@ -16,7 +16,7 @@ from enum import StrEnum
 from math import ceil
 from typing import Any, Final
 
-from dispatcher.reconciler import cursor_path
+from dispatcher.reconciler import position_path
 from shared.delivery.model import DELETE, State
 from shared.delivery.policy import Policy
 from shared.errors import FirepostError
@@ -29,7 +29,7 @@ from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 
 POLICY: Final = Policy(LEASE, stranded_after=timedelta(minutes=15))
 NOW: Final = Clock().now
-CURSOR: Final = cursor_path(COLLECTION)
+POSITION: Final = position_path(COLLECTION)
 
 
 class Kind(StrEnum):
@@ -91,12 +91,12 @@ class Documents(MemoryDatabase):
             path = f"{COLLECTION}/{number}"
             self.documents[path] = Snapshot(path, {"delivery": _delivery(kind)}, NOW, encode_time(updated))
         if world.positions:
-            self.documents[CURSOR] = Snapshot(CURSOR, dict(world.positions), NOW, encode_time(NOW))
+            self.documents[POSITION] = Snapshot(POSITION, dict(world.positions), NOW, encode_time(NOW))
         self._ticks = int(NOW.timestamp()) - 1_700_000_000  # what is written in a run is written now
 
     def world(self) -> World:
-        paths = [path for path in sorted(self.documents) if path != CURSOR]
-        kept = self.documents[CURSOR].fields if CURSOR in self.documents else {}
+        paths = [path for path in sorted(self.documents) if path != POSITION]
+        kept = self.documents[POSITION].fields if POSITION in self.documents else {}
         return World(tuple(_kind(self.documents[path]) for path in paths), tuple(sorted(kept.items())))
 
     def called(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.reconciler import BULK, PAGE, cursor_path
+from dispatcher.reconciler import BULK, PAGE, position_path
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Unwritable, Version, Write
@@ -18,7 +18,7 @@ from tests.assembly import COLLECTION, LEASE, DispatcherParts
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 
 MINUTE = timedelta(minutes=1)
-CURSOR = cursor_path(COLLECTION)
+POSITION = position_path(COLLECTION)
 
 
 class World:
@@ -145,7 +145,7 @@ class TestFairness:
     @pytest.mark.parametrize("page", [1, 2, 3, 6, 7])
     def test_wherever_the_last_run_stopped_all_are_examined_soon(self, begin: object, page: int) -> None:
         world = World(Policy(LEASE, stranded_after=MINUTE))
-        world.database.put(CURSOR, {"queued": begin})
+        world.database.put(POSITION, {"queued": begin})
         for name in "abcdef":
             world.add(f"mail/{name}", state="PENDING" if name < "d" else "RETRY")
         for _ in range(1 + ceil(6 / page)):
@@ -189,7 +189,7 @@ class TestFairness:
             world.add(f"mail/{name}", state="PENDING")
         world.database.meanwhile = lambda: world.run(page=1)
         world.run(page=1)
-        assert world.database.documents[CURSOR].fields == {"queued": "a"}
+        assert world.database.documents[POSITION].fields == {"queued": "a"}
         world.run(page=3)
         assert {path for path, _ in world.published()} == {f"mail/{name}" for name in "abcd"}
 
@@ -199,7 +199,7 @@ class TestFairness:
             world.run()
 
     def test_a_position_that_can_not_be_kept_fails_the_run(self, world: World) -> None:
-        _fail_writes_to(world.database, CURSOR)
+        _fail_writes_to(world.database, POSITION)
         world.add("mail/a", state="PENDING")
         with pytest.raises(Unavailable):
             world.run(page=1)
@@ -207,7 +207,7 @@ class TestFairness:
     def test_nothing_is_kept_where_a_page_holds_everything(self, world: World) -> None:
         world.add("mail/a", state="PENDING")
         world.run()
-        assert CURSOR not in world.database.documents
+        assert POSITION not in world.database.documents
 
 
 def test_a_document_that_can_not_be_written_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from annotated_types import Le
 
 from chaos.__main__ import main as chaos
 from cli.find import READS
-from dispatcher.reconciler import PAGE, cursor_path
+from dispatcher.reconciler import PAGE, position_path
 from sender.document.custom_headers import MAX_WORD
 from sender.entrypoints.ack_deadlines import _COLLECT_SECONDS
 from sender.entrypoints.pull import PAUSE_SECONDS
@@ -91,7 +91,7 @@ def most(setting: str) -> object:
         ("docs/reliability.md", f"A run examines one page of {PAGE} queued documents and one of {PAGE} in PROCESSING"),
         ("docs/reliability.md", f"`STRANDED_AFTER`, and 1 + ⌈n / {PAGE}⌉ runs: 2 minutes for up to {PAGE}, "),
         ("docs/reliability.md", f"{1 + ceil(5_000 / PAGE)} for 5,000"),
-        ("docs/reliability.md", f"`{cursor_path('mail')}` holds the positions for the collection `mail`"),
+        ("docs/reliability.md", f"`{position_path('mail')}` holds the positions for the collection `mail`"),
         ("docs/reliability.md", f"`make chaos` sends {CHAOS['mails']:,} mails"),
         (
             "docs/migrating-from-trigger-email.md",
