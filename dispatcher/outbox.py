@@ -7,7 +7,7 @@ because a claim is exclusive. The other order could leave a PENDING document wit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from shared.batcher import Batcher, Batching
@@ -53,7 +53,7 @@ class Outbox:
     def __init__(self, publisher: BulkPublisher, store: MailStore, batching: Batching) -> None:
         self._publisher = publisher
         self._store = store
-        self._batcher: Batcher[Effect, bool | None] = Batcher(self._execute, batching)
+        self._batcher: Batcher[Effect, bool | None] = Batcher(self.execute_all, batching)
 
     def execute(self, effect: Effect) -> bool | None:
         """True if it wrote, False if the document has changed since, None if there was nothing to write.
@@ -61,22 +61,21 @@ class Outbox:
         Raises `Unavailable` if the event should be delivered again, `Unwritable` after publishing, and `Unpublishable`
         after writing that Pub/Sub refuses the message.
         """
-        try:
-            return self._batcher.submit(effect, key=effect.path)
-        except Unpublishable:
-            self._batcher.submit(replace(effect, message=None, changes=effect.if_refused), key=effect.path)
-            raise
+        return self._batcher.submit(effect, key=effect.path)
 
-    def _execute(self, effects: Sequence[Effect]) -> Sequence[bool | FirepostError | None]:
-        """The outcomes in the order of the effects; one request publishes, and one writes."""
+    def execute_all(self, effects: Sequence[Effect]) -> Sequence[bool | FirepostError | None]:
+        """Execute effects on different documents; returns what `execute` returns or raises, in their order.
+
+        All messages are published before the first document is marked, each in as few requests as the services take.
+        """
         failed = self._publish(effects)
         writes = [
-            Write(effect.path, effect.changes, effect.version)
+            Write(effect.path, changes, effect.version)
             for effect in effects
-            if effect.changes is not None and effect.path not in failed
+            if (changes := _changes(effect, failed.get(effect.path))) is not None
         ]
         marked = dict(zip((write.path for write in writes), self._store.mark(writes), strict=True))
-        return [failed.get(effect.path) or marked.get(effect.path) for effect in effects]
+        return [_outcome(failed.get(effect.path), marked.get(effect.path)) for effect in effects]
 
     def _publish(self, effects: Sequence[Effect]) -> dict[str, FirepostError]:
         """Publish the messages; returns the errors by path."""
@@ -87,3 +86,15 @@ class Outbox:
         return {
             path: answer for path, answer in zip(messages, answers, strict=True) if isinstance(answer, FirepostError)
         }
+
+
+def _changes(effect: Effect, failure: FirepostError | None) -> Changes | None:
+    """What to write after publishing, or after its failure."""
+    if isinstance(failure, Unpublishable):
+        return effect.if_refused
+    return effect.changes if failure is None else None
+
+
+def _outcome(failure: FirepostError | None, marked: bool | FirepostError | None) -> bool | FirepostError | None:
+    """A refused message is reported only once its document says so."""
+    return marked if isinstance(marked, FirepostError) else failure or marked

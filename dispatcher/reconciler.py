@@ -1,6 +1,10 @@
 """Work that no event triggers: publish what is due or stranded, and conclude expired leases.
 
-Called every minute. Runs may overlap: publishing twice is harmless, and every write is conditional.
+Called every minute. A run reads one page of the queued documents and one of those in PROCESSING, each by id from where
+the last run stopped, and then everything that is due. Nothing is ever out of reach: with n queued documents, each is
+examined within 1 + ceil(n / PAGE) runs, whatever lies before it. What is scheduled for later is not read otherwise.
+
+Runs may overlap: publishing twice is harmless, and every write is conditional.
 """
 
 from __future__ import annotations
@@ -8,28 +12,42 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+from opentelemetry.context import Context
 
 from dispatcher.outbox import Effect, Outbox
 from shared.delivery.machine import on_reconcile
 from shared.delivery.model import QUEUED, Decision, State, state_of
 from shared.delivery.policy import Policy
-from shared.firestore.database import Database, Found, Unwritable
+from shared.document_ids import is_document_id
+from shared.errors import FirepostError
+from shared.firestore.database import Database, Found, Snapshot, Stale, Unwritable, Write
+from shared.observability import tracing
 from shared.observability.events import Event, log_event, millis
 from shared.observability.tracing import NO_TRACER, Tracer
 from shared.pubsub.publisher import Unpublishable
 
 _log = logging.getLogger("firepost.reconciler")
 
-_PAGE = 300
+#: Documents of a walk that one run examines; docs/capacity.md says what that costs, and how soon all are seen.
+PAGE: Final = 500
+
+#: Due documents that share requests: as many messages as Pub/Sub takes at once.
+BULK: Final = 1_000
+
+#: The walks over the collection, each with a position of its own: a document in PROCESSING never waits for queued ones.
+_WALKS: Final[Mapping[str, Sequence[State]]] = {"processing": (State.PROCESSING,), "queued": QUEUED}
 
 #: Documents that are remembered as unwritable.
 _REMEMBERED = 10_000
 
 
 class Reconciler:
-    """Examines all queued and processing documents, in pages, for a bounded time."""
+    """Examines documents, in pages, for a bounded time."""
 
     def __init__(
         self,
@@ -41,6 +59,7 @@ class Reconciler:
         seconds: float = 40.0,
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
+        page: int = PAGE,
     ) -> None:
         """`seconds` is the time limit of one run, on the `monotonic` clock: less than the interval between runs."""
         self._database = database
@@ -52,60 +71,89 @@ class Reconciler:
         self._monotonic = monotonic
         self._tracer = tracer
         self._unwritable: dict[str, datetime] = {}
+        self._page = page
 
     def run(self) -> dict[str, int | bool]:
         """One run; returns how many documents were examined, and how many had which outcome.
 
-        `complete` is false if the time ran out. Due documents come first, so a backlog does not delay them. Raises
-        `Unavailable` if Firestore or Pub/Sub fails; what was done until then stays done.
+        `complete` is false if the time ran out before all due documents were published. Raises `Unavailable` if
+        Firestore or Pub/Sub fails; what could be done is done.
         """
         began, counts, complete = self._monotonic(), Counter[str](), False
         try:
-            complete = self._examine(began + self._seconds, counts)
+            complete = self._examine_all(began + self._seconds, counts)
         finally:
             fields = {**counts, "complete": complete, "duration_ms": millis(self._monotonic() - began)}
             log_event(_log, Event.RECONCILER_RUN, "reconciler run", fields)
         return {**counts, "complete": complete}
 
-    def _examine(self, end: float, counts: Counter[str]) -> bool:
-        """Examine and count documents until `end`; False if the time ran out before the last one."""
-        for found in self._candidates():
+    def _examine_all(self, end: float, counts: Counter[str]) -> bool:
+        """Examine and count documents until `end`; False if the time ran out before the last one.
+
+        A document that fails does not keep the run from the others; the first failure is raised at the end.
+        """
+        failures: list[FirepostError] = []
+        complete = True
+        for page in self._pages():
             if self._monotonic() > end:
-                return False
-            counts["examined"] += 1
-            if self._unwritable.get(found.path) == found.updated:
+                complete = False
+                break
+            failures += self._examine(page, counts)
+        if failures:
+            raise failures[0]
+        return complete
+
+    def _pages(self) -> Iterator[Sequence[Found]]:
+        """The walks' next pages, which are small, and then all that is due: so neither waits for the other for long."""
+        yield from self._next_pages()
+        yield from self._database.due(self._collection, self._clock(), BULK)
+
+    def _next_pages(self) -> Sequence[Sequence[Found]]:
+        """The next page of each walk. The new positions are kept first: no page can hold up the walks for ever."""
+        path = position_path(self._collection)
+        [kept] = self._database.read([path])
+        if isinstance(kept, FirepostError):
+            raise kept
+        pages = {
+            walk: self._database.in_states(self._collection, states, self._page, _position(kept, walk))
+            for walk, states in _WALKS.items()
+        }
+        moved = {walk: _end(page, self._page) for walk, page in pages.items()}
+        changes = {walk: end for walk, end in moved.items() if end != (kept.fields.get(walk) if kept else None)}
+        if changes:
+            [outcome] = self._database.write([Write(path, changes, kept.version if kept else None)])
+            if isinstance(outcome, FirepostError) and not isinstance(outcome, Stale):  # stale: another run has moved on
+                raise outcome
+        return [page for page in pages.values() if page]
+
+    def _examine(self, page: Sequence[Found], counts: Counter[str]) -> list[FirepostError]:
+        """Execute and count the decisions about the documents; returns the failures that a later run may mend."""
+        counts["examined"] += len(page)
+        planned = [plan for found in page if (plan := self._plan(found)) is not None]
+        outcomes = self._outbox.execute_all([plan.effect for plan in planned])
+        failures: list[FirepostError] = []
+        for plan, outcome in zip(planned, outcomes, strict=True):
+            if isinstance(outcome, FirepostError) and not isinstance(outcome, Unwritable | Unpublishable):
+                failures.append(outcome)
                 continue
-            now = self._clock()
-            decision = on_reconcile(found.known, found.updated, now, self._policy)
-            if decision.publish or decision.write is not None:
-                with self._tracer.span("reconciliation", document=found.path, reason=decision.reason):
-                    self._execute(found, decision, now)
-                counts[decision.reason] += 1
-        return True
+            if isinstance(outcome, Unwritable):
+                self._remember_unwritable(plan.found)
+            counts[plan.decision.reason] += 1
+            with tracing.within(plan.trace):
+                _report(plan, outcome)
+        return failures
 
-    def _candidates(self) -> Iterator[Found]:
-        """The due documents, then all that are queued or processing; some may come twice, which is harmless."""
-        yield from self._database.due(self._collection, self._clock(), _PAGE)
-        for state in (State.PROCESSING, *QUEUED):
-            after = None
-            while page := self._database.in_state(self._collection, state, _PAGE, after):
-                yield from page
-                after = page[-1].path
-
-    def _execute(self, found: Found, decision: Decision, now: datetime) -> None:
-        before = after = state_of(found.known)
-        try:
-            written = self._outbox.execute(Effect.of(decision, found.path, found.version, now))
-            if written and decision.write is not None:
-                after = decision.write.get("delivery.state", before)
-        except Unpublishable:
-            after = State.ERROR
-            _log.error("Pub/Sub refuses the message", extra={"fields": {"document": found.path}})
-        except Unwritable:
-            self._remember_unwritable(found)
-            _log.error("Firestore refuses to change the document", extra={"fields": {"document": found.path}})
-        fields = {"document": found.path, "reason": decision.reason, "before": before, "after": after}
-        log_event(_log, Event.RECONCILIATION, f"reconciled {decision.reason}", fields)
+    def _plan(self, found: Found) -> _Plan | None:
+        """What to do about a document; None if that is nothing."""
+        if self._unwritable.get(found.path) == found.updated:
+            return None
+        now = self._clock()
+        decision = on_reconcile(found.known, found.updated, now, self._policy)
+        if not decision.publish and decision.write is None:
+            return None
+        with self._tracer.span("reconciliation", document=found.path, reason=decision.reason):
+            effect = Effect.of(decision, found.path, found.version, now)
+            return _Plan(found, decision, effect, tracing.current())
 
     def _remember_unwritable(self, found: Found) -> None:
         """Skip this version of the document in later runs of this process.
@@ -116,3 +164,47 @@ class Reconciler:
         if len(self._unwritable) >= _REMEMBERED:
             self._unwritable.pop(next(iter(self._unwritable)), None)
         self._unwritable[found.path] = found.updated
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A decision about a document, and the trace that its message and its log entry belong to."""
+
+    found: Found
+    decision: Decision
+    effect: Effect
+    trace: Context
+
+
+def position_path(collection: str) -> str:
+    """The document with the walks' positions.
+
+    It lies beside the collection, not in it, so that it is no mail and causes no event.
+    """
+    return f"{collection}-firepost/reconciler"
+
+
+def _position(kept: Snapshot | None, walk: str) -> str | None:
+    """The id after which the walk goes on; None, also for anything unreadable, is the beginning."""
+    position = kept.fields.get(walk) if kept else None
+    return position if isinstance(position, str) and is_document_id(position) else None
+
+
+def _end(page: Sequence[Found], size: int) -> str | None:
+    """The id after which the next run goes on; None after the last page, so that the walk begins again."""
+    return page[-1].path.rpartition("/")[2] if len(page) == size else None
+
+
+def _report(plan: _Plan, outcome: bool | FirepostError | None) -> None:
+    before = after = state_of(plan.found.known)
+    path, reason = plan.found.path, plan.decision.reason
+    match outcome:
+        case Unpublishable():
+            after = State.ERROR
+            _log.error("Pub/Sub refuses the message", extra={"fields": {"document": path}})
+        case Unwritable():
+            _log.error("Firestore refuses to change the document", extra={"fields": {"document": path}})
+        case True if plan.decision.write is not None:
+            after = plan.decision.write.get("delivery.state", before)
+    fields = {"document": path, "reason": reason, "before": before, "after": after}
+    log_event(_log, Event.RECONCILIATION, f"reconciled {reason}", fields)

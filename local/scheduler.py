@@ -14,7 +14,8 @@ import requests
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 30.0
+#: Longer than a run of the reconciler may take.
+ANSWER_SECONDS = 60.0
 
 
 class Scheduler:

@@ -146,15 +146,19 @@ class _Batch(Generic[_Item, _Answer]):
         return answer
 
 
-def in_requests(items: Iterable[_Item], size: Callable[[_Item], int]) -> Iterator[list[_Item]]:
-    """Split the items, in order, into as few requests as their sizes (bytes) allow; an oversized item travels alone."""
+def in_requests(items: Iterable[_Item], size: Callable[[_Item], int], most: int) -> Iterator[list[_Item]]:
+    """Split the items, in order, into as few requests as `most` items each and their sizes (bytes) allow.
+
+    An oversized item travels alone.
+    """
     request: list[_Item] = []
     total = 0
     for item in items:
-        if request and total + size(item) > MAX_REQUEST_BYTES:
+        length = size(item)
+        if request and (len(request) == most or total + length > MAX_REQUEST_BYTES):
             yield request
             request, total = [], 0
         request.append(item)
-        total += size(item)
+        total += length
     if request:
         yield request

@@ -16,7 +16,7 @@ from dispatcher.dead_letters import DeadLetters
 from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import Lifecycle
 from dispatcher.outbox import Outbox
-from dispatcher.reconciler import Reconciler
+from dispatcher.reconciler import PAGE, Reconciler
 from local.waiting import wait_until
 from sender.document.addresses import Address
 from sender.downloads.downloader import Downloads
@@ -121,8 +121,10 @@ class DispatcherParts:
     def dispatcher(self) -> Dispatcher:
         return Dispatcher(self.outbox(), self.policy, self.clock, self.monotonic)
 
-    def reconciler(self, seconds: float = 40.0) -> Reconciler:
-        return Reconciler(self.database, self.outbox(), self.policy, COLLECTION, self.clock, seconds)
+    def reconciler(self, seconds: float = 40.0, page: int = PAGE) -> Reconciler:
+        return Reconciler(
+            self.database, self.outbox(), self.policy, COLLECTION, self.clock, seconds, self.monotonic, page=page
+        )
 
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(store(self.database, self.policy), self.policy, COLLECTION, self.clock)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -60,10 +60,12 @@ class MemoryDatabase:
 
     `meanwhile` runs once, right before the next write, to simulate a concurrent change. The next `lose_answers` writes
     succeed but return `Unavailable`. A write that would make a document larger than `most_bytes` is `Unwritable`.
+    `found` counts the documents that queries have read.
     """
 
     def __init__(self) -> None:
         self.documents: dict[str, Snapshot] = {}
+        self.found = 0
         self.meanwhile: Callable[[], object] | None = None
         self.lose_answers = 0
         self.most_bytes: int | None = None
@@ -87,20 +89,30 @@ class MemoryDatabase:
             raise version
         return decision, document, version
 
-    def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
-        found = [each for each in self._all(collection) if each.known.delivery and each.known.delivery.state is state]
-        return [each for each in found if after is None or each.path > after][:limit]
+    def in_states(self, collection: str, states: Sequence[State], limit: int, after: str | None) -> list[Found]:
+        start = f"{collection}/{after}" if after is not None else ""
+        found = [path for path in self._paths(collection) if path > start and self._delivered(path, "state") in states]
+        return self._found(found[:limit])
 
-    def due(self, collection: str, now: datetime, limit: int) -> list[Found]:
-        scheduled = [(_next_attempt(each), each) for each in self._all(collection)]
-        due = [(time, each) for time, each in scheduled if time is not None and time <= now]
-        return [each for _, each in sorted(due, key=lambda pair: pair[0])][:limit]
+    def due(self, collection: str, now: datetime, limit: int) -> Iterator[list[Found]]:
+        scheduled = [(self._delivered(path, "nextAttemptTime"), path) for path in self._paths(collection)]
+        due = sorted((time, path) for time, path in scheduled if isinstance(time, datetime) and time <= now)
+        for start in range(0, len(due), limit):
+            yield self._found([path for _, path in due[start : start + limit]])
 
-    def _all(self, collection: str) -> list[Found]:
+    def _paths(self, collection: str) -> list[str]:
+        return sorted(path for path in self.documents if path.rpartition("/")[0] == collection)
+
+    def _delivered(self, path: str, name: str) -> object:
+        delivery = self.documents[path].fields.get("delivery")
+        return delivery.get(name) if isinstance(delivery, Mapping) else None
+
+    def _found(self, paths: Sequence[str]) -> list[Found]:
+        self.found += len(paths)
+        documents = [self.documents[path] for path in paths if path in self.documents]
         return [
-            Found(path, DocumentState.of(document.fields), decode_time(document.version), document.version)
-            for path, document in sorted(self.documents.items())
-            if path.rpartition("/")[0] == collection
+            Found(each.path, DocumentState.of(each.fields), decode_time(each.version), each.version)
+            for each in documents
         ]
 
     def put(self, path: str, fields: dict[str, Any] | None) -> Version:
@@ -145,10 +157,6 @@ class MemoryDatabase:
             self.lose_answers -= 1
             return Unavailable("the answer was lost")
         return version
-
-
-def _next_attempt(found: Found) -> datetime | None:
-    return found.known.delivery.next_attempt_time if found.known.delivery else None
 
 
 def applied(fields: Mapping[str, Any], changes: Changes) -> dict[str, Any]:

@@ -37,7 +37,8 @@ The values of `delivery.state`:
     PROCESSING, lease live                        don't acknowledge (lease-held)
     PROCESSING, lease expired, may be retried     claim (claimed)
     PROCESSING, lease expired                     write ERROR, acknowledge (lease-expired)
-    none, PENDING or RETRY, due later             acknowledge (not-due)
+    none, or as scheduled, due later              acknowledge (not-due)
+    PENDING or RETRY, due later                   write nextAttemptTime, acknowledge (scheduled)
     PENDING or RETRY, lease still live            don't acknowledge (lease-held)
     none, PENDING or RETRY                        claim (claimed)
 
@@ -58,14 +59,20 @@ The values of `delivery.state`:
     PENDING or RETRY, same lease                  only end the lease (requeued)
     anything else                                 nothing (outdated)
 
-`on_reconcile`: the reconciler's decision about a document, once a minute (first matching row):
+`on_reconcile`: the reconciler's decision about a document that its queries found (first matching row):
 
     document                                      decision
+    PROCESSING, lease live                        nothing (processing)
     PROCESSING, lease expired                     as `on_event` (lease-expired)
-    PENDING or RETRY, due later                   nothing (not-due)
-    PENDING or RETRY, due since its last message  publish, write republishTime (due)
+    SUCCESS, ERROR, unknown or none               remove nextAttemptTime (unscheduled)
+    PENDING or RETRY, due later, as scheduled     nothing (not-due)
+    PENDING or RETRY, due later                   write nextAttemptTime (scheduled)
+    PENDING or RETRY, with a nextAttemptTime      publish, remove nextAttemptTime (due)
     PENDING or RETRY, unchanged for too long      publish, write republishTime (stranded)
-    anything else                                 nothing (still-queued, processing …)
+    PENDING or RETRY                              nothing (still-queued)
+
+"As scheduled": `nextAttemptTime` is the time at which the document is due. The reconciler finds what is due by this
+field alone. So every decision to wait makes it true, and every decision that ends the wait removes it.
 
 `on_dead_letter`: the decision about a document whose message Pub/Sub has given up (first matching row):
 
@@ -93,7 +100,7 @@ import hashlib
 from base64 import b32encode
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from shared.delivery.model import (
     DELETE,
@@ -110,6 +117,8 @@ from shared.delivery.model import (
 )
 from shared.delivery.policy import Policy, Ttl
 from shared.errors import ErrorCode
+
+_UNSCHEDULED: Final[Changes] = {"delivery.nextAttemptTime": DELETE}
 
 
 def on_event(old: DocumentState | None, new: DocumentState | None, now: datetime, policy: Policy) -> Decision:
@@ -174,7 +183,7 @@ def on_message(known: DocumentState | None, now: datetime, policy: Policy, writt
         case State.PROCESSING if not delivery.leased(now) and not policy.retries_unknown(delivery.attempts):
             return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
         case State.PENDING | State.RETRY if known.due_later(now, policy.longest_pause):
-            return Decision(Reason.NOT_DUE)
+            return _waiting(known, now, policy)
     if delivery.leased(now):
         return Decision(Reason.LEASE_HELD, acknowledge=False)
     return _claim(delivery, now, policy)
@@ -236,20 +245,27 @@ def on_reconcile(known: DocumentState, updated: datetime, now: datetime, policy:
     """Decide about a document last written at `updated`, for the reconciler; see the table above."""
     delivery = known.delivery
     if delivery is None or delivery.state not in (*QUEUED, State.PROCESSING):
-        return Decision(Reason.FINAL_STATE)  # it has ended since the query found it
+        return Decision(Reason.UNSCHEDULED, write=_UNSCHEDULED)
     if delivery.state is State.PROCESSING:
         return Decision(Reason.PROCESSING) if delivery.leased(now) else _on_expired_lease(delivery, now, policy)
-    due, last_published = known.due(now, policy.longest_pause), delivery.republish_time
-    if last_published is not None and last_published > now:
-        last_published = None
-    note = {"delivery.republishTime": now}
-    if due is not None and due > now:
-        return Decision(Reason.NOT_DUE)
-    if due is not None and delivery.next_attempt_time and (last_published is None or last_published < due):
-        return Decision(Reason.DUE, publish=True, write=note)
+    if known.due_later(now, policy.longest_pause):
+        return _waiting(known, now, policy)
+    if delivery.next_attempt_time is not None:
+        return Decision(Reason.DUE, publish=True, write=_UNSCHEDULED)
     if now - updated >= policy.stranded_after:
-        return Decision(Reason.STRANDED, publish=True, write=note)
+        return Decision(Reason.STRANDED, publish=True, write={"delivery.republishTime": now})
     return Decision(Reason.STILL_QUEUED)
+
+
+def _waiting(known: DocumentState, now: datetime, policy: Policy) -> Decision:
+    """The decision about a document that is due later: its `nextAttemptTime` must say when.
+
+    It may not if `sendAt` was changed while the document was queued.
+    """
+    due = known.due(now, policy.longest_pause)
+    if known.delivery is None or known.delivery.next_attempt_time == due:
+        return Decision(Reason.NOT_DUE)
+    return Decision(Reason.SCHEDULED, write={"delivery.nextAttemptTime": due})
 
 
 def on_dead_letter(

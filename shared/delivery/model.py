@@ -62,6 +62,7 @@ class Reason(StrEnum):
     BUSY = "busy"
     DUE = "due"
     STRANDED = "stranded"
+    UNSCHEDULED = "unscheduled"
     DEAD_LETTER = "dead-letter"
 
 
@@ -84,7 +85,6 @@ DECIDING_DELIVERY_FIELDS: Final = (
     "endTime",
     "leaseExpireTime",
     "nextAttemptTime",
-    "republishTime",
     "expireAt",
     "errorCode",
 )
@@ -114,7 +114,6 @@ class Delivery:
     end_time: datetime | None = None
     lease_expire_time: datetime | None = None
     next_attempt_time: datetime | None = None
-    republish_time: datetime | None = None
     expire_at: datetime | None = None
     error_code: str | None = None
 
@@ -133,7 +132,6 @@ class Delivery:
             end_time=_time(fields.get("endTime")),
             lease_expire_time=_time(fields.get("leaseExpireTime")),
             next_attempt_time=_time(fields.get("nextAttemptTime")),
-            republish_time=_time(fields.get("republishTime")),
             expire_at=_time(fields.get("expireAt")),
             error_code=code if isinstance(code, str) and len(code) <= _LONGEST_CODE else None,
         )

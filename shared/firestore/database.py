@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import grpc
 from google.cloud.firestore_v1.types import firestore as api
@@ -19,7 +19,7 @@ from google.cloud.firestore_v1.types import write as write_types
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.batcher import in_requests
-from shared.delivery.model import DECIDING_FIELDS, DELETE, Changes, DocumentState, State
+from shared.delivery.model import DECIDING_DELIVERY_FIELDS, DELETE, Changes, DocumentState, State
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.client import Connection, RawAnswer, RawRequest
 from shared.firestore.values import decode_fields, decode_time, encode, encode_fields
@@ -28,6 +28,14 @@ from shared.firestore.values import decode_fields, decode_time, encode, encode_f
 Version = Timestamp
 
 _Write = write_types.Write.pb()
+
+#: Writes in one request: https://firebase.google.com/docs/firestore/manage-data/transactions#batched-writes
+MAX_WRITES: Final = 500
+
+#: What a query reads of a document: the fields that decisions depend on, because a mail may be as large as 1 MiB.
+_SELECT: Final = {
+    "fields": [{"field_path": f"delivery.{name}"} for name in DECIDING_DELIVERY_FIELDS] + [{"field_path": "sendAt"}]
+}
 
 # Raw protobufs: their classes are made at run time, and mypy does not know them. A query is passed as a dict.
 RawDocument = Any
@@ -109,17 +117,19 @@ class Database(Protocol):
         """
         ...
 
-    def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
-        """One page of the documents in a state, by id, after the path `after`. Raises `Unavailable`.
+    def in_states(self, collection: str, states: Sequence[State], limit: int, after: str | None) -> list[Found]:
+        """At most `limit` documents in one of the states, by id, after the id `after`. Raises `Unavailable`.
 
-        It needs only the single-field index on `delivery.state`.
+        It needs only the single-field index on `delivery.state`: `in` is an OR of equalities, and each of these already
+        comes in the order of ids. https://firebase.google.com/docs/firestore/query-data/index-overview#index_modes
         """
         ...
 
-    def due(self, collection: str, now: datetime, limit: int) -> list[Found]:
-        """Documents whose scheduled time has come, the earliest first. Raises `Unavailable`.
+    def due(self, collection: str, now: datetime, limit: int) -> Iterator[list[Found]]:
+        """All documents with a `delivery.nextAttemptTime` of at most `now`, in any state, the earliest first.
 
-        It uses the index on `delivery.nextAttemptTime`.
+        They come in pages of `limit`, each of which is read when it is asked for; that may raise `Unavailable`. Only
+        the single-field index on `delivery.nextAttemptTime` is needed.
         """
         ...
 
@@ -159,7 +169,7 @@ class FirestoreDatabase:
     def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
         """See `Database.write`. One write is a `Commit`, several are a `BatchWrite`."""
         encoded = [self._encoded(write) for write in writes]
-        requests = in_requests((each for each in encoded if not isinstance(each, Unwritable)), _size)
+        requests = in_requests((each for each in encoded if not isinstance(each, Unwritable)), _size, MAX_WRITES)
         outcomes = (outcome for request in requests for outcome in self._outcomes(request))
         return [each if isinstance(each, Unwritable) else next(outcomes) for each in encoded]
 
@@ -208,35 +218,45 @@ class FirestoreDatabase:
             return decision, snapshot, None
         return decision, snapshot, self._commit(self._update(path, changes), transaction)
 
-    def in_state(self, collection: str, state: State, limit: int, after: str | None = None) -> list[Found]:
-        """See `Database.in_state`."""
+    def in_states(self, collection: str, states: Sequence[State], limit: int, after: str | None) -> list[Found]:
+        """See `Database.in_states`."""
         query: RawQuery = {
-            "where": _field_filter("delivery.state", _Operator.EQUAL, state),
-            "order_by": [{"field": {"field_path": "__name__"}}],
+            "where": _field_filter("delivery.state", _Operator.IN, list(states)),
+            "order_by": _order_by("__name__"),
+            "select": _SELECT,
         }
         if after is not None:
-            query["start_at"] = {"values": [{"reference_value": self._name(after)}]}
-        return self._found(collection, query, limit)
+            query["start_at"] = {"values": [{"reference_value": self._name(f"{collection}/{after}")}]}
+        return [_as_found(document) for document in self._run_query(collection, query, limit)]
 
-    def due(self, collection: str, now: datetime, limit: int) -> list[Found]:
+    def due(self, collection: str, now: datetime, limit: int) -> Iterator[list[Found]]:
         """See `Database.due`."""
         field = "delivery.nextAttemptTime"
-        order_by = [{"field": {"field_path": field}}]
-        query = {"where": _field_filter(field, _Operator.LESS_THAN_OR_EQUAL, now), "order_by": order_by}
-        return self._found(collection, query, limit)
+        query: RawQuery = {
+            "where": _field_filter(field, _Operator.LESS_THAN_OR_EQUAL, now),
+            "order_by": _order_by(field, "__name__"),
+            "select": _SELECT,
+        }
+        page: list[Found] = []
+        while True:
+            for document in self._run_query(collection, query, limit):
+                page.append(_as_found(document))
+                last = document
+            if page:
+                yield page
+            if len(page) < limit:
+                return
+            scheduled = last.fields["delivery"].map_value.fields["nextAttemptTime"]
+            query["start_at"] = {"values": [scheduled, {"reference_value": last.name}]}
+            page = []
 
     def find(self, collection: str, field: str, value: Any, limit: int) -> list[Snapshot]:
         """Whole documents of the collection whose field equals the value, by id."""
         query = {"where": _field_filter(field, _Operator.EQUAL, value)}
-        documents = self._run_query(collection, query, limit)
-        return [_snapshot(_path(document.name), document) for document in documents]
+        return [_snapshot(_path(each.name), each) for each in self._run_query(collection, query, limit)]
 
-    def _found(self, collection: str, query: RawQuery, limit: int) -> list[Found]:
-        """One page; only the fields that decisions depend on are read, because a mail may be as large as 1 MiB."""
-        select = {"fields": [{"field_path": name} for name in DECIDING_FIELDS]}
-        return [_as_found(document) for document in self._run_query(collection, query | {"select": select}, limit)]
-
-    def _run_query(self, collection: str, query: RawQuery, limit: int) -> list[RawDocument]:
+    def _run_query(self, collection: str, query: RawQuery, limit: int) -> Iterator[RawDocument]:
+        """The documents found, as they arrive. Raises `Unavailable`, and `Unwritable` if the query is invalid."""
         parent, _, collection_id = collection.rpartition("/")
         request = api.RunQueryRequest.pb()(
             parent=self._name(parent) if parent else f"{self._database}/documents",
@@ -247,9 +267,10 @@ class FirestoreDatabase:
             },
         )
         with _translated():
-            answers = self._call(self._api.run_query, request, routed_by="parent")
-            documents = [api.RunQueryResponse.pb(answer).document for answer in answers]
-        return [document for document in documents if document.name]
+            for answer in self._call(self._api.run_query, request, routed_by="parent"):
+                document = api.RunQueryResponse.pb(answer).document
+                if document.name:
+                    yield document
 
     def _call(self, method: Callable[..., RawAnswer], request: RawRequest, routed_by: str = "database") -> RawAnswer:
         return self._connection.call(method, request, self._database, routed_by)
@@ -305,6 +326,10 @@ def nested(changes: Changes) -> dict[str, Any]:
 
 def _field_filter(path: str, operator: int, value: Any) -> RawQuery:
     return {"field_filter": {"field": {"field_path": path}, "op": operator, "value": encode(value)}}
+
+
+def _order_by(*paths: str) -> list[RawQuery]:
+    return [{"field": {"field_path": path}} for path in paths]
 
 
 def _path(name: str) -> str:

@@ -50,7 +50,16 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
     Event.REFUSAL: ("message_id", "reason"),
     Event.DEAD_LETTER: ("document", "message_id", "reason"),
     Event.RECONCILIATION: ("document", "reason", "before", "after"),
-    Event.RECONCILER_RUN: ("examined", "due", "stranded", "lease-expired", "complete", "duration_ms"),
+    Event.RECONCILER_RUN: (
+        "examined",
+        "due",
+        "stranded",
+        "lease-expired",
+        "scheduled",
+        "unscheduled",
+        "complete",
+        "duration_ms",
+    ),
     Event.CONNECTION: ("server", "duration_ms", "replaced"),
 }
 

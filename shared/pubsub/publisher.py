@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 import tenacity
@@ -17,13 +17,16 @@ from shared.errors import Unavailable
 #: Seconds for which a transient failure is retried; after that, the caller's own retry takes over.
 _RETRY_SECONDS = 5.0
 
-#: How concurrent messages share a request; Pub/Sub accepts 1,000.
+#: How concurrent messages share a request.
 _BATCHING = Batching(size=100, wait_seconds=0.003)
 
 #: Codes that mean that the message itself is wrong, and that it would be refused again.
 _REFUSED = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE})
 
 _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL})
+
+#: Messages in one request: https://cloud.google.com/pubsub/quotas#resource_limits
+MAX_MESSAGES: Final = 1_000
 
 _Message = api.PubsubMessage.pb()
 _Request = api.PublishRequest.pb()
@@ -92,7 +95,7 @@ class TopicPublisher:
     def publish_all(self, messages: Sequence[Message]) -> Sequence[str | Unavailable]:
         """See `BulkPublisher.publish_all`."""
         encoded = [_Message(data=data, attributes=attributes) for data, attributes in messages]
-        return [answer for request in in_requests(encoded, _size) for answer in self._answers(request)]
+        return [answer for request in in_requests(encoded, _size, MAX_MESSAGES) for answer in self._answers(request)]
 
     def _answers(self, messages: Sequence[RawMessage]) -> Sequence[str | Unavailable]:
         """Publish one request, which is split if it is refused because of one message."""

@@ -33,8 +33,8 @@ _AS_IT_WAS: Final = {(State.PENDING, State.PENDING), (State.RETRY, State.RETRY)}
 #: and a dead letter, because nothing else would end it.
 ALLOWED: Final[dict[Author, set[tuple[State | None, State | None]]]] = {
     Author.DISPATCHER: {(None, State.PENDING), (State.RETRY, State.PENDING)} | _AS_IT_WAS | {_ENDED},
-    Author.RECONCILER: _AS_IT_WAS | {_ENDED},
-    Author.CLAIM: {(state, State.PROCESSING) for state in (None, *QUEUED, State.PROCESSING)} | {_ENDED},
+    Author.RECONCILER: _AS_IT_WAS | {(state, state) for state in FINAL} | {_ENDED},
+    Author.CLAIM: {(state, State.PROCESSING) for state in (None, *QUEUED, State.PROCESSING)} | _AS_IT_WAS | {_ENDED},
     Author.RESULT: {
         (before, after)
         for before in (State.PROCESSING, State.ERROR)

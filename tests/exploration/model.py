@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache
 
 from shared.delivery.machine import released
-from shared.delivery.model import Changes, Decision, DocumentState, Result, State
+from shared.delivery.model import FINAL, Changes, Decision, DocumentState, Result, State
 from shared.errors import ErrorCode
 from tests.exploration.checks import (
     Author,
@@ -232,6 +232,12 @@ class Model:
                 yield "reconciler's second half", self._second_half(idle, Author.RECONCILER, decision, fresh)
 
     def _has_work(self, known: DocumentState, world: World) -> bool:
+        delivery = known.delivery
+        if delivery is None:
+            return False  # no query finds it
+        is_due = delivery.next_attempt_time is not None and delivery.next_attempt_time <= world.now
+        if delivery.state in FINAL and not is_due:
+            return False
         decision = self.rules.on_reconcile(known, world.now, world.now, self.policy)
         return decision.publish or decision.write is not None
 

@@ -11,6 +11,7 @@ import pytest
 
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from tests.assembly import LEASE
+from tests.exploration import reconciling
 from tests.exploration.crash_points import CRASH_POINTS, Moment, Place, Trap, plainly
 from tests.exploration.mutations import MUTATIONS
 from tests.exploration.scenarios import LARGE, SMALL
@@ -58,8 +59,10 @@ def test_a_duplicate_after_a_crash_has_the_same_message_id(moment: Moment) -> No
 
 def test_the_bounds_of_the_exploration_are_the_documented_ones() -> None:
     documented = {name: int(states.replace(",", "")) for name, states in rows("What is explored")}
-    assert documented == {name: scenario.states for name, scenario in {**SMALL, **LARGE}.items()}
+    protocol = {name: scenario.states for name, scenario in {**SMALL, **LARGE}.items()}
+    runs = {name: worlds for name, (_, _, worlds) in {**reconciling.SMALL, **reconciling.LARGE}.items()}
+    assert documented == protocol | runs
 
 
 def test_the_wrong_rules_are_the_documented_ones() -> None:
-    assert [what for (what,) in rows("Why the exploration can be trusted")] == list(MUTATIONS)
+    assert [what for (what,) in rows("Why the exploration can be trusted")] == [*MUTATIONS, *reconciling.MUTATIONS]

@@ -10,8 +10,10 @@ import os
 
 import pytest
 
+from tests.exploration import reconciling
 from tests.exploration.explorer import Counterexample
 from tests.exploration.mutations import MUTATIONS, Mutation
+from tests.exploration.reconciling import Reconciling
 from tests.exploration.scenarios import LARGE, SMALL, Scenario
 
 explored = pytest.mark.parametrize("scenario", [pytest.param(each, id=name) for name, each in SMALL.items()])
@@ -29,6 +31,29 @@ def test_in_every_reachable_world_the_invariants_hold_and_it_ends_well(scenario:
 def test_the_same_holds_for_more_failures(scenario: Scenario) -> None:
     found = scenario.explore()
     assert found.states == scenario.states, f"explored {found}; docs/reliability.md has another number"
+
+
+@pytest.mark.parametrize(
+    ("documents", "page", "worlds"), [pytest.param(*each, id=name) for name, each in reconciling.SMALL.items()]
+)
+def test_within_a_bounded_number_of_runs_the_reconciler_acts_on_every_document_that_waits(
+    documents: int, page: int, worlds: int
+) -> None:
+    assert Reconciling(documents, page).run() == worlds, "docs/reliability.md has another number"
+
+
+@pytest.mark.skipif(not os.environ.get("EXPLORE"), reason="takes longer: run `make explore`")
+@pytest.mark.parametrize(
+    ("documents", "page", "worlds"), [pytest.param(*each, id=name) for name, each in reconciling.LARGE.items()]
+)
+def test_the_same_holds_for_smaller_pages(documents: int, page: int, worlds: int) -> None:
+    assert Reconciling(documents, page).run() == worlds, "docs/reliability.md has another number"
+
+
+@pytest.mark.parametrize("database", [pytest.param(each, id=what) for what, each in reconciling.MUTATIONS.items()])
+def test_a_wrong_reconciler_is_detected(database: type[reconciling.Documents]) -> None:
+    with pytest.raises(Counterexample):
+        Reconciling(3, 2, database).run()
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,6 @@ def _delivery_fields(delivery: Delivery) -> Mapping[str, Any]:
         "endTime": delivery.end_time,
         "leaseExpireTime": delivery.lease_expire_time,
         "nextAttemptTime": delivery.next_attempt_time,
-        "republishTime": delivery.republish_time,
         "errorCode": delivery.error_code,
     }
 
@@ -267,7 +266,7 @@ def _outline(known: DocumentState | None) -> DocumentState | None:
 def _deciding(known: DocumentState | None) -> DocumentState | None:
     if known is None or known.delivery is None:
         return known
-    return replace(known, delivery=replace(known.delivery, end_time=None, error_code=None, republish_time=None))
+    return replace(known, delivery=replace(known.delivery, end_time=None, error_code=None))
 
 
 def state_of(known: DocumentState | None) -> State | None:

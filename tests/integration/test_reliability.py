@@ -72,6 +72,14 @@ def test_a_mail_is_not_sent_before_its_time(system: System) -> None:
     assert delivery["endTime"] >= send_at
 
 
+def test_a_mail_that_is_put_off_while_it_waits_is_sent_at_its_new_time(system: System) -> None:
+    send_at = datetime.now(UTC) + SOON
+    path = system.write({"to": "put-off@example.com", "message": MESSAGE, "sendAt": send_at})
+    system.in_state(path, "PENDING")
+    system.firestore.document(path).update({"sendAt": send_at + SOON})
+    assert system.concluded(path)["endTime"] >= send_at + SOON
+
+
 def test_a_published_mail_may_be_scheduled_too(system: System) -> None:
     send_at = datetime.now(UTC) + SOON
     mail = {"to": "inline@example.com", "message": MESSAGE, "sendAt": send_at.isoformat()}

@@ -42,6 +42,7 @@ class EmbeddedBackend:
             partial(self._issuer.token, CALLER, options.events_url) if options.sign_events else None,
         )
         self._broker = Broker(_microseconds, self._issuer, self.faults.pushes)
+        self._firestore: firestore.FirestoreService | None = None
         self._servers: list[grpc.Server] = []
         self._firestore_port = options.firestore_port
         self._pubsub_port = options.pubsub_port
@@ -57,6 +58,11 @@ class EmbeddedBackend:
         return f"127.0.0.1:{self._pubsub_port}"
 
     @property
+    def reads(self) -> int:
+        """Documents read since the start; see `FirestoreService`."""
+        return self._firestore.reads if self._firestore else 0
+
+    @property
     def tokens(self) -> TokenIssuer:
         """See `Backend`; the certificates have the format of Google's."""
         return self._issuer
@@ -65,9 +71,10 @@ class EmbeddedBackend:
         """Return when both APIs answer. Raises `CannotStart` if a port is taken."""
         store = Store(_microseconds)
         store.watchers.append(self._eventarc.watch)
+        self._firestore = firestore.FirestoreService(store)
         self._issuer.start()
         self._firestore_port = self._serve(
-            {firestore.SERVICE: firestore.FirestoreService(store).rpcs()}, self._options.firestore_port, "Firestore"
+            {firestore.SERVICE: self._firestore.rpcs()}, self._options.firestore_port, "Firestore"
         )
         self._pubsub_port = self._serve(
             {

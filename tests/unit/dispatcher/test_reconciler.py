@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from itertools import count
+from math import ceil
 from typing import Any
 
 import pytest
 
 import dispatcher.reconciler as reconciler_module
-from dispatcher.reconciler import Reconciler
+from dispatcher.reconciler import BULK, PAGE, Reconciler, position_path
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
-from shared.errors import Unavailable
+from shared.errors import FirepostError, Unavailable
+from shared.firestore.database import Unwritable, Version, Write
 from shared.firestore.values import encode
-from tests.assembly import LEASE, DispatcherParts
+from tests.assembly import COLLECTION, LEASE, DispatcherParts
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 
 MINUTE = timedelta(minutes=1)
+POSITION = position_path(COLLECTION)
 
 
 class World:
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, patience: float = 5.0) -> None:
         # The database dates its writes by its ticks, long before the clock's time.
         self.clock, self.database, self.topic = Clock(), MemoryDatabase(), MemoryPublisher()
-        self._parts = DispatcherParts(policy, self.database, self.topic, clock=self.clock)
+        self._parts = DispatcherParts(policy, self.database, self.topic, clock=self.clock, patience=patience)
 
-    def run(self, seconds: float = 40.0) -> dict[str, int | bool]:
-        return self.reconciler(seconds).run()
+    def run(self, seconds: float = 40.0, page: int = PAGE) -> dict[str, int | bool]:
+        return self.reconciler(seconds, page).run()
 
-    def reconciler(self, seconds: float = 40.0) -> Reconciler:
-        return self._parts.reconciler(seconds)
+    def reconciler(self, seconds: float = 40.0, page: int = PAGE) -> Reconciler:
+        return self._parts.reconciler(seconds, page)
+
+    def monotonic(self, monotonic: Callable[[], float]) -> None:
+        self._parts.monotonic = monotonic
 
     def add(self, path: str, **delivery: Any) -> None:
         self.database.put(path, {"to": "a@b.c", "delivery": {"attempts": 1, **delivery}})
+
+    def schedule(self, number: int, due: datetime) -> None:
+        for each in range(number):
+            delivery = {"attempts": 1, "state": "PENDING", "nextAttemptTime": due}
+            self.database.put(f"mail/{each:05}", {"to": "a@b.c", "sendAt": due, "delivery": delivery})
+
+    def delivery(self, path: str) -> Any:
+        return self.database.documents[path].fields["delivery"]
 
     def published(self) -> list[tuple[str, str]]:
         return [(attributes["document"], attributes["reason"]) for _, attributes in self.topic.published]
@@ -47,6 +62,7 @@ def test_due_documents_are_published_once(world: World) -> None:
     world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now)
     assert world.run()["due"] == 1
     assert world.published() == [("mail/a", "due")]
+    assert "nextAttemptTime" not in world.delivery("mail/a")
     assert "due" not in world.run()
     assert len(world.topic.published) == 1
 
@@ -66,8 +82,20 @@ def test_deleting_a_scheduled_document_cancels_it(world: World) -> None:
 
 def test_setting_a_final_state_cancels_a_scheduled_document(world: World) -> None:
     world.add("mail/a", state="ERROR", nextAttemptTime=world.clock.now)
-    world.run()
+    assert world.run() == {"examined": 1, "unscheduled": 1, "complete": True}
     assert not world.topic.published
+    assert world.run() == {"complete": True}
+
+
+def test_a_document_that_was_put_off_while_queued_waits_without_being_read(world: World) -> None:
+    later = world.clock.now + MINUTE
+    world.database.put(
+        "mail/a", {"to": "a@b.c", "sendAt": later, "delivery": {"state": "PENDING", "nextAttemptTime": world.clock.now}}
+    )
+    assert world.run()["scheduled"] == 1
+    assert world.delivery("mail/a")["nextAttemptTime"] == later
+    world.clock.advance(MINUTE)
+    assert world.run()["due"] == 1
 
 
 def test_stranded_documents_are_published_again() -> None:
@@ -96,10 +124,112 @@ def test_an_active_lease_is_respected(world: World) -> None:
     assert world.run() == {"examined": 1, "complete": True}
 
 
-def test_all_pages_are_processed(world: World) -> None:
-    for number in range(700):
-        world.add(f"mail/{number:03}", state="PENDING")
-    assert world.run() == {"examined": 700, "complete": True}
+def test_all_that_is_due_is_published_at_once_in_as_few_requests_as_possible(world: World) -> None:
+    requests: list[int] = []
+    publish_all = world.topic.publish_all
+    world.topic.publish_all = lambda messages: requests.append(len(messages)) or publish_all(messages)  # type: ignore[func-returns-value, method-assign]
+    world.schedule(3 * BULK, world.clock.now)
+    assert world.run() == {"examined": 3 * BULK, "due": 3 * BULK, "complete": True}
+    assert len({path for path, _ in world.published()}) == len(world.published()) == 3 * BULK
+    assert requests == [PAGE, BULK, BULK, BULK - PAGE]
+
+
+class TestFairness:
+    """A run reads a page of the queued documents, and the next run goes on."""
+
+    @pytest.mark.parametrize("stranded", ["mail/", "mail/02500-", "mail/04999-"], ids=["first", "middle", "last"])
+    def test_a_stranded_document_is_published_within_the_stated_number_of_runs(self, stranded: str) -> None:
+        world = World(Policy(LEASE, stranded_after=MINUTE))
+        world.schedule(5_000, world.clock.now + timedelta(days=30))
+        stranded += "stranded"
+        world.add(stranded, state="PENDING")
+        for _ in range(1 + ceil(5_001 / PAGE)):
+            world.run()
+        assert set(world.published()) == {(stranded, "stranded")}
+
+    @pytest.mark.parametrize("begin", [*"abcdefg", None, "", 5, "no/id", ["a"]])
+    @pytest.mark.parametrize("page", [1, 2, 3, 6, 7])
+    def test_wherever_the_last_run_stopped_all_are_examined_soon(self, begin: object, page: int) -> None:
+        world = World(Policy(LEASE, stranded_after=MINUTE))
+        world.database.put(POSITION, {"queued": begin})
+        for name in "abcdef":
+            world.add(f"mail/{name}", state="PENDING" if name < "d" else "RETRY")
+        for _ in range(1 + ceil(6 / page)):
+            world.run(page=page)
+        assert {path for path, _ in world.published()} == {f"mail/{name}" for name in "abcdef"}
+
+    def test_scheduled_documents_cost_nothing_but_a_page(self, world: World) -> None:
+        world.schedule(5_000, world.clock.now + timedelta(days=30))
+        world.add("mail/due", state="PENDING", nextAttemptTime=world.clock.now)
+        for _ in range(3):
+            before = world.database.found
+            world.run()
+            assert world.database.found - before <= 1 + PAGE
+
+    def test_documents_in_processing_do_not_wait_for_queued_ones(self, world: World) -> None:
+        world.schedule(5_000, world.clock.now + timedelta(days=30))
+        world.add("mail/z", state="PROCESSING", leaseExpireTime=world.clock.now)
+        assert world.run()["lease-expired"] == 1
+
+    def test_documents_in_processing_do_not_wait_for_one_another_for_ever(self, world: World) -> None:
+        for number in range(4):
+            world.add(f"mail/{number}", state="PROCESSING", leaseExpireTime=world.clock.now + MINUTE)
+        world.add("mail/z", state="PROCESSING", leaseExpireTime=world.clock.now)
+        reasons = [world.run(page=2).get("lease-expired") for _ in range(1 + ceil(5 / 2))]
+        assert 1 in reasons
+
+    def test_a_document_that_always_fails_does_not_keep_the_run_from_others(self) -> None:
+        world = World(Policy(LEASE, stranded_after=MINUTE), patience=0)
+        _fail_writes_to(world.database, "mail/a")
+        world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now - MINUTE)
+        world.add("mail/b", state="PENDING", nextAttemptTime=world.clock.now)
+        world.add("mail/c", state="PENDING")
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                world.run(page=1)
+        assert {"mail/b", "mail/c"} <= {path for path, _ in world.published()}
+
+    def test_another_run_may_move_the_position_meanwhile(self) -> None:
+        world = World(Policy(LEASE, stranded_after=MINUTE))
+        for name in "abcd":
+            world.add(f"mail/{name}", state="PENDING")
+        world.database.meanwhile = lambda: world.run(page=1)
+        world.run(page=1)
+        assert world.database.documents[POSITION].fields == {"queued": "a"}
+        world.run(page=3)
+        assert {path for path, _ in world.published()} == {f"mail/{name}" for name in "abcd"}
+
+    def test_a_position_that_can_not_be_read_fails_the_run(self, world: World) -> None:
+        world.database.read = lambda paths: [Unavailable("busy") for _ in paths]  # type: ignore[method-assign]
+        with pytest.raises(Unavailable):
+            world.run()
+
+    def test_a_position_that_can_not_be_kept_fails_the_run(self, world: World) -> None:
+        _fail_writes_to(world.database, POSITION)
+        world.add("mail/a", state="PENDING")
+        with pytest.raises(Unavailable):
+            world.run(page=1)
+
+    def test_nothing_is_kept_where_a_page_holds_everything(self, world: World) -> None:
+        world.add("mail/a", state="PENDING")
+        world.run()
+        assert POSITION not in world.database.documents
+
+
+def test_a_document_that_can_not_be_written_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    _fail_writes_to(world.database, "mail/a", Unwritable("too large"))
+    world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now)
+    assert world.run()["due"] == 1
+    assert "Firestore refuses to change the document" in caplog.text
+
+
+def _fail_writes_to(database: MemoryDatabase, path: str, error: FirepostError = Unavailable("busy")) -> None:  # noqa: B008
+    write = database.write
+
+    def failing(writes: Sequence[Write]) -> list[Version | FirepostError]:
+        return [error if each.path == path else write([each])[0] for each in writes]
+
+    database.write = failing  # type: ignore[method-assign]
 
 
 def test_other_collections_are_ignored(world: World) -> None:
@@ -107,9 +237,12 @@ def test_other_collections_are_ignored(world: World) -> None:
     assert world.run() == {"complete": True}
 
 
-def test_a_run_that_exceeds_its_time_is_reported(world: World) -> None:
-    world.add("mail/a", state="PENDING")
-    assert world.run(seconds=-1) == {"complete": False}
+def test_a_run_that_exceeds_its_time_is_reported_and_the_next_one_goes_on(world: World) -> None:
+    world.schedule(2 * BULK, world.clock.now)
+    seconds = count()
+    world.monotonic(lambda: float(next(seconds)))
+    assert world.run(seconds=2) == {"examined": PAGE + BULK, "due": PAGE + BULK, "complete": False}
+    assert world.run() == {"examined": PAGE + BULK - PAGE, "due": BULK - PAGE, "complete": True}
 
 
 @pytest.mark.parametrize("interference", ["edited", "deleted", "claimed"])
@@ -166,7 +299,7 @@ class TestUnwritable:
         world.database.most_bytes = 0
         reconciler = world.reconciler()
         reconciler.run()
-        assert list(reconciler._unwritable) == ["mail/b", "mail/c"]
+        assert len(reconciler._unwritable) == 2
 
     def test_an_expired_lease_is_concluded_by_its_state_alone(self, world: World) -> None:
         world.add("mail/a", state="PROCESSING", note="x" * 10)
@@ -182,4 +315,4 @@ def test_a_document_whose_message_pubsub_refuses_for_good_is_an_error(world: Wor
     delivery = world.database.documents["mail/a"].fields["delivery"]
     assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
     assert "Pub/Sub refuses the message" in delivery["error"]
-    assert world.run() == {"examined": 1, "complete": True}
+    assert world.run() == {"complete": True}

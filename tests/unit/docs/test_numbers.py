@@ -7,6 +7,7 @@ finds here which documents speak of it; who writes another number into a documen
 from __future__ import annotations
 
 import re
+from math import ceil
 from tomllib import loads
 
 import pytest
@@ -14,6 +15,7 @@ from annotated_types import Le
 
 from chaos.__main__ import main as chaos
 from cli.find import READS
+from dispatcher.reconciler import PAGE, position_path
 from sender.bootstrap import MIB, OWN_BYTES
 from sender.document.custom_headers import MAX_WORD
 from sender.entrypoints.ack_deadlines import _COLLECT_SECONDS
@@ -91,6 +93,10 @@ def most(setting: str) -> object:
             "docs/reliability.md",
             f"a sixth of `LEASE_SECONDS`: {IN_WORDS[LEASE // 6]} seconds by default",
         ),
+        ("docs/reliability.md", f"A run examines one page of {PAGE} queued documents and one of {PAGE} in PROCESSING"),
+        ("docs/reliability.md", f"`STRANDED_AFTER`, and 1 + ⌈n / {PAGE}⌉ runs: 2 minutes for up to {PAGE}, "),
+        ("docs/reliability.md", f"{1 + ceil(5_000 / PAGE)} for 5,000"),
+        ("docs/reliability.md", f"`{position_path('mail')}` holds the positions for the collection `mail`"),
         ("docs/reliability.md", f"`make chaos` sends {CHAOS['mails']:,} mails"),
         (
             "docs/migrating-from-trigger-email.md",
@@ -109,6 +115,9 @@ def most(setting: str) -> object:
         ("docs/capacity.md", f"after {OWN_BYTES // MIB} MiB for the process itself"),
         ("docs/capacity.md", f"also {PAGE_BYTES // MIB} MiB for the process that changes pages"),
         ("docs/capacity.md", f"It is {MIN_MEMORY_MB} MiB at least"),
+        ("docs/capacity.md", f"the more it reads, up to {PAGE} a minute"),
+        ("docs/capacity.md", f"| 5,000 | {PAGE * 1440:,} |"),
+        ("docs/migrating-from-trigger-email.md", f"with the first runs of the reconciler ({PAGE} each)"),
     ],
 )
 def test_a_document_says_the_number_that_holds(document: str, sentence: str) -> None:

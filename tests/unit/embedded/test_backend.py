@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from google.cloud import firestore
+from google.cloud.firestore_v1 import FieldFilter
 
 from local.backends import Backend, BackendOptions
 from local.backends.embedded import EmbeddedBackend
@@ -63,3 +66,20 @@ def test_a_requested_port_is_used() -> None:
     backend.start()
     assert backend.firestore == f"127.0.0.1:{number}"
     backend.stop()
+
+
+def test_reads_are_counted_as_they_are_billed(backend: EmbeddedBackend, db: firestore.Client) -> None:
+    def cost(read: Callable[[], object]) -> int:
+        before = backend.reads
+        read()
+        return backend.reads - before
+
+    mail = db.collection("mail")
+    for number in range(3):
+        mail.document(f"m{number}").set({"n": number})
+    assert cost(lambda: mail.document("m0").get()) == 1
+    assert cost(lambda: mail.document("missing").get()) == 1
+    assert cost(lambda: list(mail.limit(2).stream())) == 2
+    assert cost(lambda: list(mail.where(filter=FieldFilter("n", "==", 9)).stream())) == 1
+    assert cost(lambda: mail.count().get()) == 1
+    assert cost(lambda: list(mail.list_documents())) == 3

@@ -163,10 +163,12 @@ def test_a_batch_of_one_does_not_wait(line: Line, threads: ThreadPoolExecutor) -
         pytest.param([module.MAX_REQUEST_BYTES - 1, 1], [2], id="just-not-too-many-bytes"),
         pytest.param([module.MAX_REQUEST_BYTES, 1, 1], [1, 2], id="too-many-bytes"),
         pytest.param([1, module.MAX_REQUEST_BYTES + 1, 1], [1, 1, 1], id="one-too-large-to-share"),
+        pytest.param([1] * 5, [5], id="just-not-too-many-items"),
+        pytest.param([1] * 11, [5, 5, 1], id="too-many-items"),
     ],
 )
-def test_items_share_as_few_requests_as_their_sizes_allow(sizes: list[int], requests: list[int]) -> None:
-    assert [len(request) for request in in_requests(sizes, lambda size: size)] == requests
+def test_items_share_as_few_requests_as_possible(sizes: list[int], requests: list[int]) -> None:
+    assert [len(request) for request in in_requests(sizes, lambda size: size, most=5)] == requests
 
 
 def test_an_error_among_the_answers_is_raised_to_its_own_caller(line: Line, threads: ThreadPoolExecutor) -> None:

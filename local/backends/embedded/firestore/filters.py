@@ -67,6 +67,31 @@ def inequality_paths(where: StructuredQuery.Filter) -> Iterator[fields.Path]:
         yield fields.parse(getattr(where, kind).field.field_path)
 
 
+def required(where: StructuredQuery.Filter) -> Iterator[StructuredQuery.FieldFilter]:
+    """The field filters that every document found passes."""
+    kind = where.WhichOneof("filter_type")
+    if kind == "field_filter":
+        yield where.field_filter
+    elif kind == "composite_filter" and where.composite_filter.op == _Composite.AND:
+        for part in where.composite_filter.filters:
+            yield from required(part)
+
+
+def equal_keys(one: StructuredQuery.FieldFilter) -> set[SortKey] | None:
+    """The values, as sort keys, one of which the field has; None if the filter says something else."""
+    if one.op == _Op.EQUAL:
+        return {sort_key(one.value)}
+    return _elements(one.value) if one.op == _Op.IN else None
+
+
+def key_range(one: StructuredQuery.FieldFilter) -> tuple[SortKey, SortKey | None] | None:
+    """The sort keys between which the field's value lies, with the second only if known; None as in `equal_keys`."""
+    key = sort_key(one.value)
+    if one.op in (_Op.GREATER_THAN, _Op.GREATER_THAN_OR_EQUAL):
+        return key, None
+    return ((type_rank(one.value),), key) if one.op in (_Op.LESS_THAN, _Op.LESS_THAN_OR_EQUAL) else None
+
+
 def _composite(where: StructuredQuery.CompositeFilter) -> Condition:
     if not where.filters or where.op not in (_Composite.AND, _Composite.OR):
         raise invalid("A composite filter needs AND or OR, and at least one filter.")

@@ -5,14 +5,26 @@ https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1#str
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
+from operator import itemgetter
+from typing import Any
 
 from google.cloud.firestore_v1.types import StructuredQuery as Api
 
 from local.backends.embedded.failure import invalid, unsupported
 from local.backends.embedded.firestore import fields
-from local.backends.embedded.firestore.filters import Condition, compile_filter, inequality_paths
+from local.backends.embedded.firestore.filters import (
+    Condition,
+    compile_filter,
+    equal_keys,
+    inequality_paths,
+    key_range,
+    required,
+)
+from local.backends.embedded.firestore.index import Entry
 from local.backends.embedded.firestore.limits import check_filter
 from local.backends.embedded.firestore.names import check_parent, collection_of
 from local.backends.embedded.firestore.protos import Cursor, Document, StructuredQuery, Value
@@ -36,9 +48,13 @@ class _Scope:
             return above == self.parent and collection_id == self.collection_id
         return self.collection_id in ("", collection_id) and f"{above}/".startswith(f"{self.parent}/")
 
+    @property
+    def collection(self) -> str:
+        return f"{self.parent}/{self.collection_id}"
+
     def members(self, documents: Documents) -> Iterator[Document]:
         if not self.descends:
-            yield from documents.members(f"{self.parent}/{self.collection_id}")
+            yield from documents.members(self.collection)
             return
         for collection in documents.collections():
             if self.holds(collection):
@@ -90,6 +106,7 @@ class Query:
         self._scope = _scope(parent, query)
         check_filter(query.where)
         self._condition: Condition = compile_filter(query.where)
+        self._required = list(required(query.where))
         self._orders = _orders(query)
         self._start = self._bound(query.start_at) if query.HasField("start_at") else None
         self._end = self._bound(query.end_at) if query.HasField("end_at") else None
@@ -106,9 +123,13 @@ class Query:
 
     def run(self, documents: Documents) -> list[Document]:
         """The documents found, in order and whole."""
+        end = None if self.limit is None else self.offset + self.limit
+        entries = self._entries(documents)
+        if entries is not None:
+            ordered = (document for _, _, name in entries if (document := documents.get(name)) is not None)
+            return list(islice(filter(self._passes, ordered), self.offset, end))
         found = [document for document in self._scope.members(documents) if self._passes(document)]
         found.sort(key=self._position)
-        end = None if self.limit is None else self.offset + self.limit
         return found[self.offset : end]
 
     def finds(self, document: Document) -> bool:
@@ -118,6 +139,34 @@ class Query:
     def projected(self, document: Document) -> Document:
         """The fields of the document that the query selects."""
         return fields.only(document, self._select) if self._select else document
+
+    def _entries(self, documents: Documents) -> Iterator[Entry] | None:
+        """Entries of an index that include all documents found, in order; None if every document must be looked at.
+
+        An index serves a query by equality that is ordered by name, and one that is ordered by a single field.
+        """
+        if self._scope.descends or len(self._orders) > 2 or any(order.descends for order in self._orders):
+            return None
+        lead = self._orders[0].path
+        start: tuple[Any, ...] = () if self._start is None else self._start.keys
+        if lead != (fields.NAME,):
+            return self._in_range(documents, lead, start)
+        for one in self._required:
+            path, keys = fields.parse(one.field.field_path), equal_keys(one)
+            if keys is not None and path != lead:
+                index = documents.index(self._scope.collection, path)
+                parts = [_while_equal(index.since((key, *start)), key) for key in keys]
+                return heapq.merge(*parts, key=itemgetter(1))
+        return None
+
+    def _in_range(self, documents: Documents, lead: fields.Path, start: tuple[Any, ...]) -> Iterator[Entry]:
+        last: SortKey | None = None
+        for one in self._required:
+            limits = key_range(one) if fields.parse(one.field.field_path) == lead else None
+            if limits is not None:
+                start, last = max(start, limits[:1]), limits[1] or last
+        entries = documents.index(self._scope.collection, lead).since(start)
+        return entries if last is None else takewhile(lambda entry: entry[0] <= last, entries)
 
     def _passes(self, document: Document) -> bool:
         if not self._condition(document):
@@ -164,6 +213,10 @@ def _orders(query: StructuredQuery) -> Sequence[_Order]:
     if (fields.NAME,) not in named:
         orders.append(_Order((fields.NAME,), descends))
     return orders
+
+
+def _while_equal(entries: Iterator[Entry], key: SortKey) -> Iterator[Entry]:
+    return takewhile(lambda entry: entry[0] == key, entries)
 
 
 def _existing(document: Document, path: fields.Path) -> Value:

@@ -5,6 +5,7 @@ https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,14 +51,23 @@ from local.backends.embedded.rpc import Rpc
 
 SERVICE = "google.firestore.v1.Firestore"
 
+#: Index entries that are counted for the price of one read.
+COUNTED_PER_READ = 1_000
+
 _Masked = GetDocumentRequest | BatchGetDocumentsRequest | ListDocumentsRequest
 _Asking = RunQueryRequest | RunAggregationQueryRequest
 
 
 class FirestoreService:
-    """Answers the API from one store, which nothing else changes."""
+    """Answers the API from one store, which nothing else changes.
+
+    `reads` is the number of documents that it has read for its callers, apart from listeners, as Google bills them: a
+    document that is missing costs a read, and so does a query that finds nothing.
+    https://firebase.google.com/docs/firestore/pricing#operations
+    """
 
     def __init__(self, store: Store) -> None:
+        self.reads = 0
         self._store = store
         self._transactions = Transactions(store.documents, time.monotonic)
         self._lock = threading.RLock()
@@ -146,6 +156,7 @@ class FirestoreService:
         with self._lock:
             transaction = self._begun(request)
             documents = self._find(transaction, query)
+            self.reads += max(1, len(documents))
             read_time = self._store.clock.tick()
         if request.HasField("new_transaction"):
             yield RunQueryResponse(transaction=transaction)
@@ -162,6 +173,7 @@ class FirestoreService:
         with self._lock:
             transaction = self._begun(request)
             found = len(self._find(transaction, query))
+            self.reads += max(1, math.ceil(found / COUNTED_PER_READ))
             read_time = self._store.clock.tick()
         response = RunAggregationQueryResponse(read_time=read_time)
         if request.HasField("new_transaction"):
@@ -188,7 +200,10 @@ class FirestoreService:
             )
             if request.show_missing:
                 documents += self._missing(collection)
-        return page(sorted(documents, key=lambda document: document.name), request)
+        shown = page(sorted(documents, key=lambda document: document.name), request)
+        with self._lock:
+            self.reads += max(1, len(shown.documents))
+        return shown
 
     def list_collection_ids(
         self, request: ListCollectionIdsRequest, _: grpc.ServicerContext
@@ -245,6 +260,7 @@ class FirestoreService:
         ]
 
     def _read(self, transaction: bytes, name: str) -> Document | None:
+        self.reads += 1
         if transaction:
             return self._transactions.read(transaction, name)
         return self._store.documents.get(name)

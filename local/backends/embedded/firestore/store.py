@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from local.backends.embedded.firestore import values, writes
+from local.backends.embedded.firestore import fields, values, writes
+from local.backends.embedded.firestore.index import FieldIndex
 from local.backends.embedded.firestore.names import collection_of
 from local.backends.embedded.firestore.protos import Document, Write, WriteResult
 
@@ -45,6 +46,7 @@ class Documents:
 
     def __init__(self, collections: dict[str, dict[str, Document]] | None = None) -> None:
         self._collections = collections or {}
+        self._indexes: dict[str, dict[fields.Path, FieldIndex]] = {}
 
     def get(self, name: str) -> Document | None:
         """The document with that name, if it exists."""
@@ -53,6 +55,8 @@ class Documents:
     def put(self, name: str, document: Document | None) -> None:
         """Store the document, or remove it."""
         collection = collection_of(name)
+        for index in self._indexes.get(collection, {}).values():
+            index.replace(self.get(name), document)
         if document is not None:
             self._collections.setdefault(collection, {})[name] = document
         elif members := self._collections.get(collection):
@@ -67,6 +71,13 @@ class Documents:
     def members(self, collection: str) -> Iterator[Document]:
         """The documents of one collection, in no particular order."""
         return iter(self._collections.get(collection, {}).values())
+
+    def index(self, collection: str, path: fields.Path) -> FieldIndex:
+        """The index of a field, which is built when it is needed for the first time."""
+        indexes = self._indexes.setdefault(collection, {})
+        if path not in indexes:
+            indexes[path] = FieldIndex(path, self.members(collection))
+        return indexes[path]
 
     def snapshot(self) -> Documents:
         """A copy that later changes don't affect."""

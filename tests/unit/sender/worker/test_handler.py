@@ -205,6 +205,13 @@ class TestRetries:
         assert (world.delivery()["state"], world.delivery()["attempts"]) == ("SUCCESS", 2)
         assert "nextAttemptTime" not in world.delivery()
 
+    def test_a_mail_that_was_put_off_while_its_message_was_on_the_way_says_until_when(self, world: World) -> None:
+        send_at = world.clock.now + timedelta(hours=1)
+        world.database.put("mail/a", {**MAIL, "sendAt": send_at, "delivery": {"state": "PENDING", "attempts": 0}})
+        assert world.push(BY_REFERENCE).text == "scheduled\n"
+        assert (world.delivery()["state"], world.delivery()["nextAttemptTime"]) == ("PENDING", send_at)
+        assert world.push(BY_REFERENCE).text == "not-due\n"
+
     def test_retries_end_at_max_attempts(self, world: World) -> None:
         world.transport.fail = NotSent(ErrorCode.CONNECTION, "Nobody there.")
         for _ in range(3):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import pytest
 
@@ -39,6 +39,7 @@ from shared.firestore.values import Reference
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SOON = NOW + timedelta(seconds=30)
+LATER = NOW + timedelta(hours=1)
 PAST = NOW - timedelta(seconds=30)
 LEASE = timedelta(seconds=60)
 POLICY = Policy(LEASE)
@@ -178,6 +179,12 @@ class TestOnMessage:
             pytest.param(EXPIRED, RETRYING, Reason.CLAIMED, True, State.PROCESSING, id="lease-expired-policy-retry"),
             pytest.param(DocumentState(send_at=SOON), POLICY, Reason.NOT_DUE, True, None, id="sendAt-in-future"),
             pytest.param(SCHEDULED, POLICY, Reason.NOT_DUE, True, None, id="scheduled"),
+            pytest.param(
+                replace(PENDING, send_at=SOON), POLICY, Reason.SCHEDULED, True, None, id="sendAt-set-while-queued"
+            ),
+            pytest.param(
+                replace(SCHEDULED, send_at=LATER), POLICY, Reason.SCHEDULED, True, None, id="sendAt-moved-while-queued"
+            ),
             pytest.param(
                 known(State.RETRY, attempts=1, lease_expire_time=SOON),
                 POLICY,
@@ -418,55 +425,70 @@ class TestOnRelease:
 class TestOnReconcile:
     LONG_AGO = NOW - POLICY.stranded_after
     OVERDUE = known(State.PENDING, next_attempt_time=PAST)
+    NOTHING = None
+    UNSCHEDULE: Final = {"delivery.nextAttemptTime": DELETE}
 
     @pytest.mark.parametrize(
-        ("document", "updated", "policy", "reason", "publishes", "writes"),
+        ("document", "updated", "reason", "publishes", "writes"),
         [
-            pytest.param(EXPIRED, PAST, POLICY, Reason.LEASE_EXPIRED, False, True, id="lease-expired"),
-            pytest.param(EXPIRED, PAST, RETRYING, Reason.LEASE_EXPIRED, True, False, id="lease-expired-policy-retry"),
-            pytest.param(HELD, LONG_AGO, POLICY, Reason.PROCESSING, False, False, id="in-work"),
-            pytest.param(SCHEDULED, LONG_AGO, POLICY, Reason.NOT_DUE, False, False, id="due-later"),
-            pytest.param(replace(PENDING, send_at=SOON), LONG_AGO, POLICY, Reason.NOT_DUE, False, False, id="sendAt"),
-            pytest.param(OVERDUE, PAST, POLICY, Reason.DUE, True, True, id="due"),
+            pytest.param(HELD, LONG_AGO, Reason.PROCESSING, False, NOTHING, id="in-work"),
+            pytest.param(SUCCESS, PAST, Reason.UNSCHEDULED, False, UNSCHEDULE, id="scheduled-and-set-to-success"),
+            pytest.param(ERROR, PAST, Reason.UNSCHEDULED, False, UNSCHEDULE, id="scheduled-and-set-to-error"),
+            pytest.param(UNKNOWN_STATE, PAST, Reason.UNSCHEDULED, False, UNSCHEDULE, id="scheduled-and-put-aside"),
+            pytest.param(NEW, PAST, Reason.UNSCHEDULED, False, UNSCHEDULE, id="scheduled-without-a-state"),
+            pytest.param(SCHEDULED, LONG_AGO, Reason.NOT_DUE, False, NOTHING, id="due-later"),
             pytest.param(
-                known(State.RETRY, next_attempt_time=NOW), PAST, POLICY, Reason.DUE, True, True, id="due-this-moment"
+                replace(SCHEDULED, send_at=PAST), LONG_AGO, Reason.NOT_DUE, False, NOTHING, id="due-later-than-sendAt"
             ),
             pytest.param(
-                known(State.RETRY, next_attempt_time=PAST, republish_time=PAST),
-                NOW,
-                POLICY,
-                Reason.STILL_QUEUED,
-                False,
-                False,
-                id="due-and-published",
-            ),
-            pytest.param(
-                known(State.RETRY, next_attempt_time=LONG_AGO, republish_time=LONG_AGO),
+                replace(PENDING, send_at=SOON),
                 LONG_AGO,
-                POLICY,
-                Reason.STRANDED,
-                True,
-                True,
-                id="due-and-published-long-ago",
+                Reason.SCHEDULED,
+                False,
+                {"delivery.nextAttemptTime": SOON},
+                id="sendAt-set-while-queued",
             ),
-            pytest.param(PENDING, PAST, POLICY, Reason.STILL_QUEUED, False, False, id="just-queued"),
-            pytest.param(PENDING, LONG_AGO, POLICY, Reason.STRANDED, True, True, id="pending-for-long"),
-            pytest.param(RETRY, LONG_AGO, POLICY, Reason.STRANDED, True, True, id="retry-for-long"),
-            pytest.param(SUCCESS, LONG_AGO, POLICY, Reason.FINAL_STATE, False, False, id="ended-meanwhile"),
-            pytest.param(NEW, LONG_AGO, POLICY, Reason.FINAL_STATE, False, False, id="not-queued"),
+            pytest.param(
+                replace(OVERDUE, send_at=LATER),
+                LONG_AGO,
+                Reason.SCHEDULED,
+                False,
+                {"delivery.nextAttemptTime": LATER},
+                id="sendAt-moved-while-queued",
+            ),
+            pytest.param(OVERDUE, PAST, Reason.DUE, True, UNSCHEDULE, id="due"),
+            pytest.param(
+                known(State.RETRY, next_attempt_time=NOW), PAST, Reason.DUE, True, UNSCHEDULE, id="due-this-moment"
+            ),
+            pytest.param(PENDING, PAST, Reason.STILL_QUEUED, False, NOTHING, id="just-queued"),
+            pytest.param(
+                replace(PENDING, send_at=PAST), PAST, Reason.STILL_QUEUED, False, NOTHING, id="due-and-published"
+            ),
+            pytest.param(
+                PENDING, LONG_AGO, Reason.STRANDED, True, {"delivery.republishTime": NOW}, id="pending-for-long"
+            ),
+            pytest.param(RETRY, LONG_AGO, Reason.STRANDED, True, {"delivery.republishTime": NOW}, id="retry-for-long"),
         ],
     )
     def test_row(
-        self, document: DocumentState, updated: datetime, policy: Policy, reason: Reason, publishes: bool, writes: bool
+        self,
+        document: DocumentState,
+        updated: datetime,
+        reason: Reason,
+        publishes: bool,
+        writes: dict[str, object] | None,
     ) -> None:
-        decision = on_reconcile(document, updated, NOW, policy)
-        assert (decision.reason, decision.publish, decision.write is not None) == (reason, publishes, writes)
+        assert on_reconcile(document, updated, NOW, POLICY) == Decision(reason, writes, publishes)
 
-    @pytest.mark.parametrize(("document", "updated"), [(OVERDUE, PAST), (PENDING, LONG_AGO)], ids=["due", "stranded"])
-    def test_a_publication_is_recorded_so_that_the_next_run_does_not_repeat_it(
-        self, document: DocumentState, updated: datetime
-    ) -> None:
-        assert on_reconcile(document, updated, NOW, POLICY).write == {"delivery.republishTime": NOW}
+    def test_an_expired_lease_is_published_if_its_outcome_may_be_retried(self) -> None:
+        assert on_reconcile(EXPIRED, PAST, NOW, RETRYING) == Decision(Reason.LEASE_EXPIRED, publish=True)
+
+    @pytest.mark.parametrize("document", [OVERDUE, replace(RETRY, delivery=Delivery(State.RETRY, 1, None, None, PAST))])
+    def test_the_event_of_its_own_write_publishes_nothing(self, document: DocumentState) -> None:
+        """The write that follows the message leaves the state as it was, which is no request."""
+        assert document.delivery is not None
+        marked = replace(document, delivery=replace(document.delivery, next_attempt_time=None))
+        assert on_event(document, marked, NOW, POLICY) == Decision(Reason.STILL_QUEUED)
 
 
 class TestOnDeadLetter:
@@ -521,7 +543,6 @@ class TestOnDeadLetter:
     ("document", "expected"),
     [
         pytest.param(known(State.PENDING, start_time=PAST), True, id="as-the-dispatcher-marks-it"),
-        pytest.param(known(State.PENDING, start_time=PAST, republish_time=NOW), True, id="published-again"),
         pytest.param(known(State.PENDING, start_time=PAST, next_attempt_time=NOW), True, id="scheduled"),
         pytest.param(known(State.RETRY, start_time=PAST), False, id="retry"),
         pytest.param(known(State.PENDING, start_time=PAST, end_time=NOW), False, id="asked-for-after-the-end"),
@@ -723,7 +744,7 @@ class TestForged:
         self, send_at: datetime | None, scheduled: datetime, waits: bool
     ) -> None:
         queued = replace(known(State.RETRY, next_attempt_time=scheduled), send_at=send_at)
-        assert (on_message(queued, NOW, POLICY).reason is Reason.NOT_DUE) is waits
+        assert (on_message(queued, NOW, POLICY).lease is None) is waits
         assert (on_dead_letter(queued, False, NOW, GIVEN_UP, POLICY).reason is Reason.NOT_DUE) is waits
         assert on_event(None, queued, NOW, POLICY).publish is not waits
         assert on_reconcile(queued, NOW - POLICY.stranded_after, NOW, POLICY).publish is not waits
@@ -748,15 +769,6 @@ class TestForged:
         result = Result(State.ERROR, error="Later.", error_code=ErrorCode.THROTTLED, unsettled=True, retry_after=1e6)
         changes = concluded(result, 1, NOW, replace(POLICY, max_attempts=2), 0.5)
         assert changes["delivery.nextAttemptTime"] == self.LATEST_SCHEDULE
-
-    @pytest.mark.parametrize("noted", [SOON, FAR])
-    def test_a_note_from_the_future_hides_nothing_that_is_due(self, noted: datetime) -> None:
-        due = known(State.PENDING, next_attempt_time=PAST, republish_time=noted)
-        assert on_reconcile(due, NOW, NOW, POLICY).reason is Reason.DUE
-
-    def test_a_note_of_this_moment_counts(self) -> None:
-        due = known(State.PENDING, next_attempt_time=PAST, republish_time=NOW)
-        assert on_reconcile(due, NOW, NOW, POLICY).reason is Reason.STILL_QUEUED
 
     def test_attempts_are_counted_up_to_the_most_and_the_claim_still_has_its_own_lease(self) -> None:
         most = known(State.RETRY, attempts=MOST_ATTEMPTS)

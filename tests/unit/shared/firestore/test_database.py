@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
 
 from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend
-from shared.delivery.model import DELETE, Changes
+from shared.delivery.model import DELETE, QUEUED, Changes, Delivery, DocumentState, State
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.client import connect_firestore
-from shared.firestore.database import FirestoreDatabase, Snapshot, Stale, Unwritable, Version, Write
+from shared.firestore.database import (
+    MAX_WRITES,
+    FirestoreDatabase,
+    Snapshot,
+    Stale,
+    Unwritable,
+    Version,
+    Write,
+)
 
 PROJECT = "demo-database"
 TOO_LARGE = {"html": "x" * 600_000, "text": "x" * 600_000}
@@ -241,6 +250,68 @@ class TestForMany:
     def test_oversized_batches_use_several_requests(self, database: FirestoreDatabase, path: str) -> None:
         writes = [Write(f"{path}-{number}", {"text": "x" * 1_000_000}, None) for number in range(12)]
         assert {type(outcome) for outcome in database.write(writes)} == {Version}
+
+
+class TestQueries:
+    """What the reconciler asks. The integration tests ask Google's emulator, too."""
+
+    NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+    def filled(self, database: FirestoreDatabase, path: str, deliveries: Sequence[object]) -> str:
+        collection = path.replace("tests/", "queries/for/")
+        writes = [
+            Write(f"{collection}/{number:02}", {"delivery": delivery, "sendAt": self.NOW, "text": "long"}, None)
+            for number, delivery in enumerate(deliveries)
+        ]
+        assert {type(outcome) for outcome in database.write(writes)} == {Version}
+        return collection
+
+    def test_pages_of_a_state_go_on_after_an_id_that_need_not_exist(
+        self, database: FirestoreDatabase, path: str
+    ) -> None:
+        deliveries = [{"state": state} for state in ("PENDING", "SUCCESS", "RETRY", "PROCESSING") * 3]
+        collection = self.filled(database, path, deliveries)
+
+        def page(after: str | None) -> list[str]:
+            return [each.path.rpartition("/")[2] for each in database.in_states(collection, QUEUED, 3, after)]
+
+        assert [page(None), page("04"), page("05"), page("10")] == [
+            ["00", "02", "04"],
+            ["06", "08", "10"],
+            ["06", "08", "10"],
+            [],
+        ]
+
+    def test_what_is_due_comes_in_pages_the_earliest_first(self, database: FirestoreDatabase, path: str) -> None:
+        ago = [3, 1, 2, 2, 2, 2, -1]
+        scheduled = [{"state": "ERROR", "nextAttemptTime": self.NOW - timedelta(seconds=each)} for each in ago]
+        odd: list[object] = [{"nextAttemptTime": "2026-11-24"}, {"nextAttemptTime": None}, "nextAttemptTime", None]
+        collection = self.filled(database, path, [*scheduled, *odd])
+        pages = [[each.path[-2:] for each in page] for page in database.due(collection, self.NOW, 2)]
+        assert pages == [["00", "02"], ["03", "04"], ["05", "01"]]
+
+    def test_the_page_goes_on_after_documents_that_are_not_due_any_more(
+        self, database: FirestoreDatabase, path: str
+    ) -> None:
+        collection = self.filled(database, path, [{"state": "PENDING", "nextAttemptTime": self.NOW}] * 5)
+        seen = []
+        for page in database.due(collection, self.NOW, 2):
+            seen += page
+            database.write([Write(each.path, {"delivery.nextAttemptTime": DELETE}, each.version) for each in page])
+        assert len({each.path for each in seen}) == 5
+        assert list(database.due(collection, self.NOW, 2)) == []
+
+    def test_only_what_decisions_depend_on_is_known(self, database: FirestoreDatabase, path: str) -> None:
+        delivery = {"state": "RETRY", "attempts": 2, "nextAttemptTime": self.NOW, "info": {"response": "250"}}
+        collection = self.filled(database, path, [delivery])
+        [[found]] = database.due(collection, self.NOW, 2)
+        assert found.known == DocumentState(Delivery(State.RETRY, 2, next_attempt_time=self.NOW), self.NOW)
+        assert written(database, found.path, {"delivery.attempts": 3}, found.version) != found.version
+
+
+def test_more_writes_than_a_request_takes_are_split(database: FirestoreDatabase, path: str) -> None:
+    outcomes = database.write([Write(f"{path}-{number}", {}, None) for number in range(MAX_WRITES + 1)])
+    assert [type(outcome) for outcome in outcomes] == [Version] * (MAX_WRITES + 1)
 
 
 def _snapshot(database: FirestoreDatabase, path: str, fields: Changes, version: Version | None) -> Snapshot:

@@ -165,6 +165,9 @@ def a_dead_letter_that_the_sender_made(world: World) -> None:
 def a_run_of_the_reconciler(world: World) -> None:
     world.database.put("mail/due", {**MAIL, "delivery": {"state": "RETRY", "nextAttemptTime": world.clock.now}})
     world.database.put("mail/left", {**MAIL, "delivery": {"state": "PROCESSING", "leaseExpireTime": None}})
+    later = world.clock.now + HOUR
+    world.database.put("mail/moved", {**MAIL, "sendAt": later, "delivery": {"state": "PENDING"}})
+    world.database.put("mail/over", {**MAIL, "delivery": {"state": "ERROR", "nextAttemptTime": world.clock.now}})
     world.reconcile()
 
 
@@ -420,7 +423,7 @@ def test_a_run_is_counted_also_when_firestore_fails(
     monkeypatch.setattr(world.database, "write", unavailable)
     a_run_of_the_reconciler(world)
     last = entries(caplog)[-1]
-    assert (last["event"], last["complete"], last["examined"]) == ("reconciler-run", False, 1)
+    assert (last["event"], last["complete"], last["examined"]) == ("reconciler-run", False, 5)
 
 
 class TestAcceptedAfter:

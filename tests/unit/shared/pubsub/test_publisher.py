@@ -13,7 +13,7 @@ import tenacity
 from google.pubsub_v1.types import pubsub as api
 
 from shared.errors import Unavailable
-from shared.pubsub.publisher import TopicPublisher, Unpublishable, connect_publisher
+from shared.pubsub.publisher import MAX_MESSAGES, TopicPublisher, Unpublishable, connect_publisher
 from tests.patience import patience
 
 WORKERS = 8
@@ -97,6 +97,11 @@ def test_concurrent_messages_share_requests(publisher: TopicPublisher, topic: To
     assert together(publisher, topic, *[b"x"] * 20) == [None] * 20
     assert sum(topic.sizes) == 21
     assert len(topic.sizes) < 21
+
+
+def test_more_messages_than_a_request_takes_are_split(publisher: TopicPublisher, topic: Topic) -> None:
+    assert len(publisher.publish_all([(b"x", {})] * (MAX_MESSAGES + 1))) == MAX_MESSAGES + 1
+    assert topic.sizes == [MAX_MESSAGES, 1]
 
 
 def test_a_refused_message_fails_by_itself(publisher: TopicPublisher, topic: Topic) -> None:
