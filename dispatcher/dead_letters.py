@@ -71,7 +71,7 @@ class DeadLetters:
             changed = written is not None and dead.published is not None and written > dead.published
             if _was_refused(dead) and is_marked(known):
                 changed = False  # the dispatcher marks the document after publishing, perhaps after the refusal
-            return on_dead_letter(known, changed, now, result, self._policy)
+            return on_dead_letter(known, changed, not _was_refused(dead), now, result, self._policy)
 
         try:
             return decoded.path, self._store.conclude(decoded.path, decide).reason

@@ -81,6 +81,8 @@ field alone. So every decision to wait makes it true, and every decision that en
     PROCESSING, lease expired                     as `on_event` (lease-expired)
     PENDING or RETRY, due later                   nothing: another message will come (not-due)
     written since, not by the dispatcher's mark   nothing: another message is on its way (requeued)
+    none, given up by Pub/Sub                     write PENDING with nextAttemptTime (scheduled)
+    … PENDING for less than a week, no attempt    write nextAttemptTime: it is published again (scheduled)
     none, PENDING or RETRY                        write ERROR (dead-letter)
     anything else                                 nothing (deleted, final-state)
 
@@ -117,6 +119,9 @@ from shared.delivery.model import (
 )
 from shared.delivery.policy import Policy, Ttl
 from shared.errors import ErrorCode
+
+#: How long Pub/Sub keeps a message (its maximum), and a mail that no sender takes stays queued.
+MESSAGES_KEPT: Final = timedelta(days=7)
 
 _UNSCHEDULED: Final[Changes] = {"delivery.nextAttemptTime": DELETE}
 
@@ -269,9 +274,9 @@ def _waiting(known: DocumentState, now: datetime, policy: Policy) -> Decision:
 
 
 def on_dead_letter(
-    known: DocumentState | None, changed: bool, now: datetime, result: Result, policy: Policy
+    known: DocumentState | None, changed: bool, given_up: bool, now: datetime, result: Result, policy: Policy
 ) -> Decision:
-    """Decide about a document whose message Pub/Sub has given up, or the sender has refused; see the table above.
+    """Decide about a document whose message the sender has refused, or Pub/Sub has `given_up`; see the table above.
 
     `changed`: the document was written after that. `result` is the ERROR to write.
     """
@@ -287,11 +292,22 @@ def on_dead_letter(
             return Decision(Reason.NOT_DUE)
         case State.PENDING | State.RETRY if changed:
             return Decision(Reason.REQUEUED)
+        case State.PENDING if given_up and _may_stay_queued(known, now):
+            begun = {} if known.delivery else _by_path(_pending(now, policy.ttl))
+            return Decision(Reason.SCHEDULED, write=begun | {"delivery.nextAttemptTime": now})
         case State.PENDING | State.RETRY:
             begun = {} if known.delivery else _by_path(_pending(now, policy.ttl))
             return Decision(Reason.DEAD_LETTER, write=begun | _ended(result, now))
         case _:
             return Decision(Reason.FINAL_STATE)
+
+
+def _may_stay_queued(known: DocumentState, now: datetime) -> bool:
+    """Whether a mail never got an attempt, for lack of senders, and has not waited longer than messages are kept."""
+    if known.delivery is None:
+        return True
+    started = known.delivery.start_time
+    return is_marked(known) and started is not None and timedelta(0) <= now - started < MESSAGES_KEPT
 
 
 def is_marked(known: DocumentState | None) -> bool:

@@ -42,7 +42,9 @@ ALLOWED: Final[dict[Author, set[tuple[State | None, State | None]]]] = {
     }
     | _AS_IT_WAS,
     Author.RELEASE: {(State.PROCESSING, State.PENDING)} | _AS_IT_WAS,
-    Author.DEAD_LETTER: {(state, State.ERROR) for state in (None, *QUEUED)} | {_ENDED},
+    Author.DEAD_LETTER: {(None, State.PENDING), (State.PENDING, State.PENDING)}
+    | {(state, State.ERROR) for state in (None, *QUEUED)}
+    | {_ENDED},
 }
 
 

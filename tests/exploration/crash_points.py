@@ -206,8 +206,8 @@ def shutting_down(place: Place) -> None:
 
 
 def given_up(place: Place) -> None:
-    """The message can't be handled for so long that Pub/Sub dead-letters it."""
-    place.write()
+    """The message of a user's RETRY can't be handled for so long that Pub/Sub dead-letters it."""
+    place.write(delivery={"state": "RETRY"})
     while place.events:
         place.dispatcher.handle(place.events.pop(0))
     place.give_up()

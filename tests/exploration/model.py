@@ -275,7 +275,7 @@ class Model:
 
     def _give_up(self, world: World) -> World:
         spent = world.spent("dead_letters")
-        decision = self.rules.on_dead_letter(world.document, False, world.now, _GIVEN_UP, self.policy)
+        decision = self.rules.on_dead_letter(world.document, False, True, world.now, _GIVEN_UP, self.policy)
         if decision.write is not None:
             return replace(self._write(spent, Author.DEAD_LETTER, decision.write), request_pending=False)
         return spent.sent_again() if decision.publish else spent

@@ -113,12 +113,12 @@ def _ignores_due_documents(known: DocumentState, updated: datetime, now: datetim
 
 
 def _dead_letters_a_running_attempt(
-    known: DocumentState | None, changed: bool, now: datetime, result: Result, policy: Policy
+    known: DocumentState | None, changed: bool, given_up: bool, now: datetime, result: Result, policy: Policy
 ) -> Decision:
     if known and known.delivery and known.delivery.state is State.PROCESSING:
         queued = replace(known, delivery=replace(known.delivery, state=QUEUED[0]))
-        return machine.on_dead_letter(queued, changed, now, result, policy)
-    return machine.on_dead_letter(known, changed, now, result, policy)
+        return machine.on_dead_letter(queued, changed, given_up, now, result, policy)
+    return machine.on_dead_letter(known, changed, given_up, now, result, policy)
 
 
 #: By description (see docs/reliability.md): the scenario of `SMALL` that detects the mutation, and the mutation.

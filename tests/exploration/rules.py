@@ -25,7 +25,9 @@ class Rules:
     on_result: Callable[[DocumentState | None, Lease, Changes, datetime], Decision] = machine.on_result
     on_release: Callable[[DocumentState | None, Lease, datetime | None], Decision] = machine.on_release
     on_reconcile: Callable[[DocumentState, datetime, datetime, Policy], Decision] = machine.on_reconcile
-    on_dead_letter: Callable[[DocumentState | None, bool, datetime, Result, Policy], Decision] = machine.on_dead_letter
+    on_dead_letter: Callable[[DocumentState | None, bool, bool, datetime, Result, Policy], Decision] = (
+        machine.on_dead_letter
+    )
     concluded: Callable[[Result, int, datetime, Policy, float], Changes] = machine.concluded
     publishes_first: bool = True
     conditional: bool = True

@@ -55,7 +55,7 @@ SMALL: Final[Mapping[str, Scenario]] = {
     "once, two lost answers": Scenario(ERROR, 1, Bounds(ticks=1, lost_answers=2), 734),
     "once, a repeat": Scenario(ERROR, 1, Bounds(ticks=1, repeats=1), 2_833),
     "once, a release and a lost answer": Scenario(ERROR, 1, Bounds(ticks=1, releases=1, lost_answers=1), 3_855),
-    "once, a dead letter and a repeat": Scenario(ERROR, 1, Bounds(ticks=1, dead_letters=1, repeats=1), 3_301),
+    "once, a dead letter and a repeat": Scenario(ERROR, 1, Bounds(ticks=1, dead_letters=1, repeats=1), 5_287),
     "once, a deletion and a crash": Scenario(ERROR, 1, Bounds(ticks=1, deletions=1, crashes=1), 3_269),
     "once, scheduled, a crash": Scenario(ERROR, 1, Bounds(ticks=2, crashes=1), 3_373, scheduled=True),
     "twice if surely not sent": Scenario(ERROR, 2, Bounds(ticks=1, crashes=1), 6_754),

@@ -279,11 +279,17 @@ class TestDeadLetters:
     def test_a_message_given_up_by_pubsub_is_an_error_on_its_document(
         self, client: FlaskClient, database: MemoryDatabase
     ) -> None:
-        database.put("mail/a", MAIL)
+        database.put("mail/a", MAIL | {"delivery": {"state": "RETRY"}})
         assert self.push(client, {"document": "mail/a"}, self.GIVEN_UP) == "dead-letter\n"
         delivery = database.documents["mail/a"].fields["delivery"]
         assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
         assert delivery["error"] == "Pub/Sub gave the message up after 5 deliveries."
+
+    def test_a_mail_that_no_sender_took_stays_queued(self, client: FlaskClient, database: MemoryDatabase) -> None:
+        database.put("mail/a", MAIL)
+        assert self.push(client, {"document": "mail/a"}, self.GIVEN_UP) == "scheduled\n"
+        delivery = database.documents["mail/a"].fields["delivery"]
+        assert (delivery["state"], delivery["nextAttemptTime"]) == ("PENDING", delivery["startTime"])
 
     def test_a_dispatched_message_that_the_sender_rejected_is_an_error_on_its_document(
         self, client: FlaskClient, database: MemoryDatabase

@@ -38,7 +38,9 @@ from shared.errors import ErrorCode
 from shared.firestore.values import Reference
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+INSTANT = timedelta(microseconds=1)
 SOON = NOW + timedelta(seconds=30)
+A_WEEK_AGO = NOW - timedelta(days=7)
 LATER = NOW + timedelta(hours=1)
 PAST = NOW - timedelta(seconds=30)
 LEASE = timedelta(seconds=60)
@@ -83,7 +85,7 @@ NOT_KNOWN = {
         pytest.param(lambda: on_event(HELD, EXPIRED, NOW, POLICY), id="seen-in-an-event"),
         pytest.param(lambda: on_message(EXPIRED, NOW, POLICY), id="at-the-next-delivery-of-its-message"),
         pytest.param(lambda: on_reconcile(EXPIRED, PAST, NOW, POLICY), id="found-without-a-message"),
-        pytest.param(lambda: on_dead_letter(EXPIRED, False, NOW, GIVEN_UP, POLICY), id="its-message-given-up"),
+        pytest.param(lambda: on_dead_letter(EXPIRED, False, True, NOW, GIVEN_UP, POLICY), id="its-message-given-up"),
     ],
 )
 def test_an_expired_lease_ends_the_same_way_whoever_finds_it(find: Callable[[], Decision]) -> None:
@@ -507,11 +509,29 @@ class TestOnDeadLetter:
         ],
     )
     def test_row(self, document: DocumentState | None, reason: Reason, writes: State | None) -> None:
-        decision = on_dead_letter(document, False, NOW, GIVEN_UP, POLICY)
+        decision = on_dead_letter(document, False, False, NOW, GIVEN_UP, POLICY)
+        assert (decision.reason, written_state(decision)) == (reason, writes)
+
+    @pytest.mark.parametrize(
+        ("document", "reason", "writes"),
+        [
+            pytest.param(NEW, Reason.SCHEDULED, State.PENDING, id="not-even-marked"),
+            pytest.param(known(State.PENDING, start_time=NOW), Reason.SCHEDULED, None, id="this-moment"),
+            pytest.param(known(State.PENDING, start_time=A_WEEK_AGO + INSTANT), Reason.SCHEDULED, None, id="a-week"),
+            pytest.param(known(State.PENDING, start_time=A_WEEK_AGO), Reason.DEAD_LETTER, State.ERROR, id="longer"),
+            pytest.param(known(State.PENDING, start_time=SOON), Reason.DEAD_LETTER, State.ERROR, id="forged"),
+            pytest.param(known(State.PENDING, attempts=1), Reason.DEAD_LETTER, State.ERROR, id="attempted"),
+            pytest.param(known(State.RETRY, start_time=PAST), Reason.DEAD_LETTER, State.ERROR, id="asked-for-again"),
+        ],
+    )
+    def test_a_mail_that_no_sender_took_stays_queued_for_a_week(
+        self, document: DocumentState, reason: Reason, writes: State | None
+    ) -> None:
+        decision = on_dead_letter(document, False, True, NOW, GIVEN_UP, POLICY)
         assert (decision.reason, written_state(decision)) == (reason, writes)
 
     def test_the_error_has_the_reason(self) -> None:
-        assert on_dead_letter(PENDING, False, NOW, GIVEN_UP, POLICY).write == {
+        assert on_dead_letter(PENDING, False, False, NOW, GIVEN_UP, POLICY).write == {
             "delivery.state": "ERROR",
             "delivery.endTime": NOW,
             "delivery.error": "Given up.",
@@ -523,7 +543,7 @@ class TestOnDeadLetter:
 
     def test_a_document_without_delivery_gets_all_of_it(self) -> None:
         ttl = Policy(LEASE, ttl=Ttl(1, TtlUnit.DAY))
-        write = on_dead_letter(NEW, False, NOW, GIVEN_UP, ttl).write
+        write = on_dead_letter(NEW, False, False, NOW, GIVEN_UP, ttl).write
         assert write is not None
         assert {
             name: write[f"delivery.{name}"] for name in ("state", "startTime", "attempts", "error", "expireAt")
@@ -536,7 +556,7 @@ class TestOnDeadLetter:
         }
 
     def test_a_users_retry_after_that_stands(self) -> None:
-        assert on_dead_letter(RETRY, True, NOW, GIVEN_UP, POLICY) == Decision(Reason.REQUEUED)
+        assert on_dead_letter(RETRY, True, True, NOW, GIVEN_UP, POLICY) == Decision(Reason.REQUEUED)
 
 
 @pytest.mark.parametrize(
@@ -703,7 +723,6 @@ class TestForged:
     LATEST_SCHEDULE = NOW + timedelta(days=1)  # the longest wait that a mail server is granted
     FAR = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
     FIRST = datetime(1, 1, 1, tzinfo=UTC)
-    INSTANT = timedelta(microseconds=1)
 
     @pytest.mark.parametrize(
         ("expires", "is_live"),
@@ -723,7 +742,7 @@ class TestForged:
         ended = Reason.PROCESSING if is_live else Reason.LEASE_EXPIRED
         assert on_event(None, processing, NOW, POLICY).reason is ended
         assert on_reconcile(processing, NOW, NOW, POLICY).reason is ended
-        assert on_dead_letter(processing, False, NOW, GIVEN_UP, POLICY).reason is ended
+        assert on_dead_letter(processing, False, True, NOW, GIVEN_UP, POLICY).reason is ended
         assert on_message(processing, NOW, POLICY).reason is (Reason.LEASE_HELD if is_live else Reason.LEASE_EXPIRED)
         assert on_message(queued, NOW, POLICY).reason is (Reason.LEASE_HELD if is_live else Reason.CLAIMED)
 
@@ -745,7 +764,7 @@ class TestForged:
     ) -> None:
         queued = replace(known(State.RETRY, next_attempt_time=scheduled), send_at=send_at)
         assert (on_message(queued, NOW, POLICY).lease is None) is waits
-        assert (on_dead_letter(queued, False, NOW, GIVEN_UP, POLICY).reason is Reason.NOT_DUE) is waits
+        assert (on_dead_letter(queued, False, True, NOW, GIVEN_UP, POLICY).reason is Reason.NOT_DUE) is waits
         assert on_event(None, queued, NOW, POLICY).publish is not waits
         assert on_reconcile(queued, NOW - POLICY.stranded_after, NOW, POLICY).publish is not waits
 
