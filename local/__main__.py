@@ -114,6 +114,7 @@ def cli() -> None:
     help="Whether the services accept only authenticated calls (default: yes; no with the backend google, whose "
     "Pub/Sub signs none).",
 )
+@click.option("--limit-events", is_flag=True, help="Drop events of more than 512 KB, as Eventarc may.")
 @click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -132,6 +133,7 @@ def up(
     sender: str,
     seed: int,
     verify_tokens: bool | None,
+    limit_events: bool,
     ready_file: Path | None,
     quiet: bool,
 ) -> None:
@@ -150,6 +152,7 @@ def up(
         seed=seed,
         verify_tokens=verify_tokens,
         sender=sender,
+        limit_events=limit_events,
     )
     if ready_file is not None:
         ready_file.unlink(missing_ok=True)  # a file from an earlier run would be misleading

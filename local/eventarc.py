@@ -26,7 +26,8 @@ from shared.http import without_tokens
 logger = logging.getLogger(__name__)
 
 #: Bytes of an event that Eventarc takes at most: https://cloud.google.com/eventarc/docs/quotas. Google does not say
-#: what becomes of a larger one; here it is dropped, which is the worst that an application must be prepared for.
+#: what becomes of a larger one. Here it is delivered with a warning or, on request, dropped: the worst that an
+#: application must be prepared for.
 LARGEST_EVENT: Final = 512 * 1024
 CONNECTIONS = 32
 #: Seconds to wait for an answer; slower deliveries are retried.
@@ -51,17 +52,18 @@ class Event:
         return Event(self.headers, self.body, self.failures + 1)
 
 
-def is_too_large(path: str, size: int) -> bool:
-    """Whether an event of this many bytes is dropped; logs it, with the document's path, if so."""
+def is_dropped(path: str, size: int, keeps_limit: bool) -> bool:
+    """Whether an event of this many bytes is dropped, with the limit kept. Warns of each event beyond the limit."""
     if size <= LARGEST_EVENT:
         return False
     logger.warning(
-        "%s: its event has %d KB, but Eventarc takes at most %d KB (old and new document together): it is dropped.",
+        "%s: its event has %d KB, but Eventarc takes at most %d KB (old and new document together)%s.",
         path,
         size // 1024,
         LARGEST_EVENT // 1024,
+        ": it is dropped" if keeps_limit else "",
     )
-    return True
+    return keeps_limit
 
 
 def pause_after(failures: int) -> float:
@@ -81,10 +83,11 @@ def from_emulator(headers: Mapping[str, str], body: bytes) -> Event:
 
 
 class Forwarder:
-    """Delivers events to one URL over a fixed number of keep-alive connections."""
+    """Delivers events to one URL over a fixed number of keep-alive connections; for `keeps_limit`, see `is_dropped`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keeps_limit: bool = False) -> None:
         self._url = url
+        self._keeps_limit = keeps_limit
         self._queue = _DueQueue()
         self._is_failing = False
         self._reporting = threading.Lock()
@@ -103,8 +106,8 @@ class Forwarder:
             worker.start()
 
     def post(self, event: Event) -> None:
-        """Take over an event; returns at once. An event that is too large is dropped, and a WARNING says so."""
-        if not is_too_large(event.headers.get("ce-document", ""), len(event.body)):
+        """Take over an event; returns at once."""
+        if not is_dropped(event.headers.get("ce-document", ""), len(event.body), self._keeps_limit):
             self._queue.put(event, time.monotonic())
 
     def stop(self) -> None:

@@ -40,7 +40,8 @@ class StackOptions:
     often Pub/Sub delivers a message before it is a dead letter: at most 100, as in production, so that only long
     infrastructure failures cause dead letters. `faults` are the faults to inject, with random numbers from `seed`.
     `verify_tokens` is whether the services accept only calls that carry a token; None means where the backend signs
-    tokens. `sender` is its subscription type: `push` or `pull`.
+    tokens. `sender` is its subscription type: `push` or `pull`. With `limit_events`, events that are too large for
+    Eventarc are dropped.
     """
 
     backend: str = "embedded"
@@ -56,6 +57,7 @@ class StackOptions:
     seed: int = 0
     verify_tokens: bool | None = None
     sender: str = "push"
+    limit_events: bool = False
 
     @property
     def has_tokens(self) -> bool:

@@ -150,6 +150,7 @@ class Stack:
                 faults=self.options.faults,
                 seed=self.options.seed,
                 sign_events=self.options.has_tokens,
+                limit_events=self.options.limit_events,
             )
         )
         self._running.callback(backend.stop)

@@ -22,7 +22,8 @@ class BackendOptions:
     `events_url` is where CloudEvents of writes below `collection` (a collection path such as `mail`) are POSTed, at
     least once, as Eventarc does. Port 0 means any free one. `on_failure` is called, from any thread, with a
     human-readable text when the running backend ends unexpectedly. `faults` are the faults to inject
-    (`local.backends.embedded.fault_flags`), with random numbers from `seed`. With `sign_events`, events carry a token.
+    (`local.backends.embedded.fault_flags`), with random numbers from `seed`. With `sign_events`, events carry a token;
+    with `limit_events`, those that are too large for Eventarc are dropped.
     """
 
     project: str
@@ -34,6 +35,7 @@ class BackendOptions:
     faults: Sequence[str] = ()
     seed: int = 0
     sign_events: bool = False
+    limit_events: bool = False
 
 
 #: The service account as which Eventarc, Pub/Sub and Cloud Scheduler call.

@@ -89,7 +89,7 @@ class GoogleBackend:
         self._running.close()
 
     def _start_events(self) -> str:
-        forwarder = Forwarder(self._options.events_url)
+        forwarder = Forwarder(self._options.events_url, self._options.limit_events)
         self._running.callback(forwarder.stop)
         forwarder.start()
         receiver = EventReceiver(forwarder.post)

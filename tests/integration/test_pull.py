@@ -18,6 +18,7 @@ import pytest
 from local.ports import free_port
 from local.services import ROOT, environment
 from sender.entrypoints.pull import PAUSE_SECONDS
+from shared.delivery.policy import LONGEST_LEASE_SECONDS
 from tests.integration.system import PATIENCE, Configuration, Fields, System
 from tests.integration.test_faults import (
     MESSAGE,
@@ -82,7 +83,8 @@ def test_the_message_of_a_leased_document_is_redelivered_at_intervals_and_finall
     """
     path = system.new_path()
     begin = datetime.now(UTC)
-    delivery = {"state": "PROCESSING", "attempts": 1, "leaseExpireTime": begin + timedelta(hours=1)}
+    expires = begin + timedelta(seconds=LONGEST_LEASE_SECONDS)
+    delivery = {"state": "PROCESSING", "attempts": 1, "leaseExpireTime": expires}
     system.write({"to": "held@example.com", "message": MESSAGE, "delivery": delivery}, path)
     system.publish({"document": path})
     assert system.dead_letter({"document": path})

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from shared.delivery.policy import LONGEST_LEASE_SECONDS
 from tests.integration.system import Configuration, System, wait_for
 from tests.integration.test_faults import message_id
 from tests.patience import patience
@@ -137,7 +138,7 @@ def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system
 
     It takes 15 s: the back-off of five deliveries.
     """
-    far = datetime.now(UTC) + timedelta(hours=1)
+    far = datetime.now(UTC) + timedelta(seconds=LONGEST_LEASE_SECONDS)
     path = system.new_path()
     if system.stack.options.backend == "google":  # whose emulator forgets some of what is refused again and again
         system.write({"to": "poison@example.com", "delivery": {"state": "RETRY", "leaseExpireTime": far}}, path)

@@ -40,6 +40,7 @@ class EmbeddedBackend:
             options.events_url,
             self.faults.events,
             partial(self._issuer.token, CALLER, options.events_url) if options.sign_events else None,
+            options.limit_events,
         )
         self._broker = Broker(_microseconds, self._issuer, self.faults.pushes)
         self._firestore: firestore.FirestoreService | None = None

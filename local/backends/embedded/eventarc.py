@@ -21,7 +21,7 @@ from local.backends.embedded.firestore.names import collection_of, path_of
 from local.backends.embedded.firestore.store import Change
 from local.backends.embedded.posting import Request
 from local.backends.embedded.pushing import Pusher
-from local.eventarc import is_too_large
+from local.eventarc import is_dropped
 
 EVENT_TYPE = "google.cloud.firestore.document.v1.written"
 #: Google retries for 24 hours at intervals from 10 s to 600 s, which is too slow for a developer.
@@ -36,7 +36,10 @@ _EventData = DocumentEventData.pb()
 
 
 class Eventarc:
-    """A trigger on the documents of one collection; POSTs their changes to `url`, with a `token` if given."""
+    """A trigger on the documents of one collection; POSTs their changes to `url`, with a `token` if given.
+
+    For `keeps_limit`, see `local.eventarc.is_dropped`.
+    """
 
     def __init__(
         self,
@@ -45,11 +48,13 @@ class Eventarc:
         url: str,
         faults: DeliveryFaults,
         token: Callable[[], str] | None = None,
+        keeps_limit: bool = False,
     ) -> None:
         self._collection = f"projects/{project}/databases/(default)/documents/{collection}"
         self._url = url
         self._faults = faults
         self._token = token
+        self._keeps_limit = keeps_limit
         self._backlog: Backlog[Change] = Backlog(RETRY)
         self._lock = threading.Lock()
         self._pusher = Pusher(
@@ -57,12 +62,12 @@ class Eventarc:
         )
 
     def watch(self, changes: Sequence[Change]) -> None:
-        """Add the changes of a commit; an event that is too large is dropped, as `is_too_large` says."""
+        """Add the changes of a commit."""
         now = time.monotonic()
         with self._lock:
             for change in changes:
-                if collection_of(change.name) == self._collection and not is_too_large(
-                    path_of(change.name), size(change)
+                if collection_of(change.name) == self._collection and not is_dropped(
+                    path_of(change.name), size(change), self._keeps_limit
                 ):
                     self._backlog.add(change, now, plan=self._faults.plan())
                     self._pusher.wake()

@@ -83,8 +83,13 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def backend(receiver: Receiver) -> Iterator[EmbeddedBackend]:
-    backend = EmbeddedBackend(BackendOptions(PROJECT, "mail", receiver.url))
+def limit_events() -> bool:
+    return False
+
+
+@pytest.fixture
+def backend(receiver: Receiver, limit_events: bool) -> Iterator[EmbeddedBackend]:
+    backend = EmbeddedBackend(BackendOptions(PROJECT, "mail", receiver.url, limit_events=limit_events))
     backend.start()
     yield backend
     backend.stop()
