@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -42,7 +42,8 @@ class Ttl:
         """`start` plus the time to live, calculated as Trigger Email does.
 
         Months and years are calendar ones; a day that the target month lacks overflows into the next month
-        (JavaScript's `Date.setMonth`: 31 January plus a month is 2 or 3 March).
+        (JavaScript's `Date.setMonth`: 31 January plus a month is 2 or 3 March). Firestore's last year is 9999, and so is
+        the last one here.
         """
         match self.unit:
             case TtlUnit.HOUR:
@@ -59,7 +60,7 @@ class Ttl:
 
 def _add_months(start: datetime, months: int) -> datetime:
     years, month = divmod(start.month - 1 + months, 12)
-    first = start.replace(year=start.year + years, month=month + 1, day=1)
+    first = start.replace(year=min(start.year + years, MAXYEAR), month=month + 1, day=1)
     return first + timedelta(days=start.day - 1)
 
 

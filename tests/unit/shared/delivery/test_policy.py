@@ -26,6 +26,7 @@ def day(year: int, month: int, day: int, hour: int = 12) -> datetime:
         pytest.param(day(2024, 1, 31), Ttl(1, TtlUnit.MONTH), day(2024, 3, 2), id="in-a-leap-year-by-less"),
         pytest.param(day(2026, 5, 5), Ttl(2, TtlUnit.YEAR), day(2028, 5, 5), id="years"),
         pytest.param(day(2024, 2, 29), Ttl(1, TtlUnit.YEAR), day(2025, 3, 1), id="leap-day-runs-over"),
+        pytest.param(day(2026, 12, 31), Ttl(36_500, TtlUnit.YEAR), day(9999, 12, 31), id="no-later-than-firestore-can"),
     ],
 )
 def test_expiry(start: datetime, ttl: Ttl, expected: datetime) -> None:
