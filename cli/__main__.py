@@ -15,6 +15,7 @@ from cli.counts import counts
 from cli.dead_letters import dead_letters
 from cli.exits import EXIT_CODES
 from cli.find import find
+from cli.importing import import_parameters
 from cli.listing import list_mails
 from cli.retry import retry
 from cli.send import send
@@ -98,7 +99,7 @@ def _local(target: Target, ready_file: Path, context: click.Context) -> Target:
     return replace(target, **{name: value for name, value in local.items() if name not in chosen})
 
 
-for command in (send, status, find, list_mails, counts, retry, adopt, dead_letters, template):
+for command in (send, status, find, list_mails, counts, retry, adopt, dead_letters, template, import_parameters):
     cli.add_command(command)
 
 if __name__ == "__main__":

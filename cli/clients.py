@@ -38,10 +38,14 @@ class Target:
         """The database's name in texts for people."""
         return f"Firestore (project {self.project}, database {self.database})"
 
-    def check(self, environment: Mapping[str, str]) -> None:
-        """Raises `click.UsageError` if the target is ambiguous, before anything is done."""
+    def check_project(self) -> None:
+        """Raises `click.UsageError` if there is no project."""
         if not self.project:
             raise click.UsageError("Which project? Use --project ID, set GOOGLE_CLOUD_PROJECT, or use --local FILE.")
+
+    def check(self, environment: Mapping[str, str]) -> None:
+        """Raises `click.UsageError` if the target is ambiguous, before anything is done."""
+        self.check_project()
         present = [name for name in EMULATORS if environment.get(name)]
         if len(present) == 1:
             absent = next(name for name in EMULATORS if name not in present)
