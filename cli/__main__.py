@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from cli.adopt import adopt
+from cli.check_documents import check_documents
 from cli.clients import EMULATORS, Target, read_ready_file
 from cli.counts import counts
 from cli.dead_letters import dead_letters
@@ -99,7 +100,20 @@ def _local(target: Target, ready_file: Path, context: click.Context) -> Target:
     return replace(target, **{name: value for name, value in local.items() if name not in chosen})
 
 
-for command in (send, status, find, list_mails, counts, retry, adopt, dead_letters, template, import_parameters):
+_COMMANDS = (
+    send,
+    status,
+    find,
+    list_mails,
+    counts,
+    retry,
+    adopt,
+    dead_letters,
+    template,
+    check_documents,
+    import_parameters,
+)
+for command in _COMMANDS:
     cli.add_command(command)
 
 if __name__ == "__main__":

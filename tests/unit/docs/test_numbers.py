@@ -13,6 +13,8 @@ import pytest
 from annotated_types import Le
 
 from chaos.__main__ import main as chaos
+from cli.adopt import SHOWN
+from cli.check_documents import LIMIT
 from cli.find import READS
 from sender.document.custom_headers import MAX_WORD
 from sender.entrypoints.ack_deadlines import _COLLECT_SECONDS
@@ -51,6 +53,8 @@ def most(setting: str) -> object:
     ("document", "sentence"),
     [
         ("README.md", f"They require Python 3.{FIRST} to 3.{BEYOND - 1}"),
+        ("docs/command-line.md", f"reads at most `--limit` documents ({LIMIT:,})"),
+        ("docs/command-line.md", f"(on a terminal the first {IN_WORDS[SHOWN]})"),
         ("docs/command-line.md", f"`find` reads at most `--reads` documents ({READS:,}, which cost less than a cent)"),
         (
             "docs/transports.md",

@@ -106,6 +106,13 @@ def test_without_a_rate_no_worker_has_one(monkeypatch: pytest.MonkeyPatch) -> No
     assert sender(monkeypatch, WEB_WORKERS="2").of_one_worker().smtp_rate_per_second is None
 
 
+def test_given_values_take_precedence_and_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    sender(monkeypatch)
+    assert load(SenderSettings, users_collection="people").users_collection == "people"
+    with pytest.raises(Misconfigured, match="USERS_COLLECTION"):
+        load(SenderSettings, users_collection="a/b")
+
+
 def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured, match=r"PORT.*THREADS"):
         sender(monkeypatch, PORT="x", THREADS="y")
