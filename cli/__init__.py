@@ -11,6 +11,7 @@ dead_letters.py  `dead-letters`, on letters.py (the content of a dead letter) an
 importing.py     `import`, on env_file.py (files), parameters.py (names), trigger_email.py and trigger_email_login.py
                  (their meaning) and tfvars.py (Terraform's variables, and commands), all of them pure
 check_documents.py  `check-documents`, on rehearsal.py (pure: the faults of documents, grouped)
+template.py          `template`; `lint` on template_files.py, template_lint.py, template_names.py and template_places.py
 mail.py, selection.py, times.py   pure: a document as operators see it, which documents to select, points in time
 view.py, output.py                display; exits.py: exit codes
 clients.py, mailbox.py            Firestore and Pub/Sub

@@ -115,7 +115,7 @@ def test_the_ready_file_wins_over_the_environment(
     "command",
     [
         *("", "send", "status", "find", "list", "counts", "retry", "adopt", "check-documents", "import"),
-        *("dead-letters", "dead-letters replay", "template preview"),
+        *("dead-letters", "dead-letters replay", "template preview", "template lint"),
     ],
 )
 def test_help_needs_no_project_and_documents_the_exit_codes(command: str) -> None:
