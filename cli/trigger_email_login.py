@@ -144,8 +144,7 @@ def on_tls(given: Given, into: Configuration) -> Iterator[Finding]:
     try:
         options = parse_tls_options(text, {})
     except Misconfigured as error:
-        fault = f"Firepost refuses it: {error} Trigger Email does not verify certificates if it can't read it."
-        yield Finding("TLS_OPTIONS", Result.TO_DO, "settings.TLS_OPTIONS", fault)
+        yield Finding("TLS_OPTIONS", Result.TO_DO, "settings.TLS_OPTIONS", f"Firepost refuses it: {error}")
         return
     if not options.model_fields_set:
         yield Finding("TLS_OPTIONS", Result.SAME)

@@ -38,11 +38,16 @@ def in_the_directory_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
 
 
+def without_refusals(text: str) -> str:
+    """The text without the sender's own words about settings."""
+    return re.sub(r"(?<=Firepost refuses it: ).*", "…", text)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_becomes_the_expected_variables_and_notes(name: str) -> None:
     result = run(f"{name}.env", "--output", "out.tfvars")
     assert Path("out.tfvars").read_text() == (FILES / f"{name}.tfvars.txt").read_text()
-    assert result.stdout == (FILES / f"{name}.txt").read_text()
+    assert without_refusals(result.stdout) == without_refusals((FILES / f"{name}.txt").read_text())
     assert result.exit_code == (1 if "\tto-do\t" in result.stdout else 0)
 
 
@@ -193,7 +198,7 @@ def test_the_project_is_filled_in() -> None:
         ),
         pytest.param({"AUTH_TYPE": "ApiKey"}, "AUTH_TYPE", "UsernamePassword", id="another-login"),
         pytest.param({"TTL_EXPIRE_TYPE": "Day", "TTL_EXPIRE_VALUE": "x"}, "TTL_EXPIRE_VALUE", "whole number", id="ttl"),
-        pytest.param({"TLS_OPTIONS": '{"pskCallback": 1}'}, "TLS_OPTIONS", "unknown option 'pskCallback'", id="tls"),
+        pytest.param({"TLS_OPTIONS": '{"pskCallback": 1}'}, "TLS_OPTIONS", "Firepost refuses it", id="tls"),
         pytest.param({"DEFAULT_FROM": "a@b.c, d@e.f"}, "DEFAULT_FROM", "one address", id="two-senders"),
     ],
 )
