@@ -112,17 +112,18 @@ class Scan:
     ) -> Iterator[tuple[Candidate, str | None]]:
         """Set the selected documents; yields each with the reason why it was not set, or None.
 
-        Without a pace (dry run), nothing is set. `advance` is called with numbers of documents read. A page of them is
+        Without a pace (dry run), nothing is set. `advance` is called with the number of documents just done. A page of them is
         in memory at a time.
         """
         left = self.limit
         for page in mailbox.pages(Query(), self.selection.fields, after=self.position):
+            self.read += len(page)
             found = [Candidate(mail.path, mail) for mail in page if self.selection.includes(mail)]
+            advance(len(page) - len(found[:left]))
             for candidate, reason in _set(found[:left], mailbox, pace):
                 self._count(candidate, reason)
+                advance(1)
                 yield candidate, reason
-            self.read += len(page)
-            advance(len(page))
             if left is not None and len(found) > left:
                 return
             self.position = page[-1].path

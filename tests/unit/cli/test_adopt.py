@@ -141,6 +141,7 @@ def test_an_interrupted_run_says_where_to_continue(store: Store, monkeypatch: py
     monkeypatch.setattr(Mailbox, "set_retry", interrupted)
     result = store.run("adopt", "--yes", "--rate", "7")
     assert result.exit_code == 1
+    assert result.stderr.startswith("5 documents read. 2 set to RETRY.")
     assert continuation(result.stderr) == "mail/00001"
     monkeypatch.setattr(Mailbox, "set_retry", write)
     rest = store.run("adopt", "--yes", "--after", "mail/00001")
