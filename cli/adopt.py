@@ -112,8 +112,8 @@ class Scan:
     ) -> Iterator[tuple[Candidate, str | None]]:
         """Set the selected documents; yields each with the reason why it was not set, or None.
 
-        Without a pace (dry run), nothing is set. `advance` is called with the number of documents just done. A page of them is
-        in memory at a time.
+        Without a pace (dry run), nothing is set. `advance` is called with the number of documents just done. A page of
+        them is in memory at a time.
         """
         left = self.limit
         for page in mailbox.pages(Query(), self.selection.fields, after=self.position):
