@@ -61,8 +61,8 @@ decisions-covered: ## Fail unless the last run with coverage has reached each br
 mutants: venv ## Change what decides about mails in a thousand ways; each change must fail a test (minutes)
 	@$(BIN)/python -m tests.mutants
 
-explore: venv ## Explore the protocol exhaustively, within wider bounds (minutes)
-	@EXPLORE=1 $(BIN)/python -m pytest tests/exploration -v --durations=10
+explore: venv ## Explore the protocol exhaustively, within wider bounds, and with 100,000 mails (minutes)
+	@EXPLORE=1 $(BIN)/python -m pytest tests/exploration tests/unit/dispatcher/test_reconciler_at_scale.py -v --durations=10
 
 fuzz: venv ## Try random hostile inputs of every class for FUZZ_SECONDS; FUZZ_SEED repeats a run (10 minutes)
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))

@@ -6,8 +6,12 @@ status.py        `status`, and the watching that `send --wait` shares (watch.py)
 listing.py       `list`
 find.py          `find`, on search.py (pure: what is known of a mail, as queries and as a filter)
 counts.py        `counts`
-retry.py         `retry`
+retry.py         `retry`, and adopt.py, `adopt`: both on requeue.py (set documents to RETRY at a limited rate)
 dead_letters.py  `dead-letters`, on letters.py (the content of a dead letter) and subscription.py (non-destructive pull)
+importing.py     `import`, on env_file.py (files), parameters.py (names), trigger_email.py and trigger_email_login.py
+                 (their meaning) and tfvars.py (Terraform's variables, and commands), all of them pure
+check_documents.py  `check-documents`, on rehearsal.py (pure: the faults of documents, grouped)
+template.py          `template`; `lint` on template_files.py, template_lint.py, template_names.py and template_places.py
 mail.py, selection.py, times.py   pure: a document as operators see it, which documents to select, points in time
 view.py, output.py                display; exits.py: exit codes
 clients.py, mailbox.py            Firestore and Pub/Sub

@@ -9,11 +9,14 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from cli.adopt import adopt
+from cli.check_documents import check_documents
 from cli.clients import EMULATORS, Target, read_ready_file
 from cli.counts import counts
 from cli.dead_letters import dead_letters
 from cli.exits import EXIT_CODES
 from cli.find import find
+from cli.importing import import_parameters
 from cli.listing import list_mails
 from cli.retry import retry
 from cli.send import send
@@ -81,6 +84,7 @@ def cli(
       python -m cli find --to ada@example.com
       python -m cli status mail/order-17
       python -m cli retry --state ERROR --error-code auth --dry-run
+      python -m cli adopt --dry-run
       python -m cli --local /tmp/firepost.json dead-letters list
     """
     target = Target(project or "", database, collection, topic, dead_letter_subscription)
@@ -96,7 +100,20 @@ def _local(target: Target, ready_file: Path, context: click.Context) -> Target:
     return replace(target, **{name: value for name, value in local.items() if name not in chosen})
 
 
-for command in (send, status, find, list_mails, counts, retry, dead_letters, template):
+_COMMANDS = (
+    send,
+    status,
+    find,
+    list_mails,
+    counts,
+    retry,
+    adopt,
+    dead_letters,
+    template,
+    check_documents,
+    import_parameters,
+)
+for command in _COMMANDS:
     cli.add_command(command)
 
 if __name__ == "__main__":

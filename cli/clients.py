@@ -16,6 +16,8 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from cli.exits import reaching
 from cli.mailbox import Mailbox
 from cli.subscription import Subscription
+from shared.firestore.client import connect_firestore
+from shared.firestore.database import FirestoreDatabase
 from shared.pubsub.publisher import Publisher, TopicPublisher, connect_publisher
 
 EMULATORS = ("FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST")
@@ -31,10 +33,19 @@ class Target:
     topic: str
     dead_letters: str
 
-    def check(self, environment: Mapping[str, str]) -> None:
-        """Raises `click.UsageError` if the target is ambiguous, before anything is done."""
+    @property
+    def firestore(self) -> str:
+        """The database's name in texts for people."""
+        return f"Firestore (project {self.project}, database {self.database})"
+
+    def check_project(self) -> None:
+        """Raises `click.UsageError` if there is no project."""
         if not self.project:
             raise click.UsageError("Which project? Use --project ID, set GOOGLE_CLOUD_PROJECT, or use --local FILE.")
+
+    def check(self, environment: Mapping[str, str]) -> None:
+        """Raises `click.UsageError` if the target is ambiguous, before anything is done."""
+        self.check_project()
         present = [name for name in EMULATORS if environment.get(name)]
         if len(present) == 1:
             absent = next(name for name in EMULATORS if name not in present)
@@ -57,14 +68,24 @@ def read_ready_file(path: Path) -> dict[str, str]:
 @contextmanager
 def open_mailbox(target: Target) -> Iterator[Mailbox]:
     """The mail documents; closed at the end of the block."""
-    target.check(os.environ)
-    name = f"Firestore (project {target.project}, database {target.database})"
-    with reaching(name):
+    with open_database(target) as database, reaching(target.firestore):
         client = firestore.Client(project=target.project, database=target.database)
-    try:
-        yield Mailbox(client, target.collection, name)
-    finally:
-        client.close()
+        try:
+            yield Mailbox(client, database, target.collection, target.firestore)
+        finally:
+            client.close()
+
+
+@contextmanager
+def open_database(target: Target) -> Iterator[FirestoreDatabase]:
+    """Firestore as the services use it; closed at the end of the block. Its errors become `Unreachable`."""
+    target.check(os.environ)
+    with reaching(target.firestore):
+        connection = connect_firestore(os.environ.get(EMULATORS[0]) or None)
+        try:
+            yield FirestoreDatabase(connection, target.project, target.database)
+        finally:
+            connection.close()
 
 
 @contextmanager

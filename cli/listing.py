@@ -11,10 +11,9 @@ from cli.clients import Target, open_mailbox
 from cli.exits import EXIT_CODES
 from cli.mail import Mail
 from cli.output import Output, json_option
-from cli.selection import Selection, Window, newest
+from cli.selection import NEW, STATES, Selection, Window, newest
 from cli.times import past
 from cli.view import MAIL_COLUMNS, mail_record, mail_row
-from shared.delivery.model import State
 from shared.errors import ErrorCode
 
 
@@ -47,7 +46,7 @@ limit_option = click.option(
 
 
 @click.command("list", epilog=EXIT_CODES)
-@click.option("--state", type=click.Choice([state.value for state in State]), help="Only mails in this state.")
+@click.option("--state", type=click.Choice(STATES), help=f"Only mails in this state; {NEW}: without one.")
 @error_code_option
 @click.option("--partial", is_flag=True, help="Only mails in SUCCESS that some recipients did not get.")
 @since_option
@@ -68,8 +67,8 @@ def list_mails(
     """List mails, the most recently changed first.
 
     The times are not indexed (that would limit how fast documents can be written), so every document in the state is
-    read; without --state, --error-code and --partial, every document. --partial reads those with a rejected or pending
-    recipient.
+    read; with --state NEW, and without --state, --error-code and --partial, every document. --partial reads those with
+    a rejected or pending recipient.
 
     \b
     Examples:
@@ -82,9 +81,11 @@ def list_mails(
     """
     if partial and (state or error_codes):
         raise click.UsageError("--partial is about mails in SUCCESS, so it excludes --state and --error-code.")
+    if state == NEW and error_codes:
+        raise click.UsageError("--error-code excludes --state NEW: a mail without a state has no error.")
     selection = Selection(state, error_codes, window(since, until), partial)
     with open_mailbox(target) as mailbox:
-        mails, total = newest(filter(selection.includes, mailbox.find(selection.queries())), limit)
+        mails, total = newest(filter(selection.includes, mailbox.find(selection.queries(), selection.fields)), limit)
     output = Output(as_json)
     show_mails(mails, output)
     if total > limit:

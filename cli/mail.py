@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.delivery.model import FINAL, Delivery, State
+from shared.delivery.model import FINAL, Delivery, DocumentState, State
 
 #: The outcomes of recipients for whom the mail server did not take the mail.
 NOT_ACCEPTED = ("rejected", "pending")
@@ -36,6 +36,11 @@ class Mail:
         """The map `delivery.info`; empty if there is none."""
         info = (self.delivery or {}).get("info")
         return info if isinstance(info, Mapping) else {}
+
+    @property
+    def is_new(self) -> bool:
+        """Whether Firepost takes it for a mail that has never been queued: it has no delivery."""
+        return DocumentState.of(self.fields).delivery is None
 
     @property
     def state(self) -> str:

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 from google.api_core import exceptions as google_errors
-from google.api_core.retry import Retry
+from google.api_core.retry import Retry, if_exception_type
 from google.cloud import firestore
 from google.cloud.firestore import And, Client, DocumentSnapshot, FieldFilter, Or
 from google.cloud.firestore_v1.base_query import BaseFilter
@@ -20,6 +20,8 @@ from cli.exits import Failed, Unreachable, reaching
 from cli.mail import Mail
 from cli.selection import Query
 from shared.delivery.model import State
+from shared.errors import FirepostError, Unavailable
+from shared.firestore.database import Database, Stale, Unwritable, Version, Write
 
 #: Documents per query: only one page is in memory, whatever the collection's size.
 PAGE = 300
@@ -44,11 +46,12 @@ class Reads:
 
 
 class Mailbox:
-    """Reads and counts documents, and requests new attempts."""
+    """Reads and counts documents, and requests attempts."""
 
-    def __init__(self, client: Client, collection: str, name: str) -> None:
-        """`name` is Firestore's name in error texts."""
+    def __init__(self, client: Client, database: Database, collection: str, name: str) -> None:
+        """Both `client` and `database` are Firestore: one reads, one writes in bulk. `name` is its name in errors."""
         self._client = client
+        self._database = database
         self._name = name
         self._collection = client.collection(collection)
         self._retry_options: dict[str, Any] = {
@@ -69,7 +72,8 @@ class Mailbox:
 
         Documents written meanwhile may be missing; none comes twice.
         """
-        found = chain.from_iterable(self._pages(query, fields, reads) for query in queries)
+        pages = chain.from_iterable(self.pages(query, fields, reads) for query in queries)
+        found = chain.from_iterable(pages)
         return found if len(queries) == 1 else _different(found)
 
     def count(self, query: Query) -> int:
@@ -79,14 +83,23 @@ class Mailbox:
             answer: Any = self._asked(query).count().get(**options)  # typed as one list, but is a list of lists
         return int(answer[0][0].value)
 
-    def _pages(self, query: Query, fields: Sequence[str], reads: Reads | None) -> Iterator[Mail]:
+    def pages(
+        self, query: Query, fields: Sequence[str], reads: Reads | None = None, after: str | None = None
+    ) -> Iterator[list[Mail]]:
+        """What the query finds, a page at a time, until `reads` are used up.
+
+        `after` is the path of the document, which need not exist, after which a query ordered by id begins.
+        """
         everything = self._asked(query).select(fields).order_by(query.order)
         page = everything
+        if after is not None:
+            page = everything.start_after({query.order: self._client.document(after)})
         while size := PAGE if reads is None else min(PAGE, reads.left):
             snapshots = self._read(page.limit(size))
             if reads is not None:
                 reads.done += len(snapshots)
-            yield from map(_mail, snapshots)
+            if snapshots:
+                yield [_mail(snapshot) for snapshot in snapshots]
             if len(snapshots) < size:
                 break
             page = everything.start_after(snapshots[-1])
@@ -106,19 +119,28 @@ class Mailbox:
                     f"docs/command-line.md, Indexes): {error.message}"
                 ) from error
 
-    def set_retry(self, mail: Mail) -> bool:
-        """Request another attempt; returns False, without writing, if the document has changed since it was read.
+    def set_retry(self, mails: Sequence[Mail]) -> list[str | None]:
+        """Request another attempt at each of different mails, or the first one.
 
-        If the answer to a successful write is lost, it also looks like a change (False), but the document says RETRY.
+        Returns for each why it was not written, in one word, or None: `changed`, since it was read, or `unwritable`,
+        because it would be too large. If the answer to a successful write is lost, it also looks like a change, but the
+        document says RETRY.
         """
-        unchanged = self._client.write_option(last_update_time=mail.version)
-        document = self._client.document(mail.path)
+        answers: dict[str, str | None] = {}
+        again = Retry(if_exception_type(Unavailable), initial=0.1, timeout=PATIENCE_SECONDS)
         with reaching(self._name):
-            try:
-                document.update({"delivery.state": State.RETRY.value}, option=unchanged, **self._retry_options)
-            except (google_errors.FailedPrecondition, google_errors.NotFound):
-                return False
-        return True
+            again(self._write_retry)(mails, answers)
+        return [answers[mail.path] for mail in mails]
+
+    def _write_retry(self, mails: Sequence[Mail], answers: dict[str, str | None]) -> None:
+        """Write those mails that have no answer yet. Raises `Unavailable` if some still have none."""
+        rest = [mail for mail in mails if mail.path not in answers]
+        writes = [Write(mail.path, {"delivery.state": State.RETRY}, mail.version) for mail in rest]
+        outcomes = dict(zip((mail.path for mail in rest), self._database.write(writes), strict=True))
+        answers |= {path: _refusal(each) for path, each in outcomes.items() if not isinstance(each, Unavailable)}
+        for outcome in outcomes.values():
+            if isinstance(outcome, Unavailable):
+                raise outcome
 
     def create(self, path: str, fields: Mapping[str, Any]) -> None:
         """Write a new document. Raises `Failed` if it already exists, or can't be stored.
@@ -136,6 +158,15 @@ class Mailbox:
                 raise Failed("A value of the mail can't be stored in Firestore.") from error
 
 
+def _refusal(outcome: Version | FirepostError) -> str | None:
+    match outcome:
+        case Stale():
+            return "changed"
+        case Unwritable():
+            return "unwritable"
+    return None
+
+
 def _different(mails: Iterable[Mail]) -> Iterator[Mail]:
     seen: set[str] = set()
     for mail in mails:
@@ -149,5 +180,5 @@ def _mail(snapshot: DocumentSnapshot[Any]) -> Mail:
         path=snapshot.reference.path,
         fields=snapshot.to_dict() or {},
         created=snapshot.create_time,
-        version=snapshot.update_time,
+        version=snapshot.update_time.timestamp_pb(),
     )

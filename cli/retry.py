@@ -1,105 +1,39 @@
-"""`retry`: request another attempt at failed mails.
+"""`retry`: request another attempt at failed mails, or the first one at mails that were never queued.
 
-If the process dies, the documents that were set stay set, and running the same command again continues with the others:
-documents already set are no longer in ERROR.
+If the process dies, running the same command again continues with the others: documents that were set are no longer in
+the selected state.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import click
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from cli.clients import Target, open_mailbox
 from cli.exits import EXIT_CODES, Failed
 from cli.listing import error_code_option, since_option
-from cli.mail import Mail
 from cli.mailbox import Mailbox
-from cli.output import Output, json_option, one_line
-from cli.selection import Selection, Window, refusal
+from cli.output import Output, json_option
+from cli.requeue import ASK_ABOVE, Candidate, Pace, Tally, ask, progress, rate_option, report, requeue, yes_option
+from cli.selection import NEW, Selection, Window, refusal
 from cli.status import own_paths
 from shared.delivery.model import State
-
-#: More documents than this are only set after confirmation.
-ASK_ABOVE = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A document that may be set to RETRY; `refusal` is the reason against it, if any."""
-
-    path: str
-    mail: Mail | None
-    refusal: str | None
-
-
-@dataclass(slots=True)
-class Tally:
-    """How many documents were set (or would be), and how many were skipped, by reason."""
-
-    set: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-
-    def count(self, reason: str | None) -> None:
-        """Count a document; `reason` is why it was skipped, None if it was set."""
-        if reason is None:
-            self.set += 1
-        else:
-            self.skipped[reason] += 1
-
-    def sentence(self, dry_run: bool) -> str:
-        """The counts as a sentence."""
-        text = f"{self.set:,} would be set to RETRY" if dry_run else f"{self.set:,} set to RETRY"
-        if self.skipped:
-            text += "; skipped: " + ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.most_common())
-        if self.skipped["outcome-unknown"]:
-            text += " (these may have been sent; --error-code unknown --error-code lease-expired includes them)"
-        return f"{text}."
-
-
-class Pace:
-    """A rate limit; `clock` and `sleep` are in seconds."""
-
-    def __init__(
-        self,
-        per_second: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._interval = 1 / per_second
-        self._clock = clock
-        self._sleep = sleep
-        self._next = clock()
-
-    def wait(self) -> None:
-        """Return when the next action may happen; unused time is not saved up."""
-        now = self._clock()
-        if self._next > now:
-            self._sleep(self._next - now)
-        self._next = max(self._next, now) + self._interval
 
 
 @click.command(epilog=EXIT_CODES)
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
-@click.option("--state", type=click.Choice([State.ERROR.value]), help="All mails that ended in ERROR.")
+@click.option(
+    "--state",
+    type=click.Choice([State.ERROR.value, NEW]),
+    help="All mails that ended in ERROR; or NEW, all without a state (reads every document).",
+)
 @error_code_option
 @since_option
 @click.option("--dry-run", is_flag=True, help="Only show which mails would be set.")
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0, min_open=True),
-    default=50.0,
-    show_default=True,
-    help="The maximum number per second; fractions are allowed.",
-)
-@click.option("--yes", is_flag=True, help=f"Don't ask for confirmation, even if there are more than {ASK_ABOVE}.")
+@rate_option
+@yes_option
 @json_option
 @click.pass_obj
 def retry(
@@ -123,6 +57,9 @@ def retry(
       python -m cli retry mail/order-17
       python -m cli retry --state ERROR --error-code auth --since 2h --dry-run
       python -m cli retry --state ERROR --error-code throttled --rate 5 --yes
+      python -m cli retry --state NEW --since 1d
+
+    --state NEW is for small collections; 'adopt' does the same for large ones, and can be continued.
 
     If interrupted, run it again to continue. The exit code is 1 if there was nothing to set.
     """
@@ -130,6 +67,8 @@ def retry(
         raise click.UsageError("Specify either PATH..., or --state ERROR.")
     if paths and (error_codes or since):
         raise click.UsageError("--error-code and --since require --state ERROR, and can't be combined with PATH.")
+    if state == NEW and error_codes:
+        raise click.UsageError("--error-code requires --state ERROR: a mail without a state has no error.")
     documents = own_paths(paths, target)
     selection = Selection(state, error_codes, Window(since))
     with open_mailbox(target) as mailbox:
@@ -139,8 +78,8 @@ def retry(
 
         # The documents are read again when they are set, so only their number is kept meanwhile.
         total = len(documents) if dry_run or paths else sum(each.refusal is None for each in candidates())
-        if not dry_run and not yes:
-            _ask(total)
+        if not dry_run and total > ASK_ABOVE:
+            ask(f"Set {total:,} mails to RETRY?", f"{total:,} mails would be set to RETRY", yes)
         _run(candidates(), None if dry_run else mailbox, Pace(rate), Output(as_json), total)
 
 
@@ -151,66 +90,22 @@ def _named(mailbox: Mailbox, paths: Iterable[str]) -> Iterator[Candidate]:
 
 
 def _selected(mailbox: Mailbox, selection: Selection) -> Iterator[Candidate]:
-    for mail in filter(selection.includes, mailbox.find(selection.queries())):
-        yield Candidate(mail.path, mail, refusal(mail, selection.names_error_of(mail)))
-
-
-def _ask(total: int) -> None:
-    """Raises `click.Abort` if the operator declines, `click.UsageError` if there is no terminal to ask on."""
-    if total <= ASK_ABOVE:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"{total:,} mails would be set to RETRY: confirm with --yes, or check first with --dry-run."
-        )
-    click.confirm(f"Set {total:,} mails to RETRY?", abort=True, err=True)
+    for mail in filter(selection.includes, mailbox.find(selection.queries(), selection.fields)):
+        yield Candidate(mail.path, mail, refusal(mail, selection.names_error_of(mail), selection.state))
 
 
 def _run(candidates: Iterable[Candidate], mailbox: Mailbox | None, pace: Pace, output: Output, total: int) -> None:
-    """Set the candidates one after the other; without a mailbox (dry run), only show them."""
-    tally = Tally()
+    """Set the candidates; without a mailbox (dry run), only show them."""
+    dry_run, tally = mailbox is None, Tally()
+    outcomes = ((each, each.refusal) for each in candidates) if mailbox is None else requeue(candidates, mailbox, pace)
     try:
-        with _progress(output, total, shown=mailbox is not None) as advance:
-            for candidate in candidates:
-                reason = candidate.refusal or _set(mailbox, candidate.mail, pace)
+        with progress(output, "RETRY", total, shown=not dry_run) as advance:
+            for candidate, reason in outcomes:
                 tally.count(reason)
-                _report(candidate, reason, output, dry_run=mailbox is None)
+                report(candidate, reason, output, dry_run)
                 if candidate.refusal is None:
-                    advance()
+                    advance(1)
     finally:  # also after an interruption or a Firestore failure
-        output.note(tally.sentence(dry_run=mailbox is None))
+        output.note(tally.sentence(dry_run))
     if not tally.set:
         raise click.exceptions.Exit(Failed.exit_code)
-
-
-def _set(mailbox: Mailbox | None, mail: Mail | None, pace: Pace) -> str | None:
-    if mailbox is None or mail is None:
-        return None
-    pace.wait()
-    return None if mailbox.set_retry(mail) else "changed"
-
-
-def _report(candidate: Candidate, reason: str | None, output: Output, dry_run: bool) -> None:
-    """Print a line about one document; on a terminal, the progress bar and the summary cover those that were set."""
-    if reason:
-        record, text = {"result": "skipped", "reason": reason}, f"skipped: {reason}"
-    else:
-        text = "would be set" if dry_run else "set"
-        record = {"result": "would-set" if dry_run else "set"}
-    if output.as_json or reason or dry_run or not output.console.is_terminal:
-        output.result({"document": candidate.path, **record}, f"{one_line(candidate.path)}  {text}")
-
-
-@contextmanager
-def _progress(output: Output, total: int, shown: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error, if that is a terminal; call the yielded function once per document."""
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns,
-        console=output.notes,
-        transient=True,
-        disable=not (shown and output.notes.is_terminal),
-        redirect_stdout=output.console.is_terminal,  # not if it is redirected to a file
-    ) as progress:
-        task = progress.add_task("RETRY", total=total)
-        yield lambda: progress.advance(task)

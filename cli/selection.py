@@ -17,6 +17,10 @@ OUTCOME_UNKNOWN: Final = frozenset((ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED))
 
 _RANGES: Final = frozenset(("<", ">", ">="))
 
+#: Selects the mails without a state, that is, those that were never queued. No query finds a field that is missing.
+NEW: Final = "NEW"
+STATES: Final = (*(state.value for state in State), NEW)
+
 #: A field, an operator of Firestore's client, a value.
 Condition = tuple[str, str, Any]
 
@@ -57,6 +61,7 @@ ALWAYS: Final = Window()
 class Selection:
     """Documents in a state (None: any), with one of some error codes (empty: any), last changed in a range of time.
 
+    With the state `NEW`, those without a state; then there is no error code.
     With `partial`, those in SUCCESS that some recipients did not get; then there is no `state` and no error code.
     """
 
@@ -75,15 +80,22 @@ class Selection:
         if self.partial:
             return tuple(Query(((f"delivery.info.{outcome}", ">", []),)) for outcome in NOT_ACCEPTED)
         conditions: list[Condition] = []
-        if self.state:
+        if self.state and self.state != NEW:
             conditions.append(("delivery.state", "==", self.state))
         if self.error_codes:
             conditions.append(("delivery.errorCode", "in", list(self.error_codes)))
         return (Query(tuple(conditions)),)
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields to read. To tell that a mail is new, its state is enough, and `delivery` may be large."""
+        return ("delivery.state",) if self.state == NEW else ("delivery",)
+
     def includes(self, mail: Mail) -> bool:
         """The remaining conditions: whether a document that `queries` found is selected."""
-        return self.window.includes(mail) and (mail.is_partial or not self.partial)
+        return (
+            self.window.includes(mail) and (mail.is_partial or not self.partial) and (mail.is_new or self.state != NEW)
+        )
 
     def names_error_of(self, mail: Mail) -> bool:
         """Whether the selection names the document's error code."""
@@ -106,14 +118,16 @@ def newest(mails: Iterable[Mail], limit: int) -> tuple[list[Mail], int]:
     return [mail for _, _, mail in sorted(kept, reverse=True)], total
 
 
-def refusal(mail: Mail | None, asked_for: bool) -> str | None:
+def refusal(mail: Mail | None, asked_for: bool, state: str | None = None) -> str | None:
     """Why a document is not set to RETRY, in one word; None if it may be.
 
     `asked_for`: the operator named the document or its error code. Otherwise, a mail that may already have been sent is
-    not sent again.
+    not sent again. `state` is the one that the operator selected, if any.
     """
     if mail is None:
         return "missing"
+    if mail.is_new and state == NEW:
+        return None
     if mail.state != State.ERROR:
         return mail.state.lower() or "new"
     if mail.error_code in OUTCOME_UNKNOWN and not asked_for:

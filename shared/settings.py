@@ -134,13 +134,14 @@ class ServiceSettings(BaseSettings):
 _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 
-def load(kind: type[_Settings], prefix: str | None = None) -> _Settings:
+def load(kind: type[_Settings], prefix: str | None = None, **given: Any) -> _Settings:
     """Read the environment; raises `Misconfigured` with one line that lists everything wrong.
 
-    `prefix` is the prefix of the variables' names; None means the class's own.
+    `prefix` is the prefix of the variables' names; None means the class's own. `given` are values that take precedence
+    over the environment, by field.
     """
     try:
-        return kind(_env_prefix=prefix)
+        return kind(_env_prefix=prefix, **given)
     except ValidationError as error:
         raise Misconfigured("; ".join(map(_fault, error.errors()))) from error
 

@@ -78,7 +78,7 @@ class Compiler:
 
     def _value(self, call: nodes.Call, *, definite: bool) -> Getter:
         """The getter of a mustache's or subexpression's value: a helper's result, or the value at the path."""
-        path = _as_path(call.name)
+        path = as_path(call.name)
         helper = self._helper_name(call, path, definite)
         if helper is None:
             return self._path(path, printed=True)
@@ -87,7 +87,7 @@ class Compiler:
     def _block(self, statement: nodes.Block) -> Step:
         program = self.program(statement.program) if statement.program else None
         inverse = self.program(statement.inverse) if statement.inverse else None
-        call, path = statement.call, _as_path(statement.call.name)
+        call, path = statement.call, as_path(statement.call.name)
         helper = self._helper_name(call, path, definite=False)
         if helper is None:
             return _section(self._path(path, printed=True), program, inverse)
@@ -95,20 +95,14 @@ class Compiler:
 
     def _helper_name(self, call: nodes.Call, path: nodes.Path, definite: bool) -> str | None:
         """The name of the helper to call; None if the call is the value at a path."""
-        simple = len(path.parts) == 1 and not path.depth and not _SCOPED.search(path.original)
-        if simple and self._block_param(path):
-            return None
-        name = path.parts[0] if path.parts else path.original
-        if definite or call.params or call.hash or (simple and (name in HELPERS or name in _INTERNAL)):
-            return name
-        return None
+        return helper_name(call, path, is_param=self._block_param(path) is not None, definite=definite)
 
     def _call(
         self, call: nodes.Call, name: str, program: Program | None, inverse: Program | None, *, is_block: bool
     ) -> Getter:
         helper, spot = HELPERS.get(name), call.spot
         if helper is None:
-            return _missing_helper(_as_path(call.name).original, spot)
+            return _missing_helper(as_path(call.name).original, spot)
         return _invocation(
             name,
             helper,
@@ -136,7 +130,7 @@ class Compiler:
         }
 
     def _path(self, path: nodes.Path, *, printed: bool) -> Getter:
-        param = None if path.depth or _SCOPED.search(path.original) else self._block_param(path)
+        param = None if is_scoped(path) else self._block_param(path)
         return path_getter(path, param, strict=self._mode.strict, printed=printed)
 
     def _block_param(self, path: nodes.Path) -> tuple[int, int] | None:
@@ -147,7 +141,7 @@ class Compiler:
         return None
 
     def _inline(self, call: nodes.Call, program: nodes.Program | None) -> _Inline:
-        name, spot = _as_path(call.name).original, call.spot
+        name, spot = as_path(call.name).original, call.spot
         compiled = self.program(program) if program else None
         partial_name = self._expression(call.params[0]) if call.params else lambda scope: UNDEFINED
 
@@ -162,7 +156,7 @@ class Compiler:
         self.uses_partials = True
         name = partial.name
         return call_partial(
-            self._expression(name) if isinstance(name, nodes.Call) else _as_path(name).original,
+            self._expression(name) if isinstance(name, nodes.Call) else as_path(name).original,
             self._expression(partial.params[0]) if partial.params else None,
             self._hash(partial.hash) if partial.hash else None,
             program,
@@ -171,7 +165,26 @@ class Compiler:
         )
 
 
-def _as_path(name: nodes.Path | nodes.Literal) -> nodes.Path:
+def is_scoped(path: nodes.Path) -> bool:
+    """Whether the path can only be a field of a context: it begins with `this`, `.` or `../`."""
+    return bool(path.depth or _SCOPED.search(path.original))
+
+
+def helper_name(call: nodes.Call, path: nodes.Path, *, is_param: bool, definite: bool) -> str | None:
+    """The name of the helper to call; None if the call is the value at `path`, its name.
+
+    `is_param`: the path begins with a block param. `definite`: it is a subexpression, which must be a helper's call.
+    """
+    simple = len(path.parts) == 1 and not is_scoped(path)
+    if simple and is_param:
+        return None
+    name = path.parts[0] if path.parts else path.original
+    if definite or call.params or call.hash or (simple and (name in HELPERS or name in _INTERNAL)):
+        return name
+    return None
+
+
+def as_path(name: nodes.Path | nodes.Literal) -> nodes.Path:
     """A literal in the position of a name is a name: `{{12}}` prints the field `12`."""
     if isinstance(name, nodes.Path):
         return name

@@ -250,6 +250,13 @@ class FirestoreDatabase:
             query["start_at"] = {"values": [scheduled, {"reference_value": last.name}]}
             page = []
 
+    def page(self, collection: str, limit: int, after: str | None = None) -> list[Snapshot]:
+        """Whole documents of the collection by id, at most `limit`, after the path `after`. Raises `Unavailable`."""
+        query: RawQuery = {"order_by": [{"field": {"field_path": "__name__"}}]}
+        if after is not None:
+            query["start_at"] = {"values": [{"reference_value": self._name(after)}]}
+        return [_snapshot(_path(each.name), each) for each in self._run_query(collection, query, limit)]
+
     def find(self, collection: str, field: str, value: Any, limit: int) -> list[Snapshot]:
         """Whole documents of the collection whose field equals the value, by id."""
         query = {"where": _field_filter(field, _Operator.EQUAL, value)}

@@ -24,6 +24,8 @@ from cli.__main__ import cli
 from cli.clients import EMULATORS
 from cli.mailbox import Mailbox
 from local.stack import write_ready_file
+from shared.firestore.client import connect_firestore
+from shared.firestore.database import FirestoreDatabase
 from tests.integration.system import PATIENCE, System, wait_for
 
 pytestmark = pytest.mark.integration
@@ -472,15 +474,32 @@ class TestRetry:
 
     def test_a_document_that_changed_meanwhile_is_not_written(self, system: System, collection: str) -> None:
         path = system.write(failed(), f"{collection}/a")
-        mailbox = Mailbox(system.firestore, collection, "Firestore")
+        connection = connect_firestore(system.stack.ready["firestore"])
+        database = FirestoreDatabase(connection, system.stack.options.project, "(default)")
+        mailbox = Mailbox(system.firestore, database, collection, "Firestore")
         seen = mailbox.get(path)
         assert seen is not None
         system.firestore.document(path).update({"to": "corrected@example.com"})
-        assert not mailbox.set_retry(seen)
+        assert mailbox.set_retry([seen]) == ["changed"]
         assert system.delivery(path)["state"] == "ERROR"
         system.firestore.document(path).delete()
-        assert not mailbox.set_retry(seen)
+        assert mailbox.set_retry([seen]) == ["changed"]
         assert system.document(path) == {}
+        connection.close()
+
+
+class TestAdopt:
+    def test_a_mail_whose_event_is_still_on_its_way_is_sent_once(self, call: Call, system: System) -> None:
+        system.stack.kill("dispatcher")
+        path = system.write({"to": "cli-adopted@example.com", "message": {"subject": "s", "text": "t"}})
+        adopted = call("adopt", "--yes")
+        assert (adopted.returncode, adopted.stdout) == (0, f"{path}  set\n")
+        assert system.delivery(path) == {"state": "RETRY"}
+        system.stack.start_service("dispatcher")  # to which both events come again
+        assert system.concluded(path)["state"] == "SUCCESS"
+        system.concluded(system.write({"to": "cli-later@example.com", "message": {"subject": "s", "text": "t"}}))
+        assert len(system.mails_to("cli-adopted@example.com")) == 1
+        assert system.delivery(path)["attempts"] == 1
 
 
 class TestDeadLetters:

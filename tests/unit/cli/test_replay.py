@@ -39,9 +39,9 @@ class World(Deliveries):
     def get(self, path: str) -> Mail | None:
         return self.document if self.document and self.document.path == path else None
 
-    def set_retry(self, document: Mail) -> bool:
-        self.log.append(f"retry {document.path}")
-        return True
+    def set_retry(self, mails: Sequence[Mail]) -> list[str | None]:
+        self.log += [f"retry {each.path}" for each in mails]
+        return [None for _ in mails]
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
         self.log += [f"acknowledge {each}" for each in ack_ids]

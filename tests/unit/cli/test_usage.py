@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from cli.__main__ import cli
 from cli.clients import EMULATORS, Target
-from cli.retry import Pace, Tally
+from cli.requeue import Pace, Tally
 from tests.unit.cli.test_watch import Time
 
 PROJECT = ("--project", "p")
@@ -113,10 +113,13 @@ def test_the_ready_file_wins_over_the_environment(
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["send"], ["status"], ["find"], ["list"], ["counts"], ["retry"], ["dead-letters"], ["dead-letters", "replay"]],
+    [
+        *("", "send", "status", "find", "list", "counts", "retry", "adopt", "check-documents", "import"),
+        *("dead-letters", "dead-letters replay", "template preview", "template lint"),
+    ],
 )
-def test_help_needs_no_project_and_documents_the_exit_codes(command: list[str]) -> None:
-    result = CliRunner().invoke(cli, [*command, "--help"])
+def test_help_needs_no_project_and_documents_the_exit_codes(command: str) -> None:
+    result = CliRunner().invoke(cli, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert "Exit codes:" in result.stdout
 
@@ -131,6 +134,19 @@ def test_the_rate_limit_does_not_save_up_unused_time() -> None:
     for _ in range(3):
         pace.wait()
     assert time.now == 62.5
+
+
+@pytest.mark.parametrize(("rate", "batch"), [(0.1, 1), (3, 1), (50, 12), (1_000_000, 100)])
+def test_a_batch_is_a_fraction_of_a_second_s_work(rate: float, batch: int) -> None:
+    assert Pace(rate).batch == batch
+
+
+def test_a_batch_waits_for_all_its_actions() -> None:
+    time = Time()
+    pace = Pace(40, time.clock, time.sleep)
+    for _ in range(5):
+        pace.wait(pace.batch)
+    assert time.now == 1.0
 
 
 def test_the_summary_counts_reasons_and_explains_unknown_outcomes() -> None:

@@ -14,6 +14,8 @@ import pytest
 from annotated_types import Le
 
 from chaos.__main__ import main as chaos
+from cli.adopt import SHOWN
+from cli.check_documents import LIMIT
 from cli.find import READS
 from dispatcher.reconciler import PAGE, position_path
 from sender.bootstrap import MIB, OWN_BYTES
@@ -57,6 +59,8 @@ def most(setting: str) -> object:
     ("document", "sentence"),
     [
         ("README.md", f"They require Python 3.{FIRST} to 3.{BEYOND - 1}"),
+        ("docs/command-line.md", f"reads at most `--limit` documents ({LIMIT:,})"),
+        ("docs/command-line.md", f"(on a terminal the first {IN_WORDS[SHOWN]})"),
         ("docs/command-line.md", f"`find` reads at most `--reads` documents ({READS:,}, which cost less than a cent)"),
         (
             "docs/transports.md",

@@ -129,6 +129,13 @@ def test_an_address_to_listen_on_is_an_ip_address(monkeypatch: pytest.MonkeyPatc
     assert "hunter2" not in str(stopped.value)
 
 
+def test_given_values_take_precedence_and_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    sender(monkeypatch)
+    assert load(SenderSettings, users_collection="people").users_collection == "people"
+    with pytest.raises(Misconfigured, match="USERS_COLLECTION"):
+        load(SenderSettings, users_collection="a/b")
+
+
 def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured, match=r"PORT.*THREADS"):
         sender(monkeypatch, PORT="x", THREADS="y")

@@ -314,6 +314,17 @@ def test_more_writes_than_a_request_takes_are_split(database: FirestoreDatabase,
     assert [type(outcome) for outcome in outcomes] == [Version] * (MAX_WRITES + 1)
 
 
+def test_whole_documents_come_in_pages_by_id(database: FirestoreDatabase) -> None:
+    for name in "bca":
+        written(database, f"pages/{name}", {"n": name, "map": {"x": 1}})
+    first = database.page("pages", 2)
+    assert [(each.path, each.fields) for each in first] == [
+        (f"pages/{name}", {"n": name, "map": {"x": 1}}) for name in "ab"
+    ]
+    assert [each.path for each in database.page("pages", 2, "pages/b")] == ["pages/c"]
+    assert database.page("pages", 2, "pages/c") == []
+
+
 def _snapshot(database: FirestoreDatabase, path: str, fields: Changes, version: Version | None) -> Snapshot:
     snapshot = found(database, path)
     assert snapshot is not None

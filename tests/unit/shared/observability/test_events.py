@@ -154,7 +154,7 @@ def a_server_that_throttles(world: World) -> None:
 
 
 def a_dead_letter(world: World) -> None:
-    world.database.put("mail/a", MAIL)
+    world.database.put("mail/a", MAIL | {"delivery": {"state": "RETRY"}})
     world.push({"document": "mail/a"}, "dispatcher", CloudPubSubDeadLetterSourceDeliveryCount="5")
 
 

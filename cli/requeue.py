@@ -1,0 +1,157 @@
+"""Setting documents to RETRY, one after the other or several at once, for `retry` and `adopt`.
+
+The dispatcher publishes a document that is set to RETRY, whatever it was before, and if the event gets lost, the
+reconciler does (`shared.delivery.machine`). Each write is conditional and stands alone. So if the process dies, what
+was set stays set, and running the same command again finds the others.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeVar
+
+import click
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from cli.mail import Mail
+from cli.mailbox import Mailbox
+from cli.output import Output, one_line
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+#: More documents than this are only set after confirmation.
+ASK_ABOVE = 20
+#: Documents in one request: as many as may be set in a quarter of a second, up to this number.
+_BATCH, _BATCHES_PER_SECOND = 100, 4
+
+
+def rate_option(command: _Command) -> _Command:
+    """Add `--rate`, documents per second, to a command."""
+    return click.option(
+        "--rate",
+        type=click.FloatRange(min=0, min_open=True),
+        default=50.0,
+        show_default=True,
+        help="The maximum number per second; fractions are allowed.",
+    )(command)
+
+
+def yes_option(command: _Command) -> _Command:
+    """Add the flag `--yes` to a command that asks for confirmation."""
+    text = f"Don't ask for confirmation, even if there may be more than {ASK_ABOVE}."
+    return click.option("--yes", is_flag=True, help=text)(command)
+
+
+def ask(question: str, announcement: str, yes: bool) -> None:
+    """Raises `click.Abort` if the operator declines, `click.UsageError` if there is no terminal to ask on.
+
+    `announcement` says then what would have been done.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{announcement}: confirm with --yes, or check first with --dry-run.")
+    click.confirm(question, abort=True, err=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A document that may be set to RETRY; `refusal` is the reason against it, if any. Without one, `mail` is known."""
+
+    path: str
+    mail: Mail | None
+    refusal: str | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many documents were set (or would be), and how many were skipped, by reason."""
+
+    set: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def count(self, reason: str | None) -> None:
+        """Count a document; `reason` is why it was skipped, None if it was set."""
+        if reason is None:
+            self.set += 1
+        else:
+            self.skipped[reason] += 1
+
+    def sentence(self, dry_run: bool) -> str:
+        """The counts as a sentence."""
+        text = f"{self.set:,} would be set to RETRY" if dry_run else f"{self.set:,} set to RETRY"
+        if self.skipped:
+            text += "; skipped: " + ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.most_common())
+        if self.skipped["outcome-unknown"]:
+            text += " (these may have been sent; --error-code unknown --error-code lease-expired includes them)"
+        return f"{text}."
+
+
+class Pace:
+    """A rate limit; `clock` and `sleep` are in seconds."""
+
+    def __init__(
+        self,
+        per_second: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._interval = 1 / per_second
+        self._clock = clock
+        self._sleep = sleep
+        self._next = clock()
+        self.batch = max(1, min(_BATCH, int(per_second / _BATCHES_PER_SECOND)))
+
+    def wait(self, actions: int = 1) -> None:
+        """Return when the next actions may happen; unused time is not saved up."""
+        now = self._clock()
+        if self._next > now:
+            self._sleep(self._next - now)
+        self._next = max(self._next, now) + self._interval * actions
+
+
+def requeue(candidates: Iterable[Candidate], mailbox: Mailbox, pace: Pace) -> Iterator[tuple[Candidate, str | None]]:
+    """Set the candidates; yields each with the reason why it was not set, or None. One batch is in memory."""
+    remaining = iter(candidates)
+    while batch := list(islice(remaining, pace.batch)):
+        mails = [each.mail for each in batch if each.refusal is None and each.mail is not None]
+        if mails:
+            pace.wait(len(mails))
+        outcomes = iter(mailbox.set_retry(mails) if mails else ())
+        for each in batch:
+            yield each, each.refusal or next(outcomes)
+
+
+def report(candidate: Candidate, reason: str | None, output: Output, dry_run: bool) -> None:
+    """Print a line about one document; on a terminal, the progress bar and the summary cover those that were set."""
+    if reason:
+        record, text = {"result": "skipped", "reason": reason}, f"skipped: {reason}"
+    else:
+        text = "would be set" if dry_run else "set"
+        record = {"result": "would-set" if dry_run else "set"}
+    if output.as_json or reason or dry_run or not output.console.is_terminal:
+        output.result({"document": candidate.path, **record}, f"{one_line(candidate.path)}  {text}")
+
+
+@contextmanager
+def progress(output: Output, name: str, total: int | None, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, if that is a terminal; call the yielded function with the number just done.
+
+    `total` is None if it is unknown.
+    """
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns,
+        console=output.notes,
+        transient=True,
+        disable=not (shown and output.notes.is_terminal),
+        redirect_stdout=output.console.is_terminal,  # not if it is redirected to a file
+    ) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda done: bar.advance(task, done)
