@@ -42,7 +42,7 @@ class Ttl:
         """`start` plus the time to live, calculated as Trigger Email does.
 
         Months and years are calendar ones; a day that the target month lacks overflows into the next month
-        (JavaScript's `Date.setMonth`: 31 January plus a month is 2 or 3 March). The last year is 9999, as for Firestore.
+        (JavaScript's `Date.setMonth`: 31 January plus a month is 2 or 3 March). The last year is 9999, Firestore's.
         """
         match self.unit:
             case TtlUnit.HOUR:
