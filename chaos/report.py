@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import ceil
 from typing import Protocol
 
 from rich.console import Console
@@ -84,10 +85,19 @@ def conclude(console: Console, outcome: Outcome) -> None:
     console.print(_books(title, outcome), "", _faults(outcome), "")
     rate = chosen.mails / outcome.seconds
     console.print(f"{outcome.seconds:.0f} s, {rate:.0f} mails/s despite all faults.")
-    if outcome.verdict.good:
+    console.print(_ends(outcome))
+    if outcome.good:
         console.print(Text("✓ Nothing lost, nothing sent twice without cause, nothing stuck.", style="bold green"))
     else:
-        console.print(Text("✗ The books do not agree.", style="bold red"))
+        fault = "A mail ended too late." if outcome.verdict.good else "The books do not agree."
+        console.print(Text(f"✗ {fault}", style="bold red"))
+
+
+def _ends(outcome: Outcome) -> str:
+    """How long the mails took to end after the last fault."""
+    ends = outcome.ends or [0.0]
+    shares = ", ".join(f"{share} % within {ends[ceil(len(ends) * share / 100) - 1]:.1f} s" for share in (50, 95, 99))
+    return f"After the last fault: {shares}, all within {ends[-1]:.1f} s; promised: {outcome.latest:.0f} s."
 
 
 def _books(title: str, outcome: Outcome) -> Table:

@@ -6,17 +6,19 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from google.api_core.exceptions import AlreadyExists, GoogleAPICallError
 from google.cloud.firestore import Client
 
 from chaos.books import Fields, Rules, Verdict, compare
 from chaos.plan import Plan
-from chaos.system import CONTESTED, LEASE_SECONDS, ChaoticSystem
+from chaos.system import CONTESTED, LEASE_SECONDS, SETTINGS, ChaoticSystem
 from local.clients import firestore_client
 from local.waiting import wait_until
+from shared.delivery.bound import latest_end
 from shared.delivery.model import FINAL
-from shared.delivery.policy import LeaseExpiryPolicy
+from shared.delivery.policy import BackOff, LeaseExpiryPolicy, Policy
 
 #: The fraction of all mails that may be in progress before the application writes more.
 _UNDER_WAY = 0.04
@@ -24,8 +26,8 @@ _UNDER_WAY = 0.04
 _OVERDUE = 2.0 * LEASE_SECONDS
 _PAUSE = 0.05
 
-#: Seconds within which everything must end after the last mail is written and the faults are over.
-PATIENCE = 120.0
+#: Seconds to wait for what should take much less. A mail that ends later than it may is a failure all the same.
+PATIENCE = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,16 @@ class Chosen:
         """As environment variables."""
         return {"LEASE_EXPIRY_POLICY": self.policy, "MAX_ATTEMPTS": str(self.max_attempts)}
 
+    def in_policy(self) -> Policy:
+        """The same, together with the settings of every run, for the state machine."""
+        return Policy(
+            lease=timedelta(seconds=LEASE_SECONDS),
+            max_attempts=self.max_attempts,
+            lease_expiry=self.policy,
+            back_off=BackOff(longest=timedelta(seconds=int(SETTINGS["RETRY_LONGEST_SECONDS"]))),
+            stranded_after=timedelta(seconds=int(SETTINGS["STRANDED_AFTER"])),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -55,13 +67,23 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The results of a run. `seconds` are from the first mail's writing to the last one's end."""
+    """The results of a run. `seconds` are from the first mail's writing to the last one's end.
+
+    `ends` are the seconds from the end of the faults to that of each mail, in order, and `latest` is the promise.
+    """
 
     chosen: Chosen
     verdict: Verdict
     seconds: float
+    ends: Sequence[float]
+    latest: float
     states: Mapping[str, int]
     faults: Mapping[str, int]
+
+    @property
+    def good(self) -> bool:
+        """Whether the books agree, and every mail has ended in time."""
+        return self.verdict.good and max(self.ends, default=0.0) <= self.latest
 
 
 def run(chosen: Chosen, show: Callable[[Progress], None]) -> Outcome:
@@ -87,6 +109,7 @@ class _Run:
         self._planned = deque(plan.interruptions())
         self._mails: dict[str, tuple[str, ...]] = {}
         self._under_way: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
 
     def play(self) -> Outcome:
         begin = time.monotonic()
@@ -96,8 +119,9 @@ class _Run:
             self._write(number)
             self._interrupt()
         self._system.calm()
+        calm = time.monotonic()
         wait_until(self._is_over, PATIENCE, 0.5)
-        return self._outcome(time.monotonic() - begin)
+        return self._outcome(time.monotonic() - begin, [max(0.0, ended - calm) for ended in self._ended.values()])
 
     def _may_write(self) -> bool:
         now, log = time.monotonic(), self._system.log
@@ -137,16 +161,18 @@ class _Run:
         wait_until(create, PATIENCE, _PAUSE)
 
     def _is_over(self) -> bool:
-        ended = sum(delivery.get("state") in FINAL for delivery in self._deliveries(["delivery.state"]).values())
-        self._report(ended)
-        return ended == len(self._mails) and self._system.backend.wait_until_delivered(0)
+        deliveries = self._deliveries(["delivery.state"])
+        ended, now = [name for name, delivery in deliveries.items() if delivery.get("state") in FINAL], time.monotonic()
+        self._ended = {name: self._ended.get(name, now) for name in ended}
+        self._report(len(ended))
+        return len(ended) == len(self._mails) and self._system.backend.wait_until_delivered(0)
 
     def _deliveries(self, fields: Sequence[str]) -> Mapping[str, Fields]:
         """The documents' `delivery` fields by id; empty if not processed yet."""
         found = self._collection.select(list(fields)).stream()
         return {each.id: (each.to_dict() or {}).get("delivery") or {} for each in found}
 
-    def _outcome(self, seconds: float) -> Outcome:
+    def _outcome(self, seconds: float, ends: Sequence[float]) -> Outcome:
         deliveries = self._deliveries(["delivery"])
         chosen, system = self._chosen, self._system
         verdict = compare(
@@ -161,6 +187,8 @@ class _Run:
             chosen=chosen,
             verdict=verdict,
             seconds=seconds,
+            ends=sorted(ends),
+            latest=latest_end(chosen.in_policy(), self._system.surroundings(chosen.mails)).total_seconds(),
             states=Counter(_label(delivery) for delivery in deliveries.values()),
             faults=self._faults(),
         )

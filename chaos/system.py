@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,15 +18,18 @@ from google.pubsub_v1.types import Subscription
 
 from chaos.mailserver import Log, MailServer
 from chaos.plan import DISPATCHER, SENDER_A, SENDER_B, Interruption, Plan, Planned
+from dispatcher.reconciler import PAGE
 from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend, Faults
+from local.backends.embedded.eventarc import RETRY
 from local.clients import subscriber_client
 from local.options import StackOptions
 from local.ports import LOOPBACK, free_port
 from local.processes import Family
 from local.scheduler import Scheduler
 from local.services import Service, environment, service_command
-from local.topics import create_topics, sender_subscription, topic_path
+from local.topics import LONGEST_BACKOFF, create_topics, sender_subscription, topic_path
+from shared.delivery.bound import Surroundings
 
 LEASE_SECONDS = 6
 FROZEN_SECONDS = LEASE_SECONDS + 2.0
@@ -97,6 +101,17 @@ class ChaoticSystem:
             self._freeze(planned)
         else:
             self._kill(planned)
+
+    def surroundings(self, mails: int) -> Surroundings:
+        """How the stand-ins repeat, with so many documents at most in each state."""
+        return Surroundings(
+            event_pause=timedelta(seconds=RETRY.maximum),
+            message_pause=timedelta(seconds=LONGEST_BACKOFF.seconds),
+            interval=timedelta(seconds=RECONCILE_SECONDS),
+            page=PAGE,
+            queued=mails,
+            processing=mails,
+        )
 
     def calm(self) -> None:
         """Stop the faults between the services and their cloud."""

@@ -7,6 +7,7 @@ finds here which documents speak of it; who writes another number into a documen
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from math import ceil
 from tomllib import loads
 
@@ -35,6 +36,7 @@ from sender.transport.oauth import _EARLY_SECONDS
 from sender.transport.smtp.commands import GROUP_BYTES
 from sender.transport.smtp.pool import KeepOpen
 from sender.worker.retention import MAX_RENDERED_BYTES
+from shared.delivery.bound import Surroundings, latest_end
 from shared.http.server import EXIT_MISCONFIGURED, GRACE_SECONDS
 from tests.unit.docs.documents import ROOT, prose
 
@@ -47,6 +49,14 @@ PROJECT = loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"
 #: The first minor version of Python that is supported, and the first that is not.
 FIRST, BEYOND = map(int, re.findall(r"3\.(\d+)", PROJECT["requires-python"]))
 CHAOS = {option.name: option.default for option in chaos.params}
+
+
+def in_minutes(queued: int) -> int:
+    """The time within which every document ends by default, with so many of them queued."""
+    minute = timedelta(minutes=1)
+    policy = SenderSettings.model_construct().policy()
+    around = Surroundings(10 * minute, 2 * minute, minute, PAGE, queued, processing=500)
+    return latest_end(policy, around) // minute
 
 
 def most(setting: str) -> object:
@@ -122,6 +132,8 @@ def most(setting: str) -> object:
         ("docs/capacity.md", f"the more it reads, up to {PAGE} a minute"),
         ("docs/capacity.md", f"| 5,000 | {PAGE * 1440:,} |"),
         ("docs/migrating-from-trigger-email.md", f"with the first runs of the reconciler ({PAGE} each)"),
+        ("docs/reliability.md", f"has ended within {in_minutes(500)} minutes** of the last failure"),
+        ("docs/reliability.md", f"{in_minutes(100_000) // 60} h {in_minutes(100_000) % 60} min with 100,000"),
     ],
 )
 def test_a_document_says_the_number_that_holds(document: str, sentence: str) -> None:
