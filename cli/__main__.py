@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from cli.clients import EMULATORS, Target, read_ready_file
 from cli.counts import counts
 from cli.dead_letters import dead_letters
+from cli.doctor.command import doctor
 from cli.exits import EXIT_CODES
 from cli.find import find
 from cli.listing import list_mails
@@ -82,6 +83,7 @@ def cli(
       python -m cli status mail/order-17
       python -m cli retry --state ERROR --error-code auth --dry-run
       python -m cli --local /tmp/firepost.json dead-letters list
+      terraform output -json | python -m cli doctor --terraform -
     """
     target = Target(project or "", database, collection, topic, dead_letter_subscription)
     context.obj = target if ready_file is None else _local(target, ready_file, context)
@@ -96,7 +98,7 @@ def _local(target: Target, ready_file: Path, context: click.Context) -> Target:
     return replace(target, **{name: value for name, value in local.items() if name not in chosen})
 
 
-for command in (send, status, find, list_mails, counts, retry, dead_letters, template):
+for command in (send, status, find, list_mails, counts, retry, dead_letters, template, doctor):
     cli.add_command(command)
 
 if __name__ == "__main__":
