@@ -27,7 +27,6 @@ from cli.doctor.trial import TRIALS
 from cli.doctor.trial_run import TrialRun, new_run
 from cli.doctor.unread import find_unread
 from cli.exits import EXIT_CODES, Failed, reaching
-from cli.mailbox import Mailbox
 from cli.output import Output, json_option, printable
 from sender.document.document import parse_document
 from shared.errors import NotSendable
@@ -155,38 +154,28 @@ def _examine(
     patience: float,
 ) -> Iterator[Finding]:
     with open_mailbox(target) as mailbox:
-        wait_until: datetime | None = None
         if installation is None:
             yield from examine_local(target, ready_file)
         else:
-            with reaching("Google Cloud"):
-                apis = GoogleApis.connect(target.project)
-                ask = cache(apis.ask)
-                try:
-                    yield from examine(installation, ask, datetime.now(UTC))
-                finally:
-                    apis.close()
-            wait_until = subscriptions.starts(ask(questions.trigger(installation)))
+            yield from _examine_cloud(installation, output)
         yield find_unread(mailbox, time.sleep)
         if address is None:
             yield from (skipped(trial.check, "no test mail without --to") for trial in TRIALS)
-        else:
-            _wait(wait_until, output)
-            yield from _send(mailbox, target, address, patience)
+            return
+        now = datetime.now(UTC)
+        run = new_run(now, secrets.token_hex(3))
+        yield from TrialRun(mailbox, target.collection, address, run, patience, time.monotonic, time.sleep).send(now)
 
 
-def _wait(until: datetime | None, output: Output) -> None:
-    """A new trigger delivers nothing for a while, and what is written meanwhile may never get an event."""
-    pause = (until - datetime.now(UTC)).total_seconds() if until else 0.0
-    if pause > 0:
-        output.note(f"The trigger is new: waiting for {pause:.0f} s until it delivers events.")
-        time.sleep(pause)
-
-
-def _send(mailbox: Mailbox, target: Target, address: str, patience: float) -> Iterator[Finding]:
-    now = datetime.now(UTC)
-    run = new_run(now, secrets.token_hex(3))
-    yield from TrialRun(mailbox, target.collection, address, run, patience, time.monotonic, time.sleep).send(now)
+def _examine_cloud(installation: Installation, output: Output) -> Iterator[Finding]:
+    """A new trigger delivers nothing for a while, and what is written meanwhile may never get an event: wait for it."""
+    with reaching("Google Cloud"), GoogleApis.connect(installation.project) as apis:
+        starts = subscriptions.starts(apis.ask(questions.trigger(installation)))
+        pause = (starts - datetime.now(UTC)).total_seconds() if starts else 0.0
+        if pause > 0:
+            output.note(f"The trigger is new: waiting for {pause:.0f} s until it delivers events.")
+            time.sleep(pause)
+        yield from examine(installation, cache(apis.ask), datetime.now(UTC))
 
 
 # --- Display ---

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import requests
 from google.auth import default as default_credentials
@@ -47,8 +47,10 @@ class GoogleApis:
         except requests.RequestException as error:
             return Answer(None, f"can't tell: no answer from {question.api}.googleapis.com ({type(error).__name__})")
 
-    def close(self) -> None:
-        """Close all connections."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._session.close()
 
 

@@ -50,11 +50,10 @@ def google(failures: list[Response]) -> Iterator[GoogleApis]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    apis = GoogleApis(requests.Session(), f"http://127.0.0.1:{server.server_port}/{{api}}")
     try:
-        yield apis
+        with GoogleApis(requests.Session(), f"http://127.0.0.1:{server.server_port}/{{api}}") as apis:
+            yield apis
     finally:
-        apis.close()
         server.shutdown()
         thread.join()
         server.server_close()
