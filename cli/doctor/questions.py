@@ -82,7 +82,8 @@ def fields(names: Installation) -> Question:
 
     Only fields with a setting of their own can be listed, so the filter must be this one.
     """
-    parent = f"projects/{names.project}/databases/{names.database}/collectionGroups/{names.collection_id}"
+    group = quote(names.collection_id, safe="")
+    parent = f"projects/{names.project}/databases/{names.database}/collectionGroups/{group}"
     query = urlencode({"filter": "indexConfig.usesAncestorConfig:false OR ttlConfig:*", "pageSize": 1000})
     return Question("firestore", f"v1/{parent}/fields?{query}", "datastore.indexes.list")
 

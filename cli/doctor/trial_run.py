@@ -19,6 +19,7 @@ from cli.mailbox import Mailbox
 
 #: Seconds between two looks at the mails.
 POLL_SECONDS: Final = 0.5
+NOT_WRITTEN: Final = "writing needs roles/datastore.user, and a Firestore that can be reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class TrialRun:
             try:
                 self.mailbox.create(path, trial.fields(self.address, self.run, now))
             except click.ClickException as error:
-                yield judged(trial.check, [Fault(f"{trial.kind}: {error.message}", "roles/datastore.user")], "")
+                yield judged(trial.check, [Fault(f"{trial.kind}: {error.message}", NOT_WRITTEN)], "")
             else:
                 paths[trial] = path
         try:

@@ -113,7 +113,18 @@ def test_the_ready_file_wins_over_the_environment(
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["send"], ["status"], ["find"], ["list"], ["counts"], ["retry"], ["dead-letters"], ["dead-letters", "replay"]],
+    [
+        [],
+        ["send"],
+        ["status"],
+        ["find"],
+        ["list"],
+        ["counts"],
+        ["retry"],
+        ["dead-letters"],
+        ["dead-letters", "replay"],
+        ["doctor"],
+    ],
 )
 def test_help_needs_no_project_and_documents_the_exit_codes(command: list[str]) -> None:
     result = CliRunner().invoke(cli, [*command, "--help"])
