@@ -14,6 +14,7 @@ from cli.check_documents import check_documents
 from cli.clients import EMULATORS, Target, read_ready_file
 from cli.counts import counts
 from cli.dead_letters import dead_letters
+from cli.doctor.command import doctor
 from cli.exits import EXIT_CODES
 from cli.find import find
 from cli.importing import import_parameters
@@ -86,6 +87,7 @@ def cli(
       python -m cli retry --state ERROR --error-code auth --dry-run
       python -m cli adopt --dry-run
       python -m cli --local /tmp/firepost.json dead-letters list
+      terraform output -json | python -m cli doctor --terraform -
     """
     target = Target(project or "", database, collection, topic, dead_letter_subscription)
     context.obj = target if ready_file is None else _local(target, ready_file, context)
@@ -112,6 +114,7 @@ _COMMANDS = (
     template,
     check_documents,
     import_parameters,
+    doctor,
 )
 for command in _COMMANDS:
     cli.add_command(command)

@@ -6,6 +6,7 @@ Every method raises `Unreachable` if Firestore fails.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -156,6 +157,12 @@ class Mailbox:
                 raise Failed(f"Firestore refuses the document: {error.message}") from error
             except (TypeError, ValueError) as error:  # an integer beyond 64 bits, for example
                 raise Failed("A value of the mail can't be stored in Firestore.") from error
+
+    def delete(self, mail: Mail) -> None:
+        """Delete a document, unless it has changed since it was read."""
+        unchanged = self._client.write_option(last_update_time=mail.version)
+        with reaching(self._name), suppress(google_errors.FailedPrecondition, google_errors.NotFound):
+            self._client.document(mail.path).delete(option=unchanged, **self._retry_options)
 
 
 def _refusal(outcome: Version | FirepostError) -> str | None:

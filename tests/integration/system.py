@@ -184,13 +184,15 @@ class Configuration:
     """The options of a system, in addition to the backend.
 
     The reconciler runs every `reconcile_seconds`, or never. With `login`, USER:PASSWORD, the mail server requires it.
-    `sender` is the subscription type: `push` or `pull`. `settings` override those that all systems have.
+    `sender` is the subscription type: `push` or `pull`. `settings` override those that all systems have. With
+    `limit_events`, events that are too large for Eventarc are dropped.
     """
 
     reconcile_seconds: float | None = None
     login: str = ""
     sender: str = "push"
     settings: Mapping[str, str] = field(default_factory=dict)
+    limit_events: bool = False
 
 
 @contextmanager
@@ -212,6 +214,7 @@ def running(backend: str, configuration: Configuration) -> Iterator[System]:
             reconcile_seconds=configuration.reconcile_seconds,
             delivery_attempts=5,
             sender=configuration.sender,
+            limit_events=configuration.limit_events,
         )
         with Stack(options) as stack:
             system = System(stack, server)

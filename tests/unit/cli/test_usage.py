@@ -114,7 +114,7 @@ def test_the_ready_file_wins_over_the_environment(
 @pytest.mark.parametrize(
     "command",
     [
-        *("", "send", "status", "find", "list", "counts", "retry", "adopt", "check-documents", "import"),
+        *("", "send", "status", "find", "list", "counts", "retry", "adopt", "check-documents", "import", "doctor"),
         *("dead-letters", "dead-letters replay", "template preview", "template lint"),
     ],
 )
