@@ -20,6 +20,11 @@ VERSION: Final = "1"
 
 #: Pub/Sub's limit for an attribute's value: https://cloud.google.com/pubsub/quotas#resource_limits
 MAX_ATTRIBUTE_BYTES: Final = 1024
+MAX_NAME_BYTES: Final = 256
+
+#: The beginning of the names of the attributes that Pub/Sub adds to a message that it has given up:
+#: https://cloud.google.com/pubsub/docs/dead-letter-topics#track_delivery_attempts
+PUBSUBS_OWN: Final = "CloudPubSubDeadLetterSource"
 
 #: Firestore's limit for nested maps and arrays.
 _MAX_DEPTH = 20

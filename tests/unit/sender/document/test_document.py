@@ -302,11 +302,17 @@ def test_a_misspelt_field_causes_a_warning(fields: dict[str, Any], hints: list[t
         *("topic", "tocc", "date", "name", "data", "form", "test", "too", "tos", "user", "uid", "uids", "userId"),
         *("sentAt", "sendTo", "createdAt", "replyAt", "replies", "expireAt", "status", "type", "title", "subject"),
         *("attachments", "messageId", "content", "readers", "heading", "recipient", "sender", "tenant", "delivery"),
+        *("endAt", "toIds", "transform", "comment", "preferences", "senderAt"),
         *("fromName", "toName", "mail", "email", "category", "tags", "mesage" + "e" * 40, "", "_", "日本", "\ud800"),
     ],
 )
 def test_other_words_cause_no_warning(name: str) -> None:
     assert accepted({**mail(), name: "x"}).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["comment", "contents", "ref", "fullname", "ending", "patch"])
+def test_an_attachment_that_has_a_source_needs_no_other(name: str) -> None:
+    assert accepted(attachment(path="https://example.com/a.pdf", **{name: "x"})).warnings == ()
 
 
 def test_a_field_beside_the_one_it_resembles_causes_no_warning() -> None:
