@@ -379,12 +379,18 @@ def _path(name: str) -> str:
 
 def _snapshot(path: str, document: RawDocument) -> Snapshot:
     fields = decode_document(document.fields, document.ByteSize())
-    return Snapshot(path, fields, decode_time(document.create_time), document.update_time)
+    return Snapshot(path, fields, decode_time(document.create_time), _version(document))
 
 
 def _as_found(document: RawDocument) -> Found:
     known = DocumentState.of(deciding_fields(document))
-    return Found(_path(document.name), known, decode_time(document.update_time), document.update_time)
+    return Found(_path(document.name), known, decode_time(document.update_time), _version(document))
+
+
+def _version(document: RawDocument) -> Version:
+    """A copy: a part of a raw document keeps the memory of all of it."""
+    time = document.update_time
+    return Version(seconds=time.seconds, nanos=time.nanos)
 
 
 def deciding_fields(document: RawDocument) -> dict[str, Any]:
