@@ -101,14 +101,14 @@ def decode_time(time: Timestamp) -> datetime:
 
 
 def decode_document(fields: Mapping[str, RawValue], size: int) -> dict[str, Any]:
-    """As `decode_fields`, but at most `MAX_VALUES` values; `TooMany` stands for each field beyond.
+    """As `decode_fields`, but at most `MAX_VALUES` values, small fields first; `TooMany` stands for each one beyond.
 
     `size` is the document's, in bytes.
     """
     if size <= _UNCOUNTED_BYTES:
         return decode_fields(fields)
     left, decoded = MAX_VALUES, {}
-    for name, value in fields.items():
+    for name, value in sorted(fields.items(), key=lambda field: field[1].ByteSize()):
         count = _count(value, left)
         if count <= left:
             decoded[name] = decode(value)
