@@ -18,7 +18,7 @@ from typing import Any
 from google.events.cloud.firestore_v1 import DocumentEventData
 from google.protobuf.message import DecodeError
 
-from shared.delivery.model import DECIDING_DELIVERY_FIELDS, DocumentState
+from shared.delivery.model import DECIDING_DELIVERY_FIELDS, DECIDING_TIMES, DocumentState
 from shared.errors import InvalidEvent
 from shared.firestore.database import RawDocument, Version
 from shared.firestore.values import RawValue, decode
@@ -98,7 +98,7 @@ def _relative(name: str, collection: str) -> str:
 
 def _state(document: RawDocument) -> DocumentState:
     fields = document.fields
-    decoded = {"sendAt": decode(fields["sendAt"])} if "sendAt" in fields else {}
+    decoded = {name: decode(fields[name]) for name in DECIDING_TIMES if name in fields}
     if "delivery" in fields:
         decoded["delivery"] = _delivery(fields["delivery"])
     return DocumentState.of(decoded)

@@ -23,7 +23,7 @@ from sender.worker.claims import Claims
 from sender.worker.timing import Timings
 from shared.batcher import Batching
 from shared.deadline import Deadline
-from shared.delivery.model import Decision
+from shared.delivery.model import Decision, Reason
 from shared.delivery.store import ClaimRequest, MailStore
 from shared.errors import InvalidMessage, Unavailable
 from shared.firestore.database import Unwritable
@@ -154,6 +154,8 @@ class Sender:
         except (Unavailable, Unwritable):
             reports.unwritten(ended, state)
             raise
+        if written is Reason.CANCELLED:
+            state = ended.finish.result.state  # no other attempt follows
         return reports.finished(ended, state, written)
 
     def _dead_letter(self, received: ReceivedMessage, error: InvalidMessage) -> HandlerResult:

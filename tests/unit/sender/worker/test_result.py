@@ -9,8 +9,8 @@ import pytest
 
 from sender.message.compose import Mail
 from sender.transport.envelope import Envelope, Receipt
-from sender.worker.result import MAX_LIST_BYTES, MAX_TEXT, MAX_WARNINGS, Earlier, result_of_failure, result_of_receipt
-from shared.delivery.model import State
+from sender.worker.result import MAX_LIST_BYTES, MAX_WARNINGS, Earlier, result_of_failure, result_of_receipt
+from shared.delivery.model import MAX_TEXT, State
 from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSendable, NotSent, OutcomeUnknown
 
 A, B, C = "a@x.y", "b@x.y", "c@x.y"
