@@ -32,9 +32,12 @@ _ALL = frozenset((*DOCUMENT, *MESSAGE, *TEMPLATE, *CALENDAR_EVENT, "delivery"))
 MAX_UNKNOWN, MAX_NAME = 20, 40
 #: The number of letters from which a word may differ by one edit, or by two.
 _ONE_EDIT, _TWO_EDITS = 4, 7
-#: English words, and names that applications use, an edit or two away from one of these fields.
+#: English words, and names that applications use (as `expireAt` for a TTL policy), an edit or two away from our fields.
 _OTHER_WORDS = frozenset(
-    ("form", "context", "contact", "contract", "contest", "consent", "massage", "headed", "texts", "names", "lists")
+    (
+        *("form", "context", "contact", "contract", "contest", "consent", "massage", "headed", "texts", "names"),
+        *("lists", "expireat"),
+    )
 )
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W_]")
 _SEPARATORS = re.compile(r"[\W_]+")

@@ -147,15 +147,14 @@ class Sender:
         return claim if isinstance(claim, Decision) else self._attempts.make(Attempt(claim, start))
 
     def _finish(self, ended: Ended) -> HandlerResult:
-        state = self._store.state_after(ended.finish)
         try:
             with ended.attempt.start.timings.step("finish"):
                 written = self._claims.end(ended.finish)
         except (Unavailable, Unwritable):
-            reports.unwritten(ended, state)
+            reports.unwritten(ended, self._store.state_after(ended.finish))
             raise
-        if written is Reason.CANCELLED:
-            state = ended.finish.result.state  # no other attempt follows
+        is_last = written is Reason.CANCELLED
+        state = ended.finish.result.state if is_last else self._store.state_after(ended.finish)
         return reports.finished(ended, state, written)
 
     def _dead_letter(self, received: ReceivedMessage, error: InvalidMessage) -> HandlerResult:

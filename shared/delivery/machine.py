@@ -95,9 +95,10 @@ the wait removes it.
     document                                      decision
     PROCESSING, lease live                        nothing: its holder will finish (processing)
     PROCESSING, lease expired                     as `on_event` (lease-expired)
+    none, PENDING or RETRY, too late, and not     write ERROR (expired, invalid)
+        written since
     PENDING or RETRY, due later                   nothing: another message will come (not-due)
     written since, not by the dispatcher's mark   nothing: another message is on its way (requeued)
-    none, PENDING or RETRY, too late              write ERROR (expired, invalid)
     none, given up by Pub/Sub                     write PENDING with nextAttemptTime (scheduled)
     … PENDING for less than a week, no attempt    write nextAttemptTime: it is published again (scheduled)
     none, PENDING or RETRY                        write ERROR (dead-letter)
@@ -274,7 +275,7 @@ def on_result(
     """
     if known is None:
         return Decision(Reason.DELETED)
-    delivery, changes = known.delivery, concluded(result, lease.attempt, known.expires_at, now, policy, jitter)
+    delivery, changes = known.delivery, concluded(result, lease.attempt, now, policy, jitter, known.expires_at)
     if delivery is None or delivery.attempts != lease.attempt:
         return Decision(Reason.OUTDATED)
     if delivery.holds(lease):
@@ -297,7 +298,7 @@ def on_release(known: DocumentState | None, lease: Lease, next_attempt: datetime
     delivery = known.delivery if known else None
     if delivery is None or not delivery.holds(lease):
         return Decision(Reason.OUTDATED)
-    changes = released(lease, known.expires_at if known else None, next_attempt)
+    changes = released(lease, next_attempt, known.expires_at if known else None)
     ended = {path: changes[path] for path in ("delivery.attempts", "delivery.leaseExpireTime")}
     if delivery.state in QUEUED:
         return Decision(Reason.REQUEUED, write=ended)
@@ -352,12 +353,12 @@ def on_dead_letter(
             return Decision(Reason.PROCESSING)
         case State.PROCESSING:
             return _on_expired_lease(known, delivery, now, policy)
+        case State.PENDING | State.RETRY if not changed and (ended := _too_late(known, now, policy)):
+            return ended
         case State.PENDING | State.RETRY if known.due_later(now, policy.longest_pause):
             return Decision(Reason.NOT_DUE)
         case State.PENDING | State.RETRY if changed:
             return Decision(Reason.REQUEUED)
-        case State.PENDING | State.RETRY if ended := _too_late(known, now, policy):
-            return ended
         case State.PENDING if given_up and _may_stay_queued(known, now):
             begun = {} if known.delivery else _by_path(_pending(now, policy.ttl))
             return Decision(Reason.SCHEDULED, write=begun | {"delivery.nextAttemptTime": now})
@@ -418,29 +419,31 @@ def refused_mail(result: Result, now: datetime, policy: Policy) -> Changes:
 
 
 def concluded(
-    result: Result, attempt: int, expires_at: datetime | None, now: datetime, policy: Policy, jitter: float
+    result: Result, attempt: int, now: datetime, policy: Policy, jitter: float, expires_at: datetime | None = None
 ) -> Changes:
     """The changes that end an attempt at `now`: with a final state, or with RETRY if another attempt may help.
 
-    `expires_at` is the mail's `expiresAt`, before which that attempt must begin. `jitter` is random, from 0 to 1.
+    `jitter` is random, from 0 to 1. `expires_at` is the mail's `expiresAt`, before which that attempt must begin.
     """
-    if not _may_help(result, attempt, policy):
+    next_attempt = _next_attempt(result, attempt, now, policy, jitter)
+    if next_attempt is None:
         return _final(result, now)
-    requested = None if result.retry_after is None else timedelta(seconds=result.retry_after)
-    pause = min(requested or policy.back_off.delay(attempt, jitter), policy.longest_pause)
-    if expires_at is not None and now + pause >= expires_at:
+    if expires_at is not None and next_attempt >= expires_at:
         return _final(_out_of_time(result), now)
-    changes = _ended(result, now) | {"delivery.state": State.RETRY, "delivery.nextAttemptTime": now + pause}
+    changes = _ended(result, now) | {"delivery.state": State.RETRY, "delivery.nextAttemptTime": next_attempt}
     if result.progress is not None:
         changes |= {"delivery.info": dict(result.progress), "delivery.resumes": True}
     del changes["delivery.endTime"]  # the mail continues, with the same Message-ID
     return changes
 
 
-def _may_help(result: Result, attempt: int, policy: Policy) -> bool:
-    """Whether another attempt may help, and the policy allows it."""
+def _next_attempt(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> datetime | None:
+    """When to try again; None if that does not help, or the policy forbids it."""
     may_retry = result.unsettled and attempt < policy.max_attempts
-    return may_retry and (result.error_code is not ErrorCode.UNKNOWN or policy.retries_unknown(attempt))
+    if not may_retry or (result.error_code is ErrorCode.UNKNOWN and not policy.retries_unknown(attempt)):
+        return None
+    requested = None if result.retry_after is None else timedelta(seconds=result.retry_after)
+    return now + min(requested or policy.back_off.delay(attempt, jitter), policy.longest_pause)
 
 
 def _out_of_time(result: Result) -> Result:
@@ -457,7 +460,7 @@ def _final(result: Result, now: datetime) -> Changes:
     return {**changes, **result.retained} if result.state is State.SUCCESS else changes
 
 
-def released(lease: Lease, expires_at: datetime | None, next_attempt: datetime | None = None) -> Changes:
+def released(lease: Lease, next_attempt: datetime | None = None, expires_at: datetime | None = None) -> Changes:
     """The changes that undo a claim as if it had never been made.
 
     `next_attempt` is when to try again; it counts up to `expires_at`, when the mail ends.

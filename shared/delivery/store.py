@@ -233,9 +233,9 @@ class MailStore:
     def _changes(self, ending: Ending) -> Changes:
         match ending:
             case Finish(claim, result, at, jitter):
-                return concluded(result, claim.lease.attempt, claim.known.expires_at, at, self._policy, jitter)
+                return concluded(result, claim.lease.attempt, at, self._policy, jitter, claim.known.expires_at)
             case Release(claim, next_attempt):  # pragma: no branch (no ending is left, says mypy)
-                return released(claim.lease, claim.known.expires_at, next_attempt)
+                return released(claim.lease, next_attempt, claim.known.expires_at)
 
     def _end_in_transaction(self, ending: Ending, shorten: _Shorten | None = None) -> Reason:
         lease = ending.claim.lease
