@@ -14,9 +14,10 @@ The values of `delivery.state`:
                 else writes it                                 of a lease → SUCCESS / ERROR, since that is the truth
 
 A mail is "too late" if it can't be sent in time: `expiresAt` has come (`expired`), or is not after `sendAt`
-(`validation`). It ends as ERROR without an attempt. Two things come first: a live lease, since its holder may be
-sending the mail, and earlier recipients (`delivery.resumes`), since only an attempt can tell whom they include. That
-attempt sends nothing (`sender.worker.attempt`).
+(`validation`). It ends as ERROR without an attempt; the code stays `unknown` if it was to be sent again after that.
+Two things come first: a live lease, since its holder may be sending the mail, and earlier recipients
+(`delivery.resumes`), since only an attempt can tell whom they include. That attempt sends nothing
+(`sender.worker.attempt`).
 
 `on_event`: the dispatcher's decision about a document event (first matching row):
 
@@ -147,8 +148,13 @@ _UNSCHEDULED: Final = {"delivery.nextAttemptTime": DELETE}
 
 _EXPIRED: Final = Result(
     State.ERROR,
-    error="Nothing was sent, because the mail has expired. RETRY needs a later 'expiresAt', or none.",
+    error="No attempt was made, because the mail has expired. RETRY needs a later 'expiresAt', or none.",
     error_code=ErrorCode.EXPIRED,
+)
+_EXPIRED_AFTER_UNKNOWN: Final = Result(
+    State.ERROR,
+    error="The mail expired before another attempt. Whether the last one sent it is not known.",
+    error_code=ErrorCode.UNKNOWN,
 )
 _NEVER_DUE: Final = Result(
     State.ERROR,
@@ -398,11 +404,16 @@ def _too_late(known: DocumentState, now: datetime, policy: Policy) -> Decision |
     if known.never_due:
         reason, result = Reason.INVALID, _NEVER_DUE
     elif known.expired(now):
-        reason, result = Reason.EXPIRED, _EXPIRED
+        reason, result = Reason.EXPIRED, _EXPIRED_AFTER_UNKNOWN if _follows_unknown(delivery) else _EXPIRED
     else:
         return None
     started = _started(delivery, now, policy) if delivery else _by_path(_pending(now, policy.ttl))
     return Decision(reason, write=started | _UNSCHEDULED | _ended(result, now))
+
+
+def _follows_unknown(delivery: Delivery | None) -> bool:
+    """Whether a queued mail is to be sent again because nobody knows whether it was; not if a user has asked for it."""
+    return delivery is not None and delivery.error_code == ErrorCode.UNKNOWN and delivery.end_time is None
 
 
 def unpublishable(decision: Decision, now: datetime) -> Changes:

@@ -45,7 +45,7 @@ def queued(state: State = State.PENDING, expires_at: datetime = NOW, **delivery:
 ENDED: Final = {
     "delivery.state": "ERROR",
     "delivery.endTime": NOW,
-    "delivery.error": "Nothing was sent, because the mail has expired. RETRY needs a later 'expiresAt', or none.",
+    "delivery.error": "No attempt was made, because the mail has expired. RETRY needs a later 'expiresAt', or none.",
     "delivery.errorCode": "expired",
     "delivery.leaseExpireTime": None,
     "delivery.nextAttemptTime": DELETE,
@@ -157,6 +157,21 @@ class TestAnAttemptComesFirst:
 
     def test_another_message_is_waited_for(self) -> None:
         assert on_dead_letter(queued(State.RETRY), True, True, NOW, GIVEN_UP, POLICY) == Decision(Reason.REQUEUED)
+
+
+@pytest.mark.parametrize(
+    ("code", "end_time", "expected"),
+    [
+        pytest.param(ErrorCode.UNKNOWN, None, "unknown", id="to-be-sent-again-after-an-unknown-outcome"),
+        pytest.param(ErrorCode.UNKNOWN, PAST, "expired", id="a-users-request-after-it"),
+        pytest.param(ErrorCode.TEMPORARY, None, "expired", id="to-be-tried-again-after-a-failure"),
+        pytest.param(ErrorCode.EXPIRED, PAST, "expired", id="a-users-request-after-it-has-expired"),
+    ],
+)
+def test_an_unknown_outcome_is_not_forgotten(code: ErrorCode, end_time: datetime | None, expected: str) -> None:
+    write = on_message(queued(State.RETRY, error_code=code, end_time=end_time, start_time=PAST), NOW, RETRYING).write
+    assert write is not None
+    assert write["delivery.errorCode"] == expected
 
 
 class TestWaiting:
