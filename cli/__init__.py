@@ -6,7 +6,7 @@ status.py        `status`, and the watching that `send --wait` shares (watch.py)
 listing.py       `list`
 find.py          `find`, on search.py (pure: what is known of a mail, as queries and as a filter)
 counts.py        `counts`
-retry.py         `retry`
+retry.py         `retry`, and cancel.py, `cancel`: both set the state of many documents
 dead_letters.py  `dead-letters`, on letters.py (the content of a dead letter) and subscription.py (non-destructive pull)
 mail.py, selection.py, times.py   pure: a document as operators see it, which documents to select, points in time
 view.py, output.py                display; exits.py: exit codes

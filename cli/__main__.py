@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from cli.cancel import cancel
 from cli.clients import EMULATORS, Target, read_ready_file
 from cli.counts import counts
 from cli.dead_letters import dead_letters
@@ -81,6 +82,7 @@ def cli(
       python -m cli find --to ada@example.com
       python -m cli status mail/order-17
       python -m cli retry --state ERROR --error-code auth --dry-run
+      python -m cli cancel mail/order-18
       python -m cli --local /tmp/firepost.json dead-letters list
     """
     target = Target(project or "", database, collection, topic, dead_letter_subscription)
@@ -96,7 +98,7 @@ def _local(target: Target, ready_file: Path, context: click.Context) -> Target:
     return replace(target, **{name: value for name, value in local.items() if name not in chosen})
 
 
-for command in (send, status, find, list_mails, counts, retry, dead_letters, template):
+for command in (send, status, find, list_mails, counts, retry, cancel, dead_letters, template):
     cli.add_command(command)
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Reads:
 
 
 class Mailbox:
-    """Reads and counts documents, and requests new attempts."""
+    """Reads and counts documents, and requests new attempts or none."""
 
     def __init__(self, client: Client, collection: str, name: str) -> None:
         """`name` is Firestore's name in error texts."""
@@ -107,15 +107,19 @@ class Mailbox:
                 ) from error
 
     def set_retry(self, mail: Mail) -> bool:
-        """Request another attempt; returns False, without writing, if the document has changed since it was read.
+        """Request another attempt; see `set_state`."""
+        return self.set_state(mail, State.RETRY)
 
-        If the answer to a successful write is lost, it also looks like a change (False), but the document says RETRY.
+    def set_state(self, mail: Mail, state: State) -> bool:
+        """Set `delivery.state`; returns False, without writing, if the document has changed since it was read.
+
+        If the answer to a successful write is lost, it also looks like a change (False), but the document says so.
         """
         unchanged = self._client.write_option(last_update_time=mail.version)
         document = self._client.document(mail.path)
         with reaching(self._name):
             try:
-                document.update({"delivery.state": State.RETRY.value}, option=unchanged, **self._retry_options)
+                document.update({"delivery.state": state.value}, option=unchanged, **self._retry_options)
             except (google_errors.FailedPrecondition, google_errors.NotFound):
                 return False
         return True

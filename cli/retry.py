@@ -33,19 +33,24 @@ ASK_ABOVE = 20
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A document that may be set to RETRY; `refusal` is the reason against it, if any."""
+    """A document that may be set to a state; `refusal` is the reason against it, if any.
+
+    `remark` is what the operator must know about it once it is set.
+    """
 
     path: str
     mail: Mail | None
     refusal: str | None
+    remark: str | None = None
 
 
 @dataclass(slots=True)
 class Tally:
-    """How many documents were set (or would be), and how many were skipped, by reason."""
+    """How many documents were set to a state (or would be), and how many were skipped, by reason."""
 
     set: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    state: State = State.RETRY
 
     def count(self, reason: str | None) -> None:
         """Count a document; `reason` is why it was skipped, None if it was set."""
@@ -56,7 +61,7 @@ class Tally:
 
     def sentence(self, dry_run: bool) -> str:
         """The counts as a sentence."""
-        text = f"{self.set:,} would be set to RETRY" if dry_run else f"{self.set:,} set to RETRY"
+        text = f"{self.set:,} would be set to {self.state}" if dry_run else f"{self.set:,} set to {self.state}"
         if self.skipped:
             text += "; skipped: " + ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.most_common())
         if self.skipped["outcome-unknown"]:
@@ -86,20 +91,27 @@ class Pace:
         self._next = max(self._next, now) + self._interval
 
 
-@click.command(epilog=EXIT_CODES)
-@click.argument("paths", nargs=-1, metavar="[PATH...]")
-@click.option("--state", type=click.Choice([State.ERROR.value]), help="All mails that ended in ERROR.")
-@error_code_option
-@since_option
-@click.option("--dry-run", is_flag=True, help="Only show which mails would be set.")
-@click.option(
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only show which mails would be set.")
+rate_option = click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     default=50.0,
     show_default=True,
     help="The maximum number per second; fractions are allowed.",
 )
-@click.option("--yes", is_flag=True, help=f"Don't ask for confirmation, even if there are more than {ASK_ABOVE}.")
+yes_option = click.option(
+    "--yes", is_flag=True, help=f"Don't ask for confirmation, even if there are more than {ASK_ABOVE}."
+)
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("paths", nargs=-1, metavar="[PATH...]")
+@click.option("--state", type=click.Choice([State.ERROR.value]), help="All mails that ended in ERROR.")
+@error_code_option
+@since_option
+@dry_run_option
+@rate_option
+@yes_option
 @json_option
 @click.pass_obj
 def retry(
@@ -140,8 +152,8 @@ def retry(
         # The documents are read again when they are set, so only their number is kept meanwhile.
         total = len(documents) if dry_run or paths else sum(each.refusal is None for each in candidates())
         if not dry_run and not yes:
-            _ask(total)
-        _run(candidates(), None if dry_run else mailbox, Pace(rate), Output(as_json), total)
+            ask(total, State.RETRY)
+        set_all(candidates(), State.RETRY, None if dry_run else mailbox, Pace(rate), Output(as_json), total)
 
 
 def _named(mailbox: Mailbox, paths: Iterable[str]) -> Iterator[Candidate]:
@@ -155,24 +167,29 @@ def _selected(mailbox: Mailbox, selection: Selection) -> Iterator[Candidate]:
         yield Candidate(mail.path, mail, refusal(mail, selection.names_error_of(mail)))
 
 
-def _ask(total: int) -> None:
+def ask(total: int, state: State) -> None:
     """Raises `click.Abort` if the operator declines, `click.UsageError` if there is no terminal to ask on."""
     if total <= ASK_ABOVE:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(
-            f"{total:,} mails would be set to RETRY: confirm with --yes, or check first with --dry-run."
+            f"{total:,} mails would be set to {state}: confirm with --yes, or check first with --dry-run."
         )
-    click.confirm(f"Set {total:,} mails to RETRY?", abort=True, err=True)
+    click.confirm(f"Set {total:,} mails to {state}?", abort=True, err=True)
 
 
-def _run(candidates: Iterable[Candidate], mailbox: Mailbox | None, pace: Pace, output: Output, total: int) -> None:
-    """Set the candidates one after the other; without a mailbox (dry run), only show them."""
-    tally = Tally()
+def set_all(
+    candidates: Iterable[Candidate], state: State, mailbox: Mailbox | None, pace: Pace, output: Output, total: int
+) -> None:
+    """Set the candidates one after the other; without a mailbox (dry run), only show them.
+
+    Raises `click.exceptions.Exit` if there was nothing to set.
+    """
+    tally = Tally(state=state)
     try:
-        with _progress(output, total, shown=mailbox is not None) as advance:
+        with _progress(output, state, total, shown=mailbox is not None) as advance:
             for candidate in candidates:
-                reason = candidate.refusal or _set(mailbox, candidate.mail, pace)
+                reason = candidate.refusal or _set(mailbox, candidate.mail, state, pace)
                 tally.count(reason)
                 _report(candidate, reason, output, dry_run=mailbox is None)
                 if candidate.refusal is None:
@@ -183,11 +200,11 @@ def _run(candidates: Iterable[Candidate], mailbox: Mailbox | None, pace: Pace, o
         raise click.exceptions.Exit(Failed.exit_code)
 
 
-def _set(mailbox: Mailbox | None, mail: Mail | None, pace: Pace) -> str | None:
+def _set(mailbox: Mailbox | None, mail: Mail | None, state: State, pace: Pace) -> str | None:
     if mailbox is None or mail is None:
         return None
     pace.wait()
-    return None if mailbox.set_retry(mail) else "changed"
+    return None if mailbox.set_state(mail, state) else "changed"
 
 
 def _report(candidate: Candidate, reason: str | None, output: Output, dry_run: bool) -> None:
@@ -197,12 +214,14 @@ def _report(candidate: Candidate, reason: str | None, output: Output, dry_run: b
     else:
         text = "would be set" if dry_run else "set"
         record = {"result": "would-set" if dry_run else "set"}
-    if output.as_json or reason or dry_run or not output.console.is_terminal:
+    if remark := None if reason else candidate.remark:
+        record, text = record | {"remark": remark}, f"{text}: {remark}"
+    if output.as_json or reason or remark or dry_run or not output.console.is_terminal:
         output.result({"document": candidate.path, **record}, f"{one_line(candidate.path)}  {text}")
 
 
 @contextmanager
-def _progress(output: Output, total: int, shown: bool) -> Iterator[Callable[[], None]]:
+def _progress(output: Output, name: str, total: int, shown: bool) -> Iterator[Callable[[], None]]:
     """A progress bar on standard error, if that is a terminal; call the yielded function once per document."""
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
@@ -212,5 +231,5 @@ def _progress(output: Output, total: int, shown: bool) -> Iterator[Callable[[], 
         disable=not (shown and output.notes.is_terminal),
         redirect_stdout=output.console.is_terminal,  # not if it is redirected to a file
     ) as progress:
-        task = progress.add_task("RETRY", total=total)
+        task = progress.add_task(name, total=total)
         yield lambda: progress.advance(task)

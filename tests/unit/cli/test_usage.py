@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from cli.__main__ import cli
 from cli.clients import EMULATORS, Target
 from cli.retry import Pace, Tally
+from shared.delivery.model import State
 from tests.unit.cli.test_watch import Time
 
 PROJECT = ("--project", "p")
@@ -113,7 +114,18 @@ def test_the_ready_file_wins_over_the_environment(
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["send"], ["status"], ["find"], ["list"], ["counts"], ["retry"], ["dead-letters"], ["dead-letters", "replay"]],
+    [
+        [],
+        ["send"],
+        ["status"],
+        ["find"],
+        ["list"],
+        ["counts"],
+        ["retry"],
+        ["cancel"],
+        ["dead-letters"],
+        ["dead-letters", "replay"],
+    ],
 )
 def test_help_needs_no_project_and_documents_the_exit_codes(command: list[str]) -> None:
     result = CliRunner().invoke(cli, [*command, "--help"])
@@ -142,3 +154,4 @@ def test_the_summary_counts_reasons_and_explains_unknown_outcomes() -> None:
         "(these may have been sent; --error-code unknown --error-code lease-expired includes them)."
     )
     assert Tally(1234).sentence(dry_run=True) == "1,234 would be set to RETRY."
+    assert Tally(2, state=State.CANCELLED).sentence(dry_run=False) == "2 set to CANCELLED."

@@ -26,6 +26,7 @@ class FakeDocuments(Documents):
         self.path = "mail"
         self.written: list[Mapping[str, Any]] = []
         self.retried: list[str] = []
+        self.cancelled: list[str] = []
 
     def latest(self) -> list[Document]:
         return [Document("a", THEN, {"delivery": {"state": "SUCCESS"}}), Document("b", THEN, {"to": "x"})]
@@ -38,6 +39,11 @@ class FakeDocuments(Documents):
         if identifier != "a":
             raise NotFound("no such document")
         self.retried.append(identifier)
+
+    def cancel(self, identifier: str) -> None:
+        if identifier != "a":
+            raise NotFound("no such document")
+        self.cancelled.append(identifier)
 
 
 @pytest.fixture
@@ -161,7 +167,9 @@ def test_the_console_signs_tokens_for_scripts(client: FlaskClient) -> None:
     assert client.get("/console/api/tokens/sender", base_url="http://evil.example").status_code == 400
 
 
-@pytest.mark.parametrize("path", ["/console/api/documents", "/console/api/documents/a/retry"])
+@pytest.mark.parametrize(
+    "path", ["/console/api/documents", "/console/api/documents/a/retry", "/console/api/documents/a/cancel"]
+)
 def test_another_sites_form_can_not_write(client: FlaskClient, documents: FakeDocuments, path: str) -> None:
     assert client.post(path, data={"to": "a@example.com"}, **HOST).status_code == 415
     assert (documents.written, documents.retried) == ([], [])
