@@ -130,7 +130,7 @@ class Attempts:
             if not mail.envelope.recipients:
                 raise NotSent(ErrorCode.REJECTED, "The mail server has already refused all recipients.")
             self._refuse_if_draining()
-            deadline = self._deadline(attempt)  # anew, as the clock may have been set
+            deadline = self._deadline(attempt)  # anew, as the clock may have been set forward
             _refuse_if_expired(deadline)
             with timings.step("send"):
                 receipt = _sent(self._transport, mail, deadline)
@@ -156,7 +156,8 @@ class Attempts:
         deadline, expires_at = attempt.start.deadline, attempt.claim.known.expires_at
         if expires_at is None:
             return deadline
-        return deadline.starting_within((expires_at - self._clock()).total_seconds())
+        now = max(self._clock(), attempt.start.at)  # the clock may be set back, and the claim was decided then
+        return deadline.starting_within((expires_at - now).total_seconds())
 
     def _composed(self, attempt: Attempt, settled: frozenset[str], deadline: Deadline, room: Room) -> Mail:
         claim, fetch = attempt.claim, self._downloads.for_attempt(deadline)

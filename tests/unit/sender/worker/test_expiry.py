@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 import pytest
 
 from local.waiting import wait_until
-from sender.transport.envelope import Transport
+from sender.transport.envelope import Envelope, Receipt, Transport
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
-from shared.deadline import NEVER
+from shared.deadline import NEVER, Deadline
 from shared.delivery.policy import Policy
 from shared.errors import ErrorCode, NotLoaded, NotSendable, NotSent, OutcomeUnknown
 from shared.pubsub.push import ReceivedMessage
@@ -138,6 +138,26 @@ def test_it_is_looked_at_again_after_composing() -> None:
     world.parts.compose = slowly
     assert world.handle() == "expired"
     assert not transport.sent
+
+
+def test_a_clock_that_is_set_back_gives_no_more_time() -> None:
+    left: list[float] = []
+
+    class Watched(MemoryTransport):
+        def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+            left.append(deadline.start_by().remaining())
+            return super().send(envelope, data, deadline)
+
+    world = World(Watched())
+    world.write()
+
+    def set_back(*args: Any, **kwargs: Any) -> Any:
+        world.clock.advance(timedelta(hours=-1))
+        return COMPOSER(*args, **kwargs)
+
+    world.parts.compose = set_back
+    assert world.handle() == "sent"
+    assert left[0] <= SOON.total_seconds()
 
 
 class TestAFailureAfterIt:
