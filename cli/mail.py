@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.delivery.model import FINAL, Delivery, DocumentState, State
+from shared.delivery.model import AT_REST, Delivery, DocumentState, State
 
 #: The outcomes of recipients for whom the mail server did not take the mail.
 NOT_ACCEPTED = ("rejected", "pending")
@@ -54,8 +54,8 @@ class Mail:
 
     @property
     def ended(self) -> bool:
-        """Whether the mail is in a final state."""
-        return self.state in FINAL
+        """Whether the mail is in a final state: nothing follows unless somebody asks for it."""
+        return self.state in AT_REST
 
     @property
     def is_partial(self) -> bool:

@@ -31,6 +31,7 @@ _COLOURS: Mapping[str, str] = {
     State.PROCESSING: "blue",
     State.PENDING: "yellow",
     State.RETRY: "yellow",
+    State.CANCELLED: "dim",
 }
 
 

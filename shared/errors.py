@@ -31,6 +31,7 @@ class ErrorCode(StrEnum):
     UNKNOWN = "unknown"
     LEASE_EXPIRED = "lease-expired"
     DEAD_LETTER = "dead-letter"
+    EXPIRED = "expired"
 
 
 class FirepostError(Exception):

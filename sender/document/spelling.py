@@ -14,7 +14,7 @@ from typing import Any, Final
 #: The fields that Firepost reads, by the map that they are in.
 DOCUMENT: Final = (
     *("to", "cc", "bcc", "toUids", "ccUids", "bccUids", "from", "replyTo", "headers", "message", "template"),
-    *("sendAt", "transport", "listUnsubscribe", "sendGrid", "categories"),
+    *("sendAt", "expiresAt", "transport", "listUnsubscribe", "sendGrid", "categories"),
 )
 MESSAGE: Final = (
     *("subject", "text", "html", "amp", "messageId", "attachments", "alternatives", "icalEvent", "headers"),
@@ -36,7 +36,7 @@ MAX_UNKNOWN, MAX_NAME = 20, 40
 #: The number of letters from which a word may lack one, may differ by one edit, and may differ by two.
 _SHORTEST, _ONE_EDIT, _TWO_EDITS = 4, 5, 10
 #: English words, and names that applications use, one edit away from one of these fields.
-_OTHER_WORDS = frozenset(("form", "context", "contest", "consent", "massage"))
+_OTHER_WORDS = frozenset(("form", "context", "contest", "consent", "massage", "expireat"))
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W_]")
 _SEPARATORS = re.compile(r"[\W_]+")
 

@@ -23,7 +23,7 @@ from sender.worker.claims import Claims
 from sender.worker.timing import Timings
 from shared.batcher import Batching
 from shared.deadline import Deadline
-from shared.delivery.model import Decision
+from shared.delivery.model import Decision, Reason
 from shared.delivery.store import ClaimRequest, MailStore
 from shared.errors import InvalidMessage, Unavailable
 from shared.firestore.database import Unwritable
@@ -147,13 +147,14 @@ class Sender:
         return claim if isinstance(claim, Decision) else self._attempts.make(Attempt(claim, start))
 
     def _finish(self, ended: Ended) -> HandlerResult:
-        state = self._store.state_after(ended.finish)
         try:
             with ended.attempt.start.timings.step("finish"):
                 written = self._claims.end(ended.finish)
         except (Unavailable, Unwritable):
-            reports.unwritten(ended, state)
+            reports.unwritten(ended, self._store.state_after(ended.finish))
             raise
+        is_last = written is Reason.CANCELLED
+        state = ended.finish.result.state if is_last else self._store.state_after(ended.finish)
         return reports.finished(ended, state, written)
 
     def _dead_letter(self, received: ReceivedMessage, error: InvalidMessage) -> HandlerResult:

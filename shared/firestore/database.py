@@ -19,7 +19,15 @@ from google.cloud.firestore_v1.types import write as write_types
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.batcher import in_requests
-from shared.delivery.model import DECIDING_DELIVERY_FIELDS, DECIDING_FIELDS, DELETE, Changes, DocumentState, State
+from shared.delivery.model import (
+    DECIDING_DELIVERY_FIELDS,
+    DECIDING_FIELDS,
+    DECIDING_TIMES,
+    DELETE,
+    Changes,
+    DocumentState,
+    State,
+)
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.client import Connection, RawAnswer, RawRequest
 from shared.firestore.values import decode_deciding, decode_document, decode_time, encode, encode_fields
@@ -34,7 +42,8 @@ MAX_WRITES: Final = 500
 
 #: What a query reads of a document: the fields that decisions depend on, because a mail may be as large as 1 MiB.
 _SELECT: Final = {
-    "fields": [{"field_path": f"delivery.{name}"} for name in DECIDING_DELIVERY_FIELDS] + [{"field_path": "sendAt"}]
+    "fields": [{"field_path": f"delivery.{name}"} for name in DECIDING_DELIVERY_FIELDS]
+    + [{"field_path": name} for name in DECIDING_TIMES]
 }
 
 #: The most bytes of a page that a query reads, but for its last document. Applications can make each as large as 1 MiB.

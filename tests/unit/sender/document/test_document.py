@@ -272,6 +272,7 @@ def test_the_error_text_is_short_even_for_many_faults() -> None:
         pytest.param(mail(fron="a@b.c", fom="a@b.c"), [("fom", "from")], id="a letter left out"),
         pytest.param(mail(tempalte={}), [("tempalte", "template")], id="letters swapped"),
         pytest.param(mail(catagories=[], sendate=1), [("catagories", "categories"), ("sendate", "sendAt")], id="two"),
+        pytest.param(mail(expires_at=1), [("expires_at", "expiresAt")], id="with a separator"),
         pytest.param(
             message(Html="x", attachement=[]),
             [("message.Html", "html"), ("message.attachement", "attachments")],
@@ -533,6 +534,7 @@ ONE_FILE = {"filename": "a", "content": "x"}
         *(mail(**{name: REFERENCE}) for name in ("to", "cc", "from", "replyTo", "toUids", "categories", "headers")),
         *(mail(**{name: [REFERENCE]}) for name in ("to", "bcc", "ccUids", "categories")),
         *(mail(**{name: REFERENCE}) for name in ("message", "template", "sendGrid", "listUnsubscribe", "sendAt")),
+        mail(expiresAt=REFERENCE),
         *(message(**{name: REFERENCE}) for name in ("subject", "text", "html", "amp", "messageId", "date")),
         *(message(**{name: REFERENCE}) for name in ("inReplyTo", "references", "icalEvent", "attachments", "dsn")),
         *(message(attachments=[REFERENCE]), message(references=[REFERENCE]), message(list={"help": REFERENCE})),
