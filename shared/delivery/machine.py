@@ -301,10 +301,9 @@ def on_result(
 
 def on_release(known: DocumentState | None, lease: Lease, next_attempt: datetime | None = None) -> Decision:
     """Decide what the holder of `lease` may write to give it back before sending, until `next_attempt` (if known)."""
-    delivery = known.delivery if known else None
-    if delivery is None or not delivery.holds(lease):
+    if known is None or known.delivery is None or not known.delivery.holds(lease):
         return Decision(Reason.OUTDATED)
-    changes = released(lease, next_attempt, known.expires_at if known else None)
+    delivery, changes = known.delivery, released(lease, next_attempt, known.expires_at)
     ended = {path: changes[path] for path in ("delivery.attempts", "delivery.leaseExpireTime")}
     if delivery.state in QUEUED:
         return Decision(Reason.REQUEUED, write=ended)
@@ -441,10 +440,10 @@ def concluded(
         return _final(result, now)
     if expires_at is not None and next_attempt >= expires_at:
         return _final(_out_of_time(result), now)
-    changes = _ended(result, now) | {"delivery.state": State.RETRY, "delivery.nextAttemptTime": next_attempt}
+    # Without `endTime`: the mail continues, with the same Message-ID.
+    changes = _outcome(result) | {"delivery.state": State.RETRY, "delivery.nextAttemptTime": next_attempt}
     if result.progress is not None:
         changes |= {"delivery.info": dict(result.progress), "delivery.resumes": True}
-    del changes["delivery.endTime"]  # the mail continues, with the same Message-ID
     return changes
 
 
@@ -486,10 +485,14 @@ def released(lease: Lease, next_attempt: datetime | None = None, expires_at: dat
 
 
 def _ended(result: Result, now: datetime) -> dict[str, Any]:
+    """The changes that end a mail at `now`."""
+    return _outcome(result) | {"delivery.endTime": now}
+
+
+def _outcome(result: Result) -> dict[str, Any]:
     """Trigger Email's fields, plus Firepost's own."""
     changes: dict[str, Any] = {
         "delivery.state": result.state,
-        "delivery.endTime": now,
         "delivery.error": result.error,
         "delivery.leaseExpireTime": None,
         "delivery.errorCode": result.error_code or DELETE,

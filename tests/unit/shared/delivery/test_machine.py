@@ -104,6 +104,7 @@ class TestOnEvent:
                 None, DocumentState(send_at=SOON), Reason.SCHEDULED, False, State.PENDING, id="sendAt-in-future"
             ),
             pytest.param(None, DocumentState(send_at=PAST), Reason.NEW, True, State.PENDING, id="sendAt-in-past"),
+            pytest.param(None, DocumentState(send_at=NOW), Reason.NEW, True, State.PENDING, id="sendAt-this-moment"),
             pytest.param(None, UNKNOWN_STATE, Reason.UNKNOWN_STATE, False, None, id="unknown-state"),
             pytest.param(HELD, EXPIRED, Reason.LEASE_EXPIRED, False, State.ERROR, id="touched-after-lease-expiry"),
             pytest.param(PENDING, UNLEASED, Reason.LEASE_EXPIRED, False, State.ERROR, id="processing-without-lease"),
@@ -375,6 +376,7 @@ class TestConcluded:
         sent = Result(State.SUCCESS, info={}, unsettled=True, progress={}, retained=kept)
         assert "message.html" not in concluded(sent, 1, NOW, PATIENT, jitter=0.5)
         assert concluded(sent, 3, NOW, PATIENT, jitter=0.5)["message.html"] is DELETE
+        assert "message.html" not in concluded(replace(FAILED, retained=kept), 3, NOW, PATIENT, jitter=0.5)
 
     def test_a_planned_retry_has_a_time_and_the_settled_recipients(self) -> None:
         info = {"accepted": ["a@b.c"], "pending": ["d@e.f"]}
