@@ -79,7 +79,9 @@ def guarded(document: MailDocument, guard: Guard | None) -> tuple[MailDocument, 
     withheld = {name: _withheld(entries, guard) for name, entries in given.items()}
     if not any(withheld.values()):
         return document, ()
-    kept = {name: tuple(_kept(entries, guard)) for name, entries in given.items()}
+    outside = tuple(dict.fromkeys(email for emails in withheld.values() for email in emails))
+    excluded = frozenset(outside)
+    kept = {name: tuple(_without(entries, excluded)) for name, entries in given.items()}
     direct = frozenset(_comparable(address.email) for entries in kept.values() for address in mailboxes(entries))
     if not (direct or guard.redirect):
         text = "RECIPIENTS_ALLOWED allows none of the mail's recipients, so it was not sent."
@@ -94,7 +96,7 @@ def guarded(document: MailDocument, guard: Guard | None) -> tuple[MailDocument, 
     originals = tuple(dict.fromkeys(address.email for address in mailboxes(readable)))
     headers = (*document.headers, Header(HEADER, HEADER, _listed(originals))) if originals else document.headers
     changed = replace(document, to=kept["to"], cc=kept["cc"], bcc=kept["bcc"], headers=headers)
-    return changed, tuple(dict.fromkeys(email for emails in withheld.values() for email in emails))
+    return changed, outside
 
 
 def _entries(setting: str, text: str, expected: str, *, wildcards: bool = True) -> tuple[str, ...]:
@@ -133,12 +135,12 @@ def _withheld(entries: Entries, guard: Guard) -> tuple[str, ...]:
     return tuple(dict.fromkeys(address.email for address in mailboxes(entries) if not guard.allows(address)))
 
 
-def _kept(entries: Entries, guard: Guard) -> Iterator[Address | Group]:
-    """The entries without the addresses that are withheld; a group keeps its name."""
+def _without(entries: Entries, outside: frozenset[str]) -> Iterator[Address | Group]:
+    """The entries without these addresses; a group keeps its name."""
     for entry in entries:
         if isinstance(entry, Group):
-            yield replace(entry, members=tuple(filter(guard.allows, entry.members)))
-        elif guard.allows(entry):
+            yield replace(entry, members=tuple(member for member in entry.members if member.email not in outside))
+        elif entry.email not in outside:
             yield entry
 
 
