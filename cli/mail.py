@@ -63,7 +63,7 @@ class Mail:
         return self.state == State.SUCCESS and any(self.recipients(name) for name in NOT_ACCEPTED)
 
     def recipients(self, outcome: str) -> list[Any]:
-        """The recipients in `delivery.info` with an outcome: `accepted`, `rejected` or `pending`."""
+        """The recipients in `delivery.info` with an outcome: `accepted`, `rejected`, `pending` or `withheld`."""
         found = self.info.get(outcome)
         return found if isinstance(found, list) else []
 

@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     AUTH = "auth"
     CONNECTION = "connection"
     THROTTLED = "throttled"
+    NOT_ALLOWED = "not-allowed"
     REJECTED = "rejected"
     TEMPORARY = "temporary"
     UNKNOWN = "unknown"

@@ -210,4 +210,6 @@ def _info(
         "rejected": list(rejected),
         "pending": list(pending),
         "response": response and cut(response, MAX_TEXT),
-    } | ({"missingUids": list(mail.missing_uids)} if mail.missing_uids else {})
+        **({"missingUids": list(mail.missing_uids)} if mail.missing_uids else {}),
+        **({"withheld": list(mail.withheld)} if mail.withheld else {}),
+    }
