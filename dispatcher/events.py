@@ -18,7 +18,7 @@ from typing import Any
 from google.events.cloud.firestore_v1 import DocumentEventData
 from google.protobuf.message import DecodeError
 
-from shared.delivery.model import DECIDING_DELIVERY_FIELDS, DocumentState
+from shared.delivery.model import DECIDING_DELIVERY_FIELDS, DocumentState, State
 from shared.errors import InvalidEvent
 from shared.firestore.database import RawDocument, Version
 from shared.firestore.values import RawValue, decode
@@ -105,8 +105,11 @@ def _state(document: RawDocument) -> DocumentState:
 
 
 def _delivery(value: RawValue) -> Any:
-    """The fields that decisions depend on; decoding the largest field, `info`, is skipped."""
+    """The fields that decisions depend on; the larger ones are not decoded: `info`, and mostly `history`."""
     if not value.HasField("map_value"):
         return decode(value)
     fields = value.map_value.fields
-    return {name: decode(fields[name]) for name in DECIDING_DELIVERY_FIELDS if name in fields}
+    decoded = {name: decode(fields[name]) for name in DECIDING_DELIVERY_FIELDS if name in fields}
+    if "history" in fields and decoded.get("state") == State.PROCESSING:  # its lease may have expired
+        decoded["history"] = decode(fields["history"])
+    return decoded

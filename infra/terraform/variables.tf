@@ -277,7 +277,7 @@ variable "unindexed_fields" {
   type        = set(string)
   default = [
     "delivery.startTime", "delivery.endTime", "delivery.leaseExpireTime", "delivery.republishTime",
-    "delivery.info", "delivery.error", "delivery.rendered", "delivery.warnings",
+    "delivery.info", "delivery.error", "delivery.rendered", "delivery.warnings", "delivery.history",
     "message", "template.data", "sendGrid", "headers",
   ]
   nullable = false

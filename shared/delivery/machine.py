@@ -104,6 +104,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from shared.delivery import history
 from shared.delivery.model import (
     DELETE,
     MOST_ATTEMPTS,
@@ -152,7 +153,7 @@ def on_event(old: DocumentState | None, new: DocumentState | None, now: datetime
 def _on_expired_lease(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
     if policy.retries_unknown(delivery.attempts):
         return Decision(Reason.LEASE_EXPIRED, publish=True)
-    return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
+    return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(delivery, now, policy))
 
 
 def _on_queued_event(
@@ -186,7 +187,7 @@ def on_message(known: DocumentState | None, now: datetime, policy: Policy, writt
         case State.PROCESSING if written is not None and delivery.holds(written):
             return Decision(Reason.CLAIMED, lease=written)
         case State.PROCESSING if not delivery.leased(now) and not policy.retries_unknown(delivery.attempts):
-            return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
+            return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(delivery, now, policy))
         case State.PENDING | State.RETRY if known.due_later(now, policy.longest_pause):
             return _waiting(known, now, policy)
     if delivery.leased(now):
@@ -210,7 +211,7 @@ def _claim(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
         write["delivery.startTime"] = now
         if policy.ttl and delivery.expire_at is None:
             write["delivery.expireAt"] = policy.ttl.expire_at(now)
-    return Decision(Reason.CLAIMED, write=write, lease=lease)
+    return Decision(Reason.CLAIMED, write=write | _without_result(delivery, now, policy), lease=lease)
 
 
 def on_result(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
@@ -297,7 +298,8 @@ def on_dead_letter(
             return Decision(Reason.SCHEDULED, write=begun | {"delivery.nextAttemptTime": now})
         case State.PENDING | State.RETRY:
             begun = {} if known.delivery else _by_path(_pending(now, policy.ttl))
-            return Decision(Reason.DEAD_LETTER, write=begun | _ended(result, now))
+            ended = _ended(result, now) | _without_result(delivery, now, policy)
+            return Decision(Reason.DEAD_LETTER, write=begun | ended)
         case _:
             return Decision(Reason.FINAL_STATE)
 
@@ -411,12 +413,34 @@ def _pending(now: datetime, ttl: Ttl | None) -> dict[str, Any]:
     return pending | {"expireAt": ttl.expire_at(now)} if ttl else pending
 
 
-def _lease_expired(now: datetime) -> Changes:
-    return _ended(
-        Result(
-            State.ERROR,
-            error="Message processing lease expired. Whether the mail was sent is not known.",
-            error_code=ErrorCode.LEASE_EXPIRED,
-        ),
-        now,
+def _lease_expired(delivery: Delivery, now: datetime, policy: Policy) -> Changes:
+    error = "Message processing lease expired. Whether the mail was sent is not known."
+    result = Result(State.ERROR, error=error, error_code=ErrorCode.LEASE_EXPIRED)
+    return _ended(result, now) | _without_result(delivery, now, policy)
+
+
+def _without_result(delivery: Delivery, now: datetime, policy: Policy) -> dict[str, Any]:
+    """The change that records the last attempt as one that ended without a result, if that is so.
+
+    Nobody may hold the lease any more.
+    """
+    lease_end = delivery.lease_expire_time
+    if lease_end is None and delivery.state is not State.PROCESSING:
+        return {}
+    start = None if lease_end is None else history.start_of(lease_end, policy.lease, now)
+    entry = history.ended(delivery.attempts, start, now, State.ERROR, ErrorCode.LEASE_EXPIRED)
+    return {"delivery.history": history.recorded(delivery.history, entry)}
+
+
+def recorded(result: Result, changes: Changes, lease: Lease, ended: datetime, policy: Policy) -> history.Entry:
+    """The history's entry of the attempt under `lease`, which ended at `ended` with this result, and its `changes`."""
+    return history.ended(
+        lease.attempt,
+        lease.expires - policy.lease,
+        ended,
+        changes["delivery.state"],
+        result.error_code,
+        result.transport,
+        result.message_id,
+        result.response,
     )

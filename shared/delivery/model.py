@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from shared.delivery.history import Entry, entries
 from shared.delivery.policy import LONGEST_LEASE_SECONDS
 from shared.delivery.times import point_in_time
 from shared.errors import ErrorCode
@@ -77,7 +78,7 @@ DELETE: Final = Delete.DELETE
 #: The fields of a document that decisions depend on.
 DECIDING_FIELDS: Final = ("delivery", "sendAt")
 
-#: The fields of `delivery` that decisions depend on: those of `Delivery`.
+#: The fields of `delivery` that decisions depend on: those of `Delivery`, except `history`.
 DECIDING_DELIVERY_FIELDS: Final = (
     "state",
     "attempts",
@@ -105,7 +106,8 @@ class Lease:
 class Delivery:
     """The decoded `delivery` field. `state` is None if this version does not know the state.
 
-    `attempts` is at most `MOST_ATTEMPTS`. Times may be any: `leased` and `DocumentState.due` judge them.
+    `attempts` is at most `MOST_ATTEMPTS`. Times may be any: `leased` and `DocumentState.due` judge them. No decision
+    depends on `history`; it is known wherever an attempt may be added to it.
     """
 
     state: State | None
@@ -116,6 +118,7 @@ class Delivery:
     next_attempt_time: datetime | None = None
     expire_at: datetime | None = None
     error_code: str | None = None
+    history: tuple[Entry, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, value: object) -> Delivery:
@@ -134,6 +137,7 @@ class Delivery:
             next_attempt_time=_time(fields.get("nextAttemptTime")),
             expire_at=_time(fields.get("expireAt")),
             error_code=code if isinstance(code, str) and len(code) <= _LONGEST_CODE else None,
+            history=entries(fields.get("history")),
         )
 
     def leased(self, now: datetime) -> bool:
@@ -200,7 +204,8 @@ class Result:
     `unsettled`: another attempt may reach recipients that this one did not. `progress` is then the `info` about the
     settled recipients, which that attempt must skip; None if there are none. `retry_after` is the pause in seconds that
     the mail server asked for; None leaves it to the back-off. `retained` are changes to the mail's content after
-    success (retention).
+    success (retention). `transport`, `message_id` and `response` (the server's answer, or the error) are for the
+    history.
     """
 
     state: State
@@ -212,6 +217,9 @@ class Result:
     progress: Mapping[str, Any] | None = None
     retry_after: float | None = None
     retained: Changes = field(default_factory=dict)
+    transport: str | None = None
+    message_id: str | None = None
+    response: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

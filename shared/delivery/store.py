@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 
 import tenacity
 
+from shared.delivery import history
 from shared.delivery.machine import (
     concluded,
     ending,
@@ -26,6 +27,7 @@ from shared.delivery.machine import (
     on_message,
     on_release,
     on_result,
+    recorded,
     released,
 )
 from shared.delivery.model import DELETE, FINAL, Changes, Decision, DocumentState, Lease, Reason, Result, State
@@ -56,7 +58,8 @@ class ClaimRequest:
 class Claim:
     """An attempt that only this process may make: its lease, and the mail as it was when claimed.
 
-    `known` is the state the decision was based on; `fields` contains it, too.
+    `known` is the state the decision was based on; `fields` contains it, too. `earlier` are the attempts
+    before this one.
     """
 
     path: str
@@ -65,6 +68,7 @@ class Claim:
     known: DocumentState
     message_id_local_part: str
     version: Version
+    earlier: Sequence[history.Entry] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ class MailStore:
 
     def end(self, endings: Sequence[Ending]) -> list[Reason | Conflict]:
         """Write how claims on different documents end, unless a document has changed since the claim."""
-        writes = [Write(each.claim.path, self._changes(each), each.claim.version) for each in endings]
+        writes = [Write(each.claim.path, self._ended(each), each.claim.version) for each in endings]
         outcomes = self._database.write(writes)
         return [
             Conflict() if isinstance(outcome, FirepostError) else _written(each)
@@ -178,15 +182,15 @@ class MailStore:
     def end_alone(self, ending: Ending) -> Reason:
         """Write how a claim ends, as far as the claim still owns the document, in a transaction.
 
-        If the document is so close to 1 MiB that the result does not fit, only the outcome and what removes content
-        (redaction) are written, or at least the state.
+        If the document is so close to 1 MiB that the result does not fit, the history is dropped; then only the outcome
+        and what removes content (redaction) are written, or at least the state.
         """
         with suppress(Unwritable):
             return self._end_in_transaction(ending)
         if isinstance(ending, Finish):
-            ending = replace(ending, result=_without_details(ending.result))
-            with suppress(Unwritable):
-                return self._end_in_transaction(ending)
+            for shorter in (ending, replace(ending, result=_without_details(ending.result))):
+                with suppress(Unwritable):
+                    return self._end_in_transaction(shorter, _without_history)
         return self._end_in_transaction(ending, _only_state)
 
     def transact(
@@ -238,14 +242,33 @@ class MailStore:
             case Release(claim, next_attempt):  # pragma: no branch (no ending is left, says mypy)
                 return released(claim.lease, next_attempt)
 
+    def _ended(self, ending: Ending) -> Changes:
+        """The changes to a document that has not changed since the claim."""
+        changes = self._changes(ending)
+        if isinstance(ending, Release):
+            return changes
+        return self._with_entry(changes, ending, changes, ending.claim.earlier)
+
+    def _with_entry(
+        self, write: Changes, finish: Finish, changes: Changes, earlier: Sequence[history.Entry]
+    ) -> Changes:
+        """The write with the attempt's entry after the `earlier` ones; `changes` are those of the result."""
+        entry = recorded(finish.result, changes, finish.claim.lease, finish.at, self._policy)
+        attempts = history.recorded(earlier, entry)
+        if "delivery.redacted" in write:
+            attempts = history.without_responses(attempts)
+        return {**write, "delivery.history": attempts}
+
     def _end_in_transaction(self, ending: Ending, shorten: _Shorten | None = None) -> Reason:
         lease, changes = ending.claim.lease, self._changes(ending)
 
         def decide(known: DocumentState | None, _: datetime | None) -> Decision:
-            if isinstance(ending, Finish):
-                decision = on_result(known, lease, changes, ending.at)
-            else:
-                decision = on_release(known, lease, ending.next_attempt)
+            if isinstance(ending, Release):
+                return _shortened(on_release(known, lease, ending.next_attempt), shorten)
+            decision = on_result(known, lease, changes, ending.at)
+            if decision.write is not None and known is not None and known.delivery is not None:
+                write = self._with_entry(decision.write, ending, changes, known.delivery.history)
+                decision = replace(decision, write=write)
             return _shortened(decision, shorten)
 
         seconds = self._finish_retry_seconds if isinstance(ending, Finish) else None
@@ -305,7 +328,9 @@ def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | Non
         return decision
     known = DocumentState.of(snapshot.fields)
     stem = message_id_local_part(snapshot.path, snapshot.created, known.delivery, decision)
-    return Claim(snapshot.path, decision.lease, snapshot.fields, known, stem, version or snapshot.version)
+    earlier = known.delivery.history if known.delivery else ()
+    attempts = (decision.write or {}).get("delivery.history", earlier)
+    return Claim(snapshot.path, decision.lease, snapshot.fields, known, stem, version or snapshot.version, attempts)
 
 
 def _known(snapshot: Snapshot | None) -> DocumentState | None:
@@ -330,6 +355,11 @@ _Shorten = Callable[[Changes], Changes]
 
 def _shortened(decision: Decision, shorten: _Shorten | None) -> Decision:
     return decision if decision.write is None or shorten is None else replace(decision, write=shorten(decision.write))
+
+
+def _without_history(changes: Changes) -> Changes:
+    """The changes that record an attempt, but removing the history instead; other changes as they are."""
+    return {**changes, "delivery.history": DELETE} if "delivery.history" in changes else changes
 
 
 def _brief(length: int, changes: Changes) -> Changes:
@@ -357,8 +387,8 @@ def _only_state(changes: Changes) -> Changes:
     }
 
 
-#: Ways to say ERROR in less and less room. The second is shorter than the claim for which there was none.
-_SHORTER: Final[Sequence[_Shorten]] = (partial(_brief, 100), partial(_brief, 30), _only_state)
+#: Ways to say ERROR in less and less room. The third is shorter than the claim for which there was none.
+_SHORTER: Final[Sequence[_Shorten]] = (_without_history, partial(_brief, 100), partial(_brief, 30), _only_state)
 
 
 def _without_details(result: Result) -> Result:

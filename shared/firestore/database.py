@@ -34,7 +34,10 @@ MAX_WRITES: Final = 500
 
 #: What a query reads of a document: the fields that decisions depend on, because a mail may be as large as 1 MiB.
 _SELECT: Final = {
-    "fields": [{"field_path": f"delivery.{name}"} for name in DECIDING_DELIVERY_FIELDS] + [{"field_path": "sendAt"}]
+    "fields": [
+        *({"field_path": f"delivery.{name}"} for name in (*DECIDING_DELIVERY_FIELDS, "history")),
+        {"field_path": "sendAt"},
+    ]
 }
 
 # Raw protobufs: their classes are made at run time, and mypy does not know them. A query is passed as a dict.
