@@ -2,7 +2,7 @@
 
 __main__.py      the group: the target, and the commands' names
 send.py          `send`, on draft.py (a mail from flags and a file)
-status.py        `status`, and the watching that `send --wait` shares (watch.py)
+status.py        `status`, with timeline.py (pure), and the watching that `send --wait` shares (watch.py)
 listing.py       `list`
 find.py          `find`, on search.py (pure: what is known of a mail, as queries and as a filter)
 counts.py        `counts`

@@ -177,6 +177,8 @@ class TestStatus:
         result = run("status", path, "--watch", "--json")
         assert result.exit_code == 0
         assert records(result.stdout)[-1]["delivery"]["state"] == "SUCCESS"
+        queued, attempt = run("status", path).stdout.splitlines()[-2:]
+        assert (queued.split("\t")[1], attempt.split("\t")[1:4]) == ("queued", ["attempt 1", "SUCCESS", ""])
 
     def test_a_missing_document_is_not_watched(self, run: Run) -> None:
         result = run("status", "nobody", "--watch")
