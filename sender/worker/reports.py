@@ -6,7 +6,7 @@ import logging
 
 from sender.worker.attempt import Ended, HandlerResult, PutOff
 from sender.worker.timing import waited
-from shared.delivery.model import Decision, Reason, State, state_of
+from shared.delivery.model import Decision, Reason, Result, State, state_of
 from shared.observability.events import Event, log_event, millis
 
 _log = logging.getLogger("firepost.sender")
@@ -56,4 +56,12 @@ def _fields(ended: Ended, state: State) -> dict[str, object]:
         "before": state_of(claim.known),
         "after": state,
         "reason": result.error_code or "sent",
+        **(_not_accepted(result) if state is State.SUCCESS else {}),
     }
+
+
+def _not_accepted(result: Result) -> dict[str, object]:
+    """How many recipients did not get a mail that others got; nothing if all did."""
+    lists = result.progress or {}
+    counts = {name: len(lists.get(name, ())) for name in ("rejected", "pending")}
+    return dict(counts) if any(counts.values()) else {}

@@ -44,6 +44,8 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
         "send_ms",
         "finish_ms",
         "accepted_after_ms",
+        "rejected",
+        "pending",
     ),
     Event.MESSAGE: ("document", "reason"),
     Event.DEFERRAL: ("document", "attempt", "reason", "written", "retry_after_ms"),

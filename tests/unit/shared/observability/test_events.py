@@ -121,6 +121,11 @@ def a_mail_that_is_refused(world: World) -> None:
     world.push({"mail": MAIL, "id": "refused"})
 
 
+def a_mail_that_one_recipient_does_not_get(world: World) -> None:
+    world.smtp.when("RCPT", "ada@").reply("550 5.1.1 No ada@example.com here")
+    world.push({"mail": {**MAIL, "to": ["ada@example.com", "bob@example.com"]}, "id": "partial"})
+
+
 def a_mail_to_be_tried_again(world: World) -> None:
     world.smtp.when("RCPT").reply("451 4.3.0 Later, ada@example.com")
     world.push({"mail": MAIL, "id": "again"})
@@ -177,6 +182,7 @@ WORK = (
     a_mail,
     a_mail_after_the_server_hung_up,
     a_mail_that_is_refused,
+    a_mail_that_one_recipient_does_not_get,
     a_mail_to_be_tried_again,
     a_mail_that_is_invalid,
     a_message_for_nothing,
@@ -375,6 +381,27 @@ def test_no_word_and_no_field_of_the_vocabulary_is_idle(world: World, caplog: py
                 "duration_ms": 9.0,
             },
             id="attempt that another one follows",
+        ),
+        pytest.param(
+            a_mail_that_one_recipient_does_not_get,
+            {
+                "event": "attempt",
+                "document": "mail/partial",
+                "attempt": 1,
+                "before": None,
+                "after": "SUCCESS",
+                "reason": "sent",
+                "written": "finished",
+                "claim_ms": 1.0,
+                "compose_ms": 1.0,
+                "send_ms": 1.0,
+                "finish_ms": 1.0,
+                "duration_ms": 9.0,
+                "accepted_after_ms": 0.0,
+                "rejected": 1,
+                "pending": 0,
+            },
+            id="attempt that one recipient does not get",
         ),
         pytest.param(
             the_end_of_a_sender,
