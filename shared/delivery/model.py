@@ -226,7 +226,8 @@ class Result:
 class Decision:
     """What to do, as data: publish first, then write, then acknowledge (or not).
 
-    `write` applies only if the document is still as it was known. `lease` is the attempt that begins with it.
+    `write` applies only if the document is still as it was known. `lease` is the attempt that begins with it. `known`
+    is the document that it was made about, if whoever has read that says so.
     """
 
     reason: Reason
@@ -234,6 +235,7 @@ class Decision:
     publish: bool = False
     lease: Lease | None = None
     acknowledge: bool = True
+    known: DocumentState | None = field(default=None, compare=False)
 
 
 QUEUED: Final = (State.PENDING, State.RETRY)

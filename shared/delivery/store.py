@@ -22,7 +22,6 @@ import tenacity
 from shared.delivery import history
 from shared.delivery.machine import (
     concluded,
-    ending,
     message_id_local_part,
     on_message,
     on_release,
@@ -128,8 +127,11 @@ class MailStore:
         written = dict(zip(writes, self._database.write([*writes.values()]), strict=True))
         return [outcome.after(written.get(path)) for path, outcome in outcomes.items()]
 
-    def end(self, endings: Sequence[Ending]) -> list[Reason | Conflict]:
-        """Write how claims on different documents end, unless a document has changed since the claim."""
+    def end(self, endings: Sequence[Ending]) -> list[Decision | Conflict]:
+        """Write how claims on different documents end, unless a document has changed since the claim.
+
+        Decisions about unchanged documents have no `known`.
+        """
         writes = [Write(each.claim.path, self._ended(each), each.claim.version) for each in endings]
         outcomes = self._database.write(writes)
         return [
@@ -168,7 +170,8 @@ class MailStore:
             nonlocal written
             if request.mail is not None and snapshot is not None:
                 _refuse_another(request.mail, snapshot)
-            decision = on_message(_known(snapshot), request.now, self._policy, written)
+            known = _known(snapshot)
+            decision = replace(on_message(known, request.now, self._policy, written), known=known)
             written = decision.lease or written
             return decision, decision.write
 
@@ -179,7 +182,7 @@ class MailStore:
 
         return self._retry(attempt)
 
-    def end_alone(self, ending: Ending) -> Reason:
+    def end_alone(self, ending: Ending) -> Decision:
         """Write how a claim ends, as far as the claim still owns the document, in a transaction.
 
         If the document is so close to 1 MiB that the result does not fit, the history is dropped; then only the outcome
@@ -205,7 +208,8 @@ class MailStore:
         """
 
         def in_transaction(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
-            decision = decide(_known(snapshot), decode_time(snapshot.version) if snapshot else None)
+            known = _known(snapshot)
+            decision = replace(decide(known, decode_time(snapshot.version) if snapshot else None), known=known)
             return decision, decision.write
 
         return self._retry(lambda: self._database.transact(path, in_transaction)[0], retry_seconds)
@@ -220,7 +224,7 @@ class MailStore:
 
     def state_after(self, finish: Finish) -> State:
         """The state that this result leads to if the claim still owns the document."""
-        return ending(finish.result, finish.claim.lease.attempt, self._policy)
+        return State(self._changes(finish)["delivery.state"])
 
     def _fitted(self, write: Write, outcome: Version | FirepostError) -> Version | FirepostError:
         """The outcome of a mark, after shorter ones if it was an ERROR for which the document has no room."""
@@ -232,8 +236,8 @@ class MailStore:
     def _decided(self, request: ClaimRequest, found: Snapshot | FirepostError | None) -> _ClaimPlan:
         if isinstance(found, FirepostError):
             return _ClaimPlan(None, None)
-        decision = on_message(_known(found), request.now, self._policy)
-        return _ClaimPlan(decision, found)
+        known = _known(found)
+        return _ClaimPlan(replace(on_message(known, request.now, self._policy), known=known), found)
 
     def _changes(self, ending: Ending) -> Changes:
         match ending:
@@ -259,7 +263,7 @@ class MailStore:
             attempts = history.without_responses(attempts)
         return {**write, "delivery.history": attempts}
 
-    def _end_in_transaction(self, ending: Ending, shorten: _Shorten | None = None) -> Reason:
+    def _end_in_transaction(self, ending: Ending, shorten: _Shorten | None = None) -> Decision:
         lease, changes = ending.claim.lease, self._changes(ending)
 
         def decide(known: DocumentState | None, _: datetime | None) -> Decision:
@@ -272,7 +276,7 @@ class MailStore:
             return _shortened(decision, shorten)
 
         seconds = self._finish_retry_seconds if isinstance(ending, Finish) else None
-        return self.transact(ending.claim.path, decide, seconds).reason
+        return self.transact(ending.claim.path, decide, seconds)
 
     def _create(
         self,
@@ -326,7 +330,7 @@ def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | Non
     """The claim, if the decision is to make an attempt; `version` is that of the write, if there was one."""
     if decision.lease is None or snapshot is None:
         return decision
-    known = DocumentState.of(snapshot.fields)
+    known = decision.known or DocumentState.of(snapshot.fields)
     stem = message_id_local_part(snapshot.path, snapshot.created, known.delivery, decision)
     earlier = known.delivery.history if known.delivery else ()
     attempts = (decision.write or {}).get("delivery.history", earlier)
@@ -337,8 +341,8 @@ def _known(snapshot: Snapshot | None) -> DocumentState | None:
     return DocumentState.of(snapshot.fields) if snapshot else None
 
 
-def _written(ending: Ending) -> Reason:
-    return Reason.FINISHED if isinstance(ending, Finish) else Reason.RELEASED
+def _written(ending: Ending) -> Decision:
+    return Decision(Reason.FINISHED if isinstance(ending, Finish) else Reason.RELEASED)
 
 
 def _mark(outcome: Version | FirepostError) -> bool | FirepostError:

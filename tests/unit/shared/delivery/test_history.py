@@ -48,7 +48,7 @@ class Mailbox:
 
     def finish(self, claim: Claim, result: Result = SENT, seconds: float = 1) -> Reason:
         self.clock.advance(timedelta(seconds=seconds))
-        return self.claims().end(Finish(claim, result, self.clock.now, 0.5))
+        return self.claims().end(Finish(claim, result, self.clock.now, 0.5)).reason
 
     def user_sets(self, state: str) -> None:
         self.database.edit(PATH, {"delivery.state": state})
