@@ -58,14 +58,17 @@ def _fields(ended: Ended, state: State) -> dict[str, object]:
         **_claimed(ended.attempt),
         "after": state,
         "reason": result.error_code or "sent",
+        **({"unsettled": True} if result.unsettled else {}),
         **(_not_accepted(result) if state is State.SUCCESS else {}),
     }
 
 
 def _claimed(attempt: Attempt) -> dict[str, object]:
     """The attempt, and what its claim found."""
-    claim = attempt.claim
+    claim, delivery = attempt.claim, attempt.claim.known.delivery
     found = {"before": state_of(claim.known), **sight(claim.known, attempt.start.at)}
+    if delivery is not None and delivery.holds(claim.lease):
+        found["continued"] = True
     return {"document": claim.path, "attempt": claim.lease.attempt, **found}
 
 

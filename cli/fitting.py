@@ -1,0 +1,76 @@
+"""The documents that fit a log entry: they differ in what it does not say, as far as decisions depend on it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import product
+from typing import Any, Final
+
+from shared.delivery.model import Delivery, DocumentState, State
+from shared.delivery.policy import LONGEST_LEASE_SECONDS
+
+Entry = Mapping[str, Any]
+
+#: Any moment will do: entries have differences only.
+NOW: Final = datetime(2000, 1, 1, tzinfo=UTC)
+LONG_AGO: Final = NOW - timedelta(days=30)
+SECOND: Final = timedelta(seconds=1)
+#: Log entries round to tenths of a millisecond.
+_ROUNDED_AWAY: Final = timedelta(microseconds=50)
+
+#: Ends of the classes of times, in seconds from now: past, soon, beyond any lease, beyond any pause.
+_BOUNDS: Final = (0.0, LONGEST_LEASE_SECONDS + 10.0, 24 * 3600.0)
+_REPRESENTATIVES: Final = (-1_000.0, 1_000.0, 3_600_000.0, 9999 * 86_400_000.0)
+
+
+def representative(millis: float) -> float:
+    """One of the few times, in milliseconds from now, that stand for all others that decisions treat alike."""
+    return _REPRESENTATIVES[sum(millis / 1000 > bound for bound in _BOUNDS)] if millis else 0.0
+
+
+def state_of_word(word: object) -> State | None:
+    """The state with this name, if there is one."""
+    return State(word) if isinstance(word, str) and word in set(State) else None
+
+
+def documents(
+    entry: Entry,
+    state: object,
+    attempts: tuple[int, ...] = (0,),
+    starts: tuple[datetime | None, ...] = (None,),
+) -> list[DocumentState]:
+    """The documents in this state with the entry's times, and any of these attempts and start times.
+
+    A state that is none stands for a document without `delivery`, and for one with an unknown state.
+    """
+    return _documents(state_of_word(state), entry.get("lease_ms"), entry.get("due_ms"), attempts, starts)
+
+
+@cache
+def _documents(
+    state: State | None,
+    lease: float | None,
+    due: float | None,
+    attempts: tuple[int, ...],
+    starts: tuple[datetime | None, ...],
+) -> list[DocumentState]:
+    times: list[tuple[datetime | None, datetime | None]] = [(None, None)] if due is None else []
+    for time in _around(due):  # the entry has the later of `sendAt` and `nextAttemptTime`
+        times += [(time, None), (None, time), (time, time), (time, LONG_AGO), (LONG_AGO, time)]
+    found = []
+    for (send_at, scheduled), expires, attempt, start in product(times, _around(lease) or [None], attempts, starts):
+        if state is None:
+            found += [DocumentState(None, send_at), DocumentState(Delivery(None), send_at)]
+        else:
+            found.append(DocumentState(Delivery(state, attempt, start, None, expires, scheduled), send_at))
+    return found
+
+
+def _around(millis: float | None) -> list[datetime | None]:
+    """The times that may have been rounded to `millis` from now."""
+    if millis is None:
+        return []
+    ahead = timedelta(milliseconds=representative(millis))
+    return [NOW + ahead] if ahead else [NOW - _ROUNDED_AWAY, NOW + _ROUNDED_AWAY]
