@@ -18,7 +18,7 @@ from shared.delivery.policy import LeaseExpiryPolicy
 EXIT_BOOKS_DIFFER, EXIT_CANNOT_RUN = 1, 3
 
 
-@click.command(epilog="Exit codes: 0 all books agree, 1 they do not, 2 wrong usage, 3 the system did not start.")
+@click.command(epilog="Exit codes: 0 all agrees, 1 it does not, 2 wrong usage, 3 the system did not start.")
 @click.option("--mails", type=click.IntRange(min=10), default=5000, show_default=True, help="The number of mails.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Determines the faults.")
 @click.option(
@@ -49,7 +49,7 @@ def main(mails: int, seed: int, policy: str | None, attempts: int, sender: str) 
         click.echo(str(error), err=True)
         sys.exit(EXIT_CANNOT_RUN)
     conclude(console, outcome)
-    sys.exit(0 if outcome.verdict.good else EXIT_BOOKS_DIFFER)
+    sys.exit(0 if outcome.good else EXIT_BOOKS_DIFFER)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -84,8 +84,14 @@ def conclude(console: Console, outcome: Outcome) -> None:
     console.print(_books(title, outcome), "", _faults(outcome), "")
     rate = chosen.mails / outcome.seconds
     console.print(f"{outcome.seconds:.0f} s, {rate:.0f} mails/s despite all faults.")
-    if outcome.verdict.good:
+    audited = outcome.audited
+    console.print(f"{audited.entries:,} log entries and {audited.documents:,} documents against the state machine.")
+    for finding in audited.findings[:_NAMED]:
+        console.print(Text(f"✗ {finding.where} {finding.document}: {finding.why}", style="red"))
+    if outcome.good:
         console.print(Text("✓ Nothing lost, nothing sent twice without cause, nothing stuck.", style="bold green"))
+    elif outcome.verdict.good:
+        console.print(Text("✗ The state machine does not allow what happened.", style="bold red"))
     else:
         console.print(Text("✗ The books do not agree.", style="bold red"))
 

@@ -1,4 +1,4 @@
-"""One run: write the mails, interrupt processes as planned, wait for the end, compare the books."""
+"""One run: write the mails, interrupt processes as planned, wait for the end, compare the books, audit the logs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from google.api_core.exceptions import AlreadyExists, GoogleAPICallError
 from google.cloud.firestore import Client
@@ -13,10 +14,12 @@ from google.cloud.firestore import Client
 from chaos.books import Fields, Rules, Verdict, compare
 from chaos.plan import Plan
 from chaos.system import CONTESTED, LEASE_SECONDS, ChaoticSystem
+from cli.auditor import Auditor, Finding
+from cli.records import records
 from local.clients import firestore_client
 from local.waiting import wait_until
 from shared.delivery.model import FINAL
-from shared.delivery.policy import LeaseExpiryPolicy
+from shared.delivery.policy import LeaseExpiryPolicy, Policy
 
 #: The fraction of all mails that may be in progress before the application writes more.
 _UNDER_WAY = 0.04
@@ -54,6 +57,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Audited:
+    """The number of log entries and documents that were held against the state machine, and what it does not allow."""
+
+    entries: int
+    documents: int
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The results of a run. `seconds` are from the first mail's writing to the last one's end."""
 
@@ -62,6 +74,12 @@ class Outcome:
     seconds: float
     states: Mapping[str, int]
     faults: Mapping[str, int]
+    audited: Audited
+
+    @property
+    def good(self) -> bool:
+        """Whether the books agree, and nothing happened that the state machine does not allow."""
+        return self.verdict.good and not self.audited.findings
 
 
 def run(chosen: Chosen, show: Callable[[Progress], None]) -> Outcome:
@@ -163,7 +181,21 @@ class _Run:
             seconds=seconds,
             states=Counter(_label(delivery) for delivery in deliveries.values()),
             faults=self._faults(),
+            audited=self._audited(deliveries),
         )
+
+    def _audited(self, deliveries: Mapping[str, Fields]) -> Audited:
+        """The services' logs and the documents, held against the state machine."""
+        chosen = self._chosen
+        auditor = Auditor(Policy(timedelta(seconds=LEASE_SECONDS), chosen.max_attempts, chosen.policy))
+        found = [auditor.document(name, delivery, "documents") for name, delivery in deliveries.items()]
+        for log in sorted(self._system.logs.iterdir()):
+            with log.open(errors="replace") as file:
+                for record in records(file):
+                    if isinstance(record.found, Mapping):
+                        found.append(auditor.entry(record.found, f"{log.name}:{record.line}"))
+        findings = tuple(each for each in (*found, *auditor.stories()) if each is not None)
+        return Audited(auditor.entries, auditor.documents, findings)
 
     def _faults(self) -> Mapping[str, int]:
         interrupted = Counter(f"{each.process}: {each.what}" for each in self._system.interrupted)

@@ -10,5 +10,7 @@ retry.py         `retry`
 dead_letters.py  `dead-letters`, on letters.py (the content of a dead letter) and subscription.py (non-destructive pull)
 mail.py, selection.py, times.py   pure: a document as operators see it, which documents to select, points in time
 view.py, output.py                display; exits.py: exit codes
+audit.py         `audit`, on auditor.py (pure: stories and histories), allowed.py and fitting.py (pure: what the state
+                 machine allows), records.py (log files and exports)
 clients.py, mailbox.py            Firestore and Pub/Sub
 """

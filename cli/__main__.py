@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from cli.audit import audit
 from cli.clients import EMULATORS, Target, read_ready_file
 from cli.counts import counts
 from cli.dead_letters import dead_letters
@@ -96,7 +97,7 @@ def _local(target: Target, ready_file: Path, context: click.Context) -> Target:
     return replace(target, **{name: value for name, value in local.items() if name not in chosen})
 
 
-for command in (send, status, find, list_mails, counts, retry, dead_letters, template):
+for command in (send, status, find, list_mails, counts, retry, dead_letters, template, audit):
     cli.add_command(command)
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from shared.delivery.model import (
     State,
     state_of,
 )
-from shared.delivery.policy import Policy
+from shared.delivery.policy import LONGEST_LEASE_SECONDS, Policy
 from shared.errors import ErrorCode
 from shared.observability.events import Event
 
@@ -47,15 +47,19 @@ def fault(entry: Entry, policy: Policy) -> str | None:
     """Why the tables do not allow this log entry; None if they do, or if it is not about a decision."""
     try:
         return _fault(tuple(_reduced(entry)), policy)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return "a field is missing or of another type: this is no entry of Firepost's"
 
 
 def _reduced(entry: Entry) -> Iterator[tuple[str, object]]:
-    """What checks depend on, with few different times, so that equal decisions are checked once."""
+    """What checks depend on, with few different times, so that equal decisions are checked once.
+
+    Cloud Logging makes every number a float, and may leave out what is null.
+    """
     for name in _CHECKED:
         if name in entry:
-            yield name, entry[name]
+            value = entry[name]
+            yield name, int(value) if isinstance(value, float) and value.is_integer() else value
     for name in _TIMES:
         if entry.get(name) is not None:
             yield name, representative(entry[name])
@@ -134,7 +138,9 @@ def _message(entry: Entry, policy: Policy) -> str | None:
         return None
     if entry.get("reason") in _BEFORE_READING:
         return "a message was acknowledged though nobody had read its document" if entry["acknowledged"] else None
-    found = documents(entry, entry["before"], (0, policy.max_attempts)) if "before" in entry else [None]
+    found: list[DocumentState | None] = [*documents(entry, entry.get("before"), (0, policy.max_attempts))]
+    if entry.get("before") is None:
+        found.append(None)
     decided = [on_message(each, NOW, policy) for each in found]
     if any((each.reason, each.acknowledge) == (entry.get("reason"), entry["acknowledged"]) for each in decided):
         return None
@@ -182,14 +188,14 @@ def _results(entry: Entry) -> Iterator[_End]:
 
 def _end(entry: Entry, decisions: Iterable[_End], unchanged: Collection[str]) -> str | None:
     """Check how an attempt's end was written; `unchanged` are the reasons if the document was unchanged or gone."""
-    if "found" not in entry:
+    if "held" not in entry:
         return None if entry.get("written") in unchanged else f"'{entry.get('written')}' without a changed document"
     lease = Lease(entry["attempt"], NOW + SECOND)
     expires = [lease.expires] if entry["held"] else [None, NOW]
     found = [
         DocumentState(
             Delivery(
-                state_of_word(entry["found"]),
+                state_of_word(entry.get("found")),
                 attempts=entry["found_attempt"],
                 lease_expire_time=each,
                 end_time=NOW,
@@ -204,12 +210,12 @@ def _end(entry: Entry, decisions: Iterable[_End], unchanged: Collection[str]) ->
         written = (each.write or {}).get("delivery.state")
         # A result that did not fit into its document may be final where another attempt was to follow.
         left = {State.RETRY, *FINAL} if written is State.RETRY else {written or state_of(known)}
-        if each.reason == entry.get("written") and entry["left"] in left:
+        if each.reason == entry.get("written") and entry.get("left") in left:
             return None
     held = "with" if entry["held"] else "without"
-    seen = f"{entry['found']} at attempt {entry['found_attempt']}, {held} the lease"
+    seen = f"{entry.get('found')} at attempt {entry['found_attempt']}, {held} the lease"
     return (
-        f"the end of attempt {entry['attempt']} found {seen}: '{entry.get('written')}', leaving {entry['left']}; "
+        f"the end of attempt {entry['attempt']} found {seen}: '{entry.get('written')}', leaving {entry.get('left')}; "
         f"allowed: {_allowed([each for _, each in decided])}"
     )
 
@@ -267,7 +273,8 @@ def _what(entry: Entry) -> str:
     if entry.get("event") == Event.CHANGE:
         texts = [f"{texts[0]} became {entry.get('after') or 'a new document'}"]
     if (lease := entry.get("lease_ms")) is not None:
-        texts.append("with a live lease" if lease > 0 else "with an expired lease")
+        kind = "a live" if 0 < lease <= LONGEST_LEASE_SECONDS * 1000 else "nobody's" if lease > 0 else "an expired"
+        texts.append(f"with {kind} lease")
     if (due := entry.get("due_ms")) is not None:
         texts.append("due later" if due > 0 else "due")
     return ", ".join(texts)

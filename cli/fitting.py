@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import product
@@ -56,21 +56,20 @@ def _documents(
     attempts: tuple[int, ...],
     starts: tuple[datetime | None, ...],
 ) -> list[DocumentState]:
-    times: list[tuple[datetime | None, datetime | None]] = [(None, None)] if due is None else []
-    for time in _around(due):  # the entry has the later of `sendAt` and `nextAttemptTime`
-        times += [(time, None), (None, time), (time, time), (time, LONG_AGO), (LONG_AGO, time)]
-    found = []
-    for (send_at, scheduled), expires, attempt, start in product(times, _around(lease) or [None], attempts, starts):
-        if state is None:
-            found += [DocumentState(None, send_at), DocumentState(Delivery(None), send_at)]
-        else:
-            found.append(DocumentState(Delivery(state, attempt, start, None, expires, scheduled), send_at))
-    return found
+    if state is None:
+        return [DocumentState(each, time) for each in (None, Delivery(None)) for time in _around(due)]
+    times: list[tuple[datetime | None, datetime | None]] = []
+    for time in _around(due):  # the entry has the later of `sendAt` and `nextAttemptTime`, if there is any
+        times += [(time, None), (None, time), (time, time), *([(time, LONG_AGO), (LONG_AGO, time)] if time else [])]
+    return [
+        DocumentState(Delivery(state, attempt, start, None, expires, scheduled), send_at)
+        for (send_at, scheduled), expires, attempt, start in product(times, _around(lease), attempts, starts)
+    ]
 
 
-def _around(millis: float | None) -> list[datetime | None]:
+def _around(millis: float | None) -> Sequence[datetime | None]:
     """The times that may have been rounded to `millis` from now."""
     if millis is None:
-        return []
+        return [None]
     ahead = timedelta(milliseconds=representative(millis))
     return [NOW + ahead] if ahead else [NOW - _ROUNDED_AWAY, NOW + _ROUNDED_AWAY]

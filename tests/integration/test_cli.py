@@ -180,6 +180,13 @@ class TestStatus:
         queued, attempt = run("status", path).stdout.splitlines()[-2:]
         assert (queued.split("\t")[1], attempt.split("\t")[1:4]) == ("queued", ["attempt 1", "SUCCESS", ""])
 
+    def test_what_was_sent_passes_the_audit(self, run: Run, system: System) -> None:
+        path = system.write({"to": "cli-5@example.com", "message": {"subject": "s", "text": "t"}})
+        run("status", path, "--watch")
+        result = run("audit", "--scan")
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert "0 log entries and " in result.stderr
+
     def test_a_missing_document_is_not_watched(self, run: Run) -> None:
         result = run("status", "nobody", "--watch")
         assert (result.exit_code, result.stderr) == (1, "Error: No such document: mail/nobody.\n")

@@ -181,6 +181,17 @@ def an_attempt_after_an_expired_lease_whose_document_changes(world: World) -> No
     world.push({"document": "mail/a"})
 
 
+def claims_whose_answers_are_lost(world: World) -> None:
+    def compose(*args: Any, **kwargs: Any) -> Any:
+        raise Deferred(3.0, "later")
+
+    for world.parts.compose in (COMPOSER, compose):
+        world.database.put("mail/a", MAIL)
+        world.database.lose_answers = 1
+        world.push({"document": "mail/a"})
+    world.parts.compose = COMPOSER
+
+
 def a_released_claim_after_an_expired_lease_whose_document_changes(world: World) -> None:
     def compose(*args: Any, **kwargs: Any) -> Any:
         raise Deferred(3.0, "later")
@@ -224,6 +235,7 @@ WORK = (
     a_message_for_nothing,
     a_message_that_is_none,
     the_end_of_a_sender,
+    claims_whose_answers_are_lost,
     a_released_claim_after_an_expired_lease_whose_document_changes,
     a_server_that_throttles,
     a_dead_letter,
@@ -407,6 +419,7 @@ def test_no_word_and_no_field_of_the_vocabulary_is_idle(world: World, caplog: py
                 "before": None,
                 "after": "RETRY",
                 "reason": "temporary",
+                "unsettled": True,
                 "written": "finished",
                 "claim_ms": 1.0,
                 "compose_ms": 1.0,
