@@ -11,14 +11,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from cli.allowed import fault, fault_of_ending
 from shared.delivery.history import entries
-from shared.delivery.model import FINAL, QUEUED, Delivery, Reason, State
+from shared.delivery.model import FINAL, Delivery, Reason, State
 from shared.delivery.policy import Policy
 from shared.errors import ErrorCode
 from shared.observability.events import Event
+
+#: Errors that conclude a document without an attempt.
+_WITHOUT_ATTEMPT: Final = (ErrorCode.DEAD_LETTER,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def _fault_of_history(value: object, policy: Policy) -> str | None:
     for entry in history:
         if why := fault_of_ending(entry["errorCode"] or "sent", None, entry["attempt"], entry["state"], policy):
             return f"history: {why}"
-    if not history or known.state in (None, *QUEUED, State.PROCESSING) or known.error_code == ErrorCode.DEAD_LETTER:
+    if not history or known.state not in (State.SUCCESS, State.ERROR) or known.error_code in _WITHOUT_ATTEMPT:
         return None
     last = history[-1]
     if (last["attempt"], last["state"], last["errorCode"]) != (known.attempts, known.state, known.error_code):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from itertools import product
 from typing import Any, Final
 
@@ -48,7 +47,6 @@ def documents(
     return _documents(state_of_word(state), entry.get("lease_ms"), entry.get("due_ms"), attempts, starts)
 
 
-@cache
 def _documents(
     state: State | None,
     lease: float | None,
