@@ -19,7 +19,7 @@ EXIT_BOOKS_DIFFER, EXIT_CANNOT_RUN = 1, 3
 
 
 @click.command(
-    epilog="Exit codes: 0 the books agree, and all ended in time; 1 not so; 2 wrong usage; 3 the system did not start."
+    epilog="Exit codes: 0 all agrees, and ended in time; 1 not so; 2 wrong usage; 3 the system did not start."
 )
 @click.option("--mails", type=click.IntRange(min=10), default=5000, show_default=True, help="The number of mails.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Determines the faults.")

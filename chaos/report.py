@@ -86,11 +86,22 @@ def conclude(console: Console, outcome: Outcome) -> None:
     rate = chosen.mails / outcome.seconds
     console.print(f"{outcome.seconds:.0f} s, {rate:.0f} mails/s despite all faults.")
     console.print(_ends(outcome))
+    audited = outcome.audited
+    console.print(f"{audited.entries:,} log entries and {audited.documents:,} documents against the state machine.")
+    for finding in audited.findings[:_NAMED]:
+        console.print(Text(f"✗ {finding.where} {finding.document}: {finding.why}", style="red"))
     if outcome.good:
         console.print(Text("✓ Nothing lost, nothing sent twice without cause, nothing stuck.", style="bold green"))
     else:
-        fault = "A mail ended too late." if outcome.verdict.good else "The books do not agree."
-        console.print(Text(f"✗ {fault}", style="bold red"))
+        console.print(Text(f"✗ {_fault(outcome)}", style="bold red"))
+
+
+def _fault(outcome: Outcome) -> str:
+    if not outcome.verdict.good:
+        return "The books do not agree."
+    if outcome.audited.findings:
+        return "The state machine does not allow what happened."
+    return "A mail ended too late."
 
 
 def _ends(outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""One run: write the mails, interrupt processes as planned, wait for the end, compare the books."""
+"""One run: write the mails, interrupt processes as planned, wait for the end, compare the books, audit the logs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from google.cloud.firestore import Client
 from chaos.books import Fields, Rules, Verdict, compare
 from chaos.plan import Plan
 from chaos.system import CONTESTED, LEASE_SECONDS, SETTINGS, ChaoticSystem
+from cli.auditor import Auditor, Finding
+from cli.records import records
 from local.clients import firestore_client
 from local.waiting import wait_until
 from shared.delivery.bound import latest_end
@@ -66,6 +68,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Audited:
+    """The number of log entries and documents that were held against the state machine, and what it does not allow."""
+
+    entries: int
+    documents: int
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The results of a run. `seconds` are from the first mail's writing to the last one's end.
 
@@ -79,11 +90,12 @@ class Outcome:
     latest: float
     states: Mapping[str, int]
     faults: Mapping[str, int]
+    audited: Audited
 
     @property
     def good(self) -> bool:
-        """Whether the books agree, and every mail has ended in time."""
-        return self.verdict.good and max(self.ends, default=0.0) <= self.latest
+        """Whether the books agree, the state machine allows what happened, and every mail has ended in time."""
+        return self.verdict.good and not self.audited.findings and max(self.ends, default=0.0) <= self.latest
 
 
 def run(chosen: Chosen, show: Callable[[Progress], None]) -> Outcome:
@@ -191,7 +203,20 @@ class _Run:
             latest=latest_end(chosen.in_policy(), self._system.surroundings(chosen.mails)).total_seconds(),
             states=Counter(_label(delivery) for delivery in deliveries.values()),
             faults=self._faults(),
+            audited=self._audited(deliveries),
         )
+
+    def _audited(self, deliveries: Mapping[str, Fields]) -> Audited:
+        """The services' logs and the documents, held against the state machine."""
+        auditor = Auditor(self._chosen.in_policy())
+        found = [auditor.document(name, delivery, "documents") for name, delivery in deliveries.items()]
+        for log in sorted(self._system.logs.iterdir()):
+            with log.open(errors="replace") as file:
+                for record in records(file):
+                    if isinstance(record.found, Mapping):
+                        found.append(auditor.entry(record.found, f"{log.name}:{record.line}"))
+        findings = tuple(each for each in (*found, *auditor.stories()) if each is not None)
+        return Audited(auditor.entries, auditor.documents, findings)
 
     def _faults(self) -> Mapping[str, int]:
         interrupted = Counter(f"{each.process}: {each.what}" for each in self._system.interrupted)

@@ -139,14 +139,14 @@ class ChaoticSystem:
         self.interrupted.append(Interrupted(planned.process, planned.what, now, end))
 
     def _start(self) -> None:
-        logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-chaos-")))
+        self.logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-chaos-")))
         ports = {name: free_port() for name in (DISPATCHER, SENDER_A, SENDER_B)}
         self.backend = self._start_backend(f"http://{LOOPBACK}:{ports[DISPATCHER]}/")
         for server in self.mail_servers.values():
             server.start()
             self._running.callback(server.stop)
         self._create_topics({name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()})
-        self._start_services(ports, logs)
+        self._start_services(ports, self.logs)
         scheduler = Scheduler(f"{self._services[DISPATCHER].url}/reconcile", RECONCILE_SECONDS)
         self._running.callback(scheduler.stop)
         scheduler.start()

@@ -2,7 +2,7 @@
 
 __main__.py      the group: the target, and the commands' names
 send.py          `send`, on draft.py (a mail from flags and a file)
-status.py        `status`, and the watching that `send --wait` shares (watch.py)
+status.py        `status`, with timeline.py (pure), and the watching that `send --wait` shares (watch.py)
 listing.py       `list`
 find.py          `find`, on search.py (pure: what is known of a mail, as queries and as a filter)
 counts.py        `counts`
@@ -14,5 +14,7 @@ check_documents.py  `check-documents`, on rehearsal.py (pure: the faults of docu
 template.py          `template`; `lint` on template_files.py, template_lint.py, template_names.py and template_places.py
 mail.py, selection.py, times.py   pure: a document as operators see it, which documents to select, points in time
 view.py, output.py                display; exits.py: exit codes
+audit.py         `audit`, on auditor.py (pure: stories and histories), allowed.py and fitting.py (pure: what the state
+                 machine allows), records.py (log files and exports)
 clients.py, mailbox.py            Firestore and Pub/Sub
 """

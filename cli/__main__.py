@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from cli.adopt import adopt
+from cli.audit import audit
 from cli.cancel import cancel
 from cli.check_documents import check_documents
 from cli.clients import EMULATORS, Target, read_ready_file
@@ -118,6 +119,7 @@ _COMMANDS = (
     check_documents,
     import_parameters,
     doctor,
+    audit,
 )
 for command in _COMMANDS:
     cli.add_command(command)

@@ -64,6 +64,8 @@ class Output:
             for row in rows:
                 click.echo("\t".join(map(str, row)))
             return
+        if not (rows := list(rows)):
+            return
         table = Table(*columns, box=None, header_style="bold", pad_edge=False)
         for row in rows:
             table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))

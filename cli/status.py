@@ -13,6 +13,7 @@ from cli.exits import EXIT_CODES, Failed
 from cli.mail import Mail, own_path
 from cli.mailbox import Mailbox
 from cli.output import Output, json_option
+from cli.timeline import TIMELINE_COLUMNS, timeline
 from cli.view import mail_details, mail_record, mail_step
 from cli.watch import Outcome, follow
 from shared.delivery.model import State
@@ -26,7 +27,8 @@ from shared.delivery.model import State
 def status(target: Target, paths: tuple[str, ...], watching: bool, as_json: bool) -> None:
     """Show everything known about mails, except their content.
 
-    PATH is a document's path, or only its id.
+    PATH is a document's path, or only its id. The attempts that have ended come last, as a timeline: each bar lies
+    where its attempt did, between the moment at which the mail was queued and its end, or now.
 
     \b
     Examples:
@@ -48,9 +50,16 @@ def status(target: Target, paths: tuple[str, ...], watching: bool, as_json: bool
             if mail is None:
                 missing.append(path)
             else:
-                output.result(mail_record(mail), mail_details(mail, datetime.now(UTC)))
+                _show(mail, output)
     if missing:
         raise Failed(f"No such document: {', '.join(missing)}.")
+
+
+def _show(mail: Mail, output: Output) -> None:
+    now = datetime.now(UTC)
+    output.result(mail_record(mail), mail_details(mail, now))
+    if not output.as_json:
+        output.table(TIMELINE_COLUMNS, timeline(mail, now, with_bars=output.console.is_terminal))
 
 
 def own_paths(texts: Sequence[str], target: Target) -> list[str]:

@@ -25,7 +25,8 @@ _BAR = 20
 
 #: The display order; other fields follow by name.
 _ORDER = ("error", "errorCode", "attempts", "startTime", "endTime", "nextAttemptTime", "leaseExpireTime", "createTime")
-_COLOURS: Mapping[str, str] = {
+#: The colour of each state.
+COLOURS: Mapping[str, str] = {
     State.SUCCESS: "green",
     State.ERROR: "red",
     State.PROCESSING: "blue",
@@ -54,10 +55,11 @@ def mail_row(mail: Mail, now: datetime) -> Sequence[Cell]:
 
 
 def mail_details(mail: Mail, now: datetime) -> Text:
-    """The whole `delivery` field, one line per field."""
+    """The whole `delivery` field, one line per field, without the history, which has a table (cli/timeline.py)."""
     lines = [Text.assemble((one_line(mail.path), "bold"), "  ", _state(mail))]
     facts = {"createTime": mail.created, **(mail.delivery or {})}
-    facts.pop("state", None)  # shown above already
+    for shown in ("state", "history"):
+        facts.pop(shown, None)
     fields = sorted(_flat(facts), key=_reading_order)
     width = max(len(name) for name, _ in fields)
     for name, value in fields:
@@ -120,7 +122,7 @@ def count_record(count: Count) -> dict[str, Any]:
 def count_row(count: Count, with_bar: bool) -> Sequence[Cell]:
     """The count as a row of a table with `COUNT_COLUMNS`; without the last one unless `with_bar`."""
     name = count.name or ("(none)" if count.kind == "state" else "")
-    colour = _COLOURS.get(name, "")
+    colour = COLOURS.get(name, "")
     number = f"{count.mails:,}" if with_bar else str(count.mails)
     share = f"{count.share:.1%}" if count.share >= 0.001 or not count.mails else "<0.1%"
     cells = (count.kind, Text(name, style=colour), Text(number, justify="right"), Text(share, justify="right"))
@@ -168,7 +170,7 @@ def _readable(data: bytes) -> str:
 
 
 def _state(mail: Mail) -> Text:
-    return Text(one_line(mail.state) or "(new)", style=_COLOURS.get(mail.state, ""))
+    return Text(one_line(mail.state) or "(new)", style=COLOURS.get(mail.state, ""))
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -14,12 +14,12 @@ from datetime import datetime
 from typing import Final
 
 from shared.delivery.machine import is_marked, on_dead_letter, refused_mail
-from shared.delivery.model import Decision, DocumentState, Result, State
+from shared.delivery.model import Decision, DocumentState, Result, State, state_of
 from shared.delivery.policy import Policy
 from shared.delivery.store import MailStore
 from shared.errors import ErrorCode, FirepostError, InvalidMessage
 from shared.firestore.database import Unwritable, Write, nested
-from shared.observability.events import Event, log_event
+from shared.observability.events import Event, log_event, sight
 from shared.pubsub import message
 from shared.pubsub.push import ReceivedMessage
 
@@ -34,6 +34,10 @@ _UNWRITABLE: Final = "unwritable"
 #: Reasons for refusing an inline mail that say nothing against creating its document: `id-conflict` means that the
 #: document is another mail's, and `unknown-version` that only another version knows what the message says.
 _NOT_THE_MAILS_FAULT: Final = ("id-conflict", "unknown-version")
+
+
+#: A document's path, the reason word, and what was known of the document.
+_Recorded = tuple[str, str, DocumentState | None]
 
 
 class DeadLetters:
@@ -51,20 +55,25 @@ class DeadLetters:
 
         Raises `Unavailable`.
         """
-        path, reason = self._concluded(dead) or self._created(dead) or (None, _REFUSED)
-        fields = {"message_id": dead.message_id, "reason": reason} | ({} if path is None else {"document": path})
+        now = self._clock()
+        path, reason, known = self._concluded(dead, now) or self._created(dead, now) or (None, _REFUSED, None)
+        fields: dict[str, object] = {"message_id": dead.message_id, "reason": reason}
+        if path is not None:
+            fields["document"] = path
+        if known is not None:
+            fields |= {"before": state_of(known), **sight(known, now)}
         log_event(_log, Event.DEAD_LETTER, f"dead letter {reason}", fields, logging.ERROR)
         return reason
 
-    def _concluded(self, dead: ReceivedMessage) -> tuple[str, str] | None:
-        """The document that the message was published for, and what became of it; None if there is none."""
+    def _concluded(self, dead: ReceivedMessage, now: datetime) -> _Recorded | None:
+        """What became of the document that the message was published for; None if there is none."""
         try:
             decoded = message.decode(dead.data, dead.attributes, dead.message_id, self._collection)
         except InvalidMessage:
             return None
         if decoded.mail is not None and _was_refused(dead):
             return None
-        now, result = self._clock(), _result(dead, dead.attributes.get("reason") == _UNWRITABLE)
+        result = _result(dead, dead.attributes.get("reason") == _UNWRITABLE)
 
         def decide(known: DocumentState | None, written: datetime | None) -> Decision:
             changed = written is not None and dead.published is not None and written > dead.published
@@ -73,11 +82,12 @@ class DeadLetters:
             return on_dead_letter(known, changed, not _was_refused(dead), now, result, self._policy)
 
         try:
-            return decoded.path, self._store.conclude(decoded.path, decide).reason
+            decision = self._store.conclude(decoded.path, decide)
+            return decoded.path, decision.reason, decision.known
         except Unwritable:  # the document can't even record the failure, and a retry would not help
-            return decoded.path, _UNWRITABLE
+            return decoded.path, _UNWRITABLE, None
 
-    def _created(self, dead: ReceivedMessage) -> tuple[str, str] | None:
+    def _created(self, dead: ReceivedMessage, now: datetime) -> _Recorded | None:
         """The new document of a refused inline mail; None if there can be none, or the id is taken."""
         if not _was_refused(dead) or dead.attributes.get("reason") in _NOT_THE_MAILS_FAULT:
             return None
@@ -85,14 +95,14 @@ class DeadLetters:
         if identifier is None:
             return None
         path = f"{self._collection}/{identifier}"
-        changes = refused_mail(_result(dead, is_invalid=True), self._clock(), self._policy)
+        changes = refused_mail(_result(dead, is_invalid=True), now, self._policy)
         [created] = self._store.mark([Write(path, nested(changes), version=None)])
         match created:
             case Unwritable():
-                return path, _UNWRITABLE
+                return path, _UNWRITABLE, None
             case FirepostError():
                 raise created
-        return (path, _REFUSED) if created else None
+        return (path, _REFUSED, None) if created else None
 
 
 def _was_refused(dead: ReceivedMessage) -> bool:

@@ -9,12 +9,12 @@ from datetime import datetime
 
 from dispatcher.events import DocumentChange
 from dispatcher.ignored import IgnoredEvents
-from dispatcher.outbox import Effect, Outbox
+from dispatcher.outbox import Effect, Executed, Outbox
 from shared.delivery.machine import on_event
 from shared.delivery.model import Decision, Reason, state_of
 from shared.delivery.policy import Policy
 from shared.firestore.database import Unwritable
-from shared.observability.events import Event, log_event, millis
+from shared.observability.events import Event, log_event, millis, sight
 from shared.observability.tracing import NO_TRACER, Tracer
 from shared.pubsub.publisher import Unpublishable
 
@@ -55,12 +55,12 @@ class Dispatcher:
         began = self._monotonic()
         now = self._clock()
         decision = on_event(change.old, change.new, now, self._policy)
-        published, written = decision.publish, None
+        done, refused = Executed(None), False
         if decision.publish or decision.write is not None:
             try:
-                written = self._outbox.execute(Effect.of(decision, change.path, change.version, now))
+                done = self._outbox.execute(Effect.of(decision, change.path, change.version, now))
             except Unpublishable:
-                published = False
+                refused = True
                 _log.error("Pub/Sub refuses the message", extra={"fields": {"document": change.path}})
             except Unwritable:
                 _log.error("Firestore refuses to change the document", extra={"fields": {"document": change.path}})
@@ -68,20 +68,30 @@ class Dispatcher:
             self._ignored.count(decision.reason)
             _log.debug("event %s", decision.reason, extra={"fields": {"document": change.path}})
             return decision.reason
-        self._report(change, decision, published, written, self._monotonic() - began)
-        return decision.reason
-
-    def _report(
-        self, change: DocumentChange, decision: Decision, published: bool, written: bool | None, seconds: float
-    ) -> None:
-        fields: dict[str, object] = {
-            "document": change.path,
-            "reason": decision.reason,
-            "before": state_of(change.old),
-            "after": state_of(change.new),
-        }
-        if decision.publish or written is not None:
-            fields |= {"published": published, "written": written}
-        fields["duration_ms"] = millis(seconds)
+        fields = _fields(change, decision, now) | _done(decision, done, refused)
+        fields["duration_ms"] = millis(self._monotonic() - began)
         level = logging.WARNING if decision.reason is Reason.UNKNOWN_STATE else logging.INFO
         log_event(_log, Event.CHANGE, f"event {decision.reason}", fields, level)
+        return decision.reason
+
+
+def _fields(change: DocumentChange, decision: Decision, now: datetime) -> dict[str, object]:
+    return {
+        "document": change.path,
+        "reason": decision.reason,
+        "before": state_of(change.old),
+        "after": state_of(change.new),
+        **(sight(change.new, now) if change.new else {}),
+    }
+
+
+def _done(decision: Decision, done: Executed, refused: bool) -> dict[str, object]:
+    """What was done about the change; `refused`: Pub/Sub never takes the message."""
+    fields: dict[str, object] = {}
+    if decision.publish or done.written is not None:
+        fields |= {"published": decision.publish and not refused, "written": done.written}
+    if refused:
+        fields["refused"] = True
+    if done.marked_after is not None:
+        fields["marked_after_ms"] = millis(done.marked_after)
+    return fields

@@ -6,7 +6,8 @@ because a claim is exclusive. The other order could leave a PENDING document wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,35 +48,60 @@ class Effect:
         return cls(path, version, published, decision.write, unpublishable(decision, now))
 
 
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """An effect that is done.
+
+    `written` is True if it wrote, False if the document has changed since, None if there was nothing to write.
+    `marked_after` is the time from the message to the mark, in seconds; None if it was not both.
+    """
+
+    written: bool | None
+    marked_after: float | None = None
+
+
 class Outbox:
     """Executes effects; thread-safe."""
 
-    def __init__(self, publisher: BulkPublisher, store: MailStore, batching: Batching) -> None:
+    def __init__(
+        self,
+        publisher: BulkPublisher,
+        store: MailStore,
+        batching: Batching,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`monotonic` returns seconds."""
         self._publisher = publisher
         self._store = store
-        self._batcher: Batcher[Effect, bool | None] = Batcher(self.execute_all, batching)
+        self._monotonic = monotonic
+        self._batcher: Batcher[Effect, Executed] = Batcher(self.execute_all, batching)
 
-    def execute(self, effect: Effect) -> bool | None:
-        """True if it wrote, False if the document has changed since, None if there was nothing to write.
+    def execute(self, effect: Effect) -> Executed:
+        """Publish, then write.
 
         Raises `Unavailable` if the event should be delivered again, `Unwritable` after publishing, and `Unpublishable`
         after writing that Pub/Sub refuses the message.
         """
         return self._batcher.submit(effect, key=effect.path)
 
-    def execute_all(self, effects: Sequence[Effect]) -> Sequence[bool | FirepostError | None]:
+    def execute_all(self, effects: Sequence[Effect]) -> Sequence[Executed | FirepostError]:
         """Execute effects on different documents; returns what `execute` returns or raises, in their order.
 
         All messages are published before the first document is marked, each in as few requests as the services take.
         """
         failed = self._publish(effects)
+        published_at = self._monotonic()
         writes = [
             Write(effect.path, changes, effect.version)
             for effect in effects
             if (changes := _changes(effect, failed.get(effect.path))) is not None
         ]
         marked = dict(zip((write.path for write in writes), self._store.mark(writes), strict=True))
-        return [_outcome(failed.get(effect.path), marked.get(effect.path)) for effect in effects]
+        marked_after = self._monotonic() - published_at
+        return [
+            _outcome(failed.get(effect.path), marked.get(effect.path), marked_after if effect.message else None)
+            for effect in effects
+        ]
 
     def _publish(self, effects: Sequence[Effect]) -> dict[str, FirepostError]:
         """Publish the messages; returns the errors by path."""
@@ -95,6 +121,10 @@ def _changes(effect: Effect, failure: FirepostError | None) -> Changes | None:
     return effect.changes if failure is None else None
 
 
-def _outcome(failure: FirepostError | None, marked: bool | FirepostError | None) -> bool | FirepostError | None:
+def _outcome(
+    failure: FirepostError | None, marked: bool | FirepostError | None, marked_after: float | None
+) -> Executed | FirepostError:
     """A refused message is reported only once its document says so."""
-    return marked if isinstance(marked, FirepostError) else failure or marked
+    if isinstance(marked, FirepostError):
+        return marked
+    return failure or Executed(marked, marked_after if marked is not None else None)

@@ -19,15 +19,15 @@ from typing import Final
 
 from opentelemetry.context import Context
 
-from dispatcher.outbox import Effect, Outbox
+from dispatcher.outbox import Effect, Executed, Outbox
 from shared.delivery.machine import on_reconcile
-from shared.delivery.model import QUEUED, Decision, State, state_of
+from shared.delivery.model import QUEUED, Decision, DocumentState, State, state_of
 from shared.delivery.policy import Policy
 from shared.document_ids import is_document_id
 from shared.errors import FirepostError
 from shared.firestore.database import Database, Found, Page, Snapshot, Stale, Unwritable, Write
 from shared.observability import tracing
-from shared.observability.events import Event, log_event, millis
+from shared.observability.events import Event, log_event, millis, sight
 from shared.observability.tracing import NO_TRACER, Tracer
 from shared.pubsub.publisher import Unpublishable
 
@@ -153,16 +153,18 @@ class Reconciler:
         return failures
 
     def _plan(self, found: Found) -> _Plan | None:
-        """What to do about a document; None if that is nothing."""
+        """What to do about a document; None if that is nothing, which is only logged if the document is due."""
         if self._unwritable.get(found.path) == found.updated:
             return None
         now = self._clock()
         decision = on_reconcile(found.known, found.updated, now, self._policy)
         if not decision.publish and decision.write is None:
+            if _is_due(found.known, now):
+                _log_decision(found, decision, now, state_of(found.known))
             return None
         with self._tracer.span("reconciliation", document=found.path, reason=decision.reason):
             effect = Effect.of(decision, found.path, found.version, now)
-            return _Plan(found, decision, effect, tracing.current())
+            return _Plan(found, decision, effect, now, tracing.current())
 
     def _remember_unwritable(self, found: Found) -> None:
         """Skip this version of the document in later runs of this process.
@@ -177,11 +179,12 @@ class Reconciler:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A decision about a document, and the trace that its message and its log entry belong to."""
+    """A decision at `now` about a document, and the trace that its message and its log entry belong to."""
 
     found: Found
     decision: Decision
     effect: Effect
+    now: datetime
     trace: Context
 
 
@@ -204,16 +207,35 @@ def _end(page: Page) -> str | None:
     return None if page.is_last else page.found[-1].path.rpartition("/")[2]
 
 
-def _report(plan: _Plan, outcome: bool | FirepostError | None) -> None:
-    before = after = state_of(plan.found.known)
-    path, reason = plan.found.path, plan.decision.reason
+def _is_due(known: DocumentState, now: datetime) -> bool:
+    scheduled = known.delivery.next_attempt_time if known.delivery else None
+    return scheduled is not None and scheduled <= now
+
+
+def _report(plan: _Plan, outcome: Executed | FirepostError) -> None:
+    after, marked_after = state_of(plan.found.known), None
+    path = plan.found.path
     match outcome:
         case Unpublishable():
             after = State.ERROR
             _log.error("Pub/Sub refuses the message", extra={"fields": {"document": path}})
         case Unwritable():
             _log.error("Firestore refuses to change the document", extra={"fields": {"document": path}})
-        case True if plan.decision.write is not None:
-            after = plan.decision.write.get("delivery.state", before)
-    fields = {"document": path, "reason": reason, "before": before, "after": after}
-    log_event(_log, Event.RECONCILIATION, f"reconciled {reason}", fields)
+        case Executed(written=True) if plan.decision.write is not None:
+            after, marked_after = plan.decision.write.get("delivery.state", after), outcome.marked_after
+    _log_decision(plan.found, plan.decision, plan.now, after, marked_after)
+
+
+def _log_decision(
+    found: Found, decision: Decision, now: datetime, after: State | None, marked_after: float | None = None
+) -> None:
+    fields: dict[str, object] = {
+        "document": found.path,
+        "reason": decision.reason,
+        "before": state_of(found.known),
+        "after": after,
+        **sight(found.known, now),
+    }
+    if marked_after is not None:
+        fields["marked_after_ms"] = millis(marked_after)
+    log_event(_log, Event.RECONCILIATION, f"reconciled {decision.reason}", fields)

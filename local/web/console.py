@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from google.api_core.exceptions import NotFound
 from google.cloud import firestore
 
+from shared.delivery.history import Entry, entries
 from shared.delivery.model import State
 
 #: The maximum number of documents read: the page is for development, not an inventory.
@@ -146,11 +147,18 @@ def row(document: Document) -> dict[str, Any]:
         "changed": document.changed.isoformat(),
         "subject": str(message.get("subject", "")) if isinstance(message, Mapping) else "",
         "attempts": delivery.get("attempts"),
+        "history": [_told(entry) for entry in entries(delivery.get("history"))],
         "error": delivery.get("error"),
         "errorCode": delivery.get("errorCode"),
         "response": info.get("response") if isinstance(info, Mapping) else None,
         "nextAttempt": _iso(delivery.get("nextAttemptTime") or document.data.get("sendAt")),
     }
+
+
+def _told(entry: Entry) -> str:
+    """An attempt in one line."""
+    words = (entry["state"], entry["errorCode"], entry["response"])
+    return " ".join([f"{entry['attempt']}:", *(word for word in words if word)])
 
 
 def _iso(value: object) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from shared.batcher import Batcher, Batching
-from shared.delivery.model import Decision, Reason
+from shared.delivery.model import Decision
 from shared.delivery.store import Claim, ClaimRequest, Conflict, Ending, MailStore
 from shared.errors import Unavailable
 
@@ -18,7 +18,7 @@ class Claims:
     def __init__(self, store: MailStore, batching: Batching) -> None:
         self._store = store
         self._begins: Batcher[ClaimRequest, Claim | Decision | Conflict] = Batcher(store.claim, batching)
-        self._ends: Batcher[Ending, Reason | Conflict] = Batcher(store.end, batching)
+        self._ends: Batcher[Ending, Decision | Conflict] = Batcher(store.end, batching)
 
     def begin(self, request: ClaimRequest) -> Claim | Decision:
         """Claim a document; returns the decision instead if there is nothing to attempt.
@@ -29,8 +29,8 @@ class Claims:
         outcome = Conflict() if request.mail is not None else self._begins.submit(request, key=request.path)
         return self._store.claim_alone(request, outcome.written) if isinstance(outcome, Conflict) else outcome
 
-    def end(self, ending: Ending) -> Reason:
-        """Write the end of a claim and return what was written.
+    def end(self, ending: Ending) -> Decision:
+        """Write the end of a claim and return what was decided; see `MailStore.end`.
 
         If the batch fails, the ending is written on its own, so that no result is lost.
         """

@@ -125,26 +125,28 @@ class Sender:
 
     def _attempt(self, request: Message) -> HandlerResult:
         if reason := self._slots.acquire():
-            return reports.declined(Decision(reason, acknowledge=False), request.path)
+            return reports.declined(Decision(reason, acknowledge=False), request.path, self._clock())
         try:
             outcome = self._claim_and_send(request)
         finally:
             self._slots.release()
         match outcome:
-            case Decision():
-                return reports.declined(outcome, request.path)
+            case HandlerResult():
+                return outcome
             case PutOff():
                 return reports.put_off(outcome, self._claims.end(outcome.release))
             case Ended():
                 return self._finish(outcome)
 
-    def _claim_and_send(self, request: Message) -> Decision | PutOff | Ended:
+    def _claim_and_send(self, request: Message) -> HandlerResult | PutOff | Ended:
         """Claim the document and make the attempt. Deadline and lease both count from just before the claim."""
         timings = Timings(self._monotonic, self._tracer)
         start = Start(self._clock(), Deadline.after(self._attempt_seconds), timings)
         with timings.step("claim"):
             claim = self._claims.begin(ClaimRequest(request.path, start.at, request.mail))
-        return claim if isinstance(claim, Decision) else self._attempts.make(Attempt(claim, start))
+        if isinstance(claim, Decision):
+            return reports.declined(claim, request.path, start.at)
+        return self._attempts.make(Attempt(claim, start))
 
     def _finish(self, ended: Ended) -> HandlerResult:
         try:
@@ -153,7 +155,7 @@ class Sender:
         except (Unavailable, Unwritable):
             reports.unwritten(ended, self._store.state_after(ended.finish))
             raise
-        is_last = written is Reason.CANCELLED
+        is_last = written.reason is Reason.CANCELLED
         state = ended.finish.result.state if is_last else self._store.state_after(ended.finish)
         return reports.finished(ended, state, written)
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
-from sender.worker.attempt import Ended, HandlerResult, PutOff
+from sender.worker.attempt import Attempt, Ended, HandlerResult, PutOff
 from sender.worker.timing import waited
-from shared.delivery.model import Decision, Reason, State, state_of
-from shared.observability.events import Event, log_event, millis
+from shared.delivery.model import Decision, Result, State, state_of
+from shared.observability.events import Event, log_event, millis, sight
 
 _log = logging.getLogger("firepost.sender")
 
 
-def declined(decision: Decision, path: str) -> HandlerResult:
-    """Report a message for which no attempt is made."""
-    log_event(_log, Event.MESSAGE, f"message {decision.reason}", {"document": path, "reason": decision.reason})
+def declined(decision: Decision, path: str, now: datetime) -> HandlerResult:
+    """Report a message for which no attempt is made, as decided at `now`."""
+    fields: dict[str, object] = {"document": path, "reason": decision.reason, "acknowledged": decision.acknowledge}
+    if decision.known is not None:
+        fields |= {"before": state_of(decision.known), **sight(decision.known, now)}
+    log_event(_log, Event.MESSAGE, f"message {decision.reason}", fields)
     return HandlerResult(decision.acknowledge, decision.reason)
 
 
-def finished(ended: Ended, state: State, written: Reason) -> HandlerResult:
+def finished(ended: Ended, state: State, written: Decision) -> HandlerResult:
     """Report an attempt's result; `written` says how it was written, `state` is the document's new state."""
     claim, start = ended.attempt.claim, ended.attempt.start
-    fields = _fields(ended, state) | {"written": written} | start.timings.millis()
+    fields = _fields(ended, state) | _written(ended.attempt, written) | start.timings.millis()
     if ended.accepted and (queued := waited(claim.known, start.at, ended.accepted)) is not None:
         fields["accepted_after_ms"] = millis(queued.total_seconds())
     log_event(_log, Event.ATTEMPT, f"attempt {fields['reason']}", fields)
@@ -33,15 +37,15 @@ def unwritten(ended: Ended, state: State) -> None:
     _log.critical("the attempt's result could not be written", extra={"fields": _fields(ended, state)})
 
 
-def put_off(attempt: PutOff, written: Reason) -> HandlerResult:
+def put_off(attempt: PutOff, written: Decision) -> HandlerResult:
     """Report a released claim.
 
     If the time of the next attempt is known, the message is acknowledged and the reconciler publishes the mail again at
     that time. Otherwise Pub/Sub redelivers the message.
     """
-    claim, wait, later = attempt.attempt.claim, attempt.wait, attempt.release.next_attempt
+    wait, later = attempt.wait, attempt.release.next_attempt
     reason = "released" if later is None else "deferred"
-    fields = {"document": claim.path, "attempt": claim.lease.attempt, "reason": reason, "written": written}
+    fields = _claimed(attempt.attempt) | {"reason": reason} | _written(attempt.attempt, written)
     if wait.seconds is not None:
         fields["retry_after_ms"] = millis(wait.seconds)
     log_event(_log, Event.DEFERRAL, f"attempt {reason}", fields)
@@ -49,11 +53,41 @@ def put_off(attempt: PutOff, written: Reason) -> HandlerResult:
 
 
 def _fields(ended: Ended, state: State) -> dict[str, object]:
-    claim, result = ended.attempt.claim, ended.finish.result
+    result = ended.finish.result
     return {
-        "document": claim.path,
-        "attempt": claim.lease.attempt,
-        "before": state_of(claim.known),
+        **_claimed(ended.attempt),
         "after": state,
         "reason": result.error_code or "sent",
+        **({"unsettled": True} if result.unsettled else {}),
+        **(_not_accepted(result) if state is State.SUCCESS else {}),
     }
+
+
+def _claimed(attempt: Attempt) -> dict[str, object]:
+    """The attempt, and what its claim found."""
+    claim, delivery = attempt.claim, attempt.claim.known.delivery
+    found = {"before": state_of(claim.known), **sight(claim.known, attempt.start.at)}
+    if delivery is not None and delivery.holds(claim.lease):
+        found["continued"] = True
+    return {"document": claim.path, "attempt": claim.lease.attempt, **found}
+
+
+def _written(attempt: Attempt, written: Decision) -> dict[str, object]:
+    """How the end of an attempt was written; if the document had changed meanwhile, also what was found and left."""
+    if written.known is None or written.known.delivery is None:
+        return {"written": written.reason}
+    delivery, found = written.known.delivery, state_of(written.known)
+    return {
+        "written": written.reason,
+        "found": found,
+        "found_attempt": delivery.attempts,
+        "held": delivery.holds(attempt.claim.lease),
+        "left": (written.write or {}).get("delivery.state", found),
+    }
+
+
+def _not_accepted(result: Result) -> dict[str, object]:
+    """How many recipients did not get a mail that others got; nothing if all did."""
+    lists = result.progress or {}
+    counts = {name: len(lists.get(name, ())) for name in ("rejected", "pending")}
+    return dict(counts) if any(counts.values()) else {}

@@ -80,7 +80,7 @@ def result_of_receipt(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> 
         queue_id=receipt.queue_id,
     )
     warnings = (*mail.warnings, *receipt.warnings)
-    return bounded(
+    result = bounded(
         Result(
             State.SUCCESS,
             info=info,
@@ -90,6 +90,7 @@ def result_of_receipt(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> 
             retry_after=receipt.retry_after,
         )
     )
+    return _of_attempt(result, mail, receipt.response)
 
 
 def result_of_failure(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
@@ -98,7 +99,14 @@ def result_of_failure(failure: DeliveryFailed, mail: Mail | None, earlier: Earli
     `mail` is None if it could not be composed. If an earlier attempt reached a recipient, the state is SUCCESS.
     """
     wait = failure.retry_after if isinstance(failure, NotSent) else None
-    return replace(bounded(_failed(failure, mail, earlier)), retry_after=wait)
+    return _of_attempt(replace(bounded(_failed(failure, mail, earlier)), retry_after=wait), mail, str(failure))
+
+
+def _of_attempt(result: Result, mail: Mail | None, response: str) -> Result:
+    """The result with what the history says about this attempt alone."""
+    if mail is None:
+        return replace(result, response=response)
+    return replace(result, transport=mail.envelope.transport, message_id=mail.message_id, response=response)
 
 
 def as_expired(failure: DeliveryFailed) -> DeliveryFailed:

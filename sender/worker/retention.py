@@ -80,10 +80,12 @@ def redacted(fields: Mapping[str, Any]) -> Changes:
         if value is not None and value != kept:
             changes[name] = kept or DELETE
     changes |= {name: DELETE for name in _DELETED if name in fields}
-    match fields.get("delivery"):
-        case {"rendered": _}:
-            changes["delivery.rendered"] = DELETE
-    return changes | {"delivery.redacted": True} if changes else {}
+    delivery = fields.get("delivery")
+    earlier = delivery if isinstance(delivery, Mapping) else {}
+    if "rendered" in earlier:
+        changes["delivery.rendered"] = DELETE
+    has_words = bool(earlier.get("history"))  # of mail servers: `delivery.redacted` keeps them out of the new history
+    return changes | {"delivery.redacted": True} if changes or has_words else {}
 
 
 def _strings(value: object, names: frozenset[str]) -> dict[str, str]:

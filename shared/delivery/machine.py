@@ -124,6 +124,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from shared.delivery import history
 from shared.delivery.model import (
     DELETE,
     MAX_TEXT,
@@ -197,7 +198,7 @@ def _on_new_event(new: DocumentState, now: datetime, policy: Policy) -> Decision
 def _on_expired_lease(known: DocumentState, delivery: Delivery, now: datetime, policy: Policy) -> Decision:
     if _may_be_retried(known, delivery, now, policy):
         return Decision(Reason.LEASE_EXPIRED, publish=True)
-    return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
+    return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(delivery, now, policy))
 
 
 def _may_be_retried(known: DocumentState, delivery: Delivery, now: datetime, policy: Policy) -> bool:
@@ -239,7 +240,7 @@ def on_message(known: DocumentState | None, now: datetime, policy: Policy, writt
         case State.PROCESSING if written is not None and delivery.holds(written):
             return Decision(Reason.CLAIMED, lease=written)
         case State.PROCESSING if not delivery.leased(now) and not _may_be_retried(known, delivery, now, policy):
-            return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
+            return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(delivery, now, policy))
         case State.PENDING | State.RETRY if ended := _too_late(known, now, policy):
             return ended
         case State.PENDING | State.RETRY if known.due_later(now, policy.longest_pause):
@@ -261,7 +262,8 @@ def _claim(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
         "delivery.nextAttemptTime": DELETE,
         "delivery.republishTime": DELETE,
     }
-    return Decision(Reason.CLAIMED, write=write | _started(delivery, now, policy), lease=lease)
+    begun = _started(delivery, now, policy) | _without_result(delivery, now, policy)
+    return Decision(Reason.CLAIMED, write=write | begun, lease=lease)
 
 
 def _started(delivery: Delivery, now: datetime, policy: Policy) -> dict[str, Any]:
@@ -369,7 +371,8 @@ def on_dead_letter(
             return Decision(Reason.SCHEDULED, write=begun | {"delivery.nextAttemptTime": now})
         case State.PENDING | State.RETRY:
             begun = {} if known.delivery else _by_path(_pending(now, policy.ttl))
-            return Decision(Reason.DEAD_LETTER, write=begun | _ended(result, now))
+            write = begun | _ended(result, now) | _without_result(delivery, now, policy)
+            return Decision(Reason.DEAD_LETTER, write=write)
         case State.CANCELLED:
             return Decision(Reason.CANCELLED)
         case _:
@@ -528,12 +531,34 @@ def _pending(now: datetime, ttl: Ttl | None) -> dict[str, Any]:
     return pending | {"expireAt": ttl.expire_at(now)} if ttl else pending
 
 
-def _lease_expired(now: datetime) -> Changes:
-    return _ended(
-        Result(
-            State.ERROR,
-            error="Message processing lease expired. Whether the mail was sent is not known.",
-            error_code=ErrorCode.LEASE_EXPIRED,
-        ),
-        now,
+def _lease_expired(delivery: Delivery, now: datetime, policy: Policy) -> Changes:
+    error = "Message processing lease expired. Whether the mail was sent is not known."
+    result = Result(State.ERROR, error=error, error_code=ErrorCode.LEASE_EXPIRED)
+    return _ended(result, now) | _without_result(delivery, now, policy)
+
+
+def _without_result(delivery: Delivery, now: datetime, policy: Policy) -> dict[str, Any]:
+    """The change that records the last attempt as one that ended without a result, if that is so.
+
+    Nobody may hold the lease any more.
+    """
+    lease_end = delivery.lease_expire_time
+    if lease_end is None and delivery.state is not State.PROCESSING:
+        return {}
+    start = None if lease_end is None else history.start_of(lease_end, policy.lease, now)
+    entry = history.ended(delivery.attempts, start, now, State.ERROR, ErrorCode.LEASE_EXPIRED)
+    return {"delivery.history": history.recorded(delivery.history, entry)}
+
+
+def recorded(result: Result, changes: Changes, lease: Lease, ended: datetime, policy: Policy) -> history.Entry:
+    """The history's entry of the attempt under `lease`, which ended at `ended` with this result, and its `changes`."""
+    return history.ended(
+        lease.attempt,
+        lease.expires - policy.lease,
+        ended,
+        changes["delivery.state"],
+        result.error_code,
+        result.transport,
+        result.message_id,
+        result.response,
     )

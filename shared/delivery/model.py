@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from shared.delivery.history import Entry, entries
 from shared.delivery.policy import LONGEST_LEASE_SECONDS
 from shared.delivery.times import point_in_time
 from shared.errors import ErrorCode
@@ -87,7 +88,7 @@ DECIDING_TIMES: Final = ("sendAt", "expiresAt")
 #: All fields of a document that decisions depend on.
 DECIDING_FIELDS: Final = ("delivery", *DECIDING_TIMES)
 
-#: The fields of `delivery` that decisions depend on: those of `Delivery`.
+#: The fields of `delivery` that decisions depend on: those of `Delivery`, except `history`.
 DECIDING_DELIVERY_FIELDS: Final = (
     "state",
     "attempts",
@@ -117,7 +118,8 @@ class Delivery:
     """The decoded `delivery` field. `state` is None if this version does not know the state.
 
     `resumes`: the next attempt leaves out recipients that an earlier one has settled, perhaps reached.
-    `attempts` is at most `MOST_ATTEMPTS`. Times may be any: `leased` and `DocumentState.due` judge them.
+    `attempts` is at most `MOST_ATTEMPTS`. Times may be any: `leased` and `DocumentState.due` judge them. No decision
+    depends on `history`; it is known wherever an attempt may be added to it.
     """
 
     state: State | None
@@ -129,6 +131,7 @@ class Delivery:
     expire_at: datetime | None = None
     error_code: str | None = None
     resumes: bool = False
+    history: tuple[Entry, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, value: object) -> Delivery:
@@ -148,6 +151,7 @@ class Delivery:
             expire_at=_time(fields.get("expireAt")),
             error_code=code if isinstance(code, str) and len(code) <= _LONGEST_CODE else None,
             resumes=fields.get("resumes") is True,
+            history=entries(fields.get("history")),
         )
 
     def leased(self, now: datetime) -> bool:
@@ -229,7 +233,8 @@ class Result:
     `unsettled`: another attempt may reach recipients that this one did not. `progress` is then the `info` about the
     settled recipients, which that attempt must skip; None if there are none. `retry_after` is the pause in seconds that
     the mail server asked for; None leaves it to the back-off. `retained` are changes to the mail's content after
-    success (retention).
+    success (retention). `transport`, `message_id` and `response` (the server's answer, or the error) are for the
+    history.
     """
 
     state: State
@@ -241,13 +246,17 @@ class Result:
     progress: Mapping[str, Any] | None = None
     retry_after: float | None = None
     retained: Changes = field(default_factory=dict)
+    transport: str | None = None
+    message_id: str | None = None
+    response: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What to do, as data: publish first, then write, then acknowledge (or not).
 
-    `write` applies only if the document is still as it was known. `lease` is the attempt that begins with it.
+    `write` applies only if the document is still as it was known. `lease` is the attempt that begins with it. `known`
+    is the document that it was made about, if whoever has read that says so.
     """
 
     reason: Reason
@@ -255,6 +264,7 @@ class Decision:
     publish: bool = False
     lease: Lease | None = None
     acknowledge: bool = True
+    known: DocumentState | None = field(default=None, compare=False)
 
 
 QUEUED: Final = (State.PENDING, State.RETRY)

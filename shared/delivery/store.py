@@ -19,12 +19,14 @@ from typing import Any, Final, TypeVar
 
 import tenacity
 
+from shared.delivery import history
 from shared.delivery.machine import (
     concluded,
     message_id_local_part,
     on_message,
     on_release,
     on_result,
+    recorded,
     released,
 )
 from shared.delivery.model import DELETE, FINAL, Changes, Decision, DocumentState, Lease, Reason, Result, State
@@ -55,7 +57,8 @@ class ClaimRequest:
 class Claim:
     """An attempt that only this process may make: its lease, and the mail as it was when claimed.
 
-    `known` is the state the decision was based on; `fields` contains it, too.
+    `known` is the state the decision was based on; `fields` contains it, too. `earlier` are the attempts
+    before this one.
     """
 
     path: str
@@ -64,6 +67,7 @@ class Claim:
     known: DocumentState
     message_id_local_part: str
     version: Version
+    earlier: Sequence[history.Entry] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,12 @@ class MailStore:
         written = dict(zip(writes, self._database.write([*writes.values()]), strict=True))
         return [outcome.after(written.get(path)) for path, outcome in outcomes.items()]
 
-    def end(self, endings: Sequence[Ending]) -> list[Reason | Conflict]:
-        """Write how claims on different documents end, unless a document has changed since the claim."""
-        writes = [Write(each.claim.path, self._changes(each), each.claim.version) for each in endings]
+    def end(self, endings: Sequence[Ending]) -> list[Decision | Conflict]:
+        """Write how claims on different documents end, unless a document has changed since the claim.
+
+        Decisions about unchanged documents have no `known`.
+        """
+        writes = [Write(each.claim.path, self._ended(each), each.claim.version) for each in endings]
         outcomes = self._database.write(writes)
         return [
             Conflict() if isinstance(outcome, FirepostError) else _written(each)
@@ -163,7 +170,8 @@ class MailStore:
             nonlocal written
             if request.mail is not None and snapshot is not None:
                 _refuse_another(request.mail, snapshot)
-            decision = on_message(_known(snapshot), request.now, self._policy, written)
+            known = _known(snapshot)
+            decision = replace(on_message(known, request.now, self._policy, written), known=known)
             written = decision.lease or written
             return decision, decision.write
 
@@ -174,18 +182,18 @@ class MailStore:
 
         return self._retry(attempt)
 
-    def end_alone(self, ending: Ending) -> Reason:
+    def end_alone(self, ending: Ending) -> Decision:
         """Write how a claim ends, as far as the claim still owns the document, in a transaction.
 
-        If the document is so close to 1 MiB that the result does not fit, only the outcome and what removes content
-        (redaction) are written, or at least the state.
+        If the document is so close to 1 MiB that the result does not fit, the history is dropped; then only the outcome
+        and what removes content (redaction) are written, or at least the state.
         """
         with suppress(Unwritable):
             return self._end_in_transaction(ending)
         if isinstance(ending, Finish):
-            ending = replace(ending, result=_without_details(ending.result))
-            with suppress(Unwritable):
-                return self._end_in_transaction(ending)
+            for shorter in (ending, replace(ending, result=_without_details(ending.result))):
+                with suppress(Unwritable):
+                    return self._end_in_transaction(shorter, _without_history)
         return self._end_in_transaction(ending, _only_state)
 
     def transact(
@@ -200,7 +208,8 @@ class MailStore:
         """
 
         def in_transaction(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
-            decision = decide(_known(snapshot), decode_time(snapshot.version) if snapshot else None)
+            known = _known(snapshot)
+            decision = replace(decide(known, decode_time(snapshot.version) if snapshot else None), known=known)
             return decision, decision.write
 
         return self._retry(lambda: self._database.transact(path, in_transaction)[0], retry_seconds)
@@ -227,8 +236,8 @@ class MailStore:
     def _decided(self, request: ClaimRequest, found: Snapshot | FirepostError | None) -> _ClaimPlan:
         if isinstance(found, FirepostError):
             return _ClaimPlan(None, None)
-        decision = on_message(_known(found), request.now, self._policy)
-        return _ClaimPlan(decision, found)
+        known = _known(found)
+        return _ClaimPlan(replace(on_message(known, request.now, self._policy), known=known), found)
 
     def _changes(self, ending: Ending) -> Changes:
         match ending:
@@ -237,19 +246,40 @@ class MailStore:
             case Release(claim, next_attempt):  # pragma: no branch (no ending is left, says mypy)
                 return released(claim.lease, next_attempt, claim.known.expires_at)
 
-    def _end_in_transaction(self, ending: Ending, shorten: _Shorten | None = None) -> Reason:
+    def _ended(self, ending: Ending) -> Changes:
+        """The changes to a document that has not changed since the claim."""
+        changes = self._changes(ending)
+        if isinstance(ending, Release):
+            return changes
+        return self._with_entry(changes, ending, changes, ending.claim.earlier)
+
+    def _with_entry(
+        self, write: Changes, finish: Finish, changes: Changes, earlier: Sequence[history.Entry]
+    ) -> Changes:
+        """The write with the attempt's entry after the `earlier` ones; `changes` are those of the result."""
+        entry = recorded(finish.result, changes, finish.claim.lease, finish.at, self._policy)
+        attempts = history.recorded(earlier, entry)
+        if "delivery.redacted" in write:
+            attempts = history.without_responses(attempts)
+        return {**write, "delivery.history": attempts}
+
+    def _end_in_transaction(self, ending: Ending, shorten: _Shorten | None = None) -> Decision:
         lease = ending.claim.lease
 
         def decide(known: DocumentState | None, _: datetime | None) -> Decision:
             match ending:
                 case Finish(_, result, at, jitter):
                     decision = on_result(known, lease, result, at, self._policy, jitter)
+                    if decision.write is not None and known is not None and known.delivery is not None:
+                        changes = decision.write if "delivery.state" in decision.write else self._changes(ending)
+                        write = self._with_entry(decision.write, ending, changes, known.delivery.history)
+                        decision = replace(decision, write=write)
                 case Release(_, next_attempt):  # pragma: no branch (no ending is left, says mypy)
                     decision = on_release(known, lease, next_attempt)
             return _shortened(decision, shorten)
 
         seconds = self._finish_retry_seconds if isinstance(ending, Finish) else None
-        return self.transact(ending.claim.path, decide, seconds).reason
+        return self.transact(ending.claim.path, decide, seconds)
 
     def _create(
         self,
@@ -303,17 +333,19 @@ def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | Non
     """The claim, if the decision is to make an attempt; `version` is that of the write, if there was one."""
     if decision.lease is None or snapshot is None:
         return decision
-    known = DocumentState.of(snapshot.fields)
+    known = decision.known or DocumentState.of(snapshot.fields)
     stem = message_id_local_part(snapshot.path, snapshot.created, known.delivery, decision)
-    return Claim(snapshot.path, decision.lease, snapshot.fields, known, stem, version or snapshot.version)
+    earlier = known.delivery.history if known.delivery else ()
+    attempts = (decision.write or {}).get("delivery.history", earlier)
+    return Claim(snapshot.path, decision.lease, snapshot.fields, known, stem, version or snapshot.version, attempts)
 
 
 def _known(snapshot: Snapshot | None) -> DocumentState | None:
     return DocumentState.of(snapshot.fields) if snapshot else None
 
 
-def _written(ending: Ending) -> Reason:
-    return Reason.FINISHED if isinstance(ending, Finish) else Reason.RELEASED
+def _written(ending: Ending) -> Decision:
+    return Decision(Reason.FINISHED if isinstance(ending, Finish) else Reason.RELEASED)
 
 
 def _mark(outcome: Version | FirepostError) -> bool | FirepostError:
@@ -330,6 +362,11 @@ _Shorten = Callable[[Changes], Changes]
 
 def _shortened(decision: Decision, shorten: _Shorten | None) -> Decision:
     return decision if decision.write is None or shorten is None else replace(decision, write=shorten(decision.write))
+
+
+def _without_history(changes: Changes) -> Changes:
+    """The changes that record an attempt, but removing the history instead; other changes as they are."""
+    return {**changes, "delivery.history": DELETE} if "delivery.history" in changes else changes
 
 
 def _brief(length: int, changes: Changes) -> Changes:
@@ -357,8 +394,8 @@ def _only_state(changes: Changes) -> Changes:
     }
 
 
-#: Ways to say ERROR in less and less room. The second is shorter than the claim for which there was none.
-_SHORTER: Final[Sequence[_Shorten]] = (partial(_brief, 100), partial(_brief, 30), _only_state)
+#: Ways to say ERROR in less and less room. The third is shorter than the claim for which there was none.
+_SHORTER: Final[Sequence[_Shorten]] = (_without_history, partial(_brief, 100), partial(_brief, 30), _only_state)
 
 
 def _without_details(result: Result) -> Result:

@@ -30,7 +30,7 @@ from shared.delivery.model import (
 )
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.client import Connection, RawAnswer, RawRequest
-from shared.firestore.values import decode_deciding, decode_document, decode_time, encode, encode_fields
+from shared.firestore.values import decode, decode_deciding, decode_document, decode_time, encode, encode_fields
 
 #: A document's update time exactly as the server sent it: the precondition of a conditional write.
 Version = Timestamp
@@ -42,9 +42,14 @@ MAX_WRITES: Final = 500
 
 #: What a query reads of a document: the fields that decisions depend on, because a mail may be as large as 1 MiB.
 _SELECT: Final = {
-    "fields": [{"field_path": f"delivery.{name}"} for name in DECIDING_DELIVERY_FIELDS]
-    + [{"field_path": name} for name in DECIDING_TIMES]
+    "fields": [
+        *({"field_path": f"delivery.{name}"} for name in (*DECIDING_DELIVERY_FIELDS, "history")),
+        *({"field_path": name} for name in DECIDING_TIMES),
+    ]
 }
+
+#: More than the longest `delivery.history` that Firepost writes.
+_HISTORY_BYTES: Final = 64 * 1024
 
 #: The most bytes of a page that a query reads, but for its last document. Applications can make each as large as 1 MiB.
 _PAGE_BYTES: Final = 16 * 1024 * 1024
@@ -408,7 +413,10 @@ def deciding_fields(document: RawDocument) -> dict[str, Any]:
     decoded = {name: decode_deciding(fields[name]) for name in DECIDING_FIELDS if name in fields}
     if "delivery" in fields and fields["delivery"].HasField("map_value"):
         inner = fields["delivery"].map_value.fields
-        decoded["delivery"] = {name: decode_deciding(inner[name]) for name in DECIDING_DELIVERY_FIELDS if name in inner}
+        delivery = {name: decode_deciding(inner[name]) for name in DECIDING_DELIVERY_FIELDS if name in inner}
+        if "history" in inner and delivery.get("state") == State.PROCESSING:  # its lease may have expired
+            delivery["history"] = decode(inner["history"]) if inner["history"].ByteSize() <= _HISTORY_BYTES else None
+        decoded["delivery"] = delivery
     return decoded
 
 

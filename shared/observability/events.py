@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+from shared.delivery.model import DocumentState
 
 
 class Event(StrEnum):
@@ -28,28 +31,60 @@ class Event(StrEnum):
     CONNECTION = "connection"
 
 
+#: What a decision saw of the document's times: `sight`.
+_SIGHT: Final = ("lease_ms", "due_ms", "expires_ms")
+#: What the end of an attempt found if the document had changed since the claim, and the state that it left.
+_CONFLICT: Final = ("found", "found_attempt", "held", "left")
+
 FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
-    Event.CHANGE: ("document", "reason", "before", "after", "published", "written", "duration_ms"),
+    Event.CHANGE: (
+        "document",
+        "reason",
+        "before",
+        "after",
+        *_SIGHT,
+        "published",
+        "refused",
+        "written",
+        "marked_after_ms",
+        "duration_ms",
+    ),
     Event.IGNORED: ("reason", "count"),
     Event.ATTEMPT: (
         "document",
         "attempt",
         "before",
+        *_SIGHT,
+        "continued",
         "after",
         "reason",
+        "unsettled",
         "written",
+        *_CONFLICT,
         "duration_ms",
         "claim_ms",
         "compose_ms",
         "send_ms",
         "finish_ms",
         "accepted_after_ms",
+        "rejected",
+        "pending",
     ),
-    Event.MESSAGE: ("document", "reason"),
-    Event.DEFERRAL: ("document", "attempt", "reason", "written", "retry_after_ms"),
+    Event.MESSAGE: ("document", "reason", "acknowledged", "before", *_SIGHT),
+    Event.DEFERRAL: (
+        "document",
+        "attempt",
+        "before",
+        *_SIGHT,
+        "continued",
+        "reason",
+        "written",
+        *_CONFLICT,
+        "retry_after_ms",
+    ),
     Event.REFUSAL: ("message_id", "reason"),
-    Event.DEAD_LETTER: ("document", "message_id", "reason"),
-    Event.RECONCILIATION: ("document", "reason", "before", "after"),
+    Event.DEAD_LETTER: ("document", "message_id", "reason", "before", *_SIGHT),
+    Event.RECONCILIATION: ("document", "reason", "before", "after", *_SIGHT, "marked_after_ms"),
     Event.RECONCILER_RUN: (
         "examined",
         "due",
@@ -71,6 +106,15 @@ def log_event(
 ) -> None:
     """Log that `event` has happened. `text` is human-readable and must not contain mail content."""
     log.log(level, "%s", text, extra={"fields": {"event": event, **fields}})
+
+
+def sight(known: DocumentState, now: datetime) -> dict[str, object]:
+    """What a decision at `now` saw of times: until when a lease ran, the mail was to wait, and it could be sent."""
+    delivery = known.delivery
+    lease_end, next_attempt = (delivery.lease_expire_time, delivery.next_attempt_time) if delivery else (None, None)
+    due = max((time for time in (known.send_at, next_attempt) if time is not None), default=None)
+    times = {"lease_ms": lease_end, "due_ms": due, "expires_ms": known.expires_at}
+    return {name: millis((time - now).total_seconds()) for name, time in times.items() if time is not None}
 
 
 def millis(seconds: float) -> float:

@@ -120,6 +120,7 @@ class Place:
             policy, self.database, self.transport, self.refused, self.clock, self._compose, jitter=0.0
         )
         self.shuts_down = False
+        self.on_compose: Callable[[], object] = lambda: None
         self.sender = self.new_sender()
 
     def new_sender(self) -> Sender:
@@ -176,6 +177,7 @@ class Place:
 
     def _compose(self, *args: Any, **kwargs: Any) -> Mail:
         self.trap.at(Moment.COMPOSE)
+        self.on_compose()
         if self.shuts_down:
             self.sender.drain()
         return COMPOSER(*args, **kwargs)

@@ -61,6 +61,7 @@ FORGED = st.fixed_dictionaries(
         "error": JUNK,
         "errorCode": st.sampled_from(["lease-expired", "x" * 1000]) | JUNK,
         "warnings": JUNK,
+        "history": JUNK | st.lists(JUNK | st.fixed_dictionaries({"attempt": JUNK}, optional={"response": JUNK})),
         "redacted": st.booleans(),
         **dict.fromkeys(("startTime", "endTime", "leaseExpireTime", "republishTime", "expireAt"), TIMES | JUNK),
         "nextAttemptTime": TIMES | JUNK,

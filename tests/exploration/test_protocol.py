@@ -201,7 +201,7 @@ class Protocol(RuleBasedStateMachine):
         sent = bool(attempt.accepted)
         result = Result(State.SUCCESS, info={}) if sent else Result(State.ERROR, None, "No.", ErrorCode.REJECTED)
         newest = self.newest_claim
-        reason = self.a_sender().end(Finish(attempt.claim, result, self.clock.now, 0.5))
+        reason = self.a_sender().end(Finish(attempt.claim, result, self.clock.now, 0.5)).reason
         if reason in (Reason.FINISHED, Reason.LATE_RESULT, Reason.CANCELLED):
             assert attempt.claim.lease == newest, "a result landed on another attempt"
 

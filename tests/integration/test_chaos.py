@@ -23,6 +23,8 @@ pytestmark = pytest.mark.integration
 def test_under_chaos_no_mail_is_lost_stuck_or_sent_twice_without_cause(chosen: Chosen) -> None:
     outcome = run(chosen, show=lambda progress: None)
     assert outcome.verdict.good, outcome.verdict
+    assert outcome.audited.findings == ()
+    assert outcome.audited.entries > chosen.mails
     assert outcome.good, f"the last mail ended after {outcome.ends[-1]} s, not within {outcome.latest} s"
     killed = [fault for fault in outcome.faults if fault.startswith(("sender", "dispatcher"))]
     assert any(Interruption.KILL_AT_DATA in fault for fault in killed), "nobody was killed at the worst moment"

@@ -180,6 +180,15 @@ class TestStatus:
         result = run("status", path, "--watch", "--json")
         assert result.exit_code == 0
         assert records(result.stdout)[-1]["delivery"]["state"] == "SUCCESS"
+        queued, attempt = run("status", path).stdout.splitlines()[-2:]
+        assert (queued.split("\t")[1], attempt.split("\t")[1:4]) == ("queued", ["attempt 1", "SUCCESS", ""])
+
+    def test_what_was_sent_passes_the_audit(self, run: Run, system: System) -> None:
+        path = system.write({"to": "cli-5@example.com", "message": {"subject": "s", "text": "t"}})
+        run("status", path, "--watch")
+        result = run("audit", "--scan")
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert "0 log entries and " in result.stderr
 
     def test_a_missing_document_is_not_watched(self, run: Run) -> None:
         result = run("status", "nobody", "--watch")

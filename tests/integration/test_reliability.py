@@ -45,6 +45,9 @@ def test_a_mail_that_does_not_get_through_ends_as_error(system: System) -> None:
     system.server.when("RCPT", "never@").reply("451 4.3.0 Later")
     delivery = system.concluded(system.write({"to": "never@example.com", "message": MESSAGE}), attempts=4)
     assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "temporary")
+    history = [(each["attempt"], each["state"]) for each in delivery["history"]]
+    assert history == [(1, "RETRY"), (2, "RETRY"), (3, "RETRY"), (4, "ERROR")]
+    assert all("451 4.3.0 Later" in each["response"] for each in delivery["history"])
 
 
 def test_a_permanent_refusal_is_not_tried_again(system: System) -> None:

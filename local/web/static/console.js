@@ -38,7 +38,7 @@ function row(mail) {
   return element("tr", {},
     element("td", {}, element("code", {}, mail.id)),
     element("td", {}, badge(mail.state)),
-    element("td", {}, mail.attempts === null ? "" : String(mail.attempts)),
+    element("td", { title: mail.history.join("\n") }, mail.attempts === null ? "" : String(mail.attempts)),
     element("td", {}, mail.subject),
     element("td", { className: mail.error ? "failed" : "" }, outcome(mail)),
     element("td", {}, changed),

@@ -98,5 +98,14 @@ def test_all_fields_that_decisions_depend_on_are_read() -> None:
         return first + "".join(word.capitalize() for word in others)
 
     assert sorted(DECIDING_DELIVERY_FIELDS) == sorted(
-        in_camel_case(field.name) for field in dataclasses.fields(Delivery)
+        in_camel_case(field.name) for field in dataclasses.fields(Delivery) if field.compare
     )
+
+
+@pytest.mark.parametrize(("state", "read"), [("PROCESSING", 1), ("RETRY", 0), ("SUCCESS", 0)])
+def test_the_history_is_read_only_where_an_attempt_may_be_added(state: str, read: int) -> None:
+    delivery = {"state": state, "history": [{"attempt": 1, "state": "RETRY"}]}
+    change = parse(EVENT_TYPE, body(None, {"delivery": delivery}), "mail")
+    assert change.new is not None
+    assert change.new.delivery is not None
+    assert len(change.new.delivery.history) == read

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from dispatcher.outbox import Effect
+from dispatcher.outbox import Effect, Executed
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Unwritable, Version, Write
 from shared.pubsub.publisher import Message, Unpublishable
@@ -69,7 +69,7 @@ class World:
         if_refused = {"delivery": {"state": "ERROR"}}
         return Effect(f"mail/{name}", version, (name.encode(), {}) if publish else None, changes, if_refused)
 
-    def together(self, effects: Sequence[Effect]) -> list[Future[bool | None]]:
+    def together(self, effects: Sequence[Effect]) -> list[Future[Executed]]:
         """Execute these effects, all of which arrive while another one is in progress."""
         is_under_way, go_on = threading.Event(), threading.Event()
 
@@ -84,7 +84,7 @@ class World:
         collected(self.outbox._batcher, len(effects))
         self.topic.on_publish = lambda: None
         go_on.set()
-        assert first.result(PATIENCE) is True
+        assert first.result(PATIENCE).written is True
         self.topic.requests.remove(1)
         return futures
 
@@ -101,8 +101,8 @@ def world() -> Iterator[World]:
         yield World(threads)
 
 
-def results(futures: Sequence[Future[bool | None]]) -> list[object]:
-    return [str(error) if (error := future.exception(PATIENCE)) else future.result() for future in futures]
+def results(futures: Sequence[Future[Executed]]) -> list[object]:
+    return [str(error) if (error := future.exception(PATIENCE)) else future.result().written for future in futures]
 
 
 def test_one_request_publishes_and_one_writes(world: World) -> None:
@@ -176,9 +176,17 @@ def test_a_refused_write_does_not_affect_others(world: World, answer: FirepostEr
 
 
 def test_a_single_effect_is_executed_at_once(world: World) -> None:
-    assert world.outbox.execute(world.effect("a")) is True
+    assert world.outbox.execute(world.effect("a")).written is True
     assert (world.topic.requests, world.published()) == ([1], ["a"])
     assert world.is_pending("a")
+
+
+@pytest.mark.parametrize(("publish", "write"), [(True, False), (False, True)])
+def test_only_a_message_and_a_mark_have_a_time_between_them(world: World, publish: bool, write: bool) -> None:
+    both = world.outbox.execute(world.effect("a")).marked_after
+    assert both is not None
+    assert both > 0
+    assert world.outbox.execute(world.effect("b", publish, write)).marked_after is None
 
 
 def test_a_broken_topic_does_not_affect_writes_without_a_message(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
@@ -65,6 +66,28 @@ def test_due_documents_are_published_once(world: World) -> None:
     assert "nextAttemptTime" not in world.delivery("mail/a")
     assert "due" not in world.run()
     assert len(world.topic.published) == 1
+
+
+@pytest.mark.parametrize(
+    ("delivery", "reasons"),
+    [
+        pytest.param({"state": "PENDING", "nextAttemptTime": MINUTE}, [], id="due-later"),
+        pytest.param({"state": "PENDING"}, [], id="still-queued"),
+        pytest.param({"state": "PROCESSING", "leaseExpireTime": MINUTE}, [], id="held"),
+        pytest.param(
+            {"state": "PROCESSING", "leaseExpireTime": MINUTE, "nextAttemptTime": -MINUTE}, ["processing"], id="due"
+        ),
+    ],
+)
+def test_what_is_left_alone_is_logged_only_if_it_is_due(
+    world: World, caplog: pytest.LogCaptureFixture, delivery: dict[str, Any], reasons: list[str]
+) -> None:
+    caplog.set_level(logging.INFO)
+    times = {name: world.clock.now + each for name, each in delivery.items() if isinstance(each, timedelta)}
+    world.add("mail/a", **delivery | times)
+    world.run()
+    fields = [vars(record)["fields"] for record in caplog.records]
+    assert sorted({each["reason"] for each in fields if each["event"] == "reconciliation"}) == reasons
 
 
 def test_documents_due_later_are_not_published(world: World) -> None:

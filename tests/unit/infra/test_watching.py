@@ -36,7 +36,7 @@ METRICS = [pytest.param(name, metric, id=name) for name, metric in log_metrics()
 @pytest.mark.parametrize(("name", "metric"), METRICS)
 def test_a_metric_counts_entries_that_are_logged_by_fields_that_they_have(name: str, metric: dict[str, str]) -> None:
     event = Event(metric["event"])
-    used = {*metric["labels"], *([metric["value"]] if "value" in metric else [])}
+    used = {*metric["labels"], *(metric[key] for key in ("value", "having") if key in metric)}
     assert used <= set(FIELDS[event])
     assert "value" not in metric or metric["value"].endswith("_ms"), "distributions are in milliseconds"
 

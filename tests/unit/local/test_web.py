@@ -200,6 +200,11 @@ def test_a_limited_number_of_documents_is_shown_but_all_are_counted() -> None:
         pytest.param(
             {"delivery": {"state": "SUCCESS", "info": {"response": "250 Ok"}}}, {"response": "250 Ok"}, id="sent"
         ),
+        pytest.param(
+            {"delivery": {"state": "SUCCESS", "history": [{"attempt": 1, "state": "RETRY", "response": "451"}, 7]}},
+            {"history": ["1: RETRY 451"]},
+            id="tried before",
+        ),
         pytest.param({"sendAt": THEN}, {"nextAttempt": "2026-11-24T12:00:00+00:00"}, id="to be sent later"),
     ],
 )

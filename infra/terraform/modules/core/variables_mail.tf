@@ -395,7 +395,8 @@ variable "unindexed_fields" {
   type        = set(string)
   default = [
     "delivery.startTime", "delivery.endTime", "delivery.leaseExpireTime", "delivery.republishTime",
-    "delivery.info", "delivery.error", "delivery.rendered", "delivery.warnings", "sendAt", "expiresAt",
+    "delivery.info", "delivery.error", "delivery.rendered", "delivery.warnings", "delivery.history",
+    "sendAt", "expiresAt",
     "message", "template.data", "sendGrid", "headers",
   ]
   nullable = false

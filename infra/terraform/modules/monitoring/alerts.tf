@@ -55,6 +55,17 @@ locals {
       EOT
     }
 
+    partial-rejections = {
+      title    = "mail does not get to all recipients"
+      severity = "WARNING"
+      text     = "More than ${var.alerts.partial_ratio * 100} % of the mails sent within an hour were refused or put off for some of their recipients."
+      minutes  = 1
+      query    = <<-EOT
+        sum(increase(${local.logged.partial_successes}}[1h])) > ${var.alerts.partial_ratio} * sum(increase(${local.logged.attempts},after="SUCCESS"}[1h]))
+        and sum(increase(${local.logged.attempts},after="SUCCESS"}[1h])) > ${var.alerts.error_ratio_attempts}
+      EOT
+    }
+
     lease-expiries = {
       title    = "leases expire"
       severity = "ERROR"

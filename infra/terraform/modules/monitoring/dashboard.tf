@@ -43,6 +43,13 @@ locals {
         ]
       },
       {
+        title = "Mails that some recipients did not get"
+        unit  = "per second"
+        lines = [
+          { look = "rate", filter = local.metric_filters.partial_successes },
+        ]
+      },
+      {
         title = "From queued to accepted"
         unit  = "ms"
         lines = [for look in local.percentiles : { look = look, filter = local.metric_filters.time_to_accept, legend = look }]

@@ -1,5 +1,6 @@
 # Metrics from the services' log entries, defined in log_metrics.json, which a test compares with what the code logs:
-# `event` is the entries' field with that name, `value` and `labels` are other fields of the entry.
+# `event` is the entries' field with that name; `value`, `labels` and `having` are other fields, and only entries that have
+# `value` and `having` count.
 
 locals {
   log_metrics = jsondecode(file("${path.module}/log_metrics.json"))
@@ -40,7 +41,7 @@ resource "google_logging_metric" "this" {
 
   filter = join(" AND ", concat(
     [local.log_sources[each.value.service], "jsonPayload.event=\"${each.value.event}\""],
-    can(each.value.value) ? ["jsonPayload.${each.value.value}:*"] : [],
+    [for field in ["value", "having"] : "jsonPayload.${each.value[field]}:*" if can(each.value[field])],
   ))
 
   value_extractor  = can(each.value.value) ? "EXTRACT(jsonPayload.${each.value.value})" : null

@@ -60,14 +60,17 @@ variable "runbook_url" {
 variable "alerts" {
   description = <<-EOT
     Thresholds. `backlog_seconds`: age of the oldest message, and of the oldest event. `error_ratio`: share of attempts that end
-    in ERROR, given at least `error_ratio_attempts` in ten minutes. `lease_expiries`: in ten minutes. `stalled_backlog`:
-    waiting messages while nothing is sent for ten minutes; `stalled_attempts`: attempts that failed or were put off while
-    nothing is sent for an hour. `burn_rate`: how many times faster than the SLO allows the error budget is used.
+    in ERROR, given at least `error_ratio_attempts` in ten minutes. `partial_ratio`: share of the mails sent within an hour
+    that some recipients did not get, given at least `error_ratio_attempts`. `lease_expiries`: in ten minutes.
+    `stalled_backlog`: waiting messages while nothing is sent for ten minutes; `stalled_attempts`: attempts that failed or
+    were put off while nothing is sent for an hour. `burn_rate`: how many times faster than the SLO allows the error budget is
+    used.
   EOT
   type = object({
     backlog_seconds      = optional(number, 300)
     error_ratio          = optional(number, 0.05)
     error_ratio_attempts = optional(number, 20)
+    partial_ratio        = optional(number, 0.05)
     lease_expiries       = optional(number, 5)
     stalled_backlog      = optional(number, 10)
     stalled_attempts     = optional(number, 3)
@@ -79,6 +82,11 @@ variable "alerts" {
   validation {
     condition     = var.alerts.error_ratio > 0 && var.alerts.error_ratio < 1
     error_message = "alerts.error_ratio must be between 0 and 1."
+  }
+
+  validation {
+    condition     = var.alerts.partial_ratio > 0 && var.alerts.partial_ratio < 1
+    error_message = "alerts.partial_ratio must be between 0 and 1."
   }
 }
 

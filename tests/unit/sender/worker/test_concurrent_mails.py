@@ -213,14 +213,14 @@ class TestOneResult:
     def test_that_raises_a_bug_does_not_affect_the_others(
         self, world: Together, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        changes = world.sender._store._changes
+        with_entry = world.sender._store._with_entry
 
-        def broken(ending: Any) -> Any:
-            if ending.claim.path == "mail/b":
+        def broken(write: Any, finish: Any, *others: Any) -> Any:
+            if finish.claim.path == "mail/b":
                 raise ZeroDivisionError("a bug")
-            return changes(ending)
+            return with_entry(write, finish, *others)
 
-        monkeypatch.setattr(world.sender._store, "_changes", broken)
+        monkeypatch.setattr(world.sender._store, "_with_entry", broken)
         world.write(*"abc")
         first, second, third = world.together("abc", results=3)
         assert outcomes([first, third]) == ["sent"] * 2

@@ -78,6 +78,18 @@ def test_a_mail_is_sent_and_its_result_has_the_extensions_format(world: World) -
             "pending": [],
             "response": "250 2.0.0 Ok: queued as 1",
         },
+        "history": [
+            {
+                "attempt": 1,
+                "startTime": world.clock.now,
+                "endTime": world.clock.now,
+                "state": "SUCCESS",
+                "errorCode": None,
+                "transport": "default",
+                "messageId": message_id,
+                "response": "250 2.0.0 Ok: queued as 1",
+            }
+        ],
     }
 
 

@@ -71,6 +71,10 @@ class TestRedacted:
     def test_a_map_of_which_nothing_stays_is_deleted(self) -> None:
         assert redacted({"message": {"text": SECRET}}) == {"message": DELETE, "delivery.redacted": True}
 
+    def test_an_earlier_attempt_makes_a_document_redacted_which_keeps_responses_out_of_its_history(self) -> None:
+        earlier = {"to": "a@b.c", "delivery": {"history": [{"attempt": 1, "response": SECRET}]}}
+        assert redacted(earlier) == {"delivery.redacted": True}
+
     @pytest.mark.parametrize("fields", [{}, {"template": {"name": "t"}}, {"to": "a@b.c", "order": 1}])
     def test_without_private_content_nothing_is_written(self, fields: dict[str, Any]) -> None:
         assert redacted(fields) == {}

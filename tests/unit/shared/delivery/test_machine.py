@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 
 import pytest
 
+from shared.delivery import history
 from shared.delivery.machine import (
     concluded,
     is_marked,
@@ -76,6 +77,7 @@ NOT_KNOWN = {
     "delivery.leaseExpireTime": None,
     "delivery.warnings": DELETE,
     "delivery.resumes": DELETE,
+    "delivery.history": [history.ended(1, PAST - LEASE, NOW, State.ERROR, "lease-expired")],
 }
 
 

@@ -51,7 +51,7 @@ def claim(store: Claims, clock: Clock, path: str = "mail/a") -> Claim:
 
 
 def finish(store: Claims, held: Claim, result: Result, clock: Clock) -> Reason:
-    return store.end(Finish(held, result, clock.now, 0.5))
+    return store.end(Finish(held, result, clock.now, 0.5)).reason
 
 
 def delivery(database: MemoryDatabase, path: str = "mail/a") -> dict[str, object]:
@@ -146,7 +146,7 @@ def test_a_deleted_document_stays_deleted(store: Claims, database: MemoryDatabas
 
 def test_a_released_claim_leaves_no_trace(store: Claims, database: MemoryDatabase, clock: Clock) -> None:
     held = claim(store, clock)
-    assert store.end(Release(held, clock.now + LEASE)) is Reason.RELEASED
+    assert store.end(Release(held, clock.now + LEASE)).reason is Reason.RELEASED
     assert delivery(database)["attempts"] == 0
     assert delivery(database)["nextAttemptTime"] == clock.now + LEASE
 
@@ -154,7 +154,7 @@ def test_a_released_claim_leaves_no_trace(store: Claims, database: MemoryDatabas
 def test_a_lost_claim_is_not_released(store: Claims, database: MemoryDatabase, clock: Clock) -> None:
     held = claim(store, clock)
     finish(store, held, SENT, clock)
-    assert store.end(Release(held)) is Reason.OUTDATED
+    assert store.end(Release(held)).reason is Reason.OUTDATED
     assert delivery(database)["state"] == "SUCCESS"
 
 
@@ -177,7 +177,7 @@ class TestUndisturbed:
 
     def test_release(self, store: Claims, database: MemoryDatabase, clock: Clock) -> None:
         later = clock.now + LEASE
-        assert store.end(Release(claim(store, clock), later)) is Reason.RELEASED
+        assert store.end(Release(claim(store, clock), later)).reason is Reason.RELEASED
         assert {name: delivery(database)[name] for name in ("state", "attempts", "nextAttemptTime")} == {
             "state": "PENDING",
             "attempts": 0,
@@ -191,7 +191,7 @@ class TestDisturbed:
     def test_a_release_leaves_a_users_wish(self, store: Claims, database: MemoryDatabase, clock: Clock) -> None:
         held = claim(store, clock)
         database.edit("mail/a", {"delivery.state": "RETRY"})
-        assert store.end(Release(held)) is Reason.REQUEUED
+        assert store.end(Release(held)).reason is Reason.REQUEUED
         assert (delivery(database)["state"], delivery(database)["attempts"]) == ("RETRY", 0)
 
     def test_a_release_after_an_edit_says_when_to_try_again(
@@ -199,7 +199,7 @@ class TestDisturbed:
     ) -> None:
         held = claim(store, clock)
         database.edit("mail/a", {"note": "newer"})
-        assert store.end(Release(held, clock.now + LEASE)) is Reason.RELEASED
+        assert store.end(Release(held, clock.now + LEASE)).reason is Reason.RELEASED
         assert delivery(database)["nextAttemptTime"] == clock.now + LEASE
 
     def test_a_release_whose_answer_is_lost_has_happened(
@@ -336,8 +336,8 @@ class TestForMany:
         claims = [each for each in store.claim([ClaimRequest(f"mail/{name}", clock.now) for name in "abc"])]
         database.answers = {"mail/b": [error]}
         endings = [Finish(each, SENT, clock.now, 0.5) for each in claims if isinstance(each, Claim)]
-        assert store.end(endings) == [Reason.FINISHED, Conflict(), Reason.FINISHED]
-        assert store.end_alone(endings[1]) is Reason.FINISHED
+        assert store.end(endings) == [Decision(Reason.FINISHED), Conflict(), Decision(Reason.FINISHED)]
+        assert store.end_alone(endings[1]).reason is Reason.FINISHED
 
     @pytest.mark.parametrize(
         ("result", "left"),

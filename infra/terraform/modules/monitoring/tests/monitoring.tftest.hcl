@@ -65,6 +65,18 @@ run "a_system_that_never_worked_raises_alerts" {
   }
 }
 
+run "mails_that_some_recipients_did_not_get_are_noticed" {
+  assert {
+    condition     = endswith(google_logging_metric.this["partial_successes"].filter, "jsonPayload.event=\"attempt\" AND jsonPayload.rejected:*")
+    error_message = "Only the entries of such mails must count."
+  }
+
+  assert {
+    condition     = strcontains(google_monitoring_alert_policy.this["partial-rejections"].conditions[0].condition_prometheus_query_language[0].query, "> 0.05 * sum(increase(logging_googleapis_com:user_firepost_attempts{monitored_resource=\"cloud_run_revision\",after=\"SUCCESS\"}[1h]))")
+    error_message = "They must be held against the mails that were sent."
+  }
+}
+
 run "events_that_never_arrive_are_noticed" {
   command = plan
 

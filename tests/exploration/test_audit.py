@@ -1,0 +1,52 @@
+"""`python -m cli audit` finds each wrong rule in the log of the services that follow it, and nothing in other logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from cli.auditor import Auditor, Finding
+from shared.delivery.policy import Policy
+from tests.exploration.crash_points import PATH, Place
+from tests.exploration.mutations import MUTATIONS, Mutation
+from tests.exploration.rules import Rules
+from tests.exploration.stories import ONCE, STORIES, TWICE, WHATEVER_HAPPENED, put_into_services, told
+
+POLICIES = {"once": ONCE, "twice": TWICE, "whatever happened": WHATEVER_HAPPENED}
+
+
+def findings(stories: Iterable[Callable[[Place], None]], policy: Policy, documents: bool = True) -> list[Finding]:
+    found = []
+    for story in stories:
+        auditor = Auditor(policy)  # each story is another mail's
+        entries, database = told(story, policy)
+        assert entries
+        found += [auditor.entry(entry, story.__name__) for entry in entries]
+        if documents:
+            delivery = database.documents[PATH].fields["delivery"]
+            found.append(auditor.document(PATH, delivery, story.__name__))
+        found += [*auditor.stories()]
+    return [each for each in found if each is not None]
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+@pytest.mark.parametrize("story", STORIES)
+def test_nothing_is_found_in_the_logs_and_documents_of_right_services(
+    story: Callable[[Place], None], policy: Policy
+) -> None:
+    assert findings([story], policy) == []
+
+
+#: The wrong rules that these stories tell of: no mail in them expires or is cancelled.
+TOLD = {
+    what: each
+    for what, (scenario, each) in MUTATIONS.items()
+    if not any(word in scenario for word in ("cancelled", "expires"))
+}
+
+
+@pytest.mark.parametrize("mutation", [pytest.param(each, id=what) for what, each in TOLD.items()])
+def test_each_wrong_rule_is_found_in_the_log_alone(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_into_services(mutation(Rules(TWICE)), monkeypatch)
+    assert findings(STORIES, TWICE, documents=False)

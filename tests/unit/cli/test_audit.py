@@ -1,0 +1,306 @@
+"""What `audit` finds and what it does not: entries that the state machine allows, others, and any at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cli.__main__ import cli
+from cli.allowed import fault
+from cli.auditor import Auditor, Finding
+from shared.delivery.history import ended
+from shared.delivery.policy import LeaseExpiryPolicy, Policy
+from shared.observability.events import FIELDS, Event
+from tests.unit.cli.builders import NOW
+
+ONCE = Policy(timedelta(minutes=1))
+AGAIN = Policy(timedelta(minutes=1), 3, LeaseExpiryPolicy.RETRY)
+
+NEW = {"event": "change", "before": None, "after": None, "reason": "new", "published": True, "written": True}
+SENT = {
+    "event": "attempt",
+    "attempt": 1,
+    "before": "PENDING",
+    "after": "SUCCESS",
+    "reason": "sent",
+    "written": "finished",
+}
+HELD = {"event": "message", "reason": "lease-held", "acknowledged": False, "before": "PROCESSING", "lease_ms": 5.0}
+RELEASED = {"event": "deferral", "attempt": 1, "before": None, "reason": "released", "written": "released"}
+DUE = {"event": "reconciliation", "reason": "due", "before": "RETRY", "after": "RETRY", "due_ms": -3.1}
+DEAD = {"event": "dead-letter", "reason": "dead-letter", "before": "RETRY"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        NEW,
+        {**NEW, "written": False, "marked_after_ms": 0.0},
+        {**NEW, "reason": "scheduled", "published": False, "due_ms": 9e6},
+        {**NEW, "published": False, "refused": True},
+        {**NEW, "before": "SUCCESS", "after": "RETRY", "reason": "requeued", "written": None},
+        {
+            **NEW,
+            "before": "PENDING",
+            "after": "PROCESSING",
+            "reason": "lease-expired",
+            "published": False,
+            "lease_ms": -1.0,
+        },
+        {"event": "change", "before": None, "after": None, "reason": "unknown-state"},
+        {"event": "ignored", "reason": "own-write", "count": 3},
+        SENT,
+        {**SENT, "before": None},
+        {**SENT, "written": "outdated"},
+        {**SENT, "before": "PROCESSING", "lease_ms": 59_000.0, "continued": True},
+        {**SENT, "written": "requeued", "found": "RETRY", "found_attempt": 1, "held": True, "left": "RETRY"},
+        {**SENT, "written": "late-result", "found": "ERROR", "found_attempt": 1, "held": False, "left": "SUCCESS"},
+        {**SENT, "written": "finished", "found": "PROCESSING", "found_attempt": 1, "held": True, "left": "SUCCESS"},
+        {**SENT, "written": "finished", "found": "SUCCESS", "found_attempt": 1, "held": False, "left": "SUCCESS"},
+        {**SENT, "after": "ERROR", "reason": "rejected"},
+        {**SENT, "after": "ERROR", "reason": "temporary", "unsettled": True},
+        HELD,
+        {**HELD, "lease_ms": 0.0},
+        {"event": "message", "reason": "busy", "acknowledged": False},
+        {"event": "message", "reason": "deleted", "acknowledged": True},
+        {"event": "message", "reason": "lease-held"},
+        RELEASED,
+        {**RELEASED, "written": "outdated", "found": "ERROR", "found_attempt": 1, "held": False, "left": "ERROR"},
+        DUE,
+        {**DUE, "reason": "scheduled", "due_ms": 1000.0},
+        {**DUE, "reason": "stranded", "before": "PENDING", "after": "PENDING", "due_ms": None},
+        {**DUE, "reason": "lease-expired", "before": "PROCESSING", "after": "ERROR", "lease_ms": -1.0},
+        DEAD,
+        {**DEAD, "reason": "refused"},
+        {"event": "dead-letter", "reason": "deleted"},
+        {"event": "reconciler-run", "examined": 1},
+        {"event": "something of a later version"},
+    ],
+)
+def test_what_the_tables_have_is_allowed(entry: Mapping[str, Any]) -> None:
+    assert fault(entry, ONCE) is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({**NEW, "marked_after_ms": -0.1}, "marked before"),
+        ({**NEW, "published": False}, "not published; allowed: "),
+        (
+            {**NEW, "before": "SUCCESS", "after": "ERROR"},
+            "SUCCESS became ERROR: 'new', published; allowed: final-state",
+        ),
+        ({**NEW, "due_ms": 9e6}, "due later"),
+        ({"event": "ignored", "reason": "requeued", "count": 1}, "calls for a message"),
+        ({**SENT, "before": "SUCCESS"}, "SUCCESS was claimed; allowed: final-state"),
+        ({**SENT, "before": "PROCESSING", "lease_ms": 1.0}, "with a live lease was claimed"),
+        ({**SENT, "before": "PROCESSING", "lease_ms": -1.0}, "with an expired lease was claimed"),
+        ({**SENT, "before": None, "due_ms": 1.0}, "due later was claimed; allowed: not-due"),
+        ({**SENT, "reason": "rejected"}, "'rejected' in SUCCESS, expected ERROR"),
+        ({**SENT, "after": "RETRY", "reason": "temporary", "unsettled": True}, "in RETRY, expected ERROR"),
+        ({**SENT, "written": "late-result"}, "without a changed document"),
+        (
+            {**SENT, "found": "RETRY", "found_attempt": 1, "held": True, "left": "SUCCESS"},
+            "found RETRY at attempt 1, with the lease: 'finished', leaving SUCCESS; allowed: requeued",
+        ),
+        ({**SENT, "found": "PROCESSING", "found_attempt": 2, "held": False, "left": "SUCCESS"}, "allowed: outdated"),
+        ({**HELD, "acknowledged": True}, "acknowledged; allowed: lease-held"),
+        ({**HELD, "lease_ms": -0.1}, "allowed: lease-expired"),
+        ({**HELD, "lease_ms": 1e9}, "with nobody's lease"),
+        ({"event": "message", "reason": "busy", "acknowledged": True}, "nobody had read"),
+        ({**RELEASED, "found": "SUCCESS", "found_attempt": 1, "held": False, "left": "PENDING"}, "allowed: outdated"),
+        ({**DUE, "reason": "not-due"}, "allowed: due"),
+        ({**DUE, "after": "SUCCESS"}, "leaving SUCCESS"),
+        ({**DUE, "marked_after_ms": -5.0}, "marked before"),
+        ({**DEAD, "before": "PROCESSING", "lease_ms": 5.0}, "allowed: processing"),
+        ({**SENT, "attempt": "1"}, "of another type"),
+        ({"event": "attempt"}, "a field is missing"),
+    ],
+)
+def test_what_they_do_not_have_is_a_finding_with_what_is_allowed(entry: Mapping[str, Any], why: str) -> None:
+    found = fault(entry, ONCE)
+    assert found is not None
+    assert why in found
+
+
+def test_cloud_logging_makes_numbers_floats_and_may_leave_out_nulls() -> None:
+    def exported(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+        numbers = {name: float(value) for name, value in entry.items() if type(value) is int}
+        return {name: value for name, value in {**entry, **numbers}.items() if value is not None}
+
+    not_due = {"event": "message", "reason": "not-due", "acknowledged": True, "before": None, "due_ms": 5.0}
+    unknown = {**SENT, "written": "outdated", "found": None, "found_attempt": 1, "held": True, "left": None}
+    for entry in (not_due, unknown, SENT, RELEASED, NEW):
+        assert fault(exported(entry), ONCE) is None
+    assert "attempt 1 ended" in str(fault(exported({**SENT, "reason": "auth"}), ONCE))
+
+
+def test_what_is_allowed_depends_on_the_policy() -> None:
+    again = {**SENT, "attempt": 2, "before": "PROCESSING", "lease_ms": -1.0}
+    retry = {**SENT, "after": "RETRY", "reason": "unknown", "unsettled": True}
+    for entry in (again, retry):
+        assert fault(entry, AGAIN) is None
+        assert fault(entry, ONCE) is not None
+    assert "expected RETRY" in str(fault({**retry, "after": "ERROR"}, AGAIN))
+
+
+NAMES = sorted({"event", *(name for fields in FIELDS.values() for name in fields)})
+JUNK = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["RETRY", "SUCCESS", "sent", ""])
+    | st.lists(st.none())
+)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(Event), st.dictionaries(st.sampled_from(NAMES), JUNK))
+def test_any_entry_is_allowed_or_a_finding(event: Event, entry: dict[str, Any]) -> None:
+    auditor = Auditor(AGAIN)
+    found = auditor.entry({**entry, "event": event.value}, "here")
+    assert found is None or found.why
+    assert all(each.why for each in auditor.stories())
+
+
+def stories(*entries: Mapping[str, Any]) -> list[Finding]:
+    auditor = Auditor(AGAIN)
+    assert [auditor.entry({**entry, "document": "mail/a"}, str(line)) for line, entry in enumerate(entries)] == [
+        None for _ in entries
+    ]
+    return [*auditor.stories()]
+
+
+REQUEUED = {**NEW, "before": "SUCCESS", "after": "RETRY", "reason": "requeued", "written": None}
+FAILED = {**SENT, "after": "RETRY", "reason": "temporary", "unsettled": True}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        pytest.param([NEW, SENT], id="sent"),
+        pytest.param([SENT, NEW], id="in any order"),
+        pytest.param([NEW, RELEASED, SENT], id="after a release"),
+        pytest.param([NEW, FAILED, {**SENT, "attempt": 2, "before": "RETRY"}], id="retried"),
+        pytest.param([NEW, SENT, REQUEUED, {**SENT, "attempt": 2, "before": "RETRY"}], id="asked again"),
+        pytest.param([NEW, SENT, REQUEUED, {**SENT, "before": "RETRY"}], id="asked again, with another `delivery`"),
+        pytest.param([NEW, SENT, NEW, SENT], id="written again under the same id"),
+        pytest.param([{**SENT, "before": None}, {**SENT, "before": None}], id="published again after its deletion"),
+        pytest.param([NEW, SENT, {**SENT, "attempt": 2, "written": "outdated"}], id="a result that was not written"),
+    ],
+)
+def test_a_story_that_may_happen(entries: list[Mapping[str, Any]]) -> None:
+    assert stories(*entries) == []
+
+
+def test_two_attempts_with_the_same_number_are_a_finding() -> None:
+    assert stories(NEW, SENT, SENT) == [
+        Finding("2", "mail/a", "attempt 1 ended 2 times: two senders held the same lease, or a lease was lost")
+    ]
+
+
+def test_a_mail_that_was_sent_again_though_nobody_asked_is_a_finding() -> None:
+    [found] = stories(NEW, SENT, {**SENT, "attempt": 2})
+    assert (found.where, found.why) == ("2", "concluded 2 times, asked for 1 times")
+
+
+def entry_of(attempt: int, state: str, code: str | None = None) -> dict[str, Any]:
+    return dict(ended(attempt, NOW, NOW, state, code))
+
+
+@pytest.mark.parametrize(
+    ("delivery", "why"),
+    [
+        pytest.param(None, None, id="none"),
+        pytest.param({"state": "SUCCESS", "attempts": 1}, None, id="of an older version"),
+        pytest.param({"state": "SUCCESS", "attempts": 1, "history": [entry_of(1, "SUCCESS")]}, None, id="sent"),
+        pytest.param(
+            {"state": "SUCCESS", "attempts": 2, "history": [entry_of(1, "RETRY", "temporary"), entry_of(2, "SUCCESS")]},
+            None,
+            id="retried",
+        ),
+        pytest.param({"state": "RETRY", "attempts": 1, "history": [entry_of(1, "SUCCESS")]}, None, id="asked again"),
+        pytest.param(
+            {"state": "ERROR", "errorCode": "dead-letter", "attempts": 1, "history": [entry_of(1, "SUCCESS")]},
+            None,
+            id="asked again, and given up",
+        ),
+        pytest.param(
+            {"state": "ERROR", "errorCode": "auth", "attempts": 1, "history": [entry_of(1, "SUCCESS")]},
+            "attempt 1, ERROR (auth), but its history ends with attempt 1, SUCCESS (sent)",
+            id="another end",
+        ),
+        pytest.param(
+            {"state": "SUCCESS", "attempts": 2, "history": [entry_of(1, "SUCCESS")]},
+            "attempt 2",
+            id="a missing attempt",
+        ),
+        pytest.param(
+            {"state": "SUCCESS", "attempts": 1, "history": [entry_of(1, "SUCCESS", "auth")]},
+            "ended with 'auth' in SUCCESS",
+            id="a success with an error",
+        ),
+        pytest.param(
+            {"state": "RETRY", "attempts": 3, "history": [entry_of(3, "RETRY", "temporary")]},
+            "expected ERROR",
+            id="a retry too many",
+        ),
+        pytest.param(
+            {"state": "RETRY", "attempts": 1, "history": [entry_of(2, "ERROR", "auth"), entry_of(1, "ERROR", "auth")]},
+            "attempt 1 follows attempt 2",
+            id="back in time",
+        ),
+    ],
+)
+def test_a_history_is_held_against_the_state(delivery: object, why: str | None) -> None:
+    found = Auditor(AGAIN).document("mail/a", delivery, "here")
+    assert (found is None) == (why is None)
+    assert found is None or str(why) in found.why
+
+
+class TestCommand:
+    def run(self, tmp_path: Path, *entries: Mapping[str, Any], options: tuple[str, ...] = ()) -> Any:
+        log = tmp_path / "log"
+        log.write_text("".join(f"{json.dumps({'document': 'mail/a', **entry})}\n" for entry in entries))
+        return CliRunner().invoke(cli, ["audit", str(log), *options])
+
+    def test_all_that_is_allowed_is_counted(self, tmp_path: Path) -> None:
+        result = self.run(tmp_path, NEW, SENT, {"delivery": {"state": "PENDING"}})
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert result.stderr == "2 log entries and 1 documents: all as the state machine allows.\n"
+
+    def test_a_finding_has_its_line_and_its_document(self, tmp_path: Path) -> None:
+        result = self.run(tmp_path, NEW, {**SENT, "before": "SUCCESS"})
+        assert result.exit_code == 1
+        assert result.stdout == f"{tmp_path}/log:2\tmail/a\tSUCCESS was claimed; allowed: final-state\n"
+        assert "1 findings" in result.stderr
+
+    def test_no_more_are_shown_than_asked_for(self, tmp_path: Path) -> None:
+        wrong = {**SENT, "before": "SUCCESS"}
+        result = self.run(tmp_path, wrong, wrong, wrong, options=("--limit", "2", "--json"))
+        assert [json.loads(line)["where"][-2:] for line in result.stdout.splitlines()] == [":1", ":2"]
+        assert "there may be more" in result.stderr
+
+    def test_the_policy_is_the_services(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        retried = {**SENT, "after": "RETRY", "reason": "temporary", "unsettled": True}
+        assert self.run(tmp_path, retried).exit_code == 1
+        monkeypatch.setenv("MAX_ATTEMPTS", "2")
+        assert self.run(tmp_path, retried).exit_code == 0
+
+    def test_without_anything_to_check_it_is_wrong_usage(self) -> None:
+        result = CliRunner().invoke(cli, ["audit"])
+        assert (result.exit_code, "Specify FILE..., or --scan" in result.stderr) == (2, True)
+
+    def test_a_file_that_is_none_is_wrong_usage(self, tmp_path: Path) -> None:
+        (tmp_path / "array").write_text("[1")
+        result = CliRunner().invoke(cli, ["audit", str(tmp_path / "array")])
+        assert (result.exit_code, "can't be read" in result.stderr) == (2, True)
