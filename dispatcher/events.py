@@ -12,7 +12,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.events.cloud.firestore_v1 import DocumentEventData
@@ -32,13 +32,15 @@ _EventData = DocumentEventData.pb()
 class DocumentChange:
     """One write: the document's path relative to the database, its state before and after, and the new version.
 
-    `old` is None if the document was created, `new` if it was deleted.
+    `old` is None if the document was created, `new` if it was deleted. `document` is the whole new document, if
+    there is one: lifecycle events may contain it.
     """
 
     path: str
     old: DocumentState | None
     new: DocumentState | None
     version: Version
+    document: RawDocument = field(default=None, repr=False)
 
 
 #: Returns the value of an attribute such as `ce-type`.
@@ -77,6 +79,7 @@ def parse(event_type: str | None, body: bytes, collection: str) -> DocumentChang
         old=_state(event.old_value) if event.HasField("old_value") else None,
         new=_state(event.value) if event.HasField("value") else None,
         version=Version(seconds=document.update_time.seconds, nanos=document.update_time.nanos),
+        document=event.value if event.HasField("value") else None,
     )
 
 
