@@ -28,7 +28,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, **changes: str) -> DispatcherSetti
 def test_a_channel_and_the_types_that_go_to_it_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = settings(monkeypatch, EXT_SELECTED_EVENTS=f"{EventType.ERROR.value}, {EventType.RETRY.value}")
     assert loaded.channel == "projects/shop/locations/europe-west1/channels/firebase"
-    assert loaded.ext_selected_events == {EventType.ERROR, EventType.RETRY}
+    assert loaded.ext_selected_events == frozenset({EventType.ERROR, EventType.RETRY})
 
 
 def test_by_default_there_is_no_channel_and_all_types_are_selected(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,4 +58,6 @@ def test_a_wrong_one_prevents_the_start(monkeypatch: pytest.MonkeyPatch, changes
 
 @pytest.mark.parametrize("host", ["http://127.0.0.1:9299", "127.0.0.1:9299"])
 def test_the_dispatcher_starts_with_the_emulators(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
-    build(settings(monkeypatch, CLOUD_EVENTARC_EMULATOR_HOST=host)).close()
+    service = build(settings(monkeypatch, CLOUD_EVENTARC_EMULATOR_HOST=host))
+    assert service.close is not None
+    service.close()
