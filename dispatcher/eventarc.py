@@ -24,6 +24,7 @@ from dispatcher.event_names import EventType
 from dispatcher.lifecycle import LifecycleEvent
 from shared.batcher import REQUEST_SECONDS
 from shared.errors import Unavailable
+from shared.firestore.database import RawDocument
 from shared.pubsub.publisher import Unpublishable
 
 _API: Final = "https://eventarcpublishing.googleapis.com/v1"
@@ -44,6 +45,7 @@ def cloud_event(event: LifecycleEvent, source: str | None = None) -> dict[str, A
 
     `source` is the CloudEvent's; None means that of the Firestore event, the database.
     """
+    document = event.change.document()
     attributes = {
         "time": {"ceTimestamp": event.time},
         "subject": {"ceString": event.change.path.rpartition("/")[2]},
@@ -54,24 +56,23 @@ def cloud_event(event: LifecycleEvent, source: str | None = None) -> dict[str, A
         "id": event.id,
         "type": event.type.value,
         "specVersion": "1.0",
-        "source": source or event.source or _database(event),
+        "source": source or event.source or _database(document),
         "attributes": attributes,
-        "textData": json.dumps(_data(event), ensure_ascii=False, allow_nan=False),
+        "textData": json.dumps(_data(event.type, document), ensure_ascii=False, allow_nan=False),
     }
 
 
-def _database(event: LifecycleEvent) -> str:
-    name: str = event.change.document.name
+def _database(document: RawDocument) -> str:
+    name: str = document.name
     return f"//firestore.googleapis.com/{name.partition('/documents/')[0]}"
 
 
-def _data(event: LifecycleEvent) -> dict[str, Any]:
-    document = event.change.document
-    if event.type in _WITH_SNAPSHOT:
+def _data(kind: EventType, document: RawDocument) -> dict[str, Any]:
+    if kind in _WITH_SNAPSHOT:
         return {"doc": snapshots.snapshot(document)}
     data = snapshots.data(document)
     match data:
-        case {"delivery": {"error": error}} if event.type is EventType.ERROR:
+        case {"delivery": {"error": error}} if kind is EventType.ERROR:
             return {"doc": data, "err": error}
     return {"doc": data}
 
