@@ -14,13 +14,16 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
+import google.auth
+import google.auth.credentials
+import google.auth.exceptions
 import pytest
 from flask.testing import FlaskClient
 from google.events.cloud.firestore_v1 import DocumentEventData
 
 from dispatcher.app import create_app
 from dispatcher.event_names import EventType, full_channel
-from dispatcher.eventarc import EventarcChannel, connect_emulator
+from dispatcher.eventarc import EventarcChannel, connect_emulator, connect_eventarc
 from dispatcher.events import EVENT_TYPE
 from tests.assembly import DispatcherParts
 from tests.fakes import MemoryPublisher
@@ -215,6 +218,32 @@ def test_an_event_that_is_refused_for_good_is_logged_once_and_left_out(
         {"document": "mail/a", "reason": "onSuccess"},
     )
     assert "a@b.c" not in caplog.text
+
+
+class _Credentials(google.auth.credentials.Credentials):
+    """As those of a service on Cloud Run: a token that the metadata server gives, or not."""
+
+    def __init__(self, *, refused: bool = False) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._refused = refused
+
+    def refresh(self, request: object) -> None:
+        if self._refused:
+            raise google.auth.exceptions.RefreshError("secret words")
+        self.token = "t0ken"
+
+
+@pytest.mark.parametrize(("refused", "status"), [(False, 200), (True, 503)])
+def test_outside_an_emulator_the_service_identifies_itself(
+    eventarc: HttpsServer, monkeypatch: pytest.MonkeyPatch, refused: bool, status: int
+) -> None:
+    monkeypatch.setattr(google.auth, "default", lambda scopes: (_Credentials(refused=refused), "shop"))
+    place = EventarcChannel(CHANNEL, connect_eventarc(2), api=eventarc.url, retry_seconds=0)
+    client = create_app(DispatcherParts(eventarc=place).handlers(), "mail", verifier=None).test_client()
+    response = client.post("/", data=change(None, {}), headers=HEADERS)
+    assert response.status_code == status
+    assert "secret" not in response.text
+    assert [each.headers["authorization"] for each in eventarc.requests] == ([] if refused else ["Bearer t0ken"])
 
 
 class _KeepsAlive(BaseHTTPRequestHandler):
