@@ -10,10 +10,12 @@ import click
 from click.core import ParameterSource
 
 from cli.adopt import adopt
+from cli.cancel import cancel
 from cli.check_documents import check_documents
 from cli.clients import EMULATORS, Target, read_ready_file
 from cli.counts import counts
 from cli.dead_letters import dead_letters
+from cli.doctor.command import doctor
 from cli.exits import EXIT_CODES
 from cli.find import find
 from cli.importing import import_parameters
@@ -84,8 +86,10 @@ def cli(
       python -m cli find --to ada@example.com
       python -m cli status mail/order-17
       python -m cli retry --state ERROR --error-code auth --dry-run
+      python -m cli cancel mail/order-18
       python -m cli adopt --dry-run
       python -m cli --local /tmp/firepost.json dead-letters list
+      terraform output -json | python -m cli doctor --terraform -
     """
     target = Target(project or "", database, collection, topic, dead_letter_subscription)
     context.obj = target if ready_file is None else _local(target, ready_file, context)
@@ -107,11 +111,13 @@ _COMMANDS = (
     list_mails,
     counts,
     retry,
+    cancel,
     adopt,
     dead_letters,
     template,
     check_documents,
     import_parameters,
+    doctor,
 )
 for command in _COMMANDS:
     cli.add_command(command)

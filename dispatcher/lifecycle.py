@@ -37,7 +37,7 @@ def event_types(old: DocumentState | None, new: DocumentState | None) -> list[Ev
     if new is None or before is after:
         return [EventType.START] if new is not None and old is None else []
     started = [EventType.START] if old is None else []
-    reached = [_REACHED[after]] if after in _REACHED else []  # a state of ours has none
+    reached = [_REACHED[after]] if after in _REACHED else []  # there is none for CANCELLED
     return started + reached + ([EventType.COMPLETE] if after in FINAL else [])
 
 

@@ -55,6 +55,8 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
         "due",
         "stranded",
         "lease-expired",
+        "expired",
+        "invalid",
         "scheduled",
         "unscheduled",
         "complete",

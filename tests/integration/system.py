@@ -185,7 +185,7 @@ class Configuration:
 
     The reconciler runs every `reconcile_seconds`, or never. With `login`, USER:PASSWORD, the mail server requires it.
     `sender` is the subscription type: `push` or `pull`. `settings` override those that all systems have. `project` is
-    the id of the project.
+    the id of the project. With `limit_events`, events that are too large for Eventarc are dropped.
     """
 
     reconcile_seconds: float | None = None
@@ -193,6 +193,7 @@ class Configuration:
     sender: str = "push"
     settings: Mapping[str, str] = field(default_factory=dict)
     project: str = "demo-firepost"
+    limit_events: bool = False
 
 
 @contextmanager
@@ -215,6 +216,7 @@ def running(backend: str, configuration: Configuration) -> Iterator[System]:
             reconcile_seconds=configuration.reconcile_seconds,
             delivery_attempts=5,
             sender=configuration.sender,
+            limit_events=configuration.limit_events,
         )
         with Stack(options) as stack:
             system = System(stack, server)

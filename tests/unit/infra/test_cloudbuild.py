@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 import yaml
 
+from cli.__main__ import cli
 from tests.dockerfile import ROOT, Dockerfile
 
 Build = dict[str, Any]
-PIPELINES = ("cloudbuild.yaml", "cloudbuild-apply.yaml")
+PIPELINES = ("cloudbuild.yaml", "cloudbuild-apply.yaml", "cloudbuild-nightly.yaml")
 
 #: https://cloud.google.com/build/docs/build-config-file-schema
 FIELDS = {"steps", "substitutions", "images", "artifacts", "options", "timeout"}
-STEP_FIELDS = {"id", "name", "script", "waitFor", "env"}
+STEP_FIELDS = {"id", "name", "script", "waitFor", "env", "allowFailure"}
 #: Set in triggered builds: https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values
 BUILT_IN = {"PROJECT_ID", "BUILD_ID", "LOCATION", "COMMIT_SHA", "SHORT_SHA"}
 #: Has no choice of tags: Google maintains one version of it.
@@ -74,9 +75,9 @@ def test_every_image_has_one_version(build: Build) -> None:
     assert [name for name in names if not re.fullmatch(r"[\w./-]+:\d+\.\d+\.\d+(-\w+)?", name)] == []
 
 
-def test_the_checks_run_on_the_version_that_the_images_have() -> None:
+def test_the_checks_run_on_the_version_that_the_images_have(build: Build) -> None:
     version = re.escape(Dockerfile.read().arguments["PYTHON"].partition("-")[0])
-    checks = [step["name"] for step in load("cloudbuild.yaml")["steps"] if "python" in step["name"]]
+    checks = [step["name"] for step in build["steps"] if "python" in step["name"]]
     assert checks
     assert [name for name in checks if not re.match(rf"{version}-", name)] == []
 
@@ -88,10 +89,16 @@ def test_every_variable_is_set_by_somebody(build: Build) -> None:
     assert set(build["substitutions"]) <= used, "a substitution that nothing uses fails the build"
 
 
-def test_every_command_exists() -> None:
-    build = load("cloudbuild.yaml")
+def test_every_command_exists(build: Build) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     assert {word for step in build["steps"] for word in re.findall(r"\bmake ([a-z-]+)", step["script"])} <= targets
+    for command, options in re.findall(r"-m cli (\w+) (.*)", text_of(build)):
+        known = {option for parameter in cli.commands[command].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", options)) <= known
+
+
+def test_every_stage_that_is_built_exists() -> None:
+    build = load("cloudbuild.yaml")
     assert set(re.findall(r"--target (\w+)", text_of(build))) <= set(Dockerfile.read().stages)
     named = re.search(r"for service in (.*);", script(build, "build"))
     assert named is not None
@@ -130,7 +137,7 @@ def test_the_module_is_tested_as_everywhere() -> None:
 
 def test_after_an_apply_events_are_kept_and_nothing_is_left_to_do() -> None:
     steps = [step["id"] for step in load("cloudbuild-apply.yaml")["steps"]]
-    assert steps == ["fetch", "apply", "keep-events", "nothing-left"]
+    assert steps == ["fetch", "apply", "keep-events", "nothing-left", "doctor"]
     root = ROOT / load("cloudbuild-apply.yaml")["substitutions"]["_ROOT"]
     assert 'output "keep_events_command"' in (root / "outputs.tf").read_text()
     assert "output -raw keep_events_command > /workspace/keep-events" in script(load("cloudbuild-apply.yaml"), "apply")
@@ -143,8 +150,72 @@ def test_images_have_provenance_or_the_build_fails() -> None:
 
 
 def test_what_is_applied_is_what_was_planned_for_the_commit() -> None:
-    plan, apply = (load(name) for name in PIPELINES)
+    plan, apply = load("cloudbuild.yaml"), load("cloudbuild-apply.yaml")
     assert plan["artifacts"]["objects"]["location"] == "gs://$_STATE_BUCKET/plans/$COMMIT_SHA/"
     assert "gs://$_STATE_BUCKET/plans/$COMMIT_SHA/*" in script(apply, "fetch")
     assert "apply -input=false /workspace/plan" in script(apply, "apply")
     assert "apply" not in "".join(step["script"] for step in plan["steps"])
+
+
+@pytest.mark.parametrize(("name", "step"), [("cloudbuild-apply.yaml", "apply"), ("cloudbuild-nightly.yaml", "apply")])
+def test_the_doctor_examines_what_was_applied(name: str, step: str) -> None:
+    assert "output -json > /workspace/outputs.json" in script(load(name), step)
+    assert "-m cli doctor --terraform /workspace/outputs.json" in script(load(name), "doctor")
+
+
+def test_after_an_apply_test_mails_are_sent_only_to_a_given_address() -> None:
+    apply = load("cloudbuild-apply.yaml")
+    assert apply["substitutions"]["_TEST_MAIL_TO"] == ""
+    assert '${_TEST_MAIL_TO:+--to "$_TEST_MAIL_TO"}' in script(apply, "doctor")
+
+
+class TestNightly:
+    STEPS = load("cloudbuild-nightly.yaml")["steps"]
+
+    def test_each_step_needs_the_one_before(self) -> None:
+        passed = [re.findall(r"^echo (\S+) > /workspace/passed$", step["script"], re.M) for step in self.STEPS[:-1]]
+        assert passed == [[step["id"]] for step in self.STEPS[:-1]]
+        needed = [re.findall(r"^grep -qx (\S+) /workspace/passed$", step["script"], re.M) for step in self.STEPS[1:]]
+        assert needed == passed
+        assert all(step["script"].index("grep") < step["script"].index("echo") for step in self.STEPS[1:-1])
+
+    def test_the_project_is_deleted_whatever_failed(self) -> None:
+        assert [step["id"] for step in self.STEPS if not step.get("allowFailure")] == ["take-down"]
+        lines = self.STEPS[-1]["script"].splitlines()
+        assert lines[2] == 'gcloud projects delete "$(cat /workspace/project)" --quiet'
+        assert lines[-1].startswith("grep -qx"), "otherwise the build would always succeed"
+
+    def test_only_projects_of_its_own_are_deleted(self) -> None:
+        text = self.STEPS[0]["script"]
+        assert 'parent.id=$_FOLDER AND labels.firepost=nightly AND createTime<-P1D"' in text
+        assert text.index("/workspace/project") < text.index("gcloud projects create"), (
+            "or a failed creation can't be cleaned up"
+        )
+        assert '--folder="$_FOLDER" --labels=firepost=nightly' in text
+
+    def test_it_goes_through_the_life_of_an_installation(self) -> None:
+        ids = [step["id"] for step in self.STEPS]
+        life = [
+            "project",
+            "apply",
+            "doctor",
+            "upgrade",
+            "doctor-after-upgrade",
+            "destroy",
+            "apply-again",
+            "doctor-again",
+        ]
+        assert [each for each in ids if each in life] == life
+        upgrade = script(load("cloudbuild-nightly.yaml"), "upgrade")
+        first, last = (upgrade.index("-detailed-exitcode"), upgrade.rindex("-detailed-exitcode"))
+        assert first < upgrade.index("apply") < last
+
+    def test_it_sets_all_variables_of_the_example_that_have_no_default(self) -> None:
+        example = (ROOT / load("cloudbuild-nightly.yaml")["substitutions"]["_ROOT"] / "variables.tf").read_text()
+        required = [
+            name
+            for name, block in re.findall(r'^variable "(\w+)" {\n(.*?)^}', example, re.M | re.S)
+            if "default " not in block
+        ]
+        given = re.findall(r'^(\w+) += "', self.STEPS[0]["script"], re.M)
+        assert given == required
