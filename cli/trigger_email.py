@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from cli.parameters import Configuration, Finding, Given, Parameter, Result, own_name, parameter, value_of
 from cli.trigger_email_login import on_login, on_tls
+from dispatcher.event_names import CHANNEL, EventType, full_channel
 from sender.document.addresses import BadAddress, mailboxes, parse_addresses
 
 _VARIABLES: Final[Mapping[str, str]] = {
@@ -32,6 +33,12 @@ _REGION: Final = (
     "Firepost's services run in the database's region, or in the one where Eventarc handles the events of a "
     "multi-region. To choose another, set the variable region."
 )
+_CHANNEL_FORM: Final = "projects/PROJECT/locations/LOCATION/channels/CHANNEL"
+_EVENTS: Final = (
+    "Types and data of the events are the same. Their source is the database: a trigger that filters by the function "
+    "needs settings.EVENTARC_CLOUD_EVENT_SOURCE. onSuccess and onError come for every mail that ends, and onComplete "
+    "comes once, after them."
+)
 _EGRESS: Final = "For a fixed IP address, set the variable static_egress. Firepost needs no connector."
 #: Parameters that have no equivalent, and what to do instead; Firebase's own ones are in lower case.
 _INSTEAD: Final[Mapping[str, str]] = {
@@ -48,10 +55,6 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "vpcconnectoregresssettings": _EGRESS,
     "ingresssettings": "Only Eventarc, Pub/Sub and Cloud Scheduler may call Firepost's services.",
     "labels": "Set the variable labels.",
-    "ALLOWED_EVENT_TYPES": (
-        "All lifecycle events are published. A subscriber selects by its subscription's filter, such as "
-        'attributes.ce-type = "firebase.extensions.firestore-send-email.v1.onSuccess".'
-    ),
     "TESTING": "It was for the extension's own tests. To try Firepost without a mail server: python -m local up.",
 }
 
@@ -71,7 +74,7 @@ def translate(written: Mapping[str, str], project: str, name: str) -> Configurat
         *on_login(given, into),
         *on_tls(given, into),
         *_on_ttl(given, into),
-        *_on_events(given, into),
+        *_on_events(given, into, selects_none=any(_selects_none(each) for each in parameters)),
         *(Finding(own, Result.UNUSED, text=text) for own, text in _INSTEAD.items() if own in given),
     ]
     into.findings += [each for each in about if each.parameter not in given and each.result is Result.TO_DO]
@@ -158,8 +161,29 @@ def _on_ttl(given: Given, into: Configuration) -> Iterator[Finding]:
         yield Finding("TTL_EXPIRE_VALUE", Result.SAME, "ttl")
 
 
-def _on_events(given: Given, into: Configuration) -> Iterator[Finding]:
-    if "EVENTARC_CHANNEL" in given:
-        into.variables["lifecycle_events"] = True
-        text = "Lifecycle events go to a Pub/Sub topic, the output lifecycle_topic, instead of Eventarc's channel."
-        yield Finding("EVENTARC_CHANNEL", Result.DIFFERS, "lifecycle_events", text)
+def _selects_none(each: Parameter) -> bool:
+    return own_name(each.written) == "ALLOWED_EVENT_TYPES" and not each.value
+
+
+def _on_events(given: Given, into: Configuration, *, selects_none: bool) -> Iterator[Finding]:
+    """About the channel of Eventarc and the types of events. An empty list of types is none, a missing one all."""
+    channel, types = value_of(given, "EVENTARC_CHANNEL"), value_of(given, "ALLOWED_EVENT_TYPES")
+    if not channel:
+        if types:
+            yield Finding("ALLOWED_EVENT_TYPES", Result.UNUSED, text="It is read only with EVENTARC_CHANNEL.")
+        return
+    if selects_none:
+        yield Finding("EVENTARC_CHANNEL", Result.UNUSED, text="No types of events are selected for it.")
+        return
+    if not re.fullmatch(CHANNEL, channel):
+        yield Finding("EVENTARC_CHANNEL", Result.TO_DO, "eventarc_channel", f"It must be {_CHANNEL_FORM}.")
+    else:
+        into.variables["eventarc_channel"] = full_channel(channel, into.variables["project"])
+        yield Finding("EVENTARC_CHANNEL", Result.DIFFERS, "eventarc_channel", _EVENTS)
+    if types:
+        into.settings["EXT_SELECTED_EVENTS"] = types
+        unknown = {each.strip() for each in types.split(",")} - set(EventType)
+        text = "It names a type that Trigger Email does not have: remove it." if unknown else ""
+        yield Finding(
+            "ALLOWED_EVENT_TYPES", Result.TO_DO if unknown else Result.SAME, "settings.EXT_SELECTED_EVENTS", text
+        )

@@ -35,7 +35,7 @@ _MAX_BODY_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """The objects behind the entry points; `lifecycle` is None if EVENTS_TOPIC is not set."""
+    """The objects behind the entry points; `lifecycle` is None if nobody wants lifecycle events."""
 
     dispatcher: Dispatcher
     reconciler: Reconciler

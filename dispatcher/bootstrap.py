@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from google.cloud.pubsub_v1 import PublisherClient
+
 from dispatcher.app import Handlers, create_app
 from dispatcher.dead_letters import DeadLetters
+from dispatcher.eventarc import EventarcChannel, connect_emulator, connect_eventarc
 from dispatcher.handler import Dispatcher
-from dispatcher.lifecycle import Lifecycle
+from dispatcher.lifecycle import EventsTopic, Lifecycle, Place
 from dispatcher.outbox import Outbox
 from dispatcher.reconciler import Reconciler
 from dispatcher.settings import DispatcherSettings
@@ -24,13 +27,14 @@ def build(settings: DispatcherSettings) -> Service:
     project, policy, collection = settings.google_cloud_project, settings.policy(), settings.mail_collection
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
     store, client = MailStore(database, policy), connect_publisher()
+    places = _places(settings, client)
     outbox = Outbox(TopicPublisher(client, project, settings.mail_topic), store, settings.batching())
     tracer = tracing.connect("dispatcher", settings.traces)
     handlers = Handlers(
         dispatcher=Dispatcher(outbox, policy, _utc_now, tracer=tracer),
         reconciler=Reconciler(database, outbox, policy, collection, _utc_now, tracer=tracer),
         dead_letters=DeadLetters(store, policy, collection, _utc_now),
-        lifecycle=Lifecycle(TopicPublisher(client, project, settings.events_topic)) if settings.events_topic else None,
+        lifecycle=Lifecycle(places) if places else None,
     )
 
     def close() -> None:
@@ -38,6 +42,27 @@ def build(settings: DispatcherSettings) -> Service:
         tracer.close()
 
     return Service(create_app(handlers, collection, settings.verifier()), close=close)
+
+
+def _places(settings: DispatcherSettings, client: PublisherClient) -> list[Place]:
+    """Where lifecycle events are published, if anywhere."""
+    places: list[Place] = []
+    if settings.events_topic:
+        places.append(EventsTopic(TopicPublisher(client, settings.google_cloud_project, settings.events_topic)))
+    if settings.channel:
+        places.append(_channel(settings, settings.channel))
+    return places
+
+
+def _channel(settings: DispatcherSettings, name: str) -> EventarcChannel:
+    emulator, source = settings.cloud_eventarc_emulator_host, settings.eventarc_cloud_event_source
+    if emulator:  # its value is a URL, or as those of the other emulators
+        api = emulator if "://" in emulator else f"http://{emulator}"
+        session = connect_emulator(settings.threads)
+        return EventarcChannel(name, session, api=api, source=source, selected=settings.ext_selected_events)
+    return EventarcChannel(
+        name, connect_eventarc(settings.threads), source=source, selected=settings.ext_selected_events
+    )
 
 
 def _utc_now() -> datetime:

@@ -12,7 +12,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from google.events.cloud.firestore_v1 import DocumentEventData
 from google.protobuf.message import DecodeError
@@ -30,13 +30,19 @@ _EventData = DocumentEventData.pb()
 class DocumentChange:
     """One write: the document's path relative to the database, its state before and after, and the new version.
 
-    `old` is None if the document was created, `new` if it was deleted.
+    `old` is None if the document was created, `new` if it was deleted. `data` is the `DocumentEventData`, serialized: a
+    parsed document of many small values takes many times as much memory.
     """
 
     path: str
     old: DocumentState | None
     new: DocumentState | None
     version: Version
+    data: bytes = field(default=b"", repr=False)
+
+    def document(self) -> RawDocument:
+        """The whole new document, parsed again; an empty one if there is none."""
+        return _EventData.FromString(self.data).value
 
 
 #: Returns the value of an attribute such as `ce-type`.
@@ -66,7 +72,8 @@ def parse(event_type: str | None, body: bytes, collection: str) -> DocumentChang
         raise InvalidEvent(f"ce-type: expected {EVENT_TYPE}, found {'another' if event_type else 'nothing'}.")
     event = _EventData()
     try:
-        event.ParseFromString(_raw(body))
+        data = _raw(body)
+        event.ParseFromString(data)
     except (DecodeError, binascii.Error) as error:
         raise InvalidEvent("Body: expected a protobuf DocumentEventData.") from error
     document = event.value if event.HasField("value") else event.old_value
@@ -75,6 +82,7 @@ def parse(event_type: str | None, body: bytes, collection: str) -> DocumentChang
         old=_state(event.old_value) if event.HasField("old_value") else None,
         new=_state(event.value) if event.HasField("value") else None,
         version=Version(seconds=document.update_time.seconds, nanos=document.update_time.nanos),
+        data=data,
     )
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import requests
@@ -114,6 +115,12 @@ class Service:
         """`launch` and `await_ready`."""
         self.launch()
         self.await_ready()
+
+    def restart(self, changes: Mapping[str, str]) -> None:
+        """`stop`, and `start` with these environment variables changed, for good."""
+        self.stop()
+        self._command = replace(self._command, environment={**(self._command.environment or {}), **changes})
+        self.start()
 
     def stop(self) -> None:
         """Stop it gracefully, and don't restart it."""

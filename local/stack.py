@@ -48,6 +48,7 @@ class Stack:
         self._running = ExitStack()
         self._services: dict[str, Service] = {}
         self._tokens: Tokens | None = None
+        self._backend: Backend | None = None
         self._failure = ""
         self._failed = threading.Event()
         self.logs = Path(tempfile.gettempdir())
@@ -90,6 +91,15 @@ class Stack:
     def start_service(self, name: str) -> None:
         """Start a service that was killed, and return when it answers."""
         self._services[name].start()
+
+    def move(self, name: str, collection: str) -> None:
+        """Stop a service with SIGTERM, and start it with another MAIL_COLLECTION. The trigger stays where it is."""
+        self._services[name].restart({"MAIL_COLLECTION": collection})
+
+    def watch(self, collection: str) -> None:
+        """Move the trigger to another collection. Services refuse the events of a collection that is not theirs."""
+        if self._backend is not None:
+            self._backend.watch(collection)
 
     def kill(self, name: str) -> None:
         """Kill a service and its workers at once, with SIGKILL."""
@@ -155,6 +165,7 @@ class Stack:
         )
         self._running.callback(backend.stop)
         backend.start()
+        self._backend = backend
         self._tokens = backend.tokens if self.options.has_tokens else None
         return backend
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from dispatcher.app import Handlers
 from dispatcher.dead_letters import DeadLetters
 from dispatcher.handler import Dispatcher
-from dispatcher.lifecycle import Lifecycle
+from dispatcher.lifecycle import EventsTopic, Lifecycle, Place
 from dispatcher.outbox import Outbox
 from dispatcher.reconciler import PAGE, Reconciler
 from local.waiting import wait_until
@@ -110,6 +110,7 @@ class DispatcherParts:
     database: MemoryDatabase = field(default_factory=MemoryDatabase)
     topic: BulkPublisher = field(default_factory=MemoryPublisher)
     lifecycle: Publisher | None = None
+    eventarc: Place | None = None
     clock: Callable[[], datetime] = field(default_factory=Clock)
     batching: Batching = TOGETHER
     monotonic: Callable[[], float] = time.monotonic
@@ -130,7 +131,9 @@ class DispatcherParts:
         return DeadLetters(store(self.database, self.policy), self.policy, COLLECTION, self.clock)
 
     def handlers(self) -> Handlers:
-        lifecycle = Lifecycle(self.lifecycle) if self.lifecycle is not None else None
+        topic = EventsTopic(self.lifecycle) if self.lifecycle is not None else None
+        places = [place for place in (topic, self.eventarc) if place is not None]
+        lifecycle = Lifecycle(places) if places else None
         return Handlers(self.dispatcher(), self.reconciler(), self.dead_letters(), lifecycle)
 
 

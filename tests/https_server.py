@@ -44,9 +44,10 @@ class Request:
 
 
 class HttpsServer:
-    """Listens on localhost, on a free port, while it is open."""
+    """Listens on localhost, on a free port, while it is open; without `tls`, for plain HTTP."""
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self._scheme = "http" if tls is None else "https"
         self.requests: list[Request] = []
         self.closing = threading.Event()
         self._arrived = threading.Condition()
@@ -67,7 +68,7 @@ class HttpsServer:
 
     @property
     def url(self) -> str:
-        return f"https://localhost:{self._server.server_port}"
+        return f"{self._scheme}://localhost:{self._server.server_port}"
 
     def answer(self, status: int, headers: Mapping[str, str] | None = None, body: object = b"") -> None:
         """Script the answer to the next request (after those scripted before); a `body` that is not bytes is JSON."""
@@ -114,13 +115,15 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False  # so that closing waits for them
     block_on_close = True
 
-    def __init__(self, owner: HttpsServer, tls: ssl.SSLContext) -> None:
+    def __init__(self, owner: HttpsServer, tls: ssl.SSLContext | None) -> None:
         self.owner = owner
         self._tls = tls
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         sock, address = super().get_request()
+        if self._tls is None:
+            return sock, address
         return self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), address
 
     def handle_error(self, request: object, client_address: object) -> None:

@@ -34,6 +34,7 @@ module "core" {
   max_attempts               = var.max_attempts
   lease_expiry_policy        = var.lease_expiry_policy
   lifecycle_events           = var.lifecycle_events
+  eventarc_channel           = var.eventarc_channel
   ttl                        = var.ttl
   secrets                    = var.secrets
   settings                   = var.settings

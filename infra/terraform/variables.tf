@@ -229,6 +229,12 @@ variable "lifecycle_events" {
   nullable    = false
 }
 
+variable "eventarc_channel" {
+  description = "EVENTARC_CHANNEL: an existing channel of Eventarc, projects/PROJECT/locations/LOCATION/channels/CHANNEL, to which the dispatcher publishes Trigger Email's events. They contain whole mails. Null: none."
+  type        = string
+  default     = null
+}
+
 variable "secrets" {
   description = <<-EOT
     Secret settings, by variable name: the secret in Secret Manager (its id, or projects/…/secrets/…) and the version that

@@ -81,6 +81,13 @@ class Backend(Protocol):
         """
         ...
 
+    def watch(self, collection: str) -> None:
+        """Move the trigger: from now on, only writes below `collection` cause events, as after a `terraform apply`.
+
+        Raises `local.errors.PartFailed` if that is refused.
+        """
+        ...
+
     def stop(self) -> None:
         """End every process and thread that `start` created; safe to call twice, and after a failed start."""
         ...

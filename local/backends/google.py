@@ -82,7 +82,7 @@ class GoogleBackend:
         children = [family.start(command, self._on_exit(command)) for command in (firestore, pubsub)]
         for child, address in zip(children, (self.firestore, self.pubsub), strict=True):
             _await_emulator(child, address)
-        self._register_trigger()
+        self.watch(self._options.collection)
 
     def stop(self) -> None:
         """See `Backend`."""
@@ -103,8 +103,8 @@ class GoogleBackend:
 
         return report
 
-    def _register_trigger(self) -> None:
-        """Have the emulator send us every write below the collection."""
+    def watch(self, collection: str) -> None:
+        """See `Backend`: have the emulator send us every write below the collection."""
         answer = requests.post(
             f"http://{self.firestore}/emulator/v1/projects/{self._options.project}/eventarcTrigger",
             params={"eventarcTriggerId": TRIGGER},
@@ -112,7 +112,7 @@ class GoogleBackend:
                 "eventType": "google.cloud.firestore.document.v1.written",
                 "database": "(default)",
                 "namespace": "(default)",
-                "document": {"value": f"{self._options.collection}/{{documentId}}", "matchType": "PATH_PATTERN"},
+                "document": {"value": f"{collection}/{{documentId}}", "matchType": "PATH_PATTERN"},
             },
             timeout=START_SECONDS,  # for the first request to a Java process on a busy machine
         )

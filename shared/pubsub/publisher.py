@@ -39,7 +39,7 @@ Message = tuple[bytes, Mapping[str, str]]
 
 
 class Unpublishable(Unavailable):
-    """Pub/Sub refuses the message, and will refuse it again.
+    """Pub/Sub refuses the message, or Eventarc the event, and will refuse it again.
 
     To callers that can't report this anywhere it is an `Unavailable` like others: they leave it to Pub/Sub's or
     Eventarc's limit on retries.

@@ -18,7 +18,9 @@ from google.auth import crypt, jwt
 from werkzeug.test import run_wsgi_app
 
 from dispatcher.app import create_app as create_dispatcher
+from dispatcher.eventarc import cloud_event
 from dispatcher.events import EVENT_TYPE
+from dispatcher.lifecycle import LifecycleEvent
 from sender.entrypoints.push import create_app as create_sender
 from shared.delivery.model import DocumentState
 from shared.errors import InvalidMessage
@@ -255,9 +257,17 @@ def _check_message(given: tuple[bytes, dict[str, Any]]) -> None:
         encode_fields(decoded.mail or {})
 
 
+class _Eventarc:
+    """A channel that encodes events, and keeps none."""
+
+    def publish(self, event: LifecycleEvent) -> None:
+        json.loads(cloud_event(event)["textData"])
+
+
 @contextlib.contextmanager
 def _events() -> Iterator[Check]:
-    app = create_dispatcher(DispatcherParts(lifecycle=MemoryPublisher()).handlers(), "mail", None)
+    parts = DispatcherParts(lifecycle=MemoryPublisher(), eventarc=_Eventarc())
+    app = create_dispatcher(parts.handlers(), "mail", None)
 
     def check(given: tuple[bytes, list[tuple[int, int]], bool, str]) -> None:
         data, mutations, in_json, event_type = given

@@ -184,14 +184,15 @@ class Configuration:
     """The options of a system, in addition to the backend.
 
     The reconciler runs every `reconcile_seconds`, or never. With `login`, USER:PASSWORD, the mail server requires it.
-    `sender` is the subscription type: `push` or `pull`. `settings` override those that all systems have. With
-    `limit_events`, events that are too large for Eventarc are dropped.
+    `sender` is the subscription type: `push` or `pull`. `settings` override those that all systems have. `project` is
+    the id of the project. With `limit_events`, events that are too large for Eventarc are dropped.
     """
 
     reconcile_seconds: float | None = None
     login: str = ""
     sender: str = "push"
     settings: Mapping[str, str] = field(default_factory=dict)
+    project: str = "demo-firepost"
     limit_events: bool = False
 
 
@@ -202,6 +203,7 @@ def running(backend: str, configuration: Configuration) -> Iterator[System]:
     with ScriptedServer(users=dict([login.split(":")]) if login else None) as server:
         options = StackOptions(
             backend=backend,
+            project=configuration.project,
             smtp_uri=server.uri(login),
             settings={
                 "LEASE_SECONDS": str(LEASE_SECONDS),

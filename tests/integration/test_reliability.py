@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from shared.delivery.policy import LONGEST_LEASE_SECONDS
+from tests.https_server import HttpsServer
 from tests.integration.system import Configuration, System, wait_for
 from tests.integration.test_faults import message_id
 from tests.patience import patience
@@ -19,13 +23,23 @@ SOON = timedelta(seconds=patience(3))
 
 
 @pytest.fixture(scope="module")
-def configuration() -> Configuration:
+def eventarc() -> Iterator[HttpsServer]:
+    """Where Firebase's emulator of Eventarc would listen."""
+    with HttpsServer(None) as server:
+        server.usually(200, body={})
+        yield server
+
+
+@pytest.fixture(scope="module")
+def configuration(eventarc: HttpsServer) -> Configuration:
     settings = {
         "MAX_ATTEMPTS": "4",
         "RETRY_FIRST_SECONDS": "1",
         "RETRY_LONGEST_SECONDS": "2",
         "STRANDED_AFTER": "5",
         "EVENTS_TOPIC": "events",
+        "EVENTARC_CHANNEL": "locations/europe-west1/channels/firebase",
+        "CLOUD_EVENTARC_EMULATOR_HOST": eventarc.url,
     }
     return Configuration(reconcile_seconds=0.3, settings=settings)
 
@@ -134,6 +148,29 @@ def test_others_can_follow_a_mail_by_its_lifecycle_events(system: System) -> Non
         return heard == {"onStart", "onPending", "onProcessing", "onSuccess", "onComplete"}
 
     wait_for(all_heard, "all events have arrived", found_instead=lambda: heard)
+
+
+def test_functions_that_followed_trigger_email_can_follow_the_mail_too(system: System, eventarc: HttpsServer) -> None:
+    """Once the dispatcher has reached Eventarc again: until then, mails are sent, and their events wait."""
+    eventarc.usually(503)
+    path = system.write({"to": "heard@example.com", "message": MESSAGE})
+    assert system.concluded(path)["state"] == "SUCCESS"
+    eventarc.requests.clear()
+    eventarc.usually(200, body={})
+    identifier = path.rpartition("/")[2]
+
+    def heard() -> dict[str, Any]:
+        events = [event for request in list(eventarc.requests) for event in request.json["events"]]
+        mine = [event for event in events if event["attributes"]["subject"]["ceString"] == identifier]
+        return {event["type"].rpartition(".")[2]: json.loads(event["textData"]) for event in mine}
+
+    names = {"onStart", "onPending", "onProcessing", "onSuccess", "onComplete"}
+    wait_for(lambda: heard().keys() == names, "all events have arrived", found_instead=lambda: heard().keys())
+    assert heard()["onPending"]["doc"]["delivery"]["state"] == "PENDING"
+    sent = heard()["onSuccess"]["doc"]
+    assert sent["_ref"]["_path"]["segments"] == path.split("/")
+    assert sent["_fieldsProto"]["delivery"]["mapValue"]["fields"]["state"] == {"stringValue": "SUCCESS"}
+    assert len(system.mails_to("heard@example.com")) == 1
 
 
 def test_a_message_that_is_never_acknowledged_is_an_error_on_its_document(system: System) -> None:

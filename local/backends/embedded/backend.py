@@ -86,6 +86,10 @@ class EmbeddedBackend:
             "Pub/Sub",
         )
 
+    def watch(self, collection: str) -> None:
+        """See `Backend`."""
+        self._eventarc.collection = collection
+
     def stop(self) -> None:
         """End all calls, deliveries and threads; safe to call twice, and after a failed start."""
         for ended in [server.stop(STOP_SECONDS) for server in self._servers]:

@@ -38,7 +38,8 @@ _EventData = DocumentEventData.pb()
 class Eventarc:
     """A trigger on the documents of one collection; POSTs their changes to `url`, with a `token` if given.
 
-    For `keeps_limit`, see `local.eventarc.is_dropped`.
+    `collection` may be changed at any time; events that are under way arrive all the same. For `keeps_limit`, see
+    `local.eventarc.is_dropped`.
     """
 
     def __init__(
@@ -50,7 +51,8 @@ class Eventarc:
         token: Callable[[], str] | None = None,
         keeps_limit: bool = False,
     ) -> None:
-        self._collection = f"projects/{project}/databases/(default)/documents/{collection}"
+        self.collection = collection
+        self._documents = f"projects/{project}/databases/(default)/documents"
         self._url = url
         self._faults = faults
         self._token = token
@@ -63,10 +65,10 @@ class Eventarc:
 
     def watch(self, changes: Sequence[Change]) -> None:
         """Add the changes of a commit."""
-        now = time.monotonic()
+        now, collection = time.monotonic(), f"{self._documents}/{self.collection}"
         with self._lock:
             for change in changes:
-                if collection_of(change.name) == self._collection and not is_dropped(
+                if collection_of(change.name) == collection and not is_dropped(
                     path_of(change.name), size(change), self._keeps_limit
                 ):
                     self._backlog.add(change, now, plan=self._faults.plan())

@@ -199,12 +199,41 @@ def test_the_project_is_filled_in() -> None:
         pytest.param({"AUTH_TYPE": "ApiKey"}, "AUTH_TYPE", "UsernamePassword", id="another-login"),
         pytest.param({"TTL_EXPIRE_TYPE": "Day", "TTL_EXPIRE_VALUE": "x"}, "TTL_EXPIRE_VALUE", "whole number", id="ttl"),
         pytest.param({"TLS_OPTIONS": '{"pskCallback": 1}'}, "TLS_OPTIONS", "Firepost refuses it", id="tls"),
+        pytest.param(
+            {"EVENTARC_CHANNEL": "c", "ALLOWED_EVENT_TYPES": ""},
+            "EVENTARC_CHANNEL",
+            "No types of events are selected",
+            id="no-events",
+        ),
+        pytest.param({"EVENTARC_CHANNEL": "channels/c"}, "EVENTARC_CHANNEL", "It must be projects/", id="channel"),
+        pytest.param(
+            {"EVENTARC_CHANNEL": "c", "EXT_SELECTED_EVENTS": "onError"}, "EXT_SELECTED_EVENTS", "remove it", id="events"
+        ),
         pytest.param({"DEFAULT_FROM": "a@b.c, d@e.f"}, "DEFAULT_FROM", "one address", id="two-senders"),
     ],
 )
 def test_what_differs_or_is_to_do_is_said(changes: dict[str, str], name: str, words: str) -> None:
     findings = translate(COMPLETE | changes, "shop", "firepost").findings
     assert any(words in each.text for each in findings if each.parameter == name)
+
+
+@pytest.mark.parametrize(
+    ("given", "channel"),
+    [
+        ("projects/${param:PROJECT_ID}/locations/us-west1/channels/c", "projects/shop/locations/us-west1/channels/c"),
+        ("locations/us-west1/channels/c", "projects/shop/locations/us-west1/channels/c"),
+        ("firebase", "projects/shop/locations/us-central1/channels/firebase"),
+    ],
+)
+def test_the_channel_of_eventarc_stays_the_same(given: str, channel: str) -> None:
+    configuration = translate(COMPLETE | {"EVENTARC_CHANNEL": given}, "shop", "firepost")
+    assert configuration.variables["eventarc_channel"] == channel
+    assert "EXT_SELECTED_EVENTS" not in configuration.settings
+
+
+def test_without_selected_types_no_event_is_published() -> None:
+    configuration = translate(COMPLETE | {"EVENTARC_CHANNEL": "c", "ALLOWED_EVENT_TYPES": ""}, "shop", "firepost")
+    assert "eventarc_channel" not in configuration.variables
 
 
 def test_a_plain_password_in_the_file_becomes_a_secret_too() -> None:

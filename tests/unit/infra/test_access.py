@@ -11,7 +11,7 @@ from tests.unit.infra.module import ROOT, sources
 TEXT = sources()
 SECURITY = (ROOT / "docs" / "security.md").read_text()
 
-#: All granted roles; each on one topic, subscription, secret, service, account, key or bucket, except the last three.
+#: All granted roles; each on one topic, subscription, secret, service, account, key or bucket, except the last four.
 ROLES = {
     "roles/cloudkms.cryptoKeyEncrypterDecrypter",
     "roles/iam.serviceAccountTokenCreator",
@@ -22,6 +22,7 @@ ROLES = {
     "roles/storage.objectViewer",
     "roles/cloudtrace.agent",
     "roles/eventarc.eventReceiver",
+    "roles/eventarc.publisher",
     "roles/eventarc.serviceAgent",
 }
 
@@ -36,6 +37,7 @@ def test_on_the_whole_project_only_events_traces_and_our_own_role() -> None:
     assert granted == {
         '"roles/cloudtrace.agent"',
         '"roles/eventarc.eventReceiver"',
+        '"roles/eventarc.publisher"',
         '"roles/eventarc.serviceAgent"',
         "google_project_iam_custom_role.database.id",
     }

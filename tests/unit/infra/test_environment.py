@@ -15,7 +15,9 @@ from tests.unit.infra.module import ROOT, default, local, strings, variable_name
 ENVIRONMENT = "environment.tf"
 
 #: Not for the operator to choose: Cloud Run sets the port and needs all addresses; emulators are for the local stack.
-NOT_OFFERED = {"LISTEN_ADDRESS", "PORT", "FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST"}
+NOT_OFFERED = {"LISTEN_ADDRESS", "PORT", "FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST"} | {
+    "CLOUD_EVENTARC_EMULATOR_HOST"
+}
 
 
 def names(*kinds: type[BaseSettings]) -> set[str]:

@@ -30,6 +30,7 @@ locals {
       OIDC_BEHIND_CLOUD_RUN = true # iam.tf admits no other callers
     },
     { for topic in google_pubsub_topic.lifecycle : "EVENTS_TOPIC" => topic.name },
+    var.eventarc_channel == null ? {} : { EVENTARC_CHANNEL = var.eventarc_channel },
   ))
 
   sender_environment = tomap(merge(
@@ -67,12 +68,11 @@ locals {
 
   # What `settings` may contain: everything that is neither secret nor set above.
   plain_settings = [
-    "ATTACHMENT_HOSTS", "AUTH_TYPE", "BATCH_SIZE", "BATCH_WAIT_MS", "CLIENT_ID", "HOST", "INLINE_CSS", "MEMORY_BUDGET_MB",
-    "OAUTH_GRANT",
-    "OAUTH_PORT", "OAUTH_SECURE", "OAUTH_TOKEN_URL", "OIDC_CERTIFICATES_URL", "PULL_MAX_BYTES", "PULL_MAX_MESSAGES",
-    "REDACT_AFTER_SUCCESS", "RETRY_FIRST_SECONDS", "RETRY_LONGEST_SECONDS", "SENDGRID_API_URL", "STORE_RENDERED",
-    "STRANDED_AFTER", "TEMPLATES_COLLECTION", "TEXT_FROM_HTML", "TRACES", "TRANSPORT", "TRANSPORTS", "USER",
-    "USERS_COLLECTION",
+    "ATTACHMENT_HOSTS", "AUTH_TYPE", "BATCH_SIZE", "BATCH_WAIT_MS", "CLIENT_ID", "EVENTARC_CLOUD_EVENT_SOURCE",
+    "EXT_SELECTED_EVENTS", "HOST", "INLINE_CSS", "MEMORY_BUDGET_MB", "OAUTH_GRANT", "OAUTH_PORT", "OAUTH_SECURE",
+    "OAUTH_TOKEN_URL", "OIDC_CERTIFICATES_URL", "PULL_MAX_BYTES", "PULL_MAX_MESSAGES", "REDACT_AFTER_SUCCESS",
+    "RETRY_FIRST_SECONDS", "RETRY_LONGEST_SECONDS", "SENDGRID_API_URL", "STORE_RENDERED", "STRANDED_AFTER",
+    "TEMPLATES_COLLECTION", "TEXT_FROM_HTML", "TRACES", "TRANSPORT", "TRANSPORTS", "USER", "USERS_COLLECTION",
   ]
 
   # Those that each of TRANSPORTS may have, prefixed with its name.

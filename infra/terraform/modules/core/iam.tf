@@ -136,6 +136,17 @@ resource "google_pubsub_subscription_iam_member" "forwards_dead_events" {
   member       = google_project_service_identity.this["pubsub"].member
 }
 
+# --- Eventarc ---
+
+# Google's provider knows no permission on a single channel.
+resource "google_project_iam_member" "publishes_events" {
+  count = var.eventarc_channel == null ? 0 : 1
+
+  project = split("/", var.eventarc_channel)[1]
+  role    = "roles/eventarc.publisher"
+  member  = google_service_account.dispatcher.member
+}
+
 # --- Callers ---
 
 locals {

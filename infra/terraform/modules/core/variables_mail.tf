@@ -280,6 +280,17 @@ variable "lifecycle_events" {
   nullable    = false
 }
 
+variable "eventarc_channel" {
+  description = "EVENTARC_CHANNEL: an existing channel of Eventarc, projects/PROJECT/locations/LOCATION/channels/CHANNEL, to which the dispatcher publishes Trigger Email's events. They contain whole mails. Null: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.eventarc_channel == null || can(regex("^projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/channels/[A-Za-z0-9-]+$", var.eventarc_channel))
+    error_message = "eventarc_channel must be projects/PROJECT/locations/LOCATION/channels/CHANNEL."
+  }
+}
+
 variable "secrets" {
   description = <<-EOT
     Secret settings, by variable name: the secret in Secret Manager (its id, or projects/…/secrets/…) and the version that

@@ -272,6 +272,22 @@ run "lifecycle_events_have_a_topic_that_the_dispatcher_may_publish_to" {
   }
 }
 
+run "trigger_emails_events_have_the_channel_that_they_had" {
+  variables {
+    eventarc_channel = "projects/my-channels/locations/us-central1/channels/firebase"
+  }
+
+  assert {
+    condition     = local.dispatcher_environment.EVENTARC_CHANNEL == "projects/my-channels/locations/us-central1/channels/firebase"
+    error_message = "The dispatcher must know the channel."
+  }
+
+  assert {
+    condition     = google_project_iam_member.publishes_events[0].role == "roles/eventarc.publisher" && google_project_iam_member.publishes_events[0].project == "my-channels"
+    error_message = "The dispatcher must be allowed to publish in the channel's project."
+  }
+}
+
 run "other_settings_reach_both_services" {
   command = plan
 
