@@ -21,6 +21,7 @@ from cli.importing import import_parameters
 from cli.listing import list_mails
 from cli.retry import retry
 from cli.send import send
+from cli.shadow import shadow
 from cli.status import status
 from cli.template import template
 
@@ -115,6 +116,7 @@ _COMMANDS = (
     check_documents,
     import_parameters,
     doctor,
+    shadow,
 )
 for command in _COMMANDS:
     cli.add_command(command)

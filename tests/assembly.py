@@ -131,7 +131,8 @@ class DispatcherParts:
 
     def handlers(self) -> Handlers:
         lifecycle = Lifecycle(self.lifecycle) if self.lifecycle is not None else None
-        return Handlers(self.dispatcher(), self.reconciler(), self.dead_letters(), lifecycle)
+        dispatcher, reconciler, dead_letters = self.dispatcher(), self.reconciler(), self.dead_letters()
+        return Handlers(dispatcher.handle, dispatcher.log_ignored, reconciler.run, dead_letters.handle, lifecycle)
 
 
 def limits(**changes: object) -> Limits:

@@ -21,13 +21,14 @@ from sender.downloads.downloader import Downloads
 from sender.memory.budget import MemoryBudget, Room
 from sender.message.compose import Compose, Mail
 from sender.transport.envelope import Receipt, Transport
+from sender.worker.composing import Composing
 from sender.worker.result import Earlier, result_of_failure, result_of_receipt
 from sender.worker.retention import Retain, retain_all
 from sender.worker.timing import Timings
 from shared.deadline import Deadline
 from shared.delivery.model import Result, State
 from shared.delivery.store import Claim, Finish, Release
-from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSendable, NotSent, OutcomeUnknown, Unavailable
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeUnknown
 
 _log = logging.getLogger("firepost.sender")
 
@@ -94,8 +95,7 @@ class Attempts:
         `memory` is what all mails together may use.
         """
         self._transport = transport
-        self._compose = compose
-        self._downloads = downloads
+        self._composing = Composing(compose, downloads)
         self._clock = clock
         self._memory = memory
         self._retain = retain
@@ -125,7 +125,15 @@ class Attempts:
         try:
             self._refuse_if_draining()
             with timings.step("compose"):
-                mail = self._composed(claim, earlier.settled if earlier else frozenset(), deadline, room)
+                mail = self._composing.mail(
+                    claim.path,
+                    claim.fields,
+                    message_id_local_part=claim.message_id_local_part,
+                    now=self._clock(),
+                    deadline=deadline,
+                    settled=earlier.settled if earlier else frozenset(),
+                    room=room,
+                )
             if not mail.envelope.recipients:
                 raise NotSent(ErrorCode.REJECTED, "The mail server has already refused all recipients.")
             self._refuse_if_draining()
@@ -145,31 +153,6 @@ class Attempts:
     def _refuse_if_draining(self) -> None:
         if self._draining.is_set():
             raise Deferred(None, "This sender is shutting down.")
-
-    def _composed(self, claim: Claim, settled: frozenset[str], deadline: Deadline, room: Room) -> Mail:
-        fetch = self._downloads.for_attempt(deadline)
-        try:
-            return self._compose(
-                claim.fields,
-                message_id_local_part=claim.message_id_local_part,
-                now=self._clock(),
-                deadline=deadline,
-                fetch=fetch,
-                settled=settled,
-                room=room,
-            )
-        except (DeliveryFailed, Deferred):
-            raise
-        except Unavailable as error:  # users or templates can't be read: nothing was sent, so release the claim
-            raise Deferred(None, str(error)) from error
-        except MemoryError as error:
-            text = "The sender had too little memory to compose the mail, which was not sent."
-            raise NotSent(ErrorCode.TEMPORARY, text) from error
-        except Exception as error:
-            # A bug must not leave the document in PROCESSING. Nothing was sent, so report a definite failure.
-            _log.exception("composing failed", extra={"fields": {"document": claim.path}})
-            text = f"The mail could not be composed ({type(error).__name__}) and was not sent."
-            raise NotSendable(ErrorCode.VALIDATION, text) from error
 
 
 def _sent(transport: Transport, mail: Mail, deadline: Deadline) -> Receipt:

@@ -26,6 +26,7 @@ class Event(StrEnum):
     RECONCILIATION = "reconciliation"
     RECONCILER_RUN = "reconciler-run"
     CONNECTION = "connection"
+    SHADOW = "shadow"
 
 
 FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
@@ -61,6 +62,18 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
         "duration_ms",
     ),
     Event.CONNECTION: ("server", "duration_ms", "replaced"),
+    Event.SHADOW: (
+        "document",
+        "reason",
+        "old_state",
+        "recipients",
+        "recipients_old",
+        "recipients_own",
+        "digest",
+        "bytes",
+        "warnings",
+        "duration_ms",
+    ),
 }
 
 

@@ -100,7 +100,7 @@ def a_new_document(world: World) -> None:
 
 def an_event_that_is_ignored(world: World) -> None:
     world.event({**MAIL, "delivery": {"state": "PENDING"}}, {**MAIL, "delivery": {"state": "SUCCESS"}})
-    world.handlers.dispatcher.log_ignored()
+    world.handlers.log_ignored()
 
 
 def a_mail(world: World) -> None:
