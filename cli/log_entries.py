@@ -3,42 +3,51 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TextIO
 
-#: Characters that are read at a time.
-_CHUNK: Final = 64 * 1024
-#: Characters of the largest entry: Cloud Logging's limit is 256 KB (https://cloud.google.com/logging/quotas).
+#: Characters of the longest line. An entry has 256 KB at most (https://cloud.google.com/logging/quotas).
+LONGEST_LINE: Final = 16 * 1024 * 1024
+#: Characters of the largest object in several lines.
 _LARGEST: Final = 1024 * 1024
-#: What stands between the objects of an array or of lines.
-_BETWEEN: Final = re.compile(r"[\s,\[\]]*")
+
+
+class TooLong(ValueError):
+    """A line is longer than `LONGEST_LINE`."""
 
 
 def entries(text: TextIO) -> Iterator[Mapping[str, Any]]:
-    """The JSON objects of the text, in lines, in an array, or one after another. Other lines are skipped.
+    """The JSON objects of the text: one per line, or indented as gcloud and jq print them. Other lines are skipped.
 
-    It holds no more of the text than the largest entry.
+    An object in several lines begins with a `{` alone and ends with a `}` that is indented as far; all between is
+    indented further. So each line is parsed once. Raises `TooLong`.
     """
-    decoder, buffer, at = json.JSONDecoder(), "", 0
-    while True:
-        chunk = text.read(_CHUNK)
-        buffer, at = buffer[at:] + chunk, 0
-        while (at := _after(_BETWEEN, buffer, at)) < len(buffer):
-            if buffer[at] == "{":
-                try:
-                    entry, at = decoder.raw_decode(buffer, at)
-                except (ValueError, RecursionError):
-                    if chunk and len(buffer) - at < _LARGEST:  # perhaps the rest is still to come
-                        break
-                else:
-                    yield entry
-                    continue
-            at = buffer.find("\n", at) + 1 or len(buffer)
-        if not chunk:
-            return
+    block: list[str] = []
+    size = opened_at = 0
+    while line := text.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise TooLong
+        content = line.strip()
+        indented = len(line) - len(line.lstrip())
+        if block and (indented > opened_at or content in ("}", "},")):
+            block.append(content)
+            size += len(content)
+            if indented <= opened_at:
+                yield from _objects("".join(block).rstrip(","))
+                block = []
+            elif size > _LARGEST:
+                block = []
+        elif content == "{":
+            block, size, opened_at = [content], 0, indented
+        else:
+            block = []
+            yield from _objects(content.rstrip(","))
 
 
-def _after(pattern: re.Pattern[str], text: str, at: int) -> int:
-    found = pattern.match(text, at)
-    return found.end() if found else at
+def _objects(text: str) -> Iterator[Mapping[str, Any]]:
+    """The object that the text is, or those in the array that it is."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    yield from (each for each in (found if isinstance(found, list) else [found]) if isinstance(each, dict))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
 from cli.exits import EXIT_CODES, Failed
-from cli.log_entries import entries
+from cli.log_entries import LONGEST_LINE, TooLong, entries
 from cli.output import Output, json_option, one_line
 from cli.shadow_looks import MEANINGS, Group, Result, grouped, last_looks
 
@@ -22,7 +23,7 @@ def shadow() -> None:
 @shadow.command(epilog=EXIT_CODES)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.File(errors="replace"))
 @json_option
-def report(files: Sequence[click.utils.LazyFile], as_json: bool) -> None:
+def report(files: Sequence[TextIO], as_json: bool) -> None:
     """Say for which mails Firepost would do something else than the old system.
 
     FILE has the services' log lines, or the output of `gcloud logging read --format=json`; - reads standard input.
@@ -37,7 +38,12 @@ def report(files: Sequence[click.utils.LazyFile], as_json: bool) -> None:
     The exit code is 0 if nothing differs. It is 1 if something does, or if there is nothing to compare.
     """
     output = Output(as_json)
-    looks = last_looks(entry for file in files for entry in entries(file))  # type: ignore[arg-type]
+    try:
+        looks = last_looks(entry for file in files for entry in entries(file))
+    except TooLong as error:
+        raise Failed(
+            f"A line is longer than {LONGEST_LINE:,} characters: one log entry per line is expected."
+        ) from error
     if not looks:
         raise Failed("There are no entries of shadow mode: does the sender run with SHADOW=true?")
     groups = grouped(looks)
@@ -67,4 +73,4 @@ def _record(group: Group) -> dict[str, object]:
 
 def _row(group: Group) -> Sequence[str]:
     examples = one_line(", ".join(group.examples))
-    return group.result, group.reason, str(group.documents), MEANINGS[group.kind], examples
+    return group.result, group.reason, str(group.documents), MEANINGS[group.kind][1], examples

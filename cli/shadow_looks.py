@@ -28,7 +28,7 @@ _WORD: Final = re.compile(r"[a-z-]{1,40}")
 
 
 class Result(StrEnum):
-    """Whether both systems do the same; `open`: the other one has not ended the mail yet, or has no part in it."""
+    """Whether both systems do the same; `open`: that can't be said, or not yet."""
 
     AGREES = "agrees"
     DIFFERS = "differs"
@@ -46,34 +46,24 @@ class Kind(StrEnum):
     OLD_NEVER_ENDS = "old-never-ends"
     SENDS_LATER = "sends-later"
     RECIPIENTS_DIFFER = "recipients-differ"
+    SERVER_REFUSES = "server-refuses"
     RUNNING = "running"
     INLINE = "inline"
 
 
-MEANINGS: Final[Mapping[Kind, str]] = {
-    Kind.BOTH_SEND: "both send it, to the same recipients",
-    Kind.RECIPIENTS_UNKNOWN: "both send it; the old system does not say to whom",
-    Kind.BOTH_REFUSE: "both make it an ERROR",
-    Kind.ONLY_OLD_SENDS: "the old system sends it, Firepost would make it an ERROR",
-    Kind.ONLY_FIREPOST_SENDS: "the old system makes it an ERROR, Firepost would send it",
-    Kind.OLD_NEVER_ENDS: "the old system does not end it, Firepost would",
-    Kind.SENDS_LATER: "the old system sends it at once, Firepost would wait until 'sendAt'",
-    Kind.RECIPIENTS_DIFFER: "both send it, to different recipients",
-    Kind.RUNNING: "the old system has not ended it yet",
-    Kind.INLINE: "published as a message: the old system does not know it",
-}
-
-_RESULTS: Final[Mapping[Kind, Result]] = {
-    Kind.BOTH_SEND: Result.AGREES,
-    Kind.RECIPIENTS_UNKNOWN: Result.AGREES,
-    Kind.BOTH_REFUSE: Result.AGREES,
-    Kind.ONLY_OLD_SENDS: Result.DIFFERS,
-    Kind.ONLY_FIREPOST_SENDS: Result.DIFFERS,
-    Kind.OLD_NEVER_ENDS: Result.DIFFERS,
-    Kind.SENDS_LATER: Result.DIFFERS,
-    Kind.RECIPIENTS_DIFFER: Result.DIFFERS,
-    Kind.RUNNING: Result.OPEN,
-    Kind.INLINE: Result.OPEN,
+#: What each kind means.
+MEANINGS: Final[Mapping[Kind, tuple[Result, str]]] = {
+    Kind.BOTH_SEND: (Result.AGREES, "both send it, to the same recipients"),
+    Kind.RECIPIENTS_UNKNOWN: (Result.AGREES, "both send it; the old system does not say to whom"),
+    Kind.BOTH_REFUSE: (Result.AGREES, "both make it an ERROR"),
+    Kind.ONLY_OLD_SENDS: (Result.DIFFERS, "the old system sends it, Firepost would make it an ERROR"),
+    Kind.ONLY_FIREPOST_SENDS: (Result.DIFFERS, "the old system makes it an ERROR, Firepost would send it"),
+    Kind.OLD_NEVER_ENDS: (Result.DIFFERS, "the old system does not end it, Firepost would"),
+    Kind.SENDS_LATER: (Result.DIFFERS, "the old system sends it at once, Firepost would wait for 'sendAt'"),
+    Kind.RECIPIENTS_DIFFER: (Result.DIFFERS, "both send it, to different recipients"),
+    Kind.SERVER_REFUSES: (Result.OPEN, "the mail server refused the old system, Firepost has not asked it"),
+    Kind.RUNNING: (Result.OPEN, "the old system has not ended it yet"),
+    Kind.INLINE: (Result.OPEN, "published as a message: the old system does not know it"),
 }
 
 
@@ -81,13 +71,15 @@ _RESULTS: Final[Mapping[Kind, Result]] = {
 class Look:
     """One look at the mail at `path`, at a time (UTC): `reason` is what Firepost would do with it.
 
-    `recipients` is None for an inline mail, which the other system does not know.
+    `server_refused`: the other system's ERROR is the mail server's. `recipients` is None for an inline mail, which the
+    other system does not know.
     """
 
     path: str
     at: datetime
     reason: str
     old_state: State | None
+    server_refused: bool
     recipients: str | None
 
     @classmethod
@@ -96,15 +88,16 @@ class Look:
         match entry.get("jsonPayload", entry):
             case {"event": Event.SHADOW.value, "document": str(path), "reason": str(reason), **fields}:
                 logged = point_in_time(entry.get("timestamp") or fields.get("time"))
-                if logged is None:
+                if logged is None or not _WORD.fullmatch(reason):
                     return None
-                state = fields.get("old_state")
+                state, recipients = fields.get("old_state"), fields.get("recipients")
                 return cls(
                     path=path,
                     at=logged - _taken(fields.get("duration_ms")),
-                    reason=reason if _WORD.fullmatch(reason) else "unknown",
-                    old_state=State(state) if state in {*State} else None,
-                    recipients=fields.get("recipients"),
+                    reason=reason,
+                    old_state=State(state) if isinstance(state, str) and state in {*State} else None,
+                    server_refused=fields.get("old_error") == "mail-server",
+                    recipients=recipients if isinstance(recipients, str) else None,
                 )
         return None
 
@@ -144,7 +137,7 @@ def grouped(looks: Mapping[str, Look]) -> list[Group]:
     for path in sorted(looks):
         look = looks[path]
         kind = kind_of(look, newest or look.at)
-        group = groups.setdefault((kind, look.reason), Group(_RESULTS[kind], kind, look.reason))
+        group = groups.setdefault((kind, look.reason), Group(MEANINGS[kind][0], kind, look.reason))
         group.documents += 1
         if len(group.examples) < EXAMPLES:
             group.examples.append(path)
@@ -163,13 +156,15 @@ def kind_of(look: Look, newest: datetime) -> Kind:
     | SUCCESS    | later      | sends-later                                                  |
     | SUCCESS    | sends      | both-send, or recipients-differ, or recipients-unknown       |
     | ERROR      | error      | both-refuse                                                  |
-    | ERROR      | otherwise  | only-firepost-sends                                          |
+    | ERROR      | otherwise  | server-refuses, or only-firepost-sends                       |
     """
     refuses = look.reason in {*ErrorCode}
     if look.recipients is None:
         return Kind.INLINE
     if look.old_state is State.ERROR:
-        return Kind.BOTH_REFUSE if refuses else Kind.ONLY_FIREPOST_SENDS
+        if refuses:
+            return Kind.BOTH_REFUSE
+        return Kind.SERVER_REFUSES if look.server_refused else Kind.ONLY_FIREPOST_SENDS
     if look.old_state is not State.SUCCESS:
         return Kind.OLD_NEVER_ENDS if newest - look.at > ENDED_WITHIN else Kind.RUNNING
     if refuses:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,21 @@ _log = logging.getLogger("firepost.sender")
 
 _VERSIONS: Final = (message.VERSION, message.SHADOW_VERSION)
 _NOBODY: Final = frozenset[str]()
+
+#: How nodemailer words an error that the mail server, or the way to it, has caused: with the server's reply after a
+#: colon, or the error of the socket (https://nodemailer.com/smtp/errors). SendGrid's client has the words of HTTP.
+_OF_SERVER: Final = re.compile(
+    r": [45]\d\d[ -]|\bE[A-Z]{4,20}\b|\b(?:Invalid login|Greeting never received|Connection (?:timeout|closed)"
+    r"|socket close|Unauthorized|Forbidden|Too Many Requests)\b"
+)
+_ERROR_READ: Final = 2_000
+
+
+class OldError(StrEnum):
+    """What the other system's ERROR is about, judged by its words: only its own faults say something about Firepost."""
+
+    MAIL_SERVER = "mail-server"
+    OTHER = "other"
 
 
 class Recipients(StrEnum):
@@ -190,10 +206,17 @@ def _compared(delivery: object, ours: Composed | None) -> dict[str, object]:
         found = Recipients.SAME if theirs == ours.recipients else Recipients.DIFFER
     return {
         "old_state": state,
+        "old_error": _error_of(delivery) if state is State.ERROR else None,
         "recipients": found,
         "recipients_old": None if theirs is None else len(theirs),
         "recipients_own": None if ours is None else len(ours.recipients),
     }
+
+
+def _error_of(delivery: object) -> OldError:
+    text = delivery.get("error") if isinstance(delivery, Mapping) else None
+    is_servers = isinstance(text, str) and _OF_SERVER.search(text, 0, _ERROR_READ)
+    return OldError.MAIL_SERVER if is_servers else OldError.OTHER
 
 
 def recipients_of(delivery: object) -> frozenset[str] | None:

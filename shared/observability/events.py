@@ -66,6 +66,7 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
         "document",
         "reason",
         "old_state",
+        "old_error",
         "recipients",
         "recipients_old",
         "recipients_own",
