@@ -1,4 +1,4 @@
-"""Shadow mode on the local stack, beside an old system, played by the test: it writes what Trigger Email 0.2.10 does."""
+"""Shadow mode on the local stack, beside an old system: the test writes what Trigger Email 0.2.10 does."""
 
 from __future__ import annotations
 

@@ -117,7 +117,8 @@ def test_nothing_is_written_and_nobody_is_called_whatever_a_document_holds(
     db.document("users/u").set({"email": "u@example.com"})
     db.document("templates/welcome").set({"subject": "Hi {{name}}", "html": "{{#each items}}{{this}}{{/each}}"})
     random = Random("shadow")
-    written, outcomes = {}, set()
+    written: dict[str, Any] = {}
+    outcomes: set[int] = set()
     while len(written) < DOCUMENTS:
         path = f"mail/{len(written)}"
         try:
@@ -154,7 +155,7 @@ def test_the_dispatcher_does_not_call_firestore_at_all(services: Services) -> No
     assert services.counts.taken() == {}
 
 
-def test_both_services_say_so(services: Services, caplog: pytest.LogCaptureFixture) -> None:
+def test_both_services_say_so(services: Services) -> None:
     assert services.dispatcher.get("/health").text == services.sender.get("/healthz").text
     assert "shadow mode" in services.sender.get("/health").text
 
