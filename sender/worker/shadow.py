@@ -150,16 +150,14 @@ class ShadowSender:
         else:
             return reports.declined(Decision(Reason.DELETED), request.path)
         composed = self._composed(path, fields, created)
-        outcome = (
-            composed.code if isinstance(composed, DeliveryFailed) else _unless_later(fields, created, self._policy)
-        )
-        ours = None if isinstance(composed, DeliveryFailed) else composed
-        compared = _compared(fields.get("delivery"), ours) if request.mail is None else {}
-        own = {"digest": ours.digest, "bytes": ours.size, "warnings": ours.warnings} if ours else {}
-        taken = {"duration_ms": millis(self._monotonic() - began)}
-        log_event(
-            _log, Event.SHADOW, f"shadow: {outcome}", {"document": path, "reason": outcome, **compared, **own, **taken}
-        )
+        if isinstance(composed, Composed):
+            outcome = _unless_later(fields, created, self._policy)
+            own = {"digest": composed.digest, "bytes": composed.size, "warnings": composed.warnings}
+        else:
+            outcome, own = composed.code, {}
+        old = _compared(fields.get("delivery"), composed) if request.mail is None else {}
+        entry = {"document": path, "reason": outcome, **old, **own, "duration_ms": millis(self._monotonic() - began)}
+        log_event(_log, Event.SHADOW, f"shadow: {outcome}", entry)
         return HandlerResult(True, outcome)
 
     def _composed(self, path: str, fields: Mapping[str, Any], created: datetime) -> Composed | DeliveryFailed:
@@ -196,20 +194,21 @@ def _unless_later(fields: Mapping[str, Any], created: datetime, policy: Policy) 
     return "sent" if decision.publish else decision.reason
 
 
-def _compared(delivery: object, ours: Composed | None) -> dict[str, object]:
+def _compared(delivery: object, composed: Composed | DeliveryFailed) -> dict[str, object]:
     """Log fields: the other system's state, and how its recipients compare with ours. Numbers and words only."""
     state = state_of(DocumentState.of({"delivery": delivery}))
     theirs = recipients_of(delivery) if state is State.SUCCESS else None
+    ours = composed.recipients if isinstance(composed, Composed) else None
     if theirs is None or ours is None:
         found = Recipients.UNKNOWN
     else:
-        found = Recipients.SAME if theirs == ours.recipients else Recipients.DIFFER
+        found = Recipients.SAME if theirs == ours else Recipients.DIFFER
     return {
         "old_state": state,
         "old_error": _error_of(delivery) if state is State.ERROR else None,
         "recipients": found,
         "recipients_old": None if theirs is None else len(theirs),
-        "recipients_own": None if ours is None else len(ours.recipients),
+        "recipients_own": None if ours is None else len(ours),
     }
 
 
