@@ -24,6 +24,8 @@ EXAMPLES: Final = 3
 ENDED_WITHIN: Final = timedelta(minutes=10)
 
 _SENT: Final = "sent"
+_STATES: Final[Mapping[object, State]] = {state.value: state for state in State}
+_ERROR_CODES: Final = frozenset(code.value for code in ErrorCode)
 _WORD: Final = re.compile(r"[a-z-]{1,40}")
 
 
@@ -95,7 +97,7 @@ class Look:
                     path=path,
                     at=logged - _taken(fields.get("duration_ms")),
                     reason=reason,
-                    old_state=State(state) if isinstance(state, str) and state in {*State} else None,
+                    old_state=_STATES.get(state) if isinstance(state, str) else None,
                     server_refused=fields.get("old_error") == "mail-server",
                     recipients=recipients if isinstance(recipients, str) else None,
                 )
@@ -158,7 +160,7 @@ def kind_of(look: Look, newest: datetime) -> Kind:
     | ERROR      | error      | both-refuse                                                  |
     | ERROR      | otherwise  | server-refuses, or only-firepost-sends                       |
     """
-    refuses = look.reason in {*ErrorCode}
+    refuses = look.reason in _ERROR_CODES
     if look.recipients is None:
         return Kind.INLINE
     if look.old_state is State.ERROR:
