@@ -6,7 +6,7 @@ status.py        `status`, and the watching that `send --wait` shares (watch.py)
 listing.py       `list`
 find.py          `find`, on search.py (pure: what is known of a mail, as queries and as a filter)
 counts.py        `counts`
-retry.py         `retry`, and adopt.py, `adopt`: both on requeue.py (set documents to RETRY at a limited rate)
+retry.py         `retry`; adopt.py, `adopt`; cancel.py, `cancel`: all on set_state.py
 dead_letters.py  `dead-letters`, on letters.py (the content of a dead letter) and subscription.py (non-destructive pull)
 importing.py     `import`, on env_file.py (files), parameters.py (names), trigger_email.py and trigger_email_login.py
                  (their meaning) and tfvars.py (Terraform's variables, and commands), all of them pure

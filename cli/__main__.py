@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from cli.adopt import adopt
+from cli.cancel import cancel
 from cli.check_documents import check_documents
 from cli.clients import EMULATORS, Target, read_ready_file
 from cli.counts import counts
@@ -86,6 +87,7 @@ def cli(
       python -m cli find --to ada@example.com
       python -m cli status mail/order-17
       python -m cli retry --state ERROR --error-code auth --dry-run
+      python -m cli cancel mail/order-18
       python -m cli adopt --dry-run
       python -m cli --local /tmp/firepost.json dead-letters list
       terraform output -json | python -m cli doctor --terraform -
@@ -110,6 +112,7 @@ _COMMANDS = (
     list_mails,
     counts,
     retry,
+    cancel,
     adopt,
     dead_letters,
     template,

@@ -21,10 +21,11 @@ from cli.exits import EXIT_CODES
 from cli.listing import since_option, until_option, window
 from cli.mailbox import Mailbox
 from cli.output import Output, json_option, printable
-from cli.requeue import ASK_ABOVE, Candidate, Pace, Tally, ask, progress, rate_option, report, requeue, yes_option
 from cli.selection import NEW, Query, Selection, Window
+from cli.set_state import ASK_ABOVE, Candidate, Pace, Tally, ask, progress, rate_option, report, set_state, yes_option
 from cli.status import own_paths
 from cli.times import rfc3339, with_age
+from shared.delivery.model import State
 
 #: How many documents a dry run shows on a terminal.
 SHOWN = 10
@@ -103,7 +104,7 @@ class Scan:
     limit: int | None
     position: str | None
     read: int = 0
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally = field(default_factory=lambda: Tally(State.RETRY))
     oldest: datetime | None = None
     is_complete: bool = False
 
@@ -148,4 +149,4 @@ class Scan:
 
 
 def _set(found: list[Candidate], mailbox: Mailbox, pace: Pace | None) -> Iterator[tuple[Candidate, str | None]]:
-    return ((each, None) for each in found) if pace is None else requeue(found, mailbox, pace)
+    return ((each, None) for each in found) if pace is None else set_state(found, State.RETRY, mailbox, pace)

@@ -15,8 +15,8 @@ from cli.listing import since_option, until_option, window
 from cli.mail import Mail
 from cli.output import Cell, Output, json_option, one_line
 from cli.rehearsal import Group, Outcomes, faults_of
-from cli.requeue import progress
 from cli.selection import Window
+from cli.set_state import progress
 from sender.downloads.source import Fetched
 from sender.message.compose import Mail as Composed
 from sender.settings import SenderSettings

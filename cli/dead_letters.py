@@ -166,7 +166,7 @@ class Replayer:
         parent, _, _ = document.rpartition("/")
         mail = self._mailbox.get(document) if parent == self._collection else None
         if mail is not None and mail.state == State.ERROR and mail.error_code == ErrorCode.DEAD_LETTER:
-            self._mailbox.set_retry([mail])
+            self._mailbox.set_state([mail], State.RETRY)
 
 
 def _replay(browser: Browser, wanted: Wanted, replayer: Replayer | None, collection: str, output: Output) -> set[str]:

@@ -14,7 +14,7 @@ from shared.errors import Unavailable
 EXIT_CODES = """\b
 Exit codes:
 0  success
-1  failure: the mail ended in ERROR, there was nothing to retry, no such document ...
+1  failure: the mail ended in ERROR, there was nothing to retry or cancel, no such document ...
 2  wrong usage; nothing was done
 3  Firestore or Pub/Sub can't be reached, or refuses
 """

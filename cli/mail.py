@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.delivery.model import FINAL, Delivery, DocumentState, State
+from shared.delivery.model import AT_REST, Delivery, DocumentState, State
 
 #: The outcomes of recipients for whom the mail server did not take the mail.
 NOT_ACCEPTED = ("rejected", "pending")
@@ -54,8 +54,8 @@ class Mail:
 
     @property
     def ended(self) -> bool:
-        """Whether the mail is in a final state."""
-        return self.state in FINAL
+        """Whether the mail is in a final state: nothing follows unless somebody asks for it."""
+        return self.state in AT_REST
 
     @property
     def is_partial(self) -> bool:
@@ -63,7 +63,7 @@ class Mail:
         return self.state == State.SUCCESS and any(self.recipients(name) for name in NOT_ACCEPTED)
 
     def recipients(self, outcome: str) -> list[Any]:
-        """The recipients in `delivery.info` with an outcome: `accepted`, `rejected` or `pending`."""
+        """The recipients in `delivery.info` with an outcome: `accepted`, `rejected`, `pending` or `withheld`."""
         found = self.info.get(outcome)
         return found if isinstance(found, list) else []
 

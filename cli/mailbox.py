@@ -47,7 +47,7 @@ class Reads:
 
 
 class Mailbox:
-    """Reads and counts documents, and requests attempts."""
+    """Reads and counts documents, and requests new attempts or none."""
 
     def __init__(self, client: Client, database: Database, collection: str, name: str) -> None:
         """Both `client` and `database` are Firestore: one reads, one writes in bulk. `name` is its name in errors."""
@@ -120,23 +120,23 @@ class Mailbox:
                     f"docs/command-line.md, Indexes): {error.message}"
                 ) from error
 
-    def set_retry(self, mails: Sequence[Mail]) -> list[str | None]:
-        """Request another attempt at each of different mails, or the first one.
+    def set_state(self, mails: Sequence[Mail], state: State) -> list[str | None]:
+        """Set `delivery.state` of different mails.
 
         Returns for each why it was not written, in one word, or None: `changed`, since it was read, or `unwritable`,
         because it would be too large. If the answer to a successful write is lost, it also looks like a change, but the
-        document says RETRY.
+        document says so.
         """
         answers: dict[str, str | None] = {}
         again = Retry(if_exception_type(Unavailable), initial=0.1, timeout=PATIENCE_SECONDS)
         with reaching(self._name):
-            again(self._write_retry)(mails, answers)
+            again(self._write_state)(mails, state, answers)
         return [answers[mail.path] for mail in mails]
 
-    def _write_retry(self, mails: Sequence[Mail], answers: dict[str, str | None]) -> None:
+    def _write_state(self, mails: Sequence[Mail], state: State, answers: dict[str, str | None]) -> None:
         """Write those mails that have no answer yet. Raises `Unavailable` if some still have none."""
         rest = [mail for mail in mails if mail.path not in answers]
-        writes = [Write(mail.path, {"delivery.state": State.RETRY}, mail.version) for mail in rest]
+        writes = [Write(mail.path, {"delivery.state": state}, mail.version) for mail in rest]
         outcomes = dict(zip((mail.path for mail in rest), self._database.write(writes), strict=True))
         answers |= {path: _refusal(each) for path, each in outcomes.items() if not isinstance(each, Unavailable)}
         for outcome in outcomes.values():

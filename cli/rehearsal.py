@@ -87,6 +87,8 @@ def faults_of(fields: Mapping[str, Any], compose: Callable[[Mapping[str, Any]], 
     warnings = {Fault(None, text) for warning in mail.warnings for text in _shapes(warning)}
     if mail.missing_uids:
         warnings.add(Fault(None, "Some user ids have no e-mail address in USERS_COLLECTION: they would be left out."))
+    if mail.withheld:
+        warnings.add(Fault(None, "Some recipients would be withheld (RECIPIENTS_ALLOWED, RECIPIENTS_REDIRECT)."))
     return warnings
 
 

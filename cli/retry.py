@@ -12,12 +12,12 @@ from datetime import datetime
 import click
 
 from cli.clients import Target, open_mailbox
-from cli.exits import EXIT_CODES, Failed
+from cli.exits import EXIT_CODES
 from cli.listing import error_code_option, since_option
 from cli.mailbox import Mailbox
 from cli.output import Output, json_option
-from cli.requeue import ASK_ABOVE, Candidate, Pace, Tally, ask, progress, rate_option, report, requeue, yes_option
 from cli.selection import NEW, Selection, Window, refusal
+from cli.set_state import ASK_ABOVE, Candidate, Pace, ask, dry_run_option, rate_option, set_all, yes_option
 from cli.status import own_paths
 from shared.delivery.model import State
 
@@ -31,7 +31,7 @@ from shared.delivery.model import State
 )
 @error_code_option
 @since_option
-@click.option("--dry-run", is_flag=True, help="Only show which mails would be set.")
+@dry_run_option
 @rate_option
 @yes_option
 @json_option
@@ -80,7 +80,7 @@ def retry(
         total = len(documents) if dry_run or paths else sum(each.refusal is None for each in candidates())
         if not dry_run and total > ASK_ABOVE:
             ask(f"Set {total:,} mails to RETRY?", f"{total:,} mails would be set to RETRY", yes)
-        _run(candidates(), None if dry_run else mailbox, Pace(rate), Output(as_json), total)
+        set_all(candidates(), State.RETRY, None if dry_run else mailbox, Pace(rate), Output(as_json), total)
 
 
 def _named(mailbox: Mailbox, paths: Iterable[str]) -> Iterator[Candidate]:
@@ -92,20 +92,3 @@ def _named(mailbox: Mailbox, paths: Iterable[str]) -> Iterator[Candidate]:
 def _selected(mailbox: Mailbox, selection: Selection) -> Iterator[Candidate]:
     for mail in filter(selection.includes, mailbox.find(selection.queries(), selection.fields)):
         yield Candidate(mail.path, mail, refusal(mail, selection.names_error_of(mail), selection.state))
-
-
-def _run(candidates: Iterable[Candidate], mailbox: Mailbox | None, pace: Pace, output: Output, total: int) -> None:
-    """Set the candidates; without a mailbox (dry run), only show them."""
-    dry_run, tally = mailbox is None, Tally()
-    outcomes = ((each, each.refusal) for each in candidates) if mailbox is None else requeue(candidates, mailbox, pace)
-    try:
-        with progress(output, "RETRY", total, shown=not dry_run) as advance:
-            for candidate, reason in outcomes:
-                tally.count(reason)
-                report(candidate, reason, output, dry_run)
-                if candidate.refusal is None:
-                    advance(1)
-    finally:  # also after an interruption or a Firestore failure
-        output.note(tally.sentence(dry_run))
-    if not tally.set:
-        raise click.exceptions.Exit(Failed.exit_code)

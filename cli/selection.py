@@ -1,4 +1,4 @@
-"""Selecting documents for a command. Pure: queries, filters, the newest of many, and which may be retried."""
+"""Selecting documents for a command. Pure: queries, filters, the newest of many, which may be retried or cancelled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cli.mail import NOT_ACCEPTED, Mail
-from shared.delivery.model import State
+from shared.delivery.model import QUEUED, State
 from shared.errors import ErrorCode
 
 #: The mail may have been sent; a retry may send a second one.
@@ -133,3 +133,10 @@ def refusal(mail: Mail | None, asked_for: bool, state: str | None = None) -> str
     if mail.error_code in OUTCOME_UNKNOWN and not asked_for:
         return "outcome-unknown"
     return None
+
+
+def cancelling_refusal(mail: Mail | None) -> str | None:
+    """Why a document is not set to CANCELLED, in one word; None if it may be: it has not ended."""
+    if mail is None:
+        return "missing"
+    return None if mail.state in ("", *QUEUED, State.PROCESSING) else mail.state.lower()

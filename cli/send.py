@@ -48,6 +48,7 @@ _file = click.File(encoding="utf-8")
 @click.option(
     "--send-at", metavar="TIME", help="Send no earlier than: in 2h, 3d ..., or at an ISO time (UTC by default)."
 )
+@click.option("--expires-at", metavar="TIME", help="Don't send after: in 10m, 2h ..., or at an ISO time.")
 @click.option("--id", "identifier", help="The document's id; default: a random one.")
 @click.option("--publish", is_flag=True, help="Publish it to the mail topic, instead of writing the document.")
 @click.option(
@@ -122,9 +123,14 @@ def _from_flags(flags: dict[str, Any]) -> draft.Json:
         "replyTo": flags["reply_to"],
         "headers": draft.parse_headers(flags["header"]),
         "message": _given(message),
-        "sendAt": flags["send_at"] and rfc3339(future(flags["send_at"], datetime.now(UTC))),
+        "sendAt": _time(flags["send_at"]),
+        "expiresAt": _time(flags["expires_at"]),
     }
     return _given(mail)
+
+
+def _time(given: str | None) -> str | None:
+    return given and rfc3339(future(given, datetime.now(UTC)))
 
 
 def _text(flags: dict[str, Any], name: str) -> str | None:

@@ -34,7 +34,7 @@ def status(target: Target, paths: tuple[str, ...], watching: bool, as_json: bool
       python -m cli status order-17 order-18 --json | jq .delivery.state
       python -m cli status order-17 --watch
 
-    The exit code is 1 if a document does not exist; with --watch also if a mail ends in ERROR.
+    The exit code is 1 if a document does not exist; with --watch also if a mail ends in ERROR or CANCELLED.
     """
     documents = own_paths(paths, target)
     output = Output(as_json)
@@ -85,4 +85,5 @@ def _fault(mailbox: Mailbox, path: str, output: Output, seconds: float | None) -
         return f"{path} was deleted."
     if outcome is Outcome.TIMEOUT:
         return f"{path} has not ended within {seconds:g} s; it is {mail.state or 'new' if mail else 'not there yet'}."
-    return f"{path} ended in ERROR." if mail is not None and mail.state == State.ERROR else None
+    state = mail.state if mail is not None else ""
+    return None if state == State.SUCCESS else f"{path} ended in {state}."

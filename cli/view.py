@@ -31,6 +31,7 @@ _COLOURS: Mapping[str, str] = {
     State.PROCESSING: "blue",
     State.PENDING: "yellow",
     State.RETRY: "yellow",
+    State.CANCELLED: "dim",
 }
 
 
@@ -89,7 +90,8 @@ def _status_note(mail: Mail) -> str:
 
 def _acceptance(mail: Mail) -> str:
     accepted, *others = (len(mail.recipients(outcome)) for outcome in ("accepted", *NOT_ACCEPTED))
-    return f"accepted for {accepted} of {accepted + sum(others)}"
+    withheld = len(mail.recipients("withheld"))
+    return f"accepted for {accepted} of {accepted + sum(others)}" + (f", {withheld} withheld" if withheld else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,8 @@ from shared.pubsub.push import ReceivedMessage
 
 _log = logging.getLogger("firepost.dead-letters")
 
-#: Set by Pub/Sub on forwarded messages:
-#: https://cloud.google.com/pubsub/docs/dead-letter-topics#track_delivery_attempts
-_DELIVERIES: Final = "CloudPubSubDeadLetterSourceDeliveryCount"
+#: Set by Pub/Sub, and only by it, on messages that it has given up.
+_DELIVERIES: Final = f"{message.PUBSUBS_OWN}DeliveryCount"
 
 _REFUSED: Final = "refused"
 _UNWRITABLE: Final = "unwritable"

@@ -13,15 +13,13 @@ import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from google.events.cloud.firestore_v1 import DocumentEventData
 from google.protobuf.message import DecodeError
 
-from shared.delivery.model import DECIDING_DELIVERY_FIELDS, DocumentState
+from shared.delivery.model import DocumentState
 from shared.errors import InvalidEvent
-from shared.firestore.database import RawDocument, Version
-from shared.firestore.values import RawValue, decode
+from shared.firestore.database import RawDocument, Version, deciding_fields
 
 EVENT_TYPE = "google.cloud.firestore.document.v1.written"
 
@@ -97,16 +95,4 @@ def _relative(name: str, collection: str) -> str:
 
 
 def _state(document: RawDocument) -> DocumentState:
-    fields = document.fields
-    decoded = {"sendAt": decode(fields["sendAt"])} if "sendAt" in fields else {}
-    if "delivery" in fields:
-        decoded["delivery"] = _delivery(fields["delivery"])
-    return DocumentState.of(decoded)
-
-
-def _delivery(value: RawValue) -> Any:
-    """The fields that decisions depend on; decoding the largest field, `info`, is skipped."""
-    if not value.HasField("map_value"):
-        return decode(value)
-    fields = value.map_value.fields
-    return {name: decode(fields[name]) for name in DECIDING_DELIVERY_FIELDS if name in fields}
+    return DocumentState.of(deciding_fields(document))

@@ -35,7 +35,7 @@ def names(old: DocumentState | None, new: DocumentState | None) -> list[str]:
     if new is None or before is after:
         return ["onStart"] if new is not None and old is None else []
     started = ["onStart"] if old is None else []
-    reached = [_NAMES[after]] if after else []
+    reached = [_NAMES[after]] if after in _NAMES else []  # there is none for CANCELLED
     return started + reached + (["onComplete"] if after in FINAL else [])
 
 

@@ -25,7 +25,7 @@ from shared.delivery.model import QUEUED, Decision, State, state_of
 from shared.delivery.policy import Policy
 from shared.document_ids import is_document_id
 from shared.errors import FirepostError
-from shared.firestore.database import Database, Found, Snapshot, Stale, Unwritable, Write
+from shared.firestore.database import Database, Found, Page, Snapshot, Stale, Unwritable, Write
 from shared.observability import tracing
 from shared.observability.events import Event, log_event, millis
 from shared.observability.tracing import NO_TRACER, Tracer
@@ -104,9 +104,18 @@ class Reconciler:
         return complete
 
     def _pages(self) -> Iterator[Sequence[Found]]:
-        """The walks' next pages, which are small, and then all that is due: so neither waits for the other for long."""
-        yield from self._next_pages()
+        """The walks' next pages, which are small, and then all that is due: so neither waits for the other for long.
+
+        A failed walk does not keep the run from what is due; its failure is raised after that.
+        """
+        failure = None
+        try:
+            yield from self._next_pages()
+        except FirepostError as error:
+            failure = error
         yield from self._database.due(self._collection, self._clock(), BULK)
+        if failure is not None:
+            raise failure
 
     def _next_pages(self) -> Sequence[Sequence[Found]]:
         """The next page of each walk. The new positions are kept first: no page can hold up the walks for ever."""
@@ -118,13 +127,13 @@ class Reconciler:
             walk: self._database.in_states(self._collection, states, self._page, _position(kept, walk))
             for walk, states in _WALKS.items()
         }
-        moved = {walk: _end(page, self._page) for walk, page in pages.items()}
+        moved = {walk: _end(page) for walk, page in pages.items()}
         changes = {walk: end for walk, end in moved.items() if end != (kept.fields.get(walk) if kept else None)}
         if changes:
             [outcome] = self._database.write([Write(path, changes, kept.version if kept else None)])
             if isinstance(outcome, FirepostError) and not isinstance(outcome, Stale):  # stale: another run has moved on
                 raise outcome
-        return [page for page in pages.values() if page]
+        return [page.found for page in pages.values() if page.found]
 
     def _examine(self, page: Sequence[Found], counts: Counter[str]) -> list[FirepostError]:
         """Execute and count the decisions about the documents; returns the failures that a later run may mend."""
@@ -190,9 +199,9 @@ def _position(kept: Snapshot | None, walk: str) -> str | None:
     return position if isinstance(position, str) and is_document_id(position) else None
 
 
-def _end(page: Sequence[Found], size: int) -> str | None:
+def _end(page: Page) -> str | None:
     """The id after which the next run goes on; None after the last page, so that the walk begins again."""
-    return page[-1].path.rpartition("/")[2] if len(page) == size else None
+    return None if page.is_last else page.found[-1].path.rpartition("/")[2]
 
 
 def _report(plan: _Plan, outcome: bool | FirepostError | None) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from dispatcher.events import DocumentChange
 from dispatcher.ignored import IgnoredEvents
-from shared.delivery.model import FINAL, QUEUED, Decision, DocumentState, Reason, state_of
+from shared.delivery.model import FINAL, QUEUED, Decision, DocumentState, Reason, State, state_of
 from shared.observability import tracing
 from shared.observability.events import Event, log_event, millis
 from shared.observability.tracing import NO_TRACER, Tracer
@@ -36,6 +36,7 @@ def on_event(old: DocumentState | None, new: DocumentState | None) -> Decision:
     unknown state       any                       ignore (unknown-state)
     SUCCESS or ERROR    in another state          publish (final-state)
     SUCCESS or ERROR    none, or the same state   ignore (final-state)
+    CANCELLED           any                       ignore (cancelled)
     PENDING or RETRY    none                      publish (new)
     PROCESSING          any                       ignore (processing)
     PENDING or RETRY    any                       ignore (still-queued)
@@ -51,6 +52,8 @@ def on_event(old: DocumentState | None, new: DocumentState | None) -> Decision:
         return Decision(Reason.UNKNOWN_STATE)
     if state in FINAL:
         return Decision(Reason.FINAL_STATE, publish=old is not None and before is not state)
+    if state is State.CANCELLED:  # a word for Firepost: the other system may yet end the mail
+        return Decision(Reason.CANCELLED)
     if state in QUEUED:
         return Decision(Reason.NEW, publish=True) if old is None else Decision(Reason.STILL_QUEUED)
     return Decision(Reason.PROCESSING)

@@ -135,6 +135,7 @@ def composer(settings: SenderSettings, database: FirestoreDatabase, encode: Enco
         users=FirestoreUsers(database, users) if users else None,
         templates=FirestoreTemplates(database, templates) if templates else None,
         postprocess=html_postprocessor(inline_css=settings.inline_css, text_from_html=settings.text_from_html),
+        guard=factory.guard(settings),
     )
 
 
@@ -153,5 +154,6 @@ def validate(settings: SenderSettings) -> None:
     """Check the settings before processes are forked; raises `Misconfigured`."""
     factory.build_channel(settings, settings.data_margin, settings.turn_seconds)
     factory.defaults(settings)
+    factory.guard(settings)
     downloads(settings)
     html_postprocessor(inline_css=settings.inline_css, text_from_html=settings.text_from_html)

@@ -55,6 +55,7 @@ def run(send_to: str | None, report: Report) -> int:
         factory.build_channel(settings, data_margin=0, turn_seconds=SECONDS)
         factory.defaults(settings)
         shadow = load(Mode).shadow
+        factory.guard(settings)
     except Misconfigured as error:
         report(Finding("settings", Status.FAILED, " ".join(str(error).split())))
         return EXIT_MISCONFIGURED
@@ -187,7 +188,8 @@ def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch
         },
     }
     channel = factory.build_channel(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
-    local_part, compose = f"check-{secrets.token_hex(8)}", Composer(factory.defaults(settings), channel.encode)
+    local_part = f"check-{secrets.token_hex(8)}"
+    compose = Composer(factory.defaults(settings), channel.encode, guard=factory.guard(settings))
     try:
         mail = compose(fields, message_id_local_part=local_part, now=now)
         receipt = channel.transport.send(mail.envelope, mail.data, Deadline.after(SECONDS))
@@ -195,7 +197,8 @@ def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch
         raise Failed(str(failure)) from failure
     finally:
         channel.transport.close()
-    watch.end(Status.OK, f"{receipt.response} (Message-ID {mail.message_id})")
+    instead = "; sent to RECIPIENTS_REDIRECT instead" if mail.withheld else ""
+    watch.end(Status.OK, f"{receipt.response} (Message-ID {mail.message_id}){instead}")
 
 
 def print_line(finding: Finding) -> None:

@@ -13,6 +13,7 @@ from sender.document.addresses import Address, BadAddress, mailboxes, parse_addr
 from sender.message.attachments import Loader
 from sender.message.compose import Defaults, encode_mime
 from sender.message.draft import EncodedMail, Encoder, MailDraft
+from sender.message.guard import Guard
 from sender.message.sendgrid_json import encode_sendgrid_request
 from sender.net import host_patterns
 from sender.net.http import HttpsEndpoint
@@ -134,6 +135,11 @@ def _secret(name: str, value: SecretStr) -> str:
     if not re.fullmatch(r"[!-~]+", text):
         raise Misconfigured(f"{name}=(a secret): expected printable ASCII without spaces")
     return text
+
+
+def guard(settings: MailSettings) -> Guard | None:
+    """Who may get mail; None: anybody. Raises `Misconfigured`."""
+    return Guard.parse(settings.guard.recipients_allowed, settings.guard.recipients_redirect)
 
 
 def defaults(settings: MailSettings) -> Defaults:

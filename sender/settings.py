@@ -122,22 +122,36 @@ def _load_named(name: str) -> NamedTransport:
         return load(Prefixed)
 
 
+class GuardSettings(BaseSettings):
+    """Who may get mail, over all transports.
+
+    Unlike elsewhere, an empty value does not count as unset: whoever set it wanted mail to be held back.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    recipients_allowed: str | None = None
+    recipients_redirect: str | None = None
+
+
 class MailSettings(TransportSettings):
     """The settings about sending mail, which `python -m sender check` reads. TRANSPORTS lists additional transports."""
 
     default_from: str
     default_reply_to: str | None = None
     transports: Annotated[Mapping[str, NamedTransport], NoDecode] = Field(default_factory=dict)
+    guard: Annotated[GuardSettings, NoDecode]
 
     @model_validator(mode="before")
     @classmethod
-    def _read_transports(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _read_others(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Load `transports` and `guard` from their own variables; one named GUARD is ignored."""
         names = [part.strip() for part in str(values.get("transports", "")).split(",") if part.strip()]
         for number, name in enumerate(names, 1):
             if name == DEFAULT_TRANSPORT or not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", name):
                 expected = f"names in lower case such as 'billing', separated by commas, and none '{DEFAULT_TRANSPORT}'"
                 raise Misconfigured(f"TRANSPORTS: expected {expected}, found something else as name {number}")
-        return values | {"transports": {name: _load_named(name) for name in names}}
+        return values | {"transports": {name: _load_named(name) for name in names}, "guard": load(GuardSettings)}
 
 
 class SenderSettings(MailSettings, ServiceSettings):

@@ -26,11 +26,13 @@ class ErrorCode(StrEnum):
     AUTH = "auth"
     CONNECTION = "connection"
     THROTTLED = "throttled"
+    NOT_ALLOWED = "not-allowed"
     REJECTED = "rejected"
     TEMPORARY = "temporary"
     UNKNOWN = "unknown"
     LEASE_EXPIRED = "lease-expired"
     DEAD_LETTER = "dead-letter"
+    EXPIRED = "expired"
 
 
 class FirepostError(Exception):

@@ -10,7 +10,7 @@ from sender.transport.envelope import Envelope, Receipt
 from shared.deadline import Deadline
 from shared.delivery.model import DELETE, Changes, DocumentState, State
 from shared.errors import FirepostError, Unavailable
-from shared.firestore.database import Decide, Found, Snapshot, Stale, Unwritable, Version, Write
+from shared.firestore.database import Decide, Found, Page, Snapshot, Stale, Unwritable, Version, Write
 from shared.firestore.values import decode_time, encode
 from shared.pubsub.publisher import Message, Unpublishable
 
@@ -92,10 +92,10 @@ class MemoryDatabase:
             raise version
         return decision, document, version
 
-    def in_states(self, collection: str, states: Sequence[State], limit: int, after: str | None) -> list[Found]:
+    def in_states(self, collection: str, states: Sequence[State], limit: int, after: str | None) -> Page:
         start = f"{collection}/{after}" if after is not None else ""
         found = [path for path in self._paths(collection) if path > start and self._delivered(path, "state") in states]
-        return self._found(found[:limit])
+        return Page(self._found(found[:limit]), is_last=len(found) < limit)
 
     def due(self, collection: str, now: datetime, limit: int) -> Iterator[list[Found]]:
         scheduled = [(self._delivered(path, "nextAttemptTime"), path) for path in self._paths(collection)]

@@ -26,6 +26,8 @@ module "core" {
   sender                     = var.sender
   default_from               = var.default_from
   default_reply_to           = var.default_reply_to
+  recipients_allowed         = var.recipients_allowed
+  recipients_redirect        = var.recipients_redirect
   attachment_buckets         = var.attachment_buckets
   lease_seconds              = var.lease_seconds
   attempt_seconds            = var.attempt_seconds

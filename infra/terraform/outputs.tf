@@ -65,6 +65,11 @@ output "resources" {
   value       = module.core.resources
 }
 
+output "recipients" {
+  description = "Who gets mail: only `allowed`, and `redirect` in place of all others. Both null: everybody."
+  value       = module.core.recipients
+}
+
 output "dashboard" {
   description = "Address of the dashboard."
   value       = module.monitoring.dashboard

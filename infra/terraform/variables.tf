@@ -167,6 +167,18 @@ variable "default_reply_to" {
   default     = null
 }
 
+variable "recipients_allowed" {
+  description = "RECIPIENTS_ALLOWED: the only recipients that get mail, such as ada@example.com, *@example.com or *@*.example.com. Set it, or recipients_redirect, everywhere but in production. Null: everybody gets mail."
+  type        = list(string)
+  default     = null
+}
+
+variable "recipients_redirect" {
+  description = "RECIPIENTS_REDIRECT: the addresses that get the mail in place of all others, or of those outside recipients_allowed. Null: nobody does."
+  type        = list(string)
+  default     = null
+}
+
 variable "attachment_buckets" {
   description = "ATTACHMENT_BUCKETS: Cloud Storage buckets that attachments may come from; the sender gets read access."
   type        = set(string)
@@ -284,7 +296,7 @@ variable "unindexed_fields" {
   type        = set(string)
   default = [
     "delivery.startTime", "delivery.endTime", "delivery.leaseExpireTime", "delivery.republishTime",
-    "delivery.info", "delivery.error", "delivery.rendered", "delivery.warnings",
+    "delivery.info", "delivery.error", "delivery.rendered", "delivery.warnings", "sendAt", "expiresAt",
     "message", "template.data", "sendGrid", "headers",
   ]
   nullable = false

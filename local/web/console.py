@@ -14,6 +14,8 @@ from flask.typing import ResponseReturnValue
 from google.api_core.exceptions import NotFound
 from google.cloud import firestore
 
+from shared.delivery.model import State
+
 #: The maximum number of documents read: the page is for development, not an inventory.
 READ_LIMIT = 1000
 SHOWN_LIMIT = 100
@@ -76,7 +78,14 @@ class Documents:
 
     def retry(self, identifier: str) -> None:
         """Request another attempt as an application does. Raises `NotFound` if the document does not exist."""
-        self._collection.document(identifier).update({"delivery.state": "RETRY"})
+        self._set_state(identifier, State.RETRY)
+
+    def cancel(self, identifier: str) -> None:
+        """Call a mail off as an application does. Raises `NotFound` if the document does not exist."""
+        self._set_state(identifier, State.CANCELLED)
+
+    def _set_state(self, identifier: str, state: State) -> None:
+        self._collection.document(identifier).update({"delivery.state": state.value})
 
 
 def console_pages(documents: Documents, token: TokenOf) -> Blueprint:
@@ -101,11 +110,11 @@ def console_pages(documents: Documents, token: TokenOf) -> Blueprint:
             abort(400, "A mail document is a JSON object.")
         return {"id": documents.write(data)}, 201
 
-    @pages.post("/api/documents/<identifier>/retry")
-    def retry(identifier: str) -> ResponseReturnValue:
+    @pages.post("/api/documents/<identifier>/<any(retry, cancel):wish>")
+    def ask(identifier: str, wish: str) -> ResponseReturnValue:
         request.get_json()
         try:
-            documents.retry(identifier)
+            (documents.retry if wish == "retry" else documents.cancel)(identifier)
         except NotFound:
             abort(404, f"There is no document {identifier}.")
         return "", 204

@@ -90,8 +90,9 @@ def parse_addresses(text: str, *, joins_names: bool = False) -> tuple[Address | 
     entries: list[Address | Group] = []
     group: tuple[str, list[Address]] | None = None
     name_tokens: list[_Token] = []
+    has_groups = ";" in text  # looked for once: for some characters before it, that takes time
     for tokens, mark in _split_at_marks(text):
-        if joins_names and _is_within_name(tokens, mark, text):
+        if joins_names and _is_within_name(tokens, mark, has_groups):
             name_tokens += [*tokens[:-1], (tokens[-1][0], f"{tokens[-1][1]}{mark}")]
             continue
         if name_tokens and name_tokens[-1][1].endswith(",") and not any(kind == "angle" for kind, _ in tokens):
@@ -142,9 +143,9 @@ def _split_at_marks(text: str) -> Iterator[tuple[list[_Token], str]]:
     yield tokens, ""
 
 
-def _is_within_name(tokens: list[_Token], mark: str, text: str) -> bool:
+def _is_within_name(tokens: list[_Token], mark: str, has_groups: bool) -> bool:
     """Whether the comma or colon belongs to a name: no address precedes it, and no `;` ends a group."""
-    is_in_name = mark == "," or (mark == ":" and ";" not in text)
+    is_in_name = mark == "," or (mark == ":" and not has_groups)
     return is_in_name and bool(tokens) and not any(map(_may_hold_address, tokens))
 
 

@@ -24,6 +24,7 @@ from sender.document.dsn import Dsn, read_dsn
 from sender.document.fields import Fields, describe, shown
 from sender.document.invisible import stripped
 from sender.document.named_headers import message_headers, read_date, unsubscribe_headers
+from shared.delivery.model import DECIDING_TIMES
 from shared.delivery.times import EXPECTED, point_in_time
 
 Entries = tuple[Address | Group, ...]
@@ -168,7 +169,7 @@ class _Parser:
         if not (top.faulty or uids or any(mailboxes((*to, *cc, *bcc)))):
             top.fault("to", "none", "at least one recipient in 'to', 'cc', 'bcc', 'toUids', 'ccUids' or 'bccUids'")
         self.count(to, cc, bcc, uids)
-        self.send_at()
+        self.times()
         self.message_fields = top.map("message")
         headers = self.headers()
         document = MailDocument(
@@ -203,12 +204,13 @@ class _Parser:
         if ids > MAX_UIDS:
             self.top.fault(next(iter(uids)), f"{ids:,} of them", f"at most {MAX_UIDS:,} user ids in one mail")
 
-    def send_at(self) -> None:
-        """Reject an unreadable time: ignoring it would send the mail at once, irrevocably."""
-        given = self.top.values.get("sendAt")
-        if given is not None and point_in_time(given) is None:
-            found = "another text" if isinstance(given, str) and given else describe(given)
-            self.top.fault("sendAt", found, EXPECTED)
+    def times(self) -> None:
+        """Reject an unreadable time: ignoring it would send the mail too early or too late, irrevocably."""
+        for name in DECIDING_TIMES:
+            given = self.top.values.get(name)
+            if given is not None and point_in_time(given) is None:
+                found = "another text" if isinstance(given, str) and given else describe(given)
+                self.top.fault(name, found, EXPECTED)
 
     def recipients(self, field: str) -> Entries:
         texts = self.top.texts(field, or_one=True)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sender.document.invisible import invisible_in, stripped
 from shared.errors import NotSendable
-from shared.firestore.values import Reference
+from shared.firestore.values import MAX_VALUES, Reference, TooMany
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (list, "an array"),
     (dict, "a map"),
     (Reference, "a reference"),
+    (TooMany, f"more than {MAX_VALUES:,} values"),
 )
 _EMPTY = {"a string": "an empty string", "an array": "an empty array", "a map": "an empty map"}
 _BREAK = re.compile(r"[\r\n\0]")

@@ -14,7 +14,7 @@ from typing import Any, Final
 #: The fields that Firepost reads, by the map that they are in.
 DOCUMENT: Final = (
     *("to", "cc", "bcc", "toUids", "ccUids", "bccUids", "from", "replyTo", "headers", "message", "template"),
-    *("sendAt", "transport", "listUnsubscribe", "sendGrid", "categories"),
+    *("sendAt", "expiresAt", "transport", "listUnsubscribe", "sendGrid", "categories"),
 )
 MESSAGE: Final = (
     *("subject", "text", "html", "amp", "messageId", "attachments", "alternatives", "icalEvent", "headers"),
@@ -28,14 +28,15 @@ ATTACHMENT: Final = (
 CALENDAR_EVENT: Final = (*ATTACHMENT, "method")
 _ALL = frozenset((*DOCUMENT, *MESSAGE, *TEMPLATE, *CALENDAR_EVENT, "delivery"))
 
+#: Each of these says where an attachment's content is, so one of them is enough.
+_SOURCES: Final = frozenset(("content", "path", "href", "raw", "bucket", "object"))
+
 #: The number of unknown fields of one map that are compared, and the length of a name that may be misspelt.
 MAX_UNKNOWN, MAX_NAME = 20, 40
-#: The number of letters from which a word may differ by one edit, or by two.
-_ONE_EDIT, _TWO_EDITS = 4, 7
-#: English words, and names that applications use, an edit or two away from one of these fields.
-_OTHER_WORDS = frozenset(
-    ("form", "context", "contact", "contract", "contest", "consent", "massage", "headed", "texts", "names", "lists")
-)
+#: The number of letters from which a word may lack one, may differ by one edit, and may differ by two.
+_SHORTEST, _ONE_EDIT, _TWO_EDITS = 4, 5, 10
+#: English words, and names that applications use, one edit away from one of these fields.
+_OTHER_WORDS = frozenset(("form", "context", "contest", "consent", "massage", "expireat"))
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W_]")
 _SEPARATORS = re.compile(r"[\W_]+")
 
@@ -45,7 +46,10 @@ def misspelt(values: Mapping[str, Any], known: tuple[str, ...]) -> Iterator[tupl
 
     Only names of up to `MAX_NAME` characters are returned, and none that is a field of another map: it is misplaced.
     """
-    absent = [name for name in known if values.get(name) is None]
+    given = {name for name in known if values.get(name) is not None}
+    if given & _SOURCES:
+        given |= _SOURCES
+    absent = [name for name in known if name not in given]
     unknown = (name for name, value in values.items() if name not in _ALL and value is not None)
     for name, _ in zip(unknown, range(MAX_UNKNOWN), strict=False):
         if len(name) <= MAX_NAME and _plain(name) not in _OTHER_WORDS:
@@ -64,7 +68,7 @@ def _is_close(name: str, known: str) -> bool:
     """Whether each word of the name is one of the known name with a slip of the keyboard: `replyTo` has two words."""
     words, known_words = _words(name), _words(known)
     if len(words) != len(known_words):  # a capital or a separator was forgotten: `seperateWords`, `separatewords`
-        return len(known_words) > 1 and _is_slip(_plain(name), _plain(known), edits=1)
+        return len(known_words) > 1 and _is_slip(_plain(name), _plain(known))
     return all(_is_slip(*pair) for pair in zip(words, known_words, strict=True))
 
 
@@ -73,17 +77,18 @@ def _words(name: str) -> list[str]:
     return [word.lower() for word in _WORDS.findall(name)]
 
 
-def _is_slip(word: str, known: str, edits: int = 2) -> bool:
-    """Whether the word is the known one but for letters left out, added, swapped or, in a longer word, replaced."""
+def _is_slip(word: str, known: str) -> bool:
+    """Whether the word is the known one but for letters left out, added, replaced or swapped: one, of a long word two.
+
+    The first letter is right: people rarely get that one wrong, and `end` is not `send`.
+    """
     if word == known:
         return True
-    if len(known) < _ONE_EDIT or abs(len(word) - len(known)) > edits:
+    if len(known) < _SHORTEST or word[:1] != known[:1]:
         return False
-    if len(known) < _TWO_EDITS:
-        return _differs_by(word, known, 1, replaces=False)
-    if word[:1] == known[:1] and _differs_by(word, known, edits, replaces=True):
-        return True
-    return _differs_by(word, known, 1, replaces=False)
+    if len(known) < _ONE_EDIT and len(word) > len(known):
+        return False
+    return _differs_by(word, known, 2 if len(known) >= _TWO_EDITS else 1, replaces=len(known) >= _ONE_EDIT)
 
 
 def _differs_by(one: str, other: str, edits: int, replaces: bool) -> bool:

@@ -15,6 +15,7 @@ from sender.memory import need
 from sender.memory.budget import Room, Unlimited
 from sender.message.attachments import Loader, Part
 from sender.message.draft import EncodedMail, Encoder, MailDraft
+from sender.message.guard import Guard, guarded
 from sender.message.html_process import HtmlPostprocess, unchanged
 from sender.message.mime import headers, parts
 from sender.message.recipients import Users, with_users
@@ -43,7 +44,8 @@ class Mail:
 
     `message_id` includes the angle brackets. `warnings` name given fields that are not in the mail, `missing_uids` are
     the users without an address. `message` is the content after rendering and post-processing. `settled` are the
-    recipients that the envelope leaves out, because an earlier attempt has settled them.
+    recipients that the envelope leaves out, because an earlier attempt has settled them; `withheld` are those that the
+    guard leaves out.
     """
 
     envelope: Envelope
@@ -53,6 +55,7 @@ class Mail:
     message: Message | None = None
     missing_uids: tuple[str, ...] = ()
     settled: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
 
 
 class Compose(Protocol):
@@ -89,7 +92,7 @@ class Composer:
     """Composes mails by an installation's configuration.
 
     `users` resolves user ids, `templates` provides templates; None if not configured. `postprocess` changes a rendered
-    message; `encode` encodes it for the transport.
+    message; `encode` encodes it for the transport. `guard` says who may get mail; None: anybody.
     """
 
     defaults: Defaults
@@ -97,6 +100,7 @@ class Composer:
     users: Users | None = None
     templates: Templates | None = None
     postprocess: HtmlPostprocess = unchanged
+    guard: Guard | None = None
 
     def __call__(
         self,
@@ -135,13 +139,15 @@ class Composer:
         defaults = self.defaults.of(document.transport)
         author = document.author or (defaults.sender,)
         everyone = _recipients(document)
+        document, withheld = guarded(document, self.guard)
+        addressed = _recipients(document)
         draft = MailDraft(
             document=document,
             message=document.message,
             author=author,
             reply_to=document.reply_to or defaults.reply_to,
             message_id=f"<{document.message_id or f'{message_id_local_part}@{author[0].domain}'}>",
-            recipients=tuple(address for address in everyone if address not in settled),
+            recipients=tuple(address for address in addressed if address not in settled),
             boundary_seed=message_id_local_part,
             now=now,
         )
@@ -155,7 +161,8 @@ class Composer:
             warnings=(*document.warnings, *encoded.warnings),
             message=draft.message,
             missing_uids=missing_uids,
-            settled=tuple(address for address in everyone if address in settled),
+            settled=tuple(address for address in dict.fromkeys((*everyone, *addressed)) if address in settled),
+            withheld=tuple(address for address in withheld if address not in settled),
         )
 
 

@@ -69,13 +69,15 @@ class _Nesting(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=False)
         self.deepest = 0
+        self._depth = 0
         self._open: Counter[str] = Counter()
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         """Called by the parser, also for `<br/>`."""
         if tag not in _CHILDLESS and tag not in _ENDED_BY_THE_NEXT:
             self._open[tag] += 1
-            self.deepest = max(self.deepest, self._open.total())
+            self._depth += 1
+            self.deepest = max(self.deepest, self._depth)
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
         """Called by the parser for `<![`, whose own method raises an error for any section that XML doesn't know."""
@@ -85,6 +87,7 @@ class _Nesting(HTMLParser):
         """Called by the parser."""
         if self._open[tag] > 0:
             self._open[tag] -= 1
+            self._depth -= 1
 
 
 def nesting(html: str) -> int:

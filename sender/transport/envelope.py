@@ -54,7 +54,7 @@ class Transport(Protocol):
     """Hands mails over to one mail server or API."""
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
-        """Hand over a mail before `deadline`.
+        """Hand over a mail before `deadline`, beginning before its latest start.
 
         `data` is encoded for this transport: an RFC 5322 message with CRLF line ends for SMTP, the request's JSON for
         SendGrid.

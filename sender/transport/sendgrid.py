@@ -84,7 +84,7 @@ class SendGridTransport:
             raise Deferred(None, "This sender is shutting down.")
         if (seconds := self._paused_until - deadline.clock()) > 0:
             raise Deferred(seconds, "SendGrid's rate limit is used up.")
-        start_by = deadline.brought_forward(self._data_margin)
+        start_by = deadline.start_by(self._data_margin)
         if start_by.remaining() <= 0:
             raise NotSent(ErrorCode.TEMPORARY, "The attempt's time ran out before the request to SendGrid.")
         answer = self._post(data, start_by, deadline)

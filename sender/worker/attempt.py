@@ -22,7 +22,7 @@ from sender.memory.budget import MemoryBudget, Room
 from sender.message.compose import Compose, Mail
 from sender.transport.envelope import Receipt, Transport
 from sender.worker.composing import Composing
-from sender.worker.result import Earlier, result_of_failure, result_of_receipt
+from sender.worker.result import Earlier, as_expired, result_of_failure, result_of_receipt
 from sender.worker.retention import Retain, retain_all
 from sender.worker.timing import Timings
 from shared.deadline import Deadline
@@ -111,7 +111,7 @@ class Attempts:
     def make(self, attempt: Attempt) -> Ended | PutOff:
         """Compose and send the mail. A failure is part of what is returned, not raised."""
         try:
-            with self._memory.reservation(attempt.start.deadline) as room:
+            with self._memory.reservation(self._deadline(attempt).start_by()) as room:
                 result, accepted = self._result(attempt, room)
         except Deferred as wait:
             later = None if wait.seconds is None else self._clock() + timedelta(seconds=wait.seconds)
@@ -120,10 +120,11 @@ class Attempts:
 
     def _result(self, attempt: Attempt, room: Room) -> tuple[Result, datetime | None]:
         """The attempt's result, and when the server accepted the mail, if it did. Raises `Deferred`."""
-        claim, timings, deadline = attempt.claim, attempt.start.timings, attempt.start.deadline
+        claim, timings, deadline = attempt.claim, attempt.start.timings, self._deadline(attempt)
         mail, earlier = None, Earlier.of(claim.fields)
         try:
             self._refuse_if_draining()
+            _refuse_if_expired(deadline)
             with timings.step("compose"):
                 mail = self._composing.mail(
                     claim.path,
@@ -137,9 +138,13 @@ class Attempts:
             if not mail.envelope.recipients:
                 raise NotSent(ErrorCode.REJECTED, "The mail server has already refused all recipients.")
             self._refuse_if_draining()
+            deadline = self._deadline(attempt)  # anew, as the clock may have been set forward
+            _refuse_if_expired(deadline)
             with timings.step("send"):
                 receipt = _sent(self._transport, mail, deadline)
         except DeliveryFailed as failure:
+            if deadline.start_missed or claim.known.expired(self._clock()):
+                failure = as_expired(failure)
             return self._retaining(result_of_failure(failure, mail, earlier), claim, mail), None
         accepted = self._clock()
         return self._retaining(result_of_receipt(mail, receipt, earlier), claim, mail), accepted
@@ -153,6 +158,19 @@ class Attempts:
     def _refuse_if_draining(self) -> None:
         if self._draining.is_set():
             raise Deferred(None, "This sender is shutting down.")
+
+    def _deadline(self, attempt: Attempt) -> Deadline:
+        """The attempt's deadline; the mail may not be handed over once it has expired."""
+        deadline, expires_at = attempt.start.deadline, attempt.claim.known.expires_at
+        if expires_at is None:
+            return deadline
+        now = max(self._clock(), attempt.start.at)  # the clock may be set back, and the claim was decided then
+        return deadline.starting_within((expires_at - now).total_seconds())
+
+
+def _refuse_if_expired(deadline: Deadline) -> None:
+    if deadline.start_missed:
+        raise NotSent(ErrorCode.EXPIRED, "Nothing was sent, because the mail has expired ('expiresAt').")
 
 
 def _sent(transport: Transport, mail: Mail, deadline: Deadline) -> Receipt:

@@ -45,7 +45,7 @@ class Composing:
                 fields,
                 message_id_local_part=message_id_local_part,
                 now=now,
-                deadline=deadline,
+                deadline=deadline.start_by(),
                 fetch=fetch,
                 settled=settled,
                 room=room,

@@ -23,7 +23,7 @@ from sender.worker.claims import Claims
 from sender.worker.timing import Timings
 from shared.batcher import Batching
 from shared.deadline import Deadline
-from shared.delivery.model import Decision
+from shared.delivery.model import Decision, Reason
 from shared.delivery.store import ClaimRequest, MailStore
 from shared.errors import InvalidMessage, Unavailable
 from shared.firestore.database import Unwritable
@@ -31,7 +31,7 @@ from shared.observability import tracing
 from shared.observability.events import Event, log_event
 from shared.observability.tracing import NO_TRACER, Annotate, Tracer
 from shared.pubsub import message
-from shared.pubsub.message import Message
+from shared.pubsub.message import MAX_ATTRIBUTE_BYTES, MAX_NAME_BYTES, PUBSUBS_OWN, Message
 from shared.pubsub.publisher import Publisher
 from shared.pubsub.push import ReceivedMessage
 
@@ -140,18 +140,19 @@ class Sender:
         return claim if isinstance(claim, Decision) else self._attempts.make(Attempt(claim, start))
 
     def _finish(self, ended: Ended) -> HandlerResult:
-        state = self._store.state_after(ended.finish)
         try:
             with ended.attempt.start.timings.step("finish"):
                 written = self._claims.end(ended.finish)
         except (Unavailable, Unwritable):
-            reports.unwritten(ended, state)
+            reports.unwritten(ended, self._store.state_after(ended.finish))
             raise
+        is_last = written is Reason.CANCELLED
+        state = ended.finish.result.state if is_last else self._store.state_after(ended.finish)
         return reports.finished(ended, state, written)
 
     def _dead_letter(self, received: ReceivedMessage, error: InvalidMessage) -> HandlerResult:
         """Publish the unchanged message to the dead-letter topic, with its id and the reason as attributes."""
-        kept = islice(received.attributes.items(), _KEPT_ATTRIBUTES)
+        kept = islice(filter(_is_kept, received.attributes.items()), _KEPT_ATTRIBUTES)
         added = {"messageId": received.message_id, "reason": error.reason, "error": str(error)[:500]}
         self._dead_letters.publish(received.data, dict(kept) | added)
         fields = {"message_id": received.message_id, "reason": error.reason}
@@ -165,3 +166,10 @@ def working_on(received: ReceivedMessage, tracer: Tracer) -> Iterator[Annotate]:
     published_in = tracing.of_message(received.attributes)
     with tracing.within(published_in), tracer.span("message", message_id=received.message_id) as annotate:
         yield annotate
+
+
+def _is_kept(attribute: tuple[str, str]) -> bool:
+    """Whether a dead letter keeps the attribute: Pub/Sub would refuse a longer one, and its own words are not ours."""
+    name, value = attribute
+    is_short = len(name.encode()) <= MAX_NAME_BYTES and len(value.encode()) <= MAX_ATTRIBUTE_BYTES
+    return is_short and not name.startswith(PUBSUBS_OWN)

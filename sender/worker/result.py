@@ -13,15 +13,13 @@ from typing import Any, Final
 
 from sender.message.compose import Mail
 from sender.transport.envelope import Receipt
-from shared.delivery.model import Result, State
-from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSent
+from shared.delivery.model import MAX_TEXT, Result, State
+from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSent, OutcomeUnknown
 
 #: Failures that a retry may cure. Permanent refusals (5xx), refused logins and invalid documents are not among them.
 #: Whether an unknown outcome is retried is the policy's decision.
 TRANSIENT = frozenset({ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPORARY, ErrorCode.UNKNOWN})
 
-#: The longest `error` and `response`, in characters.
-MAX_TEXT: Final = 2_000
 MAX_WARNINGS: Final = 20
 _MAX_WARNING: Final = 500
 #: The longest list in `info`, in bytes of UTF-8: room for the addresses of 1,000 recipients of usual length.
@@ -103,6 +101,15 @@ def result_of_failure(failure: DeliveryFailed, mail: Mail | None, earlier: Earli
     return replace(bounded(_failed(failure, mail, earlier)), retry_after=wait)
 
 
+def as_expired(failure: DeliveryFailed) -> DeliveryFailed:
+    """The failure, seen after the mail has expired: if it is temporary, and nothing was sent, that is the reason."""
+    if isinstance(failure, OutcomeUnknown) or not _is_transient(failure):
+        return failure
+    expired = NotSent(ErrorCode.EXPIRED, f"The mail expired ('expiresAt') before a server could take it. {failure}")
+    expired.rejected = failure.rejected if isinstance(failure, NotSent) else ()
+    return expired
+
+
 def bounded(result: Result) -> Result:
     """The result with texts and lists of a known maximum, so that it fits into the document.
 
@@ -146,7 +153,7 @@ def _within(texts: Iterable[str], limit: int) -> Iterable[str]:
 
 
 def _failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
-    is_transient = failure.code in TRANSIENT or isinstance(failure, NotLoaded)
+    is_transient = _is_transient(failure)
     refused = failure.rejected if isinstance(failure, NotSent) else ()
     if mail is None and earlier:
         return _unchanged(failure, earlier, is_transient)
@@ -161,6 +168,10 @@ def _failed(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None)
             State.SUCCESS, info=info, warnings=mail.warnings, unsettled=is_transient and bool(pending), progress=info
         )
     return _error(failure, mail, unsettled=is_transient, progress=info)
+
+
+def _is_transient(failure: DeliveryFailed) -> bool:
+    return failure.code in TRANSIENT or isinstance(failure, NotLoaded)
 
 
 def _unchanged(failure: DeliveryFailed, earlier: Earlier, is_transient: bool) -> Result:
@@ -199,4 +210,6 @@ def _info(
         "rejected": list(rejected),
         "pending": list(pending),
         "response": response and cut(response, MAX_TEXT),
-    } | ({"missingUids": list(mail.missing_uids)} if mail.missing_uids else {})
+        **({"missingUids": list(mail.missing_uids)} if mail.missing_uids else {}),
+        **({"withheld": list(mail.withheld)} if mail.withheld else {}),
+    }

@@ -27,7 +27,7 @@ from shared.deadline import Deadline
 from shared.delivery.machine import on_event
 from shared.delivery.model import Decision, DocumentState, Reason, State, state_of
 from shared.delivery.policy import Policy
-from shared.errors import Deferred, DeliveryFailed, InvalidMessage, Unavailable
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, InvalidMessage, NotSent, Unavailable
 from shared.firestore.database import Snapshot, Unwritable
 from shared.observability.events import Event, log_event, millis
 from shared.observability.tracing import NO_TRACER, Tracer
@@ -149,9 +149,10 @@ class ShadowSender:
             path, fields, created = found.path, found.fields, found.created
         else:
             return reports.declined(Decision(Reason.DELETED), request.path)
-        composed = self._composed(path, fields, created)
+        decision = _at_once(fields, created, self._policy)
+        composed = _ended(decision) or self._composed(path, fields, created)
         if isinstance(composed, Composed):
-            outcome = _unless_later(fields, created, self._policy)
+            outcome = "sent" if decision.publish else decision.reason.value
             own = {"digest": composed.digest, "bytes": composed.size, "warnings": composed.warnings}
         else:
             outcome, own = composed.code, {}
@@ -187,11 +188,16 @@ class ShadowSender:
             raise Unavailable(str(wait)) from wait
 
 
-def _unless_later(fields: Mapping[str, Any], created: datetime, policy: Policy) -> str:
-    """What the sender would have made of a mail without fault: `sent`, or the reason not to send it at once."""
+def _at_once(fields: Mapping[str, Any], created: datetime, policy: Policy) -> Decision:
+    """What the dispatcher would have decided about the mail when it was written."""
     new = DocumentState.of({name: value for name, value in fields.items() if name != "delivery"})
-    decision = on_event(None, new, created, policy)
-    return "sent" if decision.publish else decision.reason
+    return on_event(None, new, created, policy)
+
+
+def _ended(decision: Decision) -> DeliveryFailed | None:
+    """Why there would have been no attempt, because the mail came too late; None if there would have been one."""
+    code = (decision.write or {}).get("delivery.errorCode")
+    return NotSent(code, "The mail can't be sent in time.") if isinstance(code, ErrorCode) else None
 
 
 def _compared(delivery: object, composed: Composed | DeliveryFailed) -> dict[str, object]:

@@ -10,19 +10,30 @@ The values of `delivery.state`:
                                                                later, PENDING to give it back; lease expiry → ERROR
     SUCCESS     accepted for at least one recipient            only a user, who sets PENDING or RETRY
     ERROR       not sent, or outcome unknown                   only a user, who sets PENDING or RETRY
+    CANCELLED   a user does not want it any more; nobody       only a user, who sets PENDING or RETRY; and the holder
+                else writes it                                 of a lease → SUCCESS / ERROR, since that is the truth
+
+A mail is "too late" if it can't be sent in time: `expiresAt` has come (`expired`), or is not after `sendAt`
+(`validation`). It ends as ERROR without an attempt; the code stays `unknown` if it was to be sent again after that.
+Two things come first: a live lease, since its holder may be sending the mail, and earlier recipients
+(`delivery.resumes`), since only an attempt can tell whom they include. That attempt sends nothing
+(`sender.worker.attempt`).
 
 `on_event`: the dispatcher's decision about a document event (first matching row):
 
     new document               old document           decision
     deleted                    any                    ignore (deleted)
+    no delivery, too late      any                    write ERROR (expired, invalid)
     no delivery, due           any                    publish, then write PENDING (new)
     no delivery, due later     any                    write PENDING with nextAttemptTime (scheduled)
     unknown state              any                    ignore (unknown-state)
     PROCESSING, lease expired  any                    write ERROR (lease-expired); or publish, if it may be retried
     PROCESSING                 any                    ignore (processing)
     SUCCESS or ERROR           any                    ignore (final-state)
+    CANCELLED                  any                    ignore (cancelled)
     PENDING                    without delivery       ignore (own-write)
     PENDING or RETRY           same state             ignore (still-queued)
+    … too late                 anything else          write ERROR (expired, invalid)
     … due later, as scheduled  anything else          ignore (not-due)
     … due later                anything else          write PENDING with nextAttemptTime (scheduled)
     PENDING or RETRY           anything else          publish (requeued)
@@ -33,10 +44,12 @@ The values of `delivery.state`:
     deleted                                       acknowledge (deleted)
     unknown state                                 acknowledge (unknown-state)
     SUCCESS or ERROR                              acknowledge (final-state)
+    CANCELLED                                     acknowledge (cancelled)
     PROCESSING, the lease this sender wrote       continue the attempt (claimed)
     PROCESSING, lease live                        don't acknowledge (lease-held)
     PROCESSING, lease expired, may be retried     claim (claimed)
     PROCESSING, lease expired                     write ERROR, acknowledge (lease-expired)
+    none, PENDING or RETRY, too late              write ERROR, acknowledge (expired, invalid)
     none, or as scheduled, due later              acknowledge (not-due)
     PENDING or RETRY, due later                   write nextAttemptTime, acknowledge (scheduled)
     PENDING or RETRY, lease still live            don't acknowledge (lease-held)
@@ -48,6 +61,7 @@ The values of `delivery.state`:
     deleted                                       nothing (deleted)
     PROCESSING, same lease                        write the result (finished)
     ERROR by lease expiry, same attempt           write the result: the truth replaces the guess (late-result)
+    CANCELLED, same lease or so expired           write the result, but a RETRY as ERROR or SUCCESS (cancelled)
     PENDING or RETRY, same lease                  only end the lease: the user's request stands (requeued)
     already this result                           nothing: an earlier write's answer was lost (finished)
     anything else                                 nothing: a newer attempt owns the document (outdated)
@@ -57,6 +71,7 @@ The values of `delivery.state`:
     document                                      decision
     PROCESSING, same lease                        write PENDING, the attempt not counted (released)
     PENDING or RETRY, same lease                  only end the lease (requeued)
+    CANCELLED, same lease                         only end the lease (cancelled)
     anything else                                 nothing (outdated)
 
 `on_reconcile`: the reconciler's decision about a document that its queries found (first matching row):
@@ -64,29 +79,33 @@ The values of `delivery.state`:
     document                                      decision
     PROCESSING, lease live                        nothing (processing)
     PROCESSING, lease expired                     as `on_event` (lease-expired)
-    SUCCESS, ERROR, unknown or none               remove nextAttemptTime (unscheduled)
+    SUCCESS, ERROR, CANCELLED, unknown or none    remove nextAttemptTime (unscheduled)
+    PENDING or RETRY, too late                    write ERROR (expired, invalid)
     PENDING or RETRY, due later, as scheduled     nothing (not-due)
     PENDING or RETRY, due later                   write nextAttemptTime (scheduled)
     PENDING or RETRY, with a nextAttemptTime      publish, remove nextAttemptTime (due)
     PENDING or RETRY, unchanged for too long      publish, write republishTime (stranded)
     PENDING or RETRY                              nothing (still-queued)
 
-"As scheduled": `nextAttemptTime` is the time at which the document is due. The reconciler finds what is due by this
-field alone. So every decision to wait makes it true, and every decision that ends the wait removes it.
+"As scheduled": `nextAttemptTime` is the time at which the document is due, or expires if that is earlier. The
+reconciler finds what is due by this field alone. So every decision to wait makes it true, and every decision that ends
+the wait removes it.
 
 `on_dead_letter`: the decision about a document whose message Pub/Sub has given up (first matching row):
 
     document                                      decision
     PROCESSING, lease live                        nothing: its holder will finish (processing)
     PROCESSING, lease expired                     as `on_event` (lease-expired)
+    none, PENDING or RETRY, too late, and not     write ERROR (expired, invalid)
+        written since
     PENDING or RETRY, due later                   nothing: another message will come (not-due)
     written since, not by the dispatcher's mark   nothing: another message is on its way (requeued)
     none, given up by Pub/Sub                     write PENDING with nextAttemptTime (scheduled)
     … PENDING for less than a week, no attempt    write nextAttemptTime: it is published again (scheduled)
     none, PENDING or RETRY                        write ERROR (dead-letter)
-    anything else                                 nothing (deleted, final-state)
+    anything else                                 nothing (deleted, final-state, cancelled)
 
-"May be retried": LEASE_EXPIRY_POLICY is `retry`, and MAX_ATTEMPTS is not reached.
+"May be retried": LEASE_EXPIRY_POLICY is `retry`, MAX_ATTEMPTS is not reached, and the mail has not expired.
 
 A lease is the pair (`attempts`, `leaseExpireTime`). A document in PROCESSING without a lease time counts as expired:
 nobody holds it; the extension leaves such documents behind. So does one with a time beyond the longest lease.
@@ -101,11 +120,13 @@ from __future__ import annotations
 import hashlib
 from base64 import b32encode
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.delivery.model import (
     DELETE,
+    MAX_TEXT,
     MOST_ATTEMPTS,
     QUEUED,
     Changes,
@@ -123,7 +144,23 @@ from shared.errors import ErrorCode
 #: How long Pub/Sub keeps a message (its maximum), and a mail that no sender takes stays queued.
 MESSAGES_KEPT: Final = timedelta(days=7)
 
-_UNSCHEDULED: Final[Changes] = {"delivery.nextAttemptTime": DELETE}
+_UNSCHEDULED: Final = {"delivery.nextAttemptTime": DELETE}
+
+_EXPIRED: Final = Result(
+    State.ERROR,
+    error="No attempt was made, because the mail has expired. RETRY needs a later 'expiresAt', or none.",
+    error_code=ErrorCode.EXPIRED,
+)
+_EXPIRED_AFTER_UNKNOWN: Final = Result(
+    State.ERROR,
+    error="The mail expired before another attempt. Whether the last one sent it is not known.",
+    error_code=ErrorCode.UNKNOWN,
+)
+_NEVER_DUE: Final = Result(
+    State.ERROR,
+    error="Field 'expiresAt': expected a time after 'sendAt', found no later one. The mail can never be sent.",
+    error_code=ErrorCode.VALIDATION,
+)
 
 
 def on_event(old: DocumentState | None, new: DocumentState | None, now: datetime, policy: Policy) -> Decision:
@@ -132,27 +169,39 @@ def on_event(old: DocumentState | None, new: DocumentState | None, now: datetime
         return Decision(Reason.DELETED)
     delivery = new.delivery
     if delivery is None:
-        pending = _pending(now, policy.ttl)
-        if new.send_at is not None and new.send_at > now:
-            return Decision(Reason.SCHEDULED, write={"delivery": pending | {"nextAttemptTime": new.send_at}})
-        return Decision(Reason.NEW, publish=True, write={"delivery": pending})
+        return _on_new_event(new, now, policy)
     match delivery.state:
         case None:
             return Decision(Reason.UNKNOWN_STATE)
         case State.PROCESSING if delivery.leased(now):
             return Decision(Reason.PROCESSING)
         case State.PROCESSING:
-            return _on_expired_lease(delivery, now, policy)
+            return _on_expired_lease(new, delivery, now, policy)
         case State.SUCCESS | State.ERROR:
             return Decision(Reason.FINAL_STATE)
+        case State.CANCELLED:
+            return Decision(Reason.CANCELLED)
         case State.PENDING | State.RETRY:  # pragma: no branch (no state is left, says mypy)
             return _on_queued_event(old, new, delivery, now, policy)
 
 
-def _on_expired_lease(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
-    if policy.retries_unknown(delivery.attempts):
+def _on_new_event(new: DocumentState, now: datetime, policy: Policy) -> Decision:
+    if ended := _too_late(new, now, policy):
+        return ended
+    pending = _pending(now, policy.ttl)
+    if new.send_at is not None and new.send_at > now:
+        return Decision(Reason.SCHEDULED, write={"delivery": pending | {"nextAttemptTime": new.send_at}})
+    return Decision(Reason.NEW, publish=True, write={"delivery": pending})
+
+
+def _on_expired_lease(known: DocumentState, delivery: Delivery, now: datetime, policy: Policy) -> Decision:
+    if _may_be_retried(known, delivery, now, policy):
         return Decision(Reason.LEASE_EXPIRED, publish=True)
     return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
+
+
+def _may_be_retried(known: DocumentState, delivery: Delivery, now: datetime, policy: Policy) -> bool:
+    return policy.retries_unknown(delivery.attempts) and not known.expired(now)
 
 
 def _on_queued_event(
@@ -162,6 +211,8 @@ def _on_queued_event(
         return Decision(Reason.OWN_WRITE)
     if old is not None and old.delivery is not None and old.delivery.state is delivery.state:
         return Decision(Reason.STILL_QUEUED)
+    if ended := _too_late(new, now, policy):
+        return ended
     due = new.due(now, policy.longest_pause)
     if due is None or due <= now:
         return Decision(Reason.REQUEUED, publish=True)
@@ -183,10 +234,14 @@ def on_message(known: DocumentState | None, now: datetime, policy: Policy, writt
             return Decision(Reason.UNKNOWN_STATE)
         case State.SUCCESS | State.ERROR:
             return Decision(Reason.FINAL_STATE)
+        case State.CANCELLED:
+            return Decision(Reason.CANCELLED)
         case State.PROCESSING if written is not None and delivery.holds(written):
             return Decision(Reason.CLAIMED, lease=written)
-        case State.PROCESSING if not delivery.leased(now) and not policy.retries_unknown(delivery.attempts):
+        case State.PROCESSING if not delivery.leased(now) and not _may_be_retried(known, delivery, now, policy):
             return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(now))
+        case State.PENDING | State.RETRY if ended := _too_late(known, now, policy):
+            return ended
         case State.PENDING | State.RETRY if known.due_later(now, policy.longest_pause):
             return _waiting(known, now, policy)
     if delivery.leased(now):
@@ -206,18 +261,27 @@ def _claim(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
         "delivery.nextAttemptTime": DELETE,
         "delivery.republishTime": DELETE,
     }
-    if delivery.start_time is None:
-        write["delivery.startTime"] = now
-        if policy.ttl and delivery.expire_at is None:
-            write["delivery.expireAt"] = policy.ttl.expire_at(now)
-    return Decision(Reason.CLAIMED, write=write, lease=lease)
+    return Decision(Reason.CLAIMED, write=write | _started(delivery, now, policy), lease=lease)
 
 
-def on_result(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
-    """Decide what the holder of `lease` may still write of `changes`, its attempt's result; see the table above."""
+def _started(delivery: Delivery, now: datetime, policy: Policy) -> dict[str, Any]:
+    """What is written when a mail is first dealt with, if that is now."""
+    if delivery.start_time is not None:
+        return {}
+    expires = {"delivery.expireAt": policy.ttl.expire_at(now)} if policy.ttl and delivery.expire_at is None else {}
+    return {"delivery.startTime": now} | expires
+
+
+def on_result(
+    known: DocumentState | None, lease: Lease, result: Result, now: datetime, policy: Policy, jitter: float
+) -> Decision:
+    """Decide what the holder of `lease` may still write of its attempt's `result`; see the table above.
+
+    `now` and `jitter` are as in `concluded`.
+    """
     if known is None:
         return Decision(Reason.DELETED)
-    delivery = known.delivery
+    delivery, changes = known.delivery, concluded(result, lease.attempt, now, policy, jitter, known.expires_at)
     if delivery is None or delivery.attempts != lease.attempt:
         return Decision(Reason.OUTDATED)
     if delivery.holds(lease):
@@ -225,8 +289,11 @@ def on_result(known: DocumentState | None, lease: Lease, changes: Changes, now: 
             return Decision(Reason.FINISHED, write=changes)
         if delivery.state in QUEUED:
             return Decision(Reason.REQUEUED, write={"delivery.endTime": now, "delivery.leaseExpireTime": None})
-    if delivery.state is State.ERROR and delivery.error_code == ErrorCode.LEASE_EXPIRED:
+    is_guess = delivery.error_code == ErrorCode.LEASE_EXPIRED
+    if delivery.state is State.ERROR and is_guess:
         return Decision(Reason.LATE_RESULT, write=changes)
+    if delivery.state is State.CANCELLED and (is_guess or delivery.holds(lease)):
+        return Decision(Reason.CANCELLED, write=_final(result, now))
     if delivery.state is changes["delivery.state"] and delivery.has_times_of(changes):
         return Decision(Reason.FINISHED)
     return Decision(Reason.OUTDATED)
@@ -234,13 +301,14 @@ def on_result(known: DocumentState | None, lease: Lease, changes: Changes, now: 
 
 def on_release(known: DocumentState | None, lease: Lease, next_attempt: datetime | None = None) -> Decision:
     """Decide what the holder of `lease` may write to give it back before sending, until `next_attempt` (if known)."""
-    delivery = known.delivery if known else None
-    if delivery is None or not delivery.holds(lease):
+    if known is None or known.delivery is None or not known.delivery.holds(lease):
         return Decision(Reason.OUTDATED)
-    changes = released(lease, next_attempt)
+    delivery, changes = known.delivery, released(lease, next_attempt, known.expires_at)
+    ended = {path: changes[path] for path in ("delivery.attempts", "delivery.leaseExpireTime")}
     if delivery.state in QUEUED:
-        ended = {path: changes[path] for path in ("delivery.attempts", "delivery.leaseExpireTime")}
         return Decision(Reason.REQUEUED, write=ended)
+    if delivery.state is State.CANCELLED:
+        return Decision(Reason.CANCELLED, write=ended)
     if delivery.state is State.PROCESSING:
         return Decision(Reason.RELEASED, write=changes)
     return Decision(Reason.OUTDATED)
@@ -252,7 +320,9 @@ def on_reconcile(known: DocumentState, updated: datetime, now: datetime, policy:
     if delivery is None or delivery.state not in (*QUEUED, State.PROCESSING):
         return Decision(Reason.UNSCHEDULED, write=_UNSCHEDULED)
     if delivery.state is State.PROCESSING:
-        return Decision(Reason.PROCESSING) if delivery.leased(now) else _on_expired_lease(delivery, now, policy)
+        return Decision(Reason.PROCESSING) if delivery.leased(now) else _on_expired_lease(known, delivery, now, policy)
+    if ended := _too_late(known, now, policy):
+        return ended
     if known.due_later(now, policy.longest_pause):
         return _waiting(known, now, policy)
     if delivery.next_attempt_time is not None:
@@ -265,7 +335,7 @@ def on_reconcile(known: DocumentState, updated: datetime, now: datetime, policy:
 def _waiting(known: DocumentState, now: datetime, policy: Policy) -> Decision:
     """The decision about a document that is due later: its `nextAttemptTime` must say when.
 
-    It may not if `sendAt` was changed while the document was queued.
+    It may not if `sendAt` or `expiresAt` was changed while the document was queued.
     """
     due = known.due(now, policy.longest_pause)
     if known.delivery is None or known.delivery.next_attempt_time == due:
@@ -287,7 +357,9 @@ def on_dead_letter(
         case State.PROCESSING if delivery.leased(now):
             return Decision(Reason.PROCESSING)
         case State.PROCESSING:
-            return _on_expired_lease(delivery, now, policy)
+            return _on_expired_lease(known, delivery, now, policy)
+        case State.PENDING | State.RETRY if not changed and (ended := _too_late(known, now, policy)):
+            return ended
         case State.PENDING | State.RETRY if known.due_later(now, policy.longest_pause):
             return Decision(Reason.NOT_DUE)
         case State.PENDING | State.RETRY if changed:
@@ -298,6 +370,8 @@ def on_dead_letter(
         case State.PENDING | State.RETRY:
             begun = {} if known.delivery else _by_path(_pending(now, policy.ttl))
             return Decision(Reason.DEAD_LETTER, write=begun | _ended(result, now))
+        case State.CANCELLED:
+            return Decision(Reason.CANCELLED)
         case _:
             return Decision(Reason.FINAL_STATE)
 
@@ -321,6 +395,26 @@ def is_marked(known: DocumentState | None) -> bool:
     return False
 
 
+def _too_late(known: DocumentState, now: datetime, policy: Policy) -> Decision | None:
+    """The decision about a queued document that can't be sent in time; None if it can, or an attempt must see to it."""
+    delivery = known.delivery
+    if delivery is not None and (delivery.resumes or delivery.leased(now)):
+        return None
+    if known.never_due:
+        reason, result = Reason.INVALID, _NEVER_DUE
+    elif known.expired(now):
+        reason, result = Reason.EXPIRED, _EXPIRED_AFTER_UNKNOWN if _follows_unknown(delivery) else _EXPIRED
+    else:
+        return None
+    started = _started(delivery, now, policy) if delivery else _by_path(_pending(now, policy.ttl))
+    return Decision(reason, write=started | _UNSCHEDULED | _ended(result, now))
+
+
+def _follows_unknown(delivery: Delivery | None) -> bool:
+    """Whether a queued mail is to be sent again because nobody knows whether it was; not if a user has asked for it."""
+    return delivery is not None and delivery.error_code == ErrorCode.UNKNOWN and delivery.end_time is None
+
+
 def unpublishable(decision: Decision, now: datetime) -> Changes:
     """What to write instead of `decision`, whose message Pub/Sub refuses for good."""
     error = "Pub/Sub refuses the message about this document, perhaps because of its id. The mail was not sent."
@@ -334,48 +428,71 @@ def refused_mail(result: Result, now: datetime, policy: Policy) -> Changes:
     return _by_path(_pending(now, policy.ttl)) | _ended(result, now)
 
 
-def concluded(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
+def concluded(
+    result: Result, attempt: int, now: datetime, policy: Policy, jitter: float, expires_at: datetime | None = None
+) -> Changes:
     """The changes that end an attempt at `now`: with a final state, or with RETRY if another attempt may help.
 
-    `jitter` is random, from 0 to 1.
+    `jitter` is random, from 0 to 1. `expires_at` is the mail's `expiresAt`, before which that attempt must begin.
     """
-    changes = _ended(result, now)
-    if ending(result, attempt, policy) is State.RETRY:
-        changes["delivery.state"] = State.RETRY
-        requested = None if result.retry_after is None else timedelta(seconds=result.retry_after)
-        pause = min(requested or policy.back_off.delay(attempt, jitter), policy.longest_pause)
-        changes["delivery.nextAttemptTime"] = now + pause
-        if result.progress is not None:
-            changes |= {"delivery.info": dict(result.progress), "delivery.resumes": True}
-        del changes["delivery.endTime"]  # the mail continues, with the same Message-ID
-    elif result.state is State.SUCCESS:
-        changes |= result.retained
+    next_attempt = _next_attempt(result, attempt, now, policy, jitter)
+    if next_attempt is None:
+        return _final(result, now)
+    if expires_at is not None and next_attempt >= expires_at:
+        return _final(_out_of_time(result), now)
+    # Without `endTime`: the mail continues, with the same Message-ID.
+    changes = _outcome(result) | {"delivery.state": State.RETRY, "delivery.nextAttemptTime": next_attempt}
+    if result.progress is not None:
+        changes |= {"delivery.info": dict(result.progress), "delivery.resumes": True}
     return changes
 
 
-def ending(result: Result, attempt: int, policy: Policy) -> State:
-    """The state in which an attempt with this result leaves the document: RETRY if another attempt may help."""
+def _next_attempt(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> datetime | None:
+    """When to try again; None if that does not help, or the policy forbids it."""
     may_retry = result.unsettled and attempt < policy.max_attempts
-    if may_retry and (result.error_code is not ErrorCode.UNKNOWN or policy.retries_unknown(attempt)):
-        return State.RETRY
-    return result.state
+    if not may_retry or (result.error_code is ErrorCode.UNKNOWN and not policy.retries_unknown(attempt)):
+        return None
+    requested = None if result.retry_after is None else timedelta(seconds=result.retry_after)
+    return now + min(requested or policy.back_off.delay(attempt, jitter), policy.longest_pause)
 
 
-def released(lease: Lease, next_attempt: datetime | None = None) -> Changes:
-    """The changes that undo a claim as if it had never been made; `next_attempt` is when to try again."""
+def _out_of_time(result: Result) -> Result:
+    """The result of an attempt after which the mail expires: the same if somebody was, or may have been, reached."""
+    if result.state is State.SUCCESS or result.error_code is ErrorCode.UNKNOWN:
+        return result
+    text = f"The mail expires ('expiresAt') before another attempt. The last one failed: {result.error}"
+    return replace(result, error=text[:MAX_TEXT], error_code=ErrorCode.EXPIRED)
+
+
+def _final(result: Result, now: datetime) -> Changes:
+    """The changes that end an attempt at `now` with the result's own state."""
+    changes = _ended(result, now)
+    return {**changes, **result.retained} if result.state is State.SUCCESS else changes
+
+
+def released(lease: Lease, next_attempt: datetime | None = None, expires_at: datetime | None = None) -> Changes:
+    """The changes that undo a claim as if it had never been made.
+
+    `next_attempt` is when to try again; it counts up to `expires_at`, when the mail ends.
+    """
+    times = [time for time in (next_attempt, expires_at) if time is not None]
     return {
         "delivery.state": State.PENDING,
         "delivery.attempts": lease.attempt - 1,
         "delivery.leaseExpireTime": None,
-        "delivery.nextAttemptTime": next_attempt or DELETE,
+        "delivery.nextAttemptTime": min(times) if next_attempt else DELETE,
     }
 
 
 def _ended(result: Result, now: datetime) -> dict[str, Any]:
+    """The changes that end a mail at `now`."""
+    return _outcome(result) | {"delivery.endTime": now}
+
+
+def _outcome(result: Result) -> dict[str, Any]:
     """Trigger Email's fields, plus Firepost's own."""
     changes: dict[str, Any] = {
         "delivery.state": result.state,
-        "delivery.endTime": now,
         "delivery.error": result.error,
         "delivery.leaseExpireTime": None,
         "delivery.errorCode": result.error_code or DELETE,

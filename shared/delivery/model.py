@@ -25,12 +25,16 @@ class State(StrEnum):
     PROCESSING = "PROCESSING"
     SUCCESS = "SUCCESS"
     ERROR = "ERROR"
+    CANCELLED = "CANCELLED"
 
 
 _STATES: Final[Mapping[str, State]] = {state.value: state for state in State}
 
 #: Attempts are counted up to this number. It leaves a forged counter room for none of Firestore's limits.
 MOST_ATTEMPTS: Final = 1_000_000
+
+#: The longest `error` and `response`, in characters.
+MAX_TEXT: Final = 2_000
 
 #: No lease ends later than this after it was written. The margin is for clocks that differ between machines.
 _LONGEST_LEASE: Final = timedelta(seconds=LONGEST_LEASE_SECONDS + 10)
@@ -50,6 +54,9 @@ class Reason(StrEnum):
     STILL_QUEUED = "still-queued"
     PROCESSING = "processing"
     FINAL_STATE = "final-state"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    INVALID = "invalid"
     DELETED = "deleted"
     UNKNOWN_STATE = "unknown-state"
     LEASE_EXPIRED = "lease-expired"
@@ -74,8 +81,11 @@ class Delete(StrEnum):
 
 DELETE: Final = Delete.DELETE
 
-#: The fields of a document that decisions depend on.
-DECIDING_FIELDS: Final = ("delivery", "sendAt")
+#: The fields of a document that decisions depend on, beside `delivery`: points in time.
+DECIDING_TIMES: Final = ("sendAt", "expiresAt")
+
+#: All fields of a document that decisions depend on.
+DECIDING_FIELDS: Final = ("delivery", *DECIDING_TIMES)
 
 #: The fields of `delivery` that decisions depend on: those of `Delivery`.
 DECIDING_DELIVERY_FIELDS: Final = (
@@ -87,6 +97,7 @@ DECIDING_DELIVERY_FIELDS: Final = (
     "nextAttemptTime",
     "expireAt",
     "errorCode",
+    "resumes",
 )
 
 #: Field paths (`delivery.state`) and their new values, written in one conditional update.
@@ -105,6 +116,7 @@ class Lease:
 class Delivery:
     """The decoded `delivery` field. `state` is None if this version does not know the state.
 
+    `resumes`: the next attempt leaves out recipients that an earlier one has settled, perhaps reached.
     `attempts` is at most `MOST_ATTEMPTS`. Times may be any: `leased` and `DocumentState.due` judge them.
     """
 
@@ -116,6 +128,7 @@ class Delivery:
     next_attempt_time: datetime | None = None
     expire_at: datetime | None = None
     error_code: str | None = None
+    resumes: bool = False
 
     @classmethod
     def of(cls, value: object) -> Delivery:
@@ -134,6 +147,7 @@ class Delivery:
             next_attempt_time=_time(fields.get("nextAttemptTime")),
             expire_at=_time(fields.get("expireAt")),
             error_code=code if isinstance(code, str) and len(code) <= _LONGEST_CODE else None,
+            resumes=fields.get("resumes") is True,
         )
 
     def leased(self, now: datetime) -> bool:
@@ -157,22 +171,35 @@ class DocumentState:
 
     delivery: Delivery | None = None
     send_at: datetime | None = None
+    expires_at: datetime | None = None
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> DocumentState:
-        """Read a decoded document; only `delivery` and `sendAt` matter.
+        """Read a decoded document; only `DECIDING_FIELDS` matter.
 
-        A `delivery` without a word as its `state` counts as absent: the mail is new. An unreadable `sendAt` delays
-        nothing here: the attempt begins and ends with an error about it (`sender.document.document`).
+        A `delivery` without a word as its `state` counts as absent: the mail is new. An unreadable `sendAt` or
+        `expiresAt` delays and ends nothing here: the attempt begins and ends with an error about it
+        (`sender.document.document`).
         """
+        send_at, expires_at = (point_in_time(fields.get(name)) for name in DECIDING_TIMES)
         match fields.get("delivery"):
             case {"state": str(word)} as delivery if word and type(word) in (str, State):  # no `Reference`
-                return cls(Delivery.of(delivery), point_in_time(fields.get("sendAt")))
-        return cls(None, point_in_time(fields.get("sendAt")))
+                return cls(Delivery.of(delivery), send_at, expires_at)
+        return cls(None, send_at, expires_at)
+
+    @property
+    def never_due(self) -> bool:
+        """Whether the mail expires before it may be sent."""
+        return self.send_at is not None and self.expires_at is not None and self.send_at >= self.expires_at
+
+    def expired(self, now: datetime) -> bool:
+        """Whether the mail may not be sent any more."""
+        return self.expires_at is not None and self.expires_at <= now
 
     def due(self, now: datetime, longest_pause: timedelta) -> datetime | None:
-        """The earliest time at which the next attempt may begin; None means at once.
+        """The time for which the document waits: when the next attempt may begin, or when the mail expires.
 
+        None means that it waits for nothing.
         `nextAttemptTime` counts up to `sendAt`, or else up to `longest_pause` from `now`: Firepost schedules nothing
         beyond that, so a later time is not Firepost's, and would only keep the document from ending.
         """
@@ -180,10 +207,12 @@ class DocumentState:
         if scheduled is not None and scheduled > max(now + longest_pause, self.send_at or now):
             scheduled = None
         times = [time for time in (self.send_at, scheduled) if time is not None]
-        return max(times, default=None)
+        if not times:
+            return None
+        return max(times) if self.expires_at is None else min(max(times), self.expires_at)
 
     def due_later(self, now: datetime, longest_pause: timedelta) -> bool:
-        """Whether the next attempt must wait."""
+        """Whether the document must wait."""
         due = self.due(now, longest_pause)
         return due is not None and due > now
 
@@ -229,7 +258,10 @@ class Decision:
 
 
 QUEUED: Final = (State.PENDING, State.RETRY)
+#: What becomes of an attempt.
 FINAL: Final = (State.SUCCESS, State.ERROR)
+#: Firepost does nothing about the document until a user sets PENDING or RETRY.
+AT_REST: Final = (*FINAL, State.CANCELLED)
 
 
 def _time(value: object) -> datetime | None:

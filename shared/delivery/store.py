@@ -21,7 +21,6 @@ import tenacity
 
 from shared.delivery.machine import (
     concluded,
-    ending,
     message_id_local_part,
     on_message,
     on_release,
@@ -216,7 +215,7 @@ class MailStore:
 
     def state_after(self, finish: Finish) -> State:
         """The state that this result leads to if the claim still owns the document."""
-        return ending(finish.result, finish.claim.lease.attempt, self._policy)
+        return State(self._changes(finish)["delivery.state"])
 
     def _fitted(self, write: Write, outcome: Version | FirepostError) -> Version | FirepostError:
         """The outcome of a mark, after shorter ones if it was an ERROR for which the document has no room."""
@@ -234,18 +233,19 @@ class MailStore:
     def _changes(self, ending: Ending) -> Changes:
         match ending:
             case Finish(claim, result, at, jitter):
-                return concluded(result, claim.lease.attempt, at, self._policy, jitter)
+                return concluded(result, claim.lease.attempt, at, self._policy, jitter, claim.known.expires_at)
             case Release(claim, next_attempt):  # pragma: no branch (no ending is left, says mypy)
-                return released(claim.lease, next_attempt)
+                return released(claim.lease, next_attempt, claim.known.expires_at)
 
     def _end_in_transaction(self, ending: Ending, shorten: _Shorten | None = None) -> Reason:
-        lease, changes = ending.claim.lease, self._changes(ending)
+        lease = ending.claim.lease
 
         def decide(known: DocumentState | None, _: datetime | None) -> Decision:
-            if isinstance(ending, Finish):
-                decision = on_result(known, lease, changes, ending.at)
-            else:
-                decision = on_release(known, lease, ending.next_attempt)
+            match ending:
+                case Finish(_, result, at, jitter):
+                    decision = on_result(known, lease, result, at, self._policy, jitter)
+                case Release(_, next_attempt):  # pragma: no branch (no ending is left, says mypy)
+                    decision = on_release(known, lease, next_attempt)
             return _shortened(decision, shorten)
 
         seconds = self._finish_retry_seconds if isinstance(ending, Finish) else None

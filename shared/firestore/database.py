@@ -19,10 +19,18 @@ from google.cloud.firestore_v1.types import write as write_types
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.batcher import in_requests
-from shared.delivery.model import DECIDING_DELIVERY_FIELDS, DELETE, Changes, DocumentState, State
+from shared.delivery.model import (
+    DECIDING_DELIVERY_FIELDS,
+    DECIDING_FIELDS,
+    DECIDING_TIMES,
+    DELETE,
+    Changes,
+    DocumentState,
+    State,
+)
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.client import Connection, RawAnswer, RawRequest
-from shared.firestore.values import decode_fields, decode_time, encode, encode_fields
+from shared.firestore.values import decode_deciding, decode_document, decode_time, encode, encode_fields
 
 #: A document's update time exactly as the server sent it: the precondition of a conditional write.
 Version = Timestamp
@@ -34,8 +42,12 @@ MAX_WRITES: Final = 500
 
 #: What a query reads of a document: the fields that decisions depend on, because a mail may be as large as 1 MiB.
 _SELECT: Final = {
-    "fields": [{"field_path": f"delivery.{name}"} for name in DECIDING_DELIVERY_FIELDS] + [{"field_path": "sendAt"}]
+    "fields": [{"field_path": f"delivery.{name}"} for name in DECIDING_DELIVERY_FIELDS]
+    + [{"field_path": name} for name in DECIDING_TIMES]
 }
+
+#: The most bytes of a page that a query reads, but for its last document. Applications can make each as large as 1 MiB.
+_PAGE_BYTES: Final = 16 * 1024 * 1024
 
 # Raw protobufs: their classes are made at run time, and mypy does not know them. A query is passed as a dict.
 RawDocument = Any
@@ -82,6 +94,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the documents that a query finds, in its order; `is_last` if there are no more after them."""
+
+    found: list[Found]
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """Changes to one document, applied only if it still has this version; without one, only if it does not exist."""
 
@@ -117,9 +137,10 @@ class Database(Protocol):
         """
         ...
 
-    def in_states(self, collection: str, states: Sequence[State], limit: int, after: str | None) -> list[Found]:
-        """At most `limit` documents in one of the states, by id, after the id `after`. Raises `Unavailable`.
+    def in_states(self, collection: str, states: Sequence[State], limit: int, after: str | None) -> Page:
+        """At most `limit` documents in one of the states, by id, after the id `after`; fewer if they are large.
 
+        Raises `Unavailable`, unless some documents have arrived.
         It needs only the single-field index on `delivery.state`: `in` is an OR of equalities, and each of these already
         comes in the order of ids. https://firebase.google.com/docs/firestore/query-data/index-overview#index_modes
         """
@@ -128,8 +149,8 @@ class Database(Protocol):
     def due(self, collection: str, now: datetime, limit: int) -> Iterator[list[Found]]:
         """All documents with a `delivery.nextAttemptTime` of at most `now`, in any state, the earliest first.
 
-        They come in pages of `limit`, each of which is read when it is asked for; that may raise `Unavailable`. Only
-        the single-field index on `delivery.nextAttemptTime` is needed.
+        They come in pages of up to `limit`, each of which is read when it is asked for; that may raise `Unavailable`.
+        Only the single-field index on `delivery.nextAttemptTime` is needed.
         """
         ...
 
@@ -145,7 +166,7 @@ class FirestoreDatabase:
     def get(self, path: str) -> Snapshot | None:
         """The document, or None if there is none. Raises `Unavailable`, and `Unwritable` if the path is invalid."""
         _, found = self._read([path])
-        return found[path] and _snapshot(path, found[path])
+        return found[path]
 
     def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
         """See `Database.read`; all documents are of the same moment.
@@ -159,12 +180,12 @@ class FirestoreDatabase:
             if isinstance(error, Unwritable) and len(paths) > 1:
                 return [outcome for path in paths for outcome in self.read([path])]
             return [copy.copy(error) for _ in paths]
-        return [found[path] and _snapshot(path, found[path]) for path in paths]
+        return [found[path] for path in paths]
 
     def get_fields(self, paths: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The named fields of the documents that exist, by path, in one request."""
         _, found = self._read(paths, mask={"field_paths": names})
-        return {path: decode_fields(document.fields) for path, document in found.items() if document is not None}
+        return {path: snapshot.fields for path, snapshot in found.items() if snapshot is not None}
 
     def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
         """See `Database.write`. One write is a `Commit`, several are a `BatchWrite`."""
@@ -209,7 +230,7 @@ class FirestoreDatabase:
     def transact(self, path: str, decide: Decide[_T]) -> tuple[_T, Snapshot | None, Version | None]:
         """See `Database.transact`; it takes two requests, as the read begins the transaction."""
         transaction, found = self._read([path], new_transaction={"read_write": {}})
-        snapshot = found[path] and _snapshot(path, found[path])
+        snapshot = found[path]
         decision, changes = decide(snapshot)
         if changes is None:
             with _translated():
@@ -218,7 +239,7 @@ class FirestoreDatabase:
             return decision, snapshot, None
         return decision, snapshot, self._commit(self._update(path, changes), transaction)
 
-    def in_states(self, collection: str, states: Sequence[State], limit: int, after: str | None) -> list[Found]:
+    def in_states(self, collection: str, states: Sequence[State], limit: int, after: str | None) -> Page:
         """See `Database.in_states`."""
         query: RawQuery = {
             "where": _field_filter("delivery.state", _Operator.IN, list(states)),
@@ -227,7 +248,8 @@ class FirestoreDatabase:
         }
         if after is not None:
             query["start_at"] = {"values": [{"reference_value": self._name(f"{collection}/{after}")}]}
-        return [_as_found(document) for document in self._run_query(collection, query, limit)]
+        page, _ = self._page(collection, query, limit)
+        return page
 
     def due(self, collection: str, now: datetime, limit: int) -> Iterator[list[Found]]:
         """See `Database.due`."""
@@ -237,18 +259,33 @@ class FirestoreDatabase:
             "order_by": _order_by(field, "__name__"),
             "select": _SELECT,
         }
-        page: list[Found] = []
         while True:
-            for document in self._run_query(collection, query, limit):
-                page.append(_as_found(document))
-                last = document
-            if page:
-                yield page
-            if len(page) < limit:
+            page, last = self._page(collection, query, limit)
+            if page.found:
+                yield page.found
+            if page.is_last or last is None:
                 return
             scheduled = last.fields["delivery"].map_value.fields["nextAttemptTime"]
             query["start_at"] = {"values": [scheduled, {"reference_value": last.name}]}
-            page = []
+
+    def _page(self, collection: str, query: RawQuery, limit: int) -> tuple[Page, RawDocument | None]:
+        """A page of what the query finds, and its last document.
+
+        It may end early: if its documents are large, or if Firestore fails after some of them.
+        """
+        found: list[Found] = []
+        last, size = None, 0
+        try:
+            for document in self._run_query(collection, query, limit):
+                found.append(_as_found(document))
+                last, size = document, size + document.ByteSize()
+                if size > _PAGE_BYTES:
+                    return Page(found, is_last=False), last
+        except Unavailable:
+            if not found:
+                raise
+            return Page(found, is_last=False), last
+        return Page(found, is_last=len(found) < limit), last
 
     def page(self, collection: str, limit: int, after: str | None = None) -> list[Snapshot]:
         """Whole documents of the collection by id, at most `limit`, after the path `after`. Raises `Unavailable`."""
@@ -285,18 +322,23 @@ class FirestoreDatabase:
     def _name(self, path: str) -> str:
         return f"{self._database}/documents/{path}"
 
-    def _read(self, paths: Sequence[str], **options: Any) -> tuple[bytes, dict[str, RawDocument | None]]:
-        """The transaction id, if one was requested, and the raw documents by path (None: no document)."""
+    def _read(self, paths: Sequence[str], **options: Any) -> tuple[bytes, dict[str, Snapshot | None]]:
+        """The transaction id, if one was requested, and the documents by path (None: no document).
+
+        Each is decoded as it arrives: in raw form, one of many small values takes 40 times its size.
+        """
         with _encoding():
             names = {self._name(path) for path in paths}
             request = api.BatchGetDocumentsRequest.pb()(database=self._database, documents=names, **options)
-        transaction, documents = b"", {}
+        transaction = b""
+        documents: dict[str, Snapshot | None] = {}
         with _translated():
             for wrapped in self._call(self._api.batch_get_documents, request):
                 answer = api.BatchGetDocumentsResponse.pb(wrapped)
                 transaction = answer.transaction or transaction
                 if answer.HasField("found"):
-                    documents[_path(answer.found.name)] = answer.found
+                    path = _path(answer.found.name)
+                    documents[path] = _snapshot(path, answer.found)
                 elif answer.missing:
                     documents[_path(answer.missing)] = None
         if len(documents) < len(names):
@@ -345,12 +387,29 @@ def _path(name: str) -> str:
 
 
 def _snapshot(path: str, document: RawDocument) -> Snapshot:
-    return Snapshot(path, decode_fields(document.fields), decode_time(document.create_time), document.update_time)
+    fields = decode_document(document.fields, document.ByteSize())
+    return Snapshot(path, fields, decode_time(document.create_time), _version(document))
 
 
 def _as_found(document: RawDocument) -> Found:
-    known = DocumentState.of(decode_fields(document.fields))
-    return Found(_path(document.name), known, decode_time(document.update_time), document.update_time)
+    known = DocumentState.of(deciding_fields(document))
+    return Found(_path(document.name), known, decode_time(document.update_time), _version(document))
+
+
+def _version(document: RawDocument) -> Version:
+    """A copy: a part of a raw document keeps the memory of all of it."""
+    time = document.update_time
+    return Version(seconds=time.seconds, nanos=time.nanos)
+
+
+def deciding_fields(document: RawDocument) -> dict[str, Any]:
+    """The decoded fields of a raw document that decisions depend on; of a map `delivery`, only those within."""
+    fields = document.fields
+    decoded = {name: decode_deciding(fields[name]) for name in DECIDING_FIELDS if name in fields}
+    if "delivery" in fields and fields["delivery"].HasField("map_value"):
+        inner = fields["delivery"].map_value.fields
+        decoded["delivery"] = {name: decode_deciding(inner[name]) for name in DECIDING_DELIVERY_FIELDS if name in inner}
+    return decoded
 
 
 def _size(write: RawWrite) -> int:

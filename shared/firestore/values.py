@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from google.cloud.firestore_v1.types import document as document_types
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -28,6 +28,22 @@ class Reference:
 
     def __str__(self) -> str:
         return self.name
+
+
+#: More values than any mail needs. Firestore allows 40,000 indexed ones in a document, and no number of others.
+MAX_VALUES: Final = 50_000
+#: A document of fewer bytes can't have more values: each takes at least four, with its place in an array.
+_UNCOUNTED_BYTES: Final = 4 * MAX_VALUES
+#: The most of a text that decisions depend on, in characters, and of anything else, in bytes.
+_MAX_DECIDING: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TooMany:
+    """Stands for a field with so many values that to decode it would take too much memory and time."""
+
+    def __str__(self) -> str:
+        return "…"
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -82,6 +98,53 @@ def decode_time(time: Timestamp) -> datetime:
         return _EPOCH + timedelta(0, time.seconds, time.nanos // 1000)
     except OverflowError:
         return _LATEST if time.seconds > 0 else _EARLIEST
+
+
+def decode_document(fields: Mapping[str, RawValue], size: int) -> dict[str, Any]:
+    """As `decode_fields`, but at most `MAX_VALUES` values, small fields first; `TooMany` stands for each one beyond.
+
+    `size` is the document's, in bytes.
+    """
+    if size <= _UNCOUNTED_BYTES:
+        return decode_fields(fields)
+    left, decoded = MAX_VALUES, {}
+    for name, value in sorted(fields.items(), key=lambda field: field[1].ByteSize()):
+        count = _count(value, left)
+        if count <= left:
+            decoded[name] = decode(value)
+            left -= count
+        else:
+            decoded[name] = TooMany()
+    return decoded
+
+
+def _count(value: RawValue, limit: int) -> int:
+    """The number of values in a value, itself included; any number above the limit if there are more."""
+    count, waiting = 0, [value]
+    while waiting and count <= limit:
+        item = waiting.pop()
+        count += 1
+        match item.WhichOneof("value_type"):
+            case "array_value":
+                inner = item.array_value.values
+            case "map_value":
+                inner = item.map_value.fields
+            case _:
+                continue
+        if len(inner) > limit:
+            return limit + 1
+        waiting += inner.values() if isinstance(inner, Mapping) else inner
+    return count + len(waiting)
+
+
+def decode_deciding(value: RawValue) -> Any:
+    """As `decode`, for what a decision depends on: a long text is cut, and anything else that is large is None."""
+    match value.WhichOneof("value_type"):
+        case "string_value":
+            return value.string_value[:_MAX_DECIDING]
+        case "array_value" | "map_value" if value.ByteSize() > _MAX_DECIDING:
+            return None
+    return decode(value)
 
 
 def encode_time(time: datetime) -> Timestamp:

@@ -56,6 +56,8 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
         "due",
         "stranded",
         "lease-expired",
+        "expired",
+        "invalid",
         "scheduled",
         "unscheduled",
         "complete",

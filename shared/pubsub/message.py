@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shared.delivery.model import DECIDING_TIMES
 from shared.delivery.times import point_in_time
 from shared.document_ids import MAX_ID_BYTES, is_document_id
 from shared.errors import InvalidMessage
@@ -24,6 +25,11 @@ SHADOW_VERSION: Final = "shadow"
 
 #: Pub/Sub's limit for an attribute's value: https://cloud.google.com/pubsub/quotas#resource_limits
 MAX_ATTRIBUTE_BYTES: Final = 1024
+MAX_NAME_BYTES: Final = 256
+
+#: The beginning of the names of the attributes that Pub/Sub adds to a message that it has given up:
+#: https://cloud.google.com/pubsub/docs/dead-letter-topics#track_delivery_attempts
+PUBSUBS_OWN: Final = "CloudPubSubDeadLetterSource"
 
 #: Firestore's limit for nested maps and arrays.
 _MAX_DEPTH = 20
@@ -117,15 +123,15 @@ def _checked_id(identifier: str) -> str:
 
 
 def _mail(mail: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The mail as a document's fields. `sendAt` is converted to a timestamp, which JSON lacks.
+    """The mail as a document's fields. `sendAt` and `expiresAt` are converted to timestamps, which JSON lacks.
 
-    An invalid `sendAt` is kept, so that the document gets the validation error.
+    An invalid one is kept, so that the document gets the validation error.
     """
     if "delivery" in mail:
         raise InvalidMessage("wrong-shape", "'mail.delivery' is Firepost's to write; leave it out.")
     _check_storable(mail, depth=1)
-    send_at = point_in_time(mail.get("sendAt"))
-    return mail if send_at is None else {**mail, "sendAt": send_at}
+    times = {name: time for name in DECIDING_TIMES if (time := point_in_time(mail.get(name))) is not None}
+    return {**mail, **times}
 
 
 def _check_storable(value: object, depth: int) -> None:

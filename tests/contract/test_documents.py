@@ -12,11 +12,12 @@ Each file in `documents/` is one document, written from the extension's document
     warnings     exactly these; none if not given
     nowhere      words that must not be in the mail
     missingUids  the users that have no address; none if not given
+    withheld     the recipients that do not get the mail; none if not given
     error        instead of a mail: its code, and what the text says
 
 JSON lacks two of Firestore's types: {"$bytes": base64} and {"$timestamp": RFC 3339} stand for them. `files` are what is
 there to be fetched, by URL; `users` are addresses by user id, `templates` the documents of the templates collection by
-id.
+id. `settings` may have `defaultReplyTo`, `recipientsAllowed` and `recipientsRedirect`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from sender.document.addresses import Address
 from sender.document.attachments import StoredObject
 from sender.downloads.source import Announce, CannotFetch, Fetched, WebFile
 from sender.message.compose import Composer, Defaults, Mail
+from sender.message.guard import Guard
 from sender.message.template_repository import FirestoreTemplates
 from shared.errors import NotSendable
 from tests.fakes import TemplateDatabase
@@ -45,7 +47,7 @@ DOCUMENTS = sorted((Path(__file__).parent / "documents").glob("*.json"))
 MEMBERS = {"about", "issues", "settings", "document", "files", "users", "templates", "expect"}
 EXPECTATIONS = {
     *("structure", "headers", "recipients", "sender", "text", "html", "attachments", "calendar", "warnings", "nowhere"),
-    *("missingUids", "error"),
+    *("missingUids", "withheld", "error"),
 }
 
 
@@ -100,6 +102,7 @@ def composed(fixture: dict[str, Any]) -> Mail:
         templates=FirestoreTemplates(TemplateDatabase(fixture["templates"]), "templates")
         if "templates" in fixture
         else None,
+        guard=Guard.parse(settings.get("recipientsAllowed"), settings.get("recipientsRedirect")),
     )
     return compose(
         fixture["document"],
@@ -131,6 +134,7 @@ def check_mail(mail: Mail, expect: dict[str, Any]) -> None:
     assert shape(message) == expect["structure"]
     assert list(mail.warnings) == expect.get("warnings", [])
     assert list(mail.missing_uids) == expect.get("missingUids", [])
+    assert list(mail.withheld) == expect.get("withheld", [])
     assert mail.envelope.sender == expect.get("sender", "shop@example.com")
     assert list(mail.envelope.recipients) == expect.get("recipients", list(mail.envelope.recipients))
     assert headers_of(message, expect.get("headers", {})) == expect.get("headers", {})

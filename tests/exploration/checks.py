@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from shared.delivery.model import FINAL, QUEUED, DocumentState, Lease, State
+from shared.delivery.model import AT_REST, FINAL, QUEUED, Changes, DocumentState, State
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import ErrorCode
-from tests.exploration.world import Claimed, World, state_of
+from tests.exploration.world import Answered, Claimed, World, state_of
 
 
 class Violation(Exception):
@@ -29,19 +29,26 @@ class Author(StrEnum):
 _ENDED: Final = (State.PROCESSING, State.ERROR)
 _AS_IT_WAS: Final = {(State.PENDING, State.PENDING), (State.RETRY, State.RETRY)}
 
+#: What becomes of a queued mail that has expired, whoever notices it.
+EXPIRED: Final = {(state, State.ERROR) for state in (None, *QUEUED)}
+
 #: The transitions that each author may cause. Only a claim may leave a queued state, which a user may have requested,
-#: and a dead letter, because nothing else would end it.
+#: and a dead letter, because nothing else would end it, and whoever finds the mail expired. Nobody cancels.
 ALLOWED: Final[dict[Author, set[tuple[State | None, State | None]]]] = {
-    Author.DISPATCHER: {(None, State.PENDING), (State.RETRY, State.PENDING)} | _AS_IT_WAS | {_ENDED},
-    Author.RECONCILER: _AS_IT_WAS | {(state, state) for state in FINAL} | {_ENDED},
-    Author.CLAIM: {(state, State.PROCESSING) for state in (None, *QUEUED, State.PROCESSING)} | _AS_IT_WAS | {_ENDED},
+    Author.DISPATCHER: {(None, State.PENDING), (State.RETRY, State.PENDING)} | _AS_IT_WAS | {_ENDED} | EXPIRED,
+    Author.RECONCILER: _AS_IT_WAS | {(state, state) for state in AT_REST} | {_ENDED} | EXPIRED,
+    Author.CLAIM: {(state, State.PROCESSING) for state in (None, *QUEUED, State.PROCESSING)}
+    | _AS_IT_WAS
+    | {_ENDED}
+    | EXPIRED,
     Author.RESULT: {
         (before, after)
         for before in (State.PROCESSING, State.ERROR)
         for after in (State.SUCCESS, State.ERROR, State.RETRY)
     }
+    | {(State.CANCELLED, after) for after in FINAL}
     | _AS_IT_WAS,
-    Author.RELEASE: {(State.PROCESSING, State.PENDING)} | _AS_IT_WAS,
+    Author.RELEASE: {(State.PROCESSING, State.PENDING), (State.CANCELLED, State.CANCELLED)} | _AS_IT_WAS,
     Author.DEAD_LETTER: {(None, State.PENDING), (State.PENDING, State.PENDING)}
     | {(state, State.ERROR) for state in (None, *QUEUED)}
     | {_ENDED},
@@ -55,8 +62,17 @@ def check_write(world: World, author: Author, new: DocumentState) -> None:
         raise Violation(f"{author}: {transition[0]} became {transition[1]}")
     if transition == _ENDED and author is not Author.RESULT and _leased(world):
         raise Violation(f"{author}: a live lease was ended")
+    if (
+        transition in EXPIRED
+        and author is not Author.DEAD_LETTER
+        and (_leased(world) or not new.expired(world.latest()))
+    ):
+        raise Violation(f"{author}: a queued mail was ended")
     if transition[1] is State.SUCCESS and not world.accepted:
         raise Violation("SUCCESS, and no mail server has the mail")
+    scheduled = new.delivery.next_attempt_time if new.delivery else None
+    if scheduled is not None and new.expires_at is not None and scheduled > new.expires_at:
+        raise Violation(f"{author}: scheduled for later than it expires")
 
 
 def _leased(world: World) -> bool:
@@ -71,8 +87,11 @@ def check_claim(world: World) -> None:
         raise Violation("two live leases")
 
 
-def check_result(world: World, lease: Lease) -> None:
-    """Check the result of the attempt under `lease`, which is about to be written."""
+def check_result(world: World, sender: Answered, changes: Changes) -> None:
+    """Check the result of the attempt of `sender`, which is about to be written."""
+    lease, outcome = sender.lease, sender.answer.result.error_code
+    if outcome is ErrorCode.UNKNOWN and changes.get("delivery.errorCode") is ErrorCode.EXPIRED:
+        raise Violation("the outcome is unknown, and the document says that nothing was sent")
     delivery = world.document.delivery if world.document else None
     if delivery is None or delivery.attempts != lease.attempt:
         raise Violation("a result lands on another attempt")
@@ -80,8 +99,19 @@ def check_result(world: World, lease: Lease) -> None:
         raise Violation("a result lands on another's lease")
 
 
-def check_acceptance(world: World, policy: Policy) -> None:
-    """Check a world after a mail server has accepted the mail."""
+def check_unwritten(world: World, sender: Answered) -> None:
+    """Check that the result of the attempt of `sender` may be dropped."""
+    delivery = world.document.delivery if world.document else None
+    if delivery is not None and delivery.state is State.CANCELLED and delivery.holds(sender.lease):
+        raise Violation("what became of a cancelled mail is not told")
+
+
+def check_acceptance(world: World, sender: Claimed, policy: Policy) -> None:
+    """Check a world after a mail server has accepted the mail from `sender`."""
+    if world.document and sender.began and world.document.expired(sender.began):
+        raise Violation("handed over after it has expired")
+    if world.running is not None and sender.lease not in world.running:
+        raise Violation("sent by an attempt that began after the mail was cancelled")
     if policy.lease_expiry is LeaseExpiryPolicy.ERROR and world.accepted > world.requests:
         raise Violation(f"sent {world.accepted} times, asked for {world.requests} times, and the policy is error")
 
@@ -91,10 +121,12 @@ def check_end(world: World, policy: Policy) -> None:
     delivery = world.document.delivery if world.document else None
     if world.document is None:
         return
-    if delivery is None or delivery.state not in FINAL:
+    if delivery is None or delivery.state not in AT_REST:
         raise Violation(f"the end, and the document says {state_of(world.document)}")
     if world.request_pending:
         raise Violation("a user's request was never tried")
+    if world.running is not None or world.document.expires_at is not None:
+        return  # no other attempt may follow, or none in time
     may_go_on = {ErrorCode.TEMPORARY}
     if policy.lease_expiry is LeaseExpiryPolicy.RETRY:
         may_go_on |= {ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
-from shared.delivery.model import FINAL
+from shared.delivery.model import AT_REST
 from tests.exploration.checks import Violation, check_end
 from tests.exploration.model import Model
 from tests.exploration.world import TICK, Answer, World, state_of
@@ -85,6 +85,6 @@ class Explorer:
         for label, following in self._model.progress(world, (answer,)):
             if label != "message" or self._model.can_work_off(world):
                 return following
-        if world.messages == 0 and (world.document is None or state_of(world.document) in FINAL):
+        if world.messages == 0 and (world.document is None or state_of(world.document) in AT_REST):
             return None
         return replace(world, now=world.now + TICK)

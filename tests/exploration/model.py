@@ -11,17 +11,20 @@ from dataclasses import replace
 from functools import cache
 
 from shared.delivery.machine import released
-from shared.delivery.model import FINAL, Changes, Decision, DocumentState, Result, State
+from shared.delivery.model import AT_REST, Changes, Decision, DocumentState, Result, State
 from shared.errors import ErrorCode
 from tests.exploration.checks import (
+    EXPIRED,
     Author,
     check_acceptance,
     check_claim,
     check_result,
+    check_unwritten,
     check_write,
 )
 from tests.exploration.rules import Rules
 from tests.exploration.world import (
+    ANSWERS,
     START,
     TICK,
     Answer,
@@ -38,6 +41,7 @@ from tests.exploration.world import (
     World,
     after,
     outdated,
+    state_of,
 )
 
 _GIVEN_UP = Result(State.ERROR, error="!", error_code=ErrorCode.DEAD_LETTER)
@@ -67,7 +71,7 @@ class Model:
         yield from self._others_in_trouble(world)
         yield from self._outside(world)
 
-    def progress(self, world: World, answers: tuple[Answer, ...] = tuple(Answer)) -> Steps:
+    def progress(self, world: World, answers: tuple[Answer, ...] = ANSWERS) -> Steps:
         """Firepost's own steps without failures, for each of the mail server's `answers`."""
         for index, sender in enumerate(world.senders):
             if sender is not None:
@@ -90,6 +94,8 @@ class Model:
                 yield "read", self._read(world, index, sender)
             case Read():
                 yield "claim", self._claim(world, index, sender)
+            case Claimed(began=None) if world.document is not None and world.document.expires_at is not None:
+                yield "hand over", self._begin(world, index, sender, world.document)
             case Claimed():
                 for answer in answers:
                     yield f"server: {answer.name}", self._answer(world, index, sender, answer)
@@ -123,22 +129,31 @@ class Model:
         free = world.with_sender(index, None)
         return free if decision.acknowledge else free.sent_again()
 
+    def _begin(self, world: World, index: int, sender: Claimed, document: DocumentState) -> World:
+        if self.rules.expired(document, world.now):
+            return world.with_sender(index, Answered(sender.lease, Answer.TOO_LATE, world.now, sender.fresh))
+        return world.with_sender(index, replace(sender, began=world.now))
+
     def _answer(self, world: World, index: int, sender: Claimed, answer: Answer) -> World:
         answered = world.with_sender(index, Answered(sender.lease, answer, world.now, sender.fresh))
         if answer.taken:
             answered = replace(answered, accepted=min(answered.accepted, answered.requests) + 1)
-            check_acceptance(answered, self.policy)
+            check_acceptance(answered, sender, self.policy)
         return answered
 
     def _finish(self, world: World, index: int, sender: Answered) -> World:
-        changes = self.rules.concluded(sender.answer.result, sender.lease.attempt, sender.ended, self.policy, 0.0)
+        known, result = world.document, sender.answer.result
         if sender.fresh:
-            write: Changes | None = changes
+            expires_at = known.expires_at if known else None
+            write: Changes | None = self.rules.concluded(
+                result, sender.lease.attempt, sender.ended, self.policy, 0.0, expires_at
+            )
         else:
-            write = self.rules.on_result(world.document, sender.lease, changes, sender.ended).write
+            write = self.rules.on_result(known, sender.lease, result, sender.ended, self.policy, 0.0).write
         if write is None:
+            check_unwritten(world, sender)
             return world
-        check_result(world, sender.lease)
+        check_result(world, sender, write)
         return self._write(world, Author.RESULT, write)
 
     def _release(self, world: World, index: int, sender: Releasing) -> World:
@@ -148,7 +163,8 @@ class Model:
 
     def _written_release(self, world: World, sender: Releasing) -> World:
         if sender.fresh:
-            write: Changes | None = released(sender.lease, sender.later)
+            expires_at = world.document.expires_at if world.document else None
+            write: Changes | None = released(sender.lease, sender.later, expires_at)
         else:
             write = self.rules.on_release(world.document, sender.lease, sender.later).write
         return world if write is None else self._write(world, Author.RELEASE, write)
@@ -157,7 +173,7 @@ class Model:
         for index, sender in enumerate(world.senders):
             if sender is None:
                 continue
-            if isinstance(sender, Claimed) and world.left.releases:
+            if isinstance(sender, Claimed) and sender.began is None and world.left.releases:
                 spent = world.spent("releases")
                 yield "gives back", spent.with_sender(index, Releasing(sender.lease, None, sender.fresh))
                 later = Releasing(sender.lease, world.now + TICK, sender.fresh)
@@ -236,7 +252,7 @@ class Model:
         if delivery is None:
             return False  # no query finds it
         is_due = delivery.next_attempt_time is not None and delivery.next_attempt_time <= world.now
-        if delivery.state in FINAL and not is_due:
+        if delivery.state in AT_REST and not is_due:
             return False
         decision = self.rules.on_reconcile(known, world.now, world.now, self.policy)
         return decision.publish or decision.write is not None
@@ -267,11 +283,23 @@ class Model:
         if left.user_requests:
             for state in (State.RETRY, State.PENDING):
                 requested = self._put(world.spent("user_requests"), after(document, {"delivery.state": state}))
-                yield f"user: {state}", replace(requested, requests=world.requests + 1, request_pending=True)
+                asked = replace(requested, requests=world.requests + 1, request_pending=True, running=None)
+                yield f"user: {state}", asked
+        if left.cancellations:
+            yield "user: CANCELLED", self._cancelled(world.spent("cancellations"), document)
         if left.deletions:
             yield "user deletes it", replace(self._put(world.spent("deletions"), None), request_pending=False)
         if left.dead_letters and world.messages:
             yield "message is given up", self._give_up(replace(world, messages=world.messages - 1))
+
+    def _cancelled(self, world: World, document: DocumentState) -> World:
+        """A request without an attempt is withdrawn; an attempt that has begun may still send the mail."""
+        return replace(
+            self._put(world, after(document, {"delivery.state": State.CANCELLED})),
+            requests=world.requests - world.request_pending,
+            request_pending=False,
+            running=frozenset(sender.lease for sender in world.senders if isinstance(sender, Claimed)),
+        )
 
     def _give_up(self, world: World) -> World:
         spent = world.spent("dead_letters")
@@ -285,7 +313,8 @@ class Model:
     def _write(self, world: World, author: Author, changes: Changes) -> World:
         new = after(world.document, changes)
         check_write(world, author, new)
-        return self._put(world, new)
+        has_expired = (state_of(world.document), state_of(new)) in EXPIRED
+        return self._put(replace(world, request_pending=False) if has_expired else world, new)
 
     def _put(self, world: World, new: DocumentState | None) -> World:
         """Write a new version of the document: every version known so far becomes stale, and an event follows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from shared.delivery import machine
 from shared.delivery.model import QUEUED, Changes, Decision, DocumentState, Lease, Reason, Result, State
@@ -16,18 +16,26 @@ from tests.exploration.rules import Rules
 Mutation = Callable[[Rules], Rules]
 
 
-def _without_fencing(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
-    return Decision(Reason.FINISHED, write=changes) if known else Decision(Reason.DELETED)
+def _without_fencing(
+    known: DocumentState | None, lease: Lease, result: Result, now: datetime, policy: Policy, jitter: float
+) -> Decision:
+    if known is None:
+        return Decision(Reason.DELETED)
+    return Decision(Reason.FINISHED, write=machine.concluded(result, lease.attempt, now, policy, jitter))
 
 
-def _over_a_users_request(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
+def _over_a_users_request(
+    known: DocumentState | None, lease: Lease, result: Result, now: datetime, policy: Policy, jitter: float
+) -> Decision:
     if known and known.delivery and known.delivery.holds(lease):
-        return Decision(Reason.FINISHED, write=changes)
-    return machine.on_result(known, lease, changes, now)
+        return Decision(Reason.FINISHED, write=machine.concluded(result, lease.attempt, now, policy, jitter))
+    return machine.on_result(known, lease, result, now, policy, jitter)
 
 
-def _without_ending_the_lease(known: DocumentState | None, lease: Lease, changes: Changes, now: datetime) -> Decision:
-    decision = machine.on_result(known, lease, changes, now)
+def _without_ending_the_lease(
+    known: DocumentState | None, lease: Lease, result: Result, now: datetime, policy: Policy, jitter: float
+) -> Decision:
+    decision = machine.on_result(known, lease, result, now, policy, jitter)
     if decision.reason is not Reason.REQUEUED or decision.write is None:
         return decision
     return replace(decision, write={"delivery.state": State.SUCCESS})
@@ -77,20 +85,24 @@ def _takes_anothers_lease(
     return machine.on_message(known, now, policy, written)
 
 
-def _treats_unknown_as_not_sent(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
+def _treats_unknown_as_not_sent(
+    result: Result, attempt: int, now: datetime, policy: Policy, jitter: float, expires_at: datetime | None
+) -> Changes:
     if result.error_code is ErrorCode.UNKNOWN:
         result = replace(result, error_code=ErrorCode.TEMPORARY)
-    return machine.concluded(result, attempt, now, policy, jitter)
+    return machine.concluded(result, attempt, now, policy, jitter, expires_at)
 
 
 def _reports_every_attempt_as_success(
-    result: Result, attempt: int, now: datetime, policy: Policy, jitter: float
+    result: Result, attempt: int, now: datetime, policy: Policy, jitter: float, expires_at: datetime | None
 ) -> Changes:
-    return machine.concluded(replace(result, state=State.SUCCESS), attempt, now, policy, jitter)
+    return machine.concluded(replace(result, state=State.SUCCESS), attempt, now, policy, jitter, expires_at)
 
 
-def _gives_up_at_once(result: Result, attempt: int, now: datetime, policy: Policy, jitter: float) -> Changes:
-    return machine.concluded(replace(result, unsettled=False), attempt, now, policy, jitter)
+def _gives_up_at_once(
+    result: Result, attempt: int, now: datetime, policy: Policy, jitter: float, expires_at: datetime | None
+) -> Changes:
+    return machine.concluded(replace(result, unsettled=False), attempt, now, policy, jitter, expires_at)
 
 
 def _releases_anything(known: DocumentState | None, lease: Lease, later: datetime | None) -> Decision:
@@ -119,6 +131,78 @@ def _dead_letters_a_running_attempt(
         queued = replace(known, delivery=replace(known.delivery, state=QUEUED[0]))
         return machine.on_dead_letter(queued, changed, given_up, now, result, policy)
     return machine.on_dead_letter(known, changed, given_up, now, result, policy)
+
+
+def _with_delivery(known: DocumentState | None, **changes: Any) -> DocumentState | None:
+    return replace(known, delivery=replace(known.delivery, **changes)) if known and known.delivery else known
+
+
+def _is_cancelled(known: DocumentState | None) -> bool:
+    return known is not None and known.delivery is not None and known.delivery.state is State.CANCELLED
+
+
+def _claims_cancelled_mails(
+    known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
+) -> Decision:
+    if _is_cancelled(known):
+        known = _with_delivery(known, state=State.PENDING, lease_expire_time=None)
+    return machine.on_message(known, now, policy, written)
+
+
+def _goes_on_after_cancelling(
+    known: DocumentState | None, lease: Lease, result: Result, now: datetime, policy: Policy, jitter: float
+) -> Decision:
+    if _is_cancelled(known):
+        known = _with_delivery(known, state=State.PROCESSING)
+    return machine.on_result(known, lease, result, now, policy, jitter)
+
+
+def _drops_the_result_of_a_cancelled_mail(
+    known: DocumentState | None, lease: Lease, result: Result, now: datetime, policy: Policy, jitter: float
+) -> Decision:
+    if _is_cancelled(known):
+        return Decision(Reason.OUTDATED)
+    return machine.on_result(known, lease, result, now, policy, jitter)
+
+
+def _queues_a_cancelled_mail_again(known: DocumentState | None, lease: Lease, later: datetime | None) -> Decision:
+    if _is_cancelled(known):
+        known = _with_delivery(known, state=State.PROCESSING)
+    return machine.on_release(known, lease, later)
+
+
+def _ends_expired_mails_despite_a_lease(
+    known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
+) -> Decision:
+    decision = machine.on_message(_with_delivery(known, lease_expire_time=None), now, policy, written)
+    return decision if decision.reason is Reason.EXPIRED else machine.on_message(known, now, policy, written)
+
+
+def _ends_mails_before_they_expire(
+    known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
+) -> Decision:
+    decision = machine.on_message(known, now + timedelta(days=1), policy, written)
+    return decision if decision.reason is Reason.EXPIRED else machine.on_message(known, now, policy, written)
+
+
+def _leaves_expired_mails_queued(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
+    decision = machine.on_reconcile(known, updated, now, policy)
+    return Decision(Reason.NOT_DUE) if decision.reason is Reason.EXPIRED else decision
+
+
+def _ignores_expiry(
+    result: Result, attempt: int, now: datetime, policy: Policy, jitter: float, expires_at: datetime | None
+) -> Changes:
+    return machine.concluded(result, attempt, now, policy, jitter)
+
+
+def _calls_everything_expired(
+    result: Result, attempt: int, now: datetime, policy: Policy, jitter: float, expires_at: datetime | None
+) -> Changes:
+    changes = machine.concluded(result, attempt, now, policy, jitter, expires_at)
+    if expires_at is None or changes["delivery.state"] is not State.ERROR:
+        return changes
+    return {**changes, "delivery.errorCode": ErrorCode.EXPIRED}
 
 
 #: By description (see docs/reliability.md): the scenario of `SMALL` that detects the mutation, and the mutation.
@@ -194,5 +278,45 @@ MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
     "a dead letter ends a running attempt": (
         "once, a dead letter and a repeat",
         lambda rules: replace(rules, on_dead_letter=_dead_letters_a_running_attempt),
+    ),
+    "a cancelled mail is claimed": (
+        "once, cancelled",
+        lambda rules: replace(rules, on_message=_claims_cancelled_mails),
+    ),
+    "a cancelled mail is tried again": (
+        "twice if surely not sent, cancelled",
+        lambda rules: replace(rules, on_result=_goes_on_after_cancelling),
+    ),
+    "a claim on a cancelled mail is released as if it were not cancelled": (
+        "once, cancelled, a release",
+        lambda rules: replace(rules, on_release=_queues_a_cancelled_mail_again),
+    ),
+    "a cancelled mail's result is not written": (
+        "once, cancelled",
+        lambda rules: replace(rules, on_result=_drops_the_result_of_a_cancelled_mail),
+    ),
+    "a mail is handed over after it has expired": (
+        "twice if surely not sent, expires",
+        lambda rules: replace(rules, expired=lambda known, now: False),
+    ),
+    "an expired mail ends although an attempt runs": (
+        "once, expires, asked again",
+        lambda rules: replace(rules, on_message=_ends_expired_mails_despite_a_lease),
+    ),
+    "a mail ends before it expires": (
+        "twice if surely not sent, expires",
+        lambda rules: replace(rules, on_message=_ends_mails_before_they_expire),
+    ),
+    "an expired mail stays queued": (
+        "once, expires, a release",
+        lambda rules: replace(rules, on_reconcile=_leaves_expired_mails_queued),
+    ),
+    "another attempt is scheduled for after a mail has expired": (
+        "twice if surely not sent, expires",
+        lambda rules: replace(rules, concluded=_ignores_expiry),
+    ),
+    "an unknown outcome is called expired": (
+        "twice whatever happened, expires at once",
+        lambda rules: replace(rules, concluded=_calls_everything_expired),
     ),
 }

@@ -22,12 +22,13 @@ class Rules:
     policy: Policy
     on_event: Callable[[DocumentState | None, DocumentState | None, datetime, Policy], Decision] = machine.on_event
     on_message: Callable[[DocumentState | None, datetime, Policy, Lease | None], Decision] = machine.on_message
-    on_result: Callable[[DocumentState | None, Lease, Changes, datetime], Decision] = machine.on_result
+    on_result: Callable[[DocumentState | None, Lease, Result, datetime, Policy, float], Decision] = machine.on_result
     on_release: Callable[[DocumentState | None, Lease, datetime | None], Decision] = machine.on_release
     on_reconcile: Callable[[DocumentState, datetime, datetime, Policy], Decision] = machine.on_reconcile
     on_dead_letter: Callable[[DocumentState | None, bool, bool, datetime, Result, Policy], Decision] = (
         machine.on_dead_letter
     )
-    concluded: Callable[[Result, int, datetime, Policy, float], Changes] = machine.concluded
+    concluded: Callable[[Result, int, datetime, Policy, float, datetime | None], Changes] = machine.concluded
+    expired: Callable[[DocumentState, datetime], bool] = DocumentState.expired
     publishes_first: bool = True
     conditional: bool = True

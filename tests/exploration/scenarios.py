@@ -17,7 +17,7 @@ from tests.exploration.world import START, TICK, Bounds, World
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A policy, bounds on failures, and whether the mail is scheduled.
+    """A policy, bounds on failures, after how many ticks the mail is due and expires, and the ticks of a lease.
 
     `states` is the expected number of worlds; if it changes, the protocol or the model has changed.
     """
@@ -26,13 +26,15 @@ class Scenario:
     max_attempts: int
     bounds: Bounds
     states: int
-    scheduled: bool = False
+    due_after: int | None = None
+    expires_after: int | None = None
+    lease: int = 1
 
     def rules(self) -> Rules:
         """Firepost's own rules, but nothing counts as stranded: the system must work without that safety net."""
         return Rules(
             Policy(
-                lease=TICK,
+                lease=self.lease * TICK,
                 max_attempts=self.max_attempts,
                 lease_expiry=self.policy,
                 back_off=BackOff(TICK, TICK),
@@ -42,7 +44,10 @@ class Scenario:
 
     def explore(self, rules: Rules | None = None) -> Explored:
         """Explore the scenario; raises `Counterexample`."""
-        document = DocumentState(send_at=START + TICK if self.scheduled else None)
+        send_at, expires_at = (
+            None if ticks is None else START + ticks * TICK for ticks in (self.due_after, self.expires_after)
+        )
+        document = DocumentState(send_at=send_at, expires_at=expires_at)
         return Explorer(Model(rules or self.rules()), World(document, self.bounds)).run()
 
 
@@ -57,7 +62,18 @@ SMALL: Final[Mapping[str, Scenario]] = {
     "once, a release and a lost answer": Scenario(ERROR, 1, Bounds(ticks=1, releases=1, lost_answers=1), 3_855),
     "once, a dead letter and a repeat": Scenario(ERROR, 1, Bounds(ticks=1, dead_letters=1, repeats=1), 5_287),
     "once, a deletion and a crash": Scenario(ERROR, 1, Bounds(ticks=1, deletions=1, crashes=1), 3_269),
-    "once, scheduled, a crash": Scenario(ERROR, 1, Bounds(ticks=2, crashes=1), 3_373, scheduled=True),
+    "once, scheduled, a crash": Scenario(ERROR, 1, Bounds(ticks=2, crashes=1), 3_373, due_after=1),
+    "once, cancelled": Scenario(ERROR, 1, Bounds(ticks=1, cancellations=1), 452),
+    "once, scheduled, cancelled": Scenario(ERROR, 1, Bounds(ticks=2, cancellations=1), 501, due_after=1),
+    "once, cancelled, a release": Scenario(ERROR, 1, Bounds(ticks=1, cancellations=1, releases=1), 2_608),
+    "once, expires, a release": Scenario(ERROR, 1, Bounds(ticks=1, releases=1), 1_674, expires_after=1),
+    "once, expires, asked again": Scenario(ERROR, 1, Bounds(ticks=1, user_requests=1), 2_501, expires_after=1, lease=2),
+    "once, scheduled, expires, a crash": Scenario(
+        ERROR, 1, Bounds(ticks=2, crashes=1), 3_432, due_after=1, expires_after=2
+    ),
+    "twice if surely not sent, cancelled": Scenario(ERROR, 2, Bounds(ticks=1, cancellations=1), 1_356),
+    "twice if surely not sent, expires": Scenario(ERROR, 2, Bounds(ticks=2), 4_745, expires_after=2),
+    "twice whatever happened, expires at once": Scenario(RETRY, 2, Bounds(ticks=1), 369, expires_after=1),
     "twice if surely not sent": Scenario(ERROR, 2, Bounds(ticks=1, crashes=1), 6_754),
     "twice whatever happened": Scenario(RETRY, 2, Bounds(ticks=1), 16_725),
 }
@@ -69,6 +85,16 @@ LARGE: Final[Mapping[str, Scenario]] = {
     "once, a crash and a repeat": Scenario(ERROR, 1, Bounds(ticks=1, crashes=1, repeats=1), 14_301),
     "once, asked twice": Scenario(ERROR, 1, Bounds(ticks=1, user_requests=2), 62_161),
     "once, two crashes": Scenario(ERROR, 1, Bounds(ticks=2, crashes=2), 50_071),
+    "once, cancelled and asked again, a crash": Scenario(
+        ERROR, 1, Bounds(ticks=1, cancellations=1, user_requests=1, crashes=1), 131_128
+    ),
+    "twice if surely not sent, expires, a crash": Scenario(
+        ERROR, 2, Bounds(ticks=2, crashes=1), 45_318, expires_after=2
+    ),
+    "twice whatever happened, expires": Scenario(RETRY, 2, Bounds(ticks=2), 115_630, expires_after=2),
+    "twice whatever happened, cancelled, a crash": Scenario(
+        RETRY, 2, Bounds(ticks=1, cancellations=1, crashes=1), 156_751
+    ),
     "twice whatever happened, a crash": Scenario(RETRY, 2, Bounds(ticks=1, crashes=1), 77_760),
     "twice whatever happened, asked again": Scenario(RETRY, 2, Bounds(ticks=1, user_requests=1), 422_618),
 }

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shared.delivery.model import FINAL, QUEUED, DocumentState, State
+from shared.delivery.model import AT_REST, QUEUED, DocumentState, State
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.firestore.values import Reference, encode
 from tests.assembly import LEASE
@@ -22,6 +22,7 @@ from tests.fakes import Clock
 
 NOW = Clock().now
 DAY = timedelta(days=1)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 OWN, VICTIM = ("ada@example.com", "bob@example.com"), "victim@elsewhere.example"
 MAIL: Mapping[str, Any] = {"to": list(OWN), "message": {"subject": "s", "text": "t"}}
 
@@ -71,6 +72,7 @@ RESUMING = st.fixed_dictionaries(
 WITHOUT_STATE = JUNK | FORGED.map(lambda forged: forged | {"state": None})
 #: Times that have come after a day; a later one is believed, and the mail waits.
 SEND_AT = TIMES.filter(lambda time: time <= NOW + DAY) | JUNK
+EXPIRES_AT = TIMES | JUNK
 POLICIES = st.sampled_from([Policy(LEASE), Policy(LEASE, 3, LeaseExpiryPolicy.RETRY)])
 
 
@@ -118,25 +120,37 @@ class Counting(Place):
 def check_end(place: Counting) -> None:
     place.check()
     delivery = place.delivery()
-    assert delivery["state"] in FINAL
+    assert delivery["state"] in AT_REST
     assert delivery.get("errorCode") != "unknown"
 
 
 @settings(max_examples=400, deadline=None)
-@given(delivery=FORGED | RESUMING | WITHOUT_STATE, send_at=st.none() | SEND_AT, policy=POLICIES)
-@example({"state": "RETRY", "leaseExpireTime": datetime.max.replace(tzinfo=UTC)}, None, Policy(LEASE))
-@example({"state": "PROCESSING", "leaseExpireTime": datetime.max.replace(tzinfo=UTC)}, None, Policy(LEASE))
-@example({"state": "RETRY", "attempts": 2**63 - 1}, None, Policy(LEASE))
-@example({"state": "RETRY", "nextAttemptTime": datetime.max.replace(tzinfo=UTC)}, None, Policy(LEASE))
-@example({"state": "RETRY", "resumes": True, "info": TO_VICTIM}, None, Policy(LEASE))
-def test_a_new_document_ends(delivery: Any, send_at: Any, policy: Policy) -> None:
+@given(
+    delivery=FORGED | RESUMING | WITHOUT_STATE,
+    send_at=st.none() | SEND_AT,
+    expires_at=st.none() | EXPIRES_AT,
+    policy=POLICIES,
+)
+@example({"state": "RETRY", "leaseExpireTime": FOREVER}, None, None, Policy(LEASE))
+@example({"state": "PROCESSING", "leaseExpireTime": FOREVER}, None, None, Policy(LEASE))
+@example({"state": "RETRY", "attempts": 2**63 - 1}, None, None, Policy(LEASE))
+@example({"state": "RETRY", "nextAttemptTime": FOREVER}, None, None, Policy(LEASE))
+@example({"state": "RETRY", "nextAttemptTime": FOREVER}, None, NOW + LEASE, Policy(LEASE))
+@example({"state": "RETRY", "resumes": True, "info": TO_VICTIM}, None, None, Policy(LEASE))
+@example({"state": "RETRY", "resumes": True, "info": TO_VICTIM}, None, NOW, Policy(LEASE))
+@example({"state": "RETRY", "resumes": True}, NOW + LEASE, NOW, Policy(LEASE))
+@example({"state": "CANCELLED", "nextAttemptTime": NOW, "leaseExpireTime": NOW + LEASE}, NOW, NOW, Policy(LEASE))
+def test_a_new_document_ends(delivery: Any, send_at: Any, expires_at: Any, policy: Policy) -> None:
     place = Counting(policy)
-    place.database.put(PATH, {**MAIL, "sendAt": send_at, "delivery": delivery})
+    place.database.put(PATH, {**MAIL, "sendAt": send_at, "expiresAt": expires_at, "delivery": delivery})
     play(place)
     check_end(place)
-    known = DocumentState.of({"delivery": delivery}).delivery
-    if send_at is None and (known is None or known.state in QUEUED):
+    known = DocumentState.of({"delivery": delivery, "expiresAt": expires_at})
+    state = known.delivery.state if known.delivery else None
+    if send_at is expires_at is None and (known.delivery is None or state in QUEUED):
         assert place.delivery()["state"] == "SUCCESS" or "rejected" in str(delivery), "nothing was wrong with the mail"
+    if state is State.CANCELLED or known.expired(NOW) or (expires_at is not None and known.expires_at is None):
+        assert not place.transport.sent, "unwanted, too late, or it can't be known whether it is"
 
 
 @settings(max_examples=200, deadline=None)

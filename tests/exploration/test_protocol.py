@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dispatcher.events import DocumentChange
 from sender.worker.claims import Claims
-from shared.delivery.model import FINAL, DocumentState, Lease, Reason, Result, State
+from shared.delivery.model import AT_REST, DocumentState, Lease, Reason, Result, State
 from shared.delivery.store import Claim, ClaimRequest, Finish
 from shared.errors import ErrorCode
 from shared.firestore.database import Snapshot, Version
@@ -29,12 +29,13 @@ PATH = "mail/a"
 
 #: The states that may follow each state. Only a user's request, or the result of an expired lease, leaves a final one.
 FOLLOWERS: dict[State | None, set[State | None]] = {
-    None: {None, State.PENDING, State.RETRY, State.PROCESSING},
-    State.PENDING: {State.PENDING, State.RETRY, State.PROCESSING},
-    State.RETRY: {State.PENDING, State.RETRY, State.PROCESSING},
+    None: {None, State.PENDING, State.RETRY, State.PROCESSING, State.CANCELLED},
+    State.PENDING: {State.PENDING, State.RETRY, State.PROCESSING, State.CANCELLED},
+    State.RETRY: {State.PENDING, State.RETRY, State.PROCESSING, State.CANCELLED},
     State.PROCESSING: {*State},
-    State.SUCCESS: {State.SUCCESS, State.PENDING, State.RETRY},
-    State.ERROR: {State.ERROR, State.SUCCESS, State.PENDING, State.RETRY},
+    State.SUCCESS: {State.SUCCESS, State.PENDING, State.RETRY, State.CANCELLED},
+    State.ERROR: {State.ERROR, State.SUCCESS, State.PENDING, State.RETRY, State.CANCELLED},
+    State.CANCELLED: {State.CANCELLED, State.PENDING, State.RETRY, State.SUCCESS, State.ERROR},
 }
 
 
@@ -53,7 +54,7 @@ class Protocol(RuleBasedStateMachine):
         self.dispatcher = DispatcherParts(database=self.database, topic=self.topic, clock=self.clock).dispatcher()
         self.events: list[DocumentChange] = []
         self.attempts: list[Attempt] = []
-        self.accepted = False
+        self.accepted = self.cancelling = False
         self.newest_claim: Lease | None = None
         self.concluded: set[Lease] = set()
         self.database.on_write = self.observe
@@ -70,11 +71,21 @@ class Protocol(RuleBasedStateMachine):
     def user_requeues(self, state: State) -> None:
         self.database.edit(PATH, {"delivery.state": state})
 
+    @precondition(lambda self: self.database.documents.get(PATH) is not None)
+    @rule()
+    def user_cancels(self) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        self.cancelling = True
+        self.database.edit(PATH, {"delivery.state": State.CANCELLED})
+        self.cancelling = False
+
     @rule(seconds=st.sampled_from([-5, 1, 70]))
     def time_passes(self, seconds: int) -> None:
         self.clock.advance(timedelta(seconds=seconds, microseconds=1))
 
-    @rule(what=st.sampled_from(["edit", "requeue", "claim"]))
+    @rule(what=st.sampled_from(["edit", "requeue", "cancel", "claim"]))
     def someone_is_about_to_interfere(self, what: str) -> None:
         self.database.meanwhile = lambda: self.interfere(what)
 
@@ -86,7 +97,9 @@ class Protocol(RuleBasedStateMachine):
         """Interfere between a process's read and its write."""
         if self.database.documents.get(PATH) is None:
             return
-        if what == "claim":
+        if what == "cancel":
+            self.cancel()
+        elif what == "claim":
             self.topic.publish(*message.encode(PATH, "duplicate"))
             self.start(len(self.topic.published) - 1)
         else:
@@ -157,6 +170,8 @@ class Protocol(RuleBasedStateMachine):
         assert (delivery.state if delivery else None) in FOLLOWERS[earlier.state if earlier else None]
         if delivery is None or delivery == earlier:
             return
+        if delivery.state is State.CANCELLED and (earlier is None or earlier.state is not State.CANCELLED):
+            assert self.cancelling, "only a user cancels"
         if delivery.state is State.PROCESSING:
             assert delivery.lease_expire_time is not None
             if self.newest_claim and self.newest_claim not in self.concluded:
@@ -187,7 +202,7 @@ class Protocol(RuleBasedStateMachine):
         result = Result(State.SUCCESS, info={}) if sent else Result(State.ERROR, None, "No.", ErrorCode.REJECTED)
         newest = self.newest_claim
         reason = self.a_sender().end(Finish(attempt.claim, result, self.clock.now, 0.5))
-        if reason in (Reason.FINISHED, Reason.LATE_RESULT):
+        if reason in (Reason.FINISHED, Reason.LATE_RESULT, Reason.CANCELLED):
             assert attempt.claim.lease == newest, "a result landed on another attempt"
 
     def teardown(self) -> None:
@@ -203,7 +218,7 @@ class Protocol(RuleBasedStateMachine):
                     self.finish(Attempt(claim))
             if not self.events and not self.topic.published:
                 break
-        assert self.database.documents.get(PATH) is None or self.state() in FINAL
+        assert self.database.documents.get(PATH) is None or self.state() in AT_REST
 
 
 class Died(Exception):

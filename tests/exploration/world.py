@@ -35,6 +35,8 @@ class Answer(Enum):
     LOST = (False, Result(State.ERROR, error="?", error_code=ErrorCode.UNKNOWN, unsettled=True))
     NOT_NOW = (False, Result(State.ERROR, error="4", error_code=ErrorCode.TEMPORARY, unsettled=True))
     NEVER = (False, Result(State.ERROR, error="5", error_code=ErrorCode.REJECTED))
+    #: The sender's own: the mail has expired, and no server was asked.
+    TOO_LATE = (False, Result(State.ERROR, error="!", error_code=ErrorCode.EXPIRED))
 
     # Members are compared by identity; the results in them are not hashable.
     __hash__ = object.__hash__
@@ -46,6 +48,10 @@ class Answer(Enum):
     @property
     def result(self) -> Result:
         return self.value[1]
+
+
+#: What a mail server may answer.
+ANSWERS: Final = tuple(answer for answer in Answer if answer is not Answer.TOO_LATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +88,14 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A sender that holds a lease, before the mail server's answer."""
+    """A sender that holds a lease, before the mail server's answer.
+
+    `began` is when it began to hand the mail over; not recorded for a mail that never expires.
+    """
 
     lease: Lease
     fresh: bool = True
+    began: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +158,16 @@ class Bounds:
     user_requests: int = 0
     deletions: int = 0
     dead_letters: int = 0
+    cancellations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """A state of the exploration.
 
-    Three fields only serve the checks: how often a user has asked for the mail (`requests`), how often a mail server
-    has accepted it (`accepted`), and whether the last request has had no attempt yet (`request_pending`).
+    Four fields only serve the checks: how often a user has asked for the mail (`requests`), how often a mail server
+    has accepted it (`accepted`), whether the last request has had no attempt yet (`request_pending`), and, while the
+    mail is cancelled, the leases of the attempts that had begun before (`running`; None: it is wanted).
     """
 
     document: DocumentState | None
@@ -169,6 +181,7 @@ class World:
     requests: int = 1
     accepted: int = 0
     request_pending: bool = True
+    running: frozenset[Lease] | None = None
 
     def with_sender(self, index: int, sender: Sender | None) -> World:
         """This world with one sender replaced."""
@@ -239,7 +252,7 @@ def after(known: DocumentState | None, changes: Changes) -> DocumentState:
 
 
 def _fields(known: DocumentState) -> Mapping[str, Any]:
-    fields: dict[str, Any] = {"sendAt": known.send_at}
+    fields: dict[str, Any] = {"sendAt": known.send_at, "expiresAt": known.expires_at}
     if known.delivery is not None:
         fields["delivery"] = _delivery_fields(known.delivery)
     return fields

@@ -198,7 +198,7 @@ _MAILS = some_of(
     {
         "to": rarely(JSON, pick("a@b.c")),
         "message": rarely(JSON, pick({"subject": "s", "text": "t"})),
-        "sendAt": rarely(one_of(JSON, _TIMES), pick(None), 0.3),
+        **dict.fromkeys(("sendAt", "expiresAt"), rarely(one_of(JSON, _TIMES), pick(None), 0.3)),
         "x": one_of(JSON, lambda random: nested(int(900 ** random.random()))),
     },
     0.9,
@@ -287,11 +287,13 @@ def _stored(random: Random) -> Any:
 
 _STATES = some_of(
     {
-        "state": one_of(pick("PENDING", "RETRY", "PROCESSING", "SUCCESS", "ERROR"), _stored),
+        "state": one_of(pick("PENDING", "RETRY", "PROCESSING", "SUCCESS", "ERROR", "CANCELLED"), _stored),
         **dict.fromkeys(("attempts", "startTime", "endTime", "leaseExpireTime", "nextAttemptTime", "resumes"), _stored),
     }
 )
-_FIELDS = rarely(pick(None), some_of({"to": _stored, "sendAt": _stored, "delivery": rarely(_stored, _STATES)}))
+_FIELDS = rarely(
+    pick(None), some_of({"to": _stored, "sendAt": _stored, "expiresAt": _stored, "delivery": rarely(_stored, _STATES)})
+)
 
 
 def _event(random: Random) -> bytes:

@@ -91,7 +91,7 @@ PLACES: Final[tuple[Place, ...]] = (
     lambda text: {"sendGrid": {"templateId": text, "dynamicTemplateData": {text: text}, "mailSettings": {text: text}}},
     lambda text: {"template": {"name": text}, "message": None},
     lambda text: {"template": {"name": "welcome", "data": {"name": text}}, "message": None},
-    lambda text: {"transport": text, "sendAt": None},
+    lambda text: {"transport": text, "sendAt": None, "expiresAt": None},
     *(
         lambda text, name=name: _message(**{name: text})
         for name in ("subject", "text", "html", "amp", "messageId", "inReplyTo", "references", "priority", "date")

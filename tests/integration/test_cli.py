@@ -24,6 +24,7 @@ from cli.__main__ import cli
 from cli.clients import EMULATORS
 from cli.mailbox import Mailbox
 from local.stack import write_ready_file
+from shared.delivery.model import State
 from shared.firestore.client import connect_firestore
 from shared.firestore.database import FirestoreDatabase
 from tests.integration.system import PATIENCE, System, wait_for
@@ -480,10 +481,10 @@ class TestRetry:
         seen = mailbox.get(path)
         assert seen is not None
         system.firestore.document(path).update({"to": "corrected@example.com"})
-        assert mailbox.set_retry([seen]) == ["changed"]
+        assert mailbox.set_state([seen], State.RETRY) == ["changed"]
         assert system.delivery(path)["state"] == "ERROR"
         system.firestore.document(path).delete()
-        assert mailbox.set_retry([seen]) == ["changed"]
+        assert mailbox.set_state([seen], State.RETRY) == ["changed"]
         assert system.document(path) == {}
         connection.close()
 
@@ -500,6 +501,51 @@ class TestAdopt:
         system.concluded(system.write({"to": "cli-later@example.com", "message": {"subject": "s", "text": "t"}}))
         assert len(system.mails_to("cli-adopted@example.com")) == 1
         assert system.delivery(path)["attempts"] == 1
+
+
+class TestCancel:
+    """In a collection of its own, which nothing works on."""
+
+    STATES = ("PENDING", "RETRY", "PROCESSING", "SUCCESS", "ERROR", "CANCELLED")
+
+    def filled(self, system: System, collection: str) -> list[str]:
+        for state in self.STATES:
+            system.write({"delivery": {"state": state, "attempts": 1}}, f"{collection}/{state.lower()}")
+        system.write({"to": "a@b.c"}, f"{collection}/new")
+        return [f"{collection}/{name}" for name in (*map(str.lower, self.STATES), "new", "missing")]
+
+    def test_mails_that_have_not_ended_are_cancelled(self, run: Run, system: System, collection: str) -> None:
+        paths = self.filled(system, collection)
+        result = run("--collection", collection, "cancel", *paths, "--json")
+        assert result.exit_code == 0
+        found = {record.pop("document").rpartition("/")[2]: record for record in records(result.stdout)}
+        assert "may still go out" in found["processing"].pop("remark")
+        assert found == {
+            **{name: {"result": "set"} for name in ("pending", "retry", "processing", "new")},
+            **{name: {"result": "skipped", "reason": name} for name in ("success", "error", "cancelled", "missing")},
+        }
+        assert result.stderr == "4 set to CANCELLED; skipped: 1 success, 1 error, 1 cancelled, 1 missing.\n"
+        cancelled = dict.fromkeys(("pending", "retry", "processing", "new", "cancelled"), "CANCELLED")
+        assert states(system, collection) == {**cancelled, "success": "SUCCESS", "error": "ERROR"}
+        assert run("--collection", collection, "cancel", *paths).exit_code == 1
+
+    def test_all_in_a_state_are_cancelled(self, run: Run, system: System, collection: str) -> None:
+        self.filled(system, collection)
+        bulk = ("--collection", collection, "cancel", "--state", "RETRY")
+        assert run(*bulk, "--dry-run").stdout == f"{collection}/retry  would be set\n"
+        assert system.delivery(f"{collection}/retry")["state"] == "RETRY"
+        assert run(*bulk).stdout == f"{collection}/retry  set\n"
+        assert system.delivery(f"{collection}/retry")["state"] == "CANCELLED"
+        assert system.delivery(f"{collection}/pending")["state"] == "PENDING"
+
+    def test_a_scheduled_mail_is_cancelled(self, call: Call, system: System) -> None:
+        send_at = datetime.now(UTC) + timedelta(hours=1)
+        path = system.write({"to": "cli-9@example.com", "message": {"subject": "s", "text": "t"}, "sendAt": send_at})
+        system.in_state(path, "PENDING")
+        result = call("cancel", path)
+        assert (result.returncode, result.stdout, result.stderr) == (0, f"{path}  set\n", "1 set to CANCELLED.\n")
+        watched = call("status", path, "--watch")
+        assert (watched.returncode, "ended in CANCELLED" in watched.stderr) == (1, True)
 
 
 class TestDeadLetters:

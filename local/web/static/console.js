@@ -1,6 +1,6 @@
 import { age, element, fetchJson, keepFresh, postJson } from "./common.js";
 
-const STATES = ["NEW", "PENDING", "RETRY", "PROCESSING", "SUCCESS", "ERROR"];
+const STATES = ["NEW", "PENDING", "RETRY", "PROCESSING", "SUCCESS", "ERROR", "CANCELLED"];
 const counts = document.getElementById("counts");
 const rows = document.getElementById("documents");
 const form = document.getElementById("write");
@@ -42,7 +42,7 @@ function row(mail) {
     element("td", {}, mail.subject),
     element("td", { className: mail.error ? "failed" : "" }, outcome(mail)),
     element("td", {}, changed),
-    element("td", {}, ...retryButton(mail)),
+    element("td", {}, ...buttons(mail)),
   );
 }
 
@@ -52,14 +52,23 @@ function outcome(mail) {
   return mail.nextAttempt && mail.state !== "SUCCESS" ? `not before ${new Date(mail.nextAttempt).toLocaleTimeString()}` : "";
 }
 
-function retryButton(mail) {
-  if (mail.state !== "ERROR" && mail.state !== "SUCCESS") return [];
+function buttons(mail) {
+  switch (mail.state) {
+    case "SUCCESS": return [button(mail, "retry", "RETRY", "Send again")];
+    case "ERROR": return [button(mail, "retry", "RETRY", "Try again")];
+    case "CANCELLED": return [button(mail, "retry", "RETRY", "Send after all")];
+    case "PROCESSING": return [button(mail, "cancel", "CANCEL", "No further attempt; this one may still send it")];
+    case "NEW": case "PENDING": case "RETRY": return [button(mail, "cancel", "CANCEL", "Don't send")];
+    default: return [];
+  }
+}
+
+function button(mail, wish, text, title) {
   const onclick = async () => {
-    await postJson(`/console/api/documents/${encodeURIComponent(mail.id)}/retry`, {});
+    await postJson(`/console/api/documents/${encodeURIComponent(mail.id)}/${wish}`, {});
     await refresh();
   };
-  const title = mail.state === "SUCCESS" ? "Send again" : "Try again";
-  return [element("button", { type: "button", title, onclick }, "RETRY")];
+  return element("button", { type: "button", title, onclick }, text);
 }
 
 form.addEventListener("submit", async (event) => {

@@ -47,7 +47,7 @@ class Transaction:
         try:
             with before_the_content(session.name):
                 self._commands = commands.opening(session.name, offers, envelope, data)
-                self._open(envelope, deadline.brought_forward(data_margin))
+                self._open(envelope, deadline.start_by(data_margin))
             session.deadline = deadline
             response = self._hand_over(data)
         except NotSent:

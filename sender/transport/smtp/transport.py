@@ -122,8 +122,9 @@ class SmtpTransport:
             )
         if self._rate is None:
             return
-        seconds = self._rate.wait(now, LONGEST_WAIT)
-        if seconds > LONGEST_WAIT:
+        patience = min(LONGEST_WAIT, max(0.0, deadline.start_by(self._data_margin).remaining()))
+        seconds = self._rate.wait(now, patience)
+        if seconds > patience:
             raise Deferred(seconds, "SMTP_RATE_PER_SECOND is used up.")
         if seconds and self._closing.wait(seconds):
             raise _shutting_down()
@@ -132,7 +133,7 @@ class SmtpTransport:
         """Wait for a free connection; raises `Deferred` if that takes too long."""
         with self._turns:
             if self._free == 0:
-                left = max(0.0, deadline.brought_forward(self._data_margin).remaining())
+                left = max(0.0, deadline.start_by(self._data_margin).remaining())
                 timeout = min(self._turn_seconds, left)
                 self._turns.wait_for(lambda: self._free > 0 or self._closing.is_set(), timeout)
             if self._closing.is_set():
@@ -152,14 +153,14 @@ class SmtpTransport:
             try:
                 return self._send_over(kept, envelope, data, deadline)
             except ConnectionSpent:
-                if deadline.brought_forward(self._data_margin).remaining() <= 0:
+                if deadline.start_by(self._data_margin).remaining() <= 0:
                     raise  # it was slow rather than dead, and no time is left
         fresh = self._connect(deadline, replaced=kept is not None)
         return self._send_over(fresh, envelope, data, deadline)
 
     def _connect(self, deadline: Deadline, replaced: bool) -> SmtpConnection:
         began = deadline.clock()
-        connection = open_connection(self._server, self._tokens, deadline.brought_forward(self._data_margin))
+        connection = open_connection(self._server, self._tokens, deadline.start_by(self._data_margin))
         fields = {
             "server": str(self._server),
             "duration_ms": millis(deadline.clock() - began),

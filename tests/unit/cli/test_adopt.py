@@ -13,8 +13,9 @@ import pytest
 from cli.adopt import Scan
 from cli.mail import Mail
 from cli.mailbox import PAGE, Mailbox
-from cli.requeue import Pace
 from cli.selection import NEW, Selection
+from cli.set_state import Pace
+from shared.delivery.model import State
 from tests.unit.cli.builders import mail
 from tests.unit.cli.conftest import Store
 
@@ -97,14 +98,14 @@ def test_a_document_that_changes_meanwhile_is_left_to_who_changed_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write(dict.fromkeys(paths(3), MAIL))
-    write = Mailbox.set_retry
+    write = Mailbox.set_state
 
-    def late(mailbox: Mailbox, mails: Any) -> list[str | None]:
+    def late(mailbox: Mailbox, mails: Any, state: State) -> list[str | None]:
         store.client.document("mail/00001").update({"delivery": {"state": "PROCESSING"}})
         store.client.document("mail/00002").delete()
-        return write(mailbox, mails)
+        return write(mailbox, mails, state)
 
-    monkeypatch.setattr(Mailbox, "set_retry", late)
+    monkeypatch.setattr(Mailbox, "set_state", late)
     result = store.run("adopt", "--yes")
     assert result.stdout.splitlines() == [
         "mail/00000  set",
@@ -131,19 +132,19 @@ def test_only_those_written_in_a_range_of_time(store: Store) -> None:
 
 def test_an_interrupted_run_says_where_to_continue(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write(dict.fromkeys(paths(5), MAIL))
-    write = Mailbox.set_retry
+    write = Mailbox.set_state
 
-    def interrupted(mailbox: Mailbox, mails: Any) -> list[str | None]:
+    def interrupted(mailbox: Mailbox, mails: Any, state: State) -> list[str | None]:
         if mails[0].path == "mail/00002":
             raise KeyboardInterrupt
-        return write(mailbox, mails)
+        return write(mailbox, mails, state)
 
-    monkeypatch.setattr(Mailbox, "set_retry", interrupted)
+    monkeypatch.setattr(Mailbox, "set_state", interrupted)
     result = store.run("adopt", "--yes", "--rate", "7")
     assert result.exit_code == 1
     assert result.stderr.startswith("5 documents read. 2 set to RETRY.")
     assert continuation(result.stderr) == "mail/00001"
-    monkeypatch.setattr(Mailbox, "set_retry", write)
+    monkeypatch.setattr(Mailbox, "set_state", write)
     rest = store.run("adopt", "--yes", "--after", "mail/00001")
     assert rest.stdout == "".join(f"mail/0000{number}  set\n" for number in (2, 3, 4))
 
@@ -172,7 +173,7 @@ class Endless:
         for start in range(0, self.count, PAGE):
             yield [mail(f"mail/{number}") for number in range(start, start + PAGE)]
 
-    def set_retry(self, mails: Sequence[Mail]) -> list[str | None]:
+    def set_state(self, mails: Sequence[Mail], state: State) -> list[str | None]:
         return [None for _ in mails]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -187,6 +188,12 @@ def test_a_fault_of_the_code_is_an_error_of_the_document() -> None:
     assert faults_of({}, lambda fields: composed(("x",) * fields["missing"])) == {
         Fault(ErrorCode.VALIDATION, "The mail could not be composed (KeyError).")
     }
+
+
+def test_a_mail_that_the_guard_would_withhold_from_some_is_a_warning() -> None:
+    withheld = replace(composed(), withheld=("d@e.f",))
+    text = "Some recipients would be withheld (RECIPIENTS_ALLOWED, RECIPIENTS_REDIRECT)."
+    assert faults_of({}, lambda fields: withheld) == {Fault(None, text)}
 
 
 @pytest.mark.parametrize("error", [Unavailable("no"), Deferred(None, "no")])

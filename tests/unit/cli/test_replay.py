@@ -13,6 +13,7 @@ from cli.mail import Mail
 from cli.mailbox import Mailbox
 from cli.output import Output
 from cli.subscription import browsing
+from shared.delivery.model import State
 from shared.errors import Unavailable
 from tests.unit.cli.builders import letter, mail
 from tests.unit.cli.test_subscription import Deliveries
@@ -39,7 +40,7 @@ class World(Deliveries):
     def get(self, path: str) -> Mail | None:
         return self.document if self.document and self.document.path == path else None
 
-    def set_retry(self, mails: Sequence[Mail]) -> list[str | None]:
+    def set_state(self, mails: Sequence[Mail], state: State) -> list[str | None]:
         self.log += [f"retry {each.path}" for each in mails]
         return [None for _ in mails]
 

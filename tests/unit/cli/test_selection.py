@@ -6,7 +6,7 @@ from itertools import permutations
 import pytest
 
 from cli.mail import Mail, own_path
-from cli.selection import Query, Selection, Window, newest, refusal
+from cli.selection import Query, Selection, Window, cancelling_refusal, newest, refusal
 from tests.unit.cli.builders import NOW, mail
 
 HOUR = timedelta(hours=1)
@@ -112,6 +112,24 @@ def test_mails_of_the_same_time_do_not_confuse_it() -> None:
 )
 def test_only_failed_mails_are_retried(subject: Mail | None, word: str | None) -> None:
     assert refusal(subject, asked_for=False) == word
+
+
+@pytest.mark.parametrize(
+    ("subject", "word"),
+    [
+        pytest.param(mail(), None, id="not-looked-at-yet"),
+        pytest.param(mail(state="PENDING"), None, id="queued"),
+        pytest.param(mail(state="RETRY"), None, id="to-be-tried-again"),
+        pytest.param(mail(state="PROCESSING"), None, id="being-sent"),
+        pytest.param(mail(state="SUCCESS"), "success", id="sent"),
+        pytest.param(mail(state="ERROR"), "error", id="failed"),
+        pytest.param(mail(state="CANCELLED"), "cancelled", id="cancelled-already"),
+        pytest.param(mail(state="ON_HOLD"), "on_hold", id="put-aside-by-somebody"),
+        pytest.param(None, "missing", id="no-such-document"),
+    ],
+)
+def test_only_mails_that_have_not_ended_are_cancelled(subject: Mail | None, word: str | None) -> None:
+    assert cancelling_refusal(subject) == word
 
 
 @pytest.mark.parametrize("code", ["unknown", "lease-expired"])

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from cli.__main__ import cli
 from cli.clients import EMULATORS, Target
-from cli.requeue import Pace, Tally
+from cli.set_state import Pace, Tally
+from shared.delivery.model import State
 from tests.unit.cli.test_watch import Time
 
 PROJECT = ("--project", "p")
@@ -46,10 +47,15 @@ def nobody_to_talk_to(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param([*PROJECT, "retry", "a", "--state", "ERROR"], "either PATH...", id="retry-both"),
         pytest.param([*PROJECT, "retry", "a", "--since", "2h"], "require --state ERROR", id="retry-path-since"),
         pytest.param([*PROJECT, "retry", "a", "--rate", "0"], "not in the range x>0", id="retry-never"),
+        pytest.param([*PROJECT, "cancel"], "either PATH..., or --state", id="cancel-without-selection"),
+        pytest.param([*PROJECT, "cancel", "a", "--state", "RETRY"], "either PATH...", id="cancel-both"),
+        pytest.param([*PROJECT, "cancel", "a", "--since", "2h"], "requires --state", id="cancel-path-since"),
+        pytest.param([*PROJECT, "cancel", "--state", "ERROR"], "'ERROR' is not one of", id="cancel-ended"),
         pytest.param([*PROJECT, "dead-letters", "replay"], "either ID..., or --all", id="replay-without-selection"),
         pytest.param([*PROJECT, "send"], "Field 'to'", id="send-nothing"),
         pytest.param([*PROJECT, *SEND, "--header", "X"], "is not 'Name: value'", id="send-header"),
         pytest.param([*PROJECT, *SEND, "--send-at", "soon"], "nor a time such as", id="send-when"),
+        pytest.param([*PROJECT, *SEND, "--expires-at", "soon"], "nor a time such as", id="send-until-when"),
         pytest.param([*PROJECT, *SEND, "--text-file", "-"], "--text and --text-file exclude", id="send-two-texts"),
         pytest.param([*PROJECT, *SEND, "--id", "a/b"], "'id' must be a Firestore document id", id="send-id"),
         pytest.param([*PROJECT, "send", "-"], "FILE: it must hold one mail document", id="send-file"),
@@ -114,7 +120,20 @@ def test_the_ready_file_wins_over_the_environment(
 @pytest.mark.parametrize(
     "command",
     [
-        *("", "send", "status", "find", "list", "counts", "retry", "adopt", "check-documents", "import", "doctor"),
+        *(
+            "",
+            "send",
+            "status",
+            "find",
+            "list",
+            "counts",
+            "retry",
+            "cancel",
+            "adopt",
+            "check-documents",
+            "import",
+            "doctor",
+        ),
         *("dead-letters", "dead-letters replay", "template preview", "template lint"),
     ],
 )
@@ -150,11 +169,12 @@ def test_a_batch_waits_for_all_its_actions() -> None:
 
 
 def test_the_summary_counts_reasons_and_explains_unknown_outcomes() -> None:
-    tally = Tally()
+    tally = Tally(State.RETRY)
     for reason in (None, None, "changed", "outcome-unknown", "changed"):
         tally.count(reason)
     assert tally.sentence(dry_run=False) == (
         "2 set to RETRY; skipped: 2 changed, 1 outcome-unknown "
         "(these may have been sent; --error-code unknown --error-code lease-expired includes them)."
     )
-    assert Tally(1234).sentence(dry_run=True) == "1,234 would be set to RETRY."
+    assert Tally(State.RETRY, 1234).sentence(dry_run=True) == "1,234 would be set to RETRY."
+    assert Tally(State.CANCELLED, 2).sentence(dry_run=False) == "2 set to CANCELLED."

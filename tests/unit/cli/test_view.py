@@ -47,6 +47,9 @@ def test_a_row_of_a_mail_that_some_did_not_get_says_how_many() -> None:
     info = {"accepted": ["a", "b"], "rejected": ["c"], "pending": ["d"]}
     assert str(mail_row(mail(state="SUCCESS", info=info), NOW)[-1]) == "accepted for 2 of 4"
     assert str(mail_row(mail(state="SUCCESS", info=info | {"rejected": [], "pending": []}), NOW)[-1]) == ""
+    assert str(mail_row(mail(state="SUCCESS", info=info | {"withheld": ["e"]}), NOW)[-1]) == (
+        "accepted for 2 of 4, 1 withheld"
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,14 @@ def body(old: dict[str, Any] | None, new: dict[str, Any] | None, path: str = "ma
         pytest.param({"delivery": {"state": "ODD"}}, None, DocumentState(Delivery(None)), None, id="deleted"),
         pytest.param({"delivery": {}}, {"delivery": 5}, DocumentState(), DocumentState(), id="without-a-state"),
         pytest.param(None, {"sendAt": SEND_AT}, None, DocumentState(send_at=SEND_AT), id="scheduled"),
+        pytest.param({}, {"expiresAt": SEND_AT}, DocumentState(), DocumentState(expires_at=SEND_AT), id="expires"),
+        pytest.param(
+            {"delivery": {"state": "CANCELLED"}},
+            {"delivery": {"state": "RETRY", "resumes": True, "info": {"accepted": ["a@b.c"]}}},
+            DocumentState(Delivery(State.CANCELLED)),
+            DocumentState(Delivery(State.RETRY, resumes=True)),
+            id="wanted-again",
+        ),
     ],
 )
 def test_a_change_is_read(

@@ -86,6 +86,33 @@ def test_a_document_that_has_changed_since_is_not_written(
     assert len(topic.published) == 1
 
 
+@pytest.mark.parametrize(
+    ("times", "reason", "code"),
+    [
+        pytest.param({"expiresAt": NOW}, "expired", "expired", id="expired"),
+        pytest.param({"sendAt": NOW, "expiresAt": NOW}, "invalid", "validation", id="never-due"),
+    ],
+)
+@pytest.mark.parametrize("delivery", [{}, {"delivery": {}}, {"delivery": "x"}, {"delivery": {"attempts": 7}}], ids=str)
+def test_a_new_document_that_can_not_be_sent_in_time_ends_at_once(
+    client: FlaskClient,
+    database: MemoryDatabase,
+    topic: MemoryPublisher,
+    times: dict[str, Any],
+    reason: str,
+    code: str,
+    delivery: dict[str, Any],
+) -> None:
+    mail = {**MAIL, **times, **delivery}
+    database.put("mail/a", mail).seconds = 1_800_000_000
+    assert post(client, body(None, mail)).text == f"{reason}\n"
+    assert not topic.published
+    found = database.documents["mail/a"].fields["delivery"]
+    assert (found["state"], found["errorCode"], found["attempts"]) == ("ERROR", code, 0)
+    assert (found["startTime"], found["endTime"], found["leaseExpireTime"]) == (NOW, NOW, None)
+    assert "nextAttemptTime" not in found
+
+
 def test_nothing_is_read(client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(paths: Sequence[str]) -> list[Snapshot | None]:
         pytest.fail(f"{paths} were read")
@@ -119,7 +146,7 @@ def test_an_invalid_event_is_acknowledged_with_one_log_line_that_is_counted(
     assert record.__dict__["fields"] == {"event": "change", "reason": "invalid-event"}
 
 
-@pytest.mark.parametrize("place", ["sendAt", "delivery"])
+@pytest.mark.parametrize("place", ["sendAt", "expiresAt", "delivery"])
 @pytest.mark.parametrize("seconds", [-(2**63), -62_135_596_801, 253_402_300_800, 2**63 - 1])
 def test_a_time_beyond_the_calendar_does_not_loop(client: FlaskClient, place: str, seconds: int) -> None:
     event = DocumentEventData.pb()()
@@ -452,6 +479,10 @@ class TestLifecycle:
             pytest.param({"state": "ERROR"}, {"state": "RETRY"}, ["onRetry"], id="retried"),
             pytest.param({"state": "SUCCESS"}, {"state": "SUCCESS"}, [], id="edited"),
             pytest.param({"state": "SUCCESS"}, None, [], id="deleted"),
+            pytest.param({"state": "PENDING"}, {"state": "CANCELLED"}, [], id="cancelled"),
+            pytest.param(None, {"state": "CANCELLED"}, ["onStart"], id="written-as-cancelled"),
+            pytest.param({"state": "CANCELLED"}, {"state": "RETRY"}, ["onRetry"], id="wanted-again"),
+            pytest.param({"state": "CANCELLED"}, {"state": "SUCCESS"}, ["onSuccess", "onComplete"], id="sent-anyway"),
         ],
     )
     def test_row(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from math import ceil
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -316,3 +316,15 @@ def test_a_document_whose_message_pubsub_refuses_for_good_is_an_error(world: Wor
     assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "dead-letter")
     assert "Pub/Sub refuses the message" in delivery["error"]
     assert world.run() == {"complete": True}
+
+
+def test_a_walk_that_fails_does_not_hold_up_what_is_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.add("mail/a", state="PENDING", nextAttemptTime=world.clock.now)
+
+    def fail(*given: object) -> NoReturn:
+        raise Unavailable("Firestore answered DEADLINE_EXCEEDED.")
+
+    monkeypatch.setattr(world.database, "in_states", fail)
+    with pytest.raises(Unavailable):
+        world.run()
+    assert world.published() == [("mail/a", "due")]

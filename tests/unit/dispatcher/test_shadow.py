@@ -48,6 +48,10 @@ def state(word: str) -> DocumentState:
         pytest.param(state("SUCCESS"), state("SUCCESS"), Decision(Reason.FINAL_STATE), id="edited-after-the-end"),
         pytest.param(GONE, state("SUCCESS"), Decision(Reason.FINAL_STATE), id="restored-from-a-backup"),
         pytest.param(state("ERROR"), state("RETRY"), Decision(Reason.STILL_QUEUED), id="requested-again"),
+        pytest.param(state("PENDING"), state("CANCELLED"), Decision(Reason.CANCELLED), id="cancelled"),
+        pytest.param(
+            state("CANCELLED"), state("SUCCESS"), Decision(Reason.FINAL_STATE, publish=True), id="sent-though-cancelled"
+        ),
         pytest.param(NEW, state("ODD"), Decision(Reason.UNKNOWN_STATE), id="in-an-unknown-state"),
     ],
 )

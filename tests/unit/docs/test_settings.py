@@ -9,13 +9,13 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from dispatcher.settings import DispatcherSettings
-from sender.settings import OAuthSettings, PullSettings
+from sender.settings import GuardSettings, OAuthSettings, PullSettings
 from tests.unit.docs.documents import quoted, rows
 
 DOCUMENT = "docs/settings.md"
-MODELS: tuple[type[BaseSettings], ...] = (DispatcherSettings, PullSettings, OAuthSettings)
-#: Holds OAuthSettings, which are variables of their own.
-NOT_A_VARIABLE = {"oauth"}
+MODELS: tuple[type[BaseSettings], ...] = (DispatcherSettings, PullSettings, OAuthSettings, GuardSettings)
+#: Hold OAuthSettings and GuardSettings, which are variables of their own.
+NOT_A_VARIABLE = {"oauth", "guard"}
 
 #: Defaults that follow from another setting, are required in some cases only, or are too long to be written out.
 IN_OTHER_WORDS = {

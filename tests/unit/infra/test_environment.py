@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from dispatcher.settings import DispatcherSettings
-from sender.settings import NamedTransport, OAuthSettings, PullSettings
+from sender.settings import GuardSettings, NamedTransport, OAuthSettings, PullSettings
 from tests.unit.infra.module import ROOT, default, local, strings, variable_names
 
 ENVIRONMENT = "environment.tf"
@@ -20,7 +20,7 @@ NOT_OFFERED = {"LISTEN_ADDRESS", "PORT", "FIRESTORE_EMULATOR_HOST", "PUBSUB_EMUL
 
 def names(*kinds: type[BaseSettings]) -> set[str]:
     fields = {name.upper() for kind in kinds for name in kind.model_fields}
-    return fields - {"OAUTH"}  # contains OAuthSettings, and is not a variable
+    return fields - {"OAUTH", "GUARD"}  # contain OAuthSettings and GuardSettings, and are not variables
 
 
 def secret_names(*kinds: type[BaseSettings]) -> set[str]:
@@ -33,7 +33,7 @@ def set_by(block: str) -> set[str]:
 
 
 DISPATCHER = names(DispatcherSettings)
-SENDER = names(PullSettings, OAuthSettings)  # PullSettings extends SenderSettings
+SENDER = names(PullSettings, OAuthSettings, GuardSettings)  # PullSettings extends SenderSettings
 PLAIN = set(strings(local("plain_settings", ENVIRONMENT)))
 SECRET = set(strings(local("secret_settings", ENVIRONMENT)))
 TYPED = set[str]().union(

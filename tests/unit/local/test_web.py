@@ -26,6 +26,7 @@ class FakeDocuments(Documents):
         self.path = "mail"
         self.written: list[Mapping[str, Any]] = []
         self.retried: list[str] = []
+        self.cancelled: list[str] = []
 
     def latest(self) -> list[Document]:
         return [Document("a", THEN, {"delivery": {"state": "SUCCESS"}}), Document("b", THEN, {"to": "x"})]
@@ -38,6 +39,11 @@ class FakeDocuments(Documents):
         if identifier != "a":
             raise NotFound("no such document")
         self.retried.append(identifier)
+
+    def cancel(self, identifier: str) -> None:
+        if identifier != "a":
+            raise NotFound("no such document")
+        self.cancelled.append(identifier)
 
 
 @pytest.fixture
@@ -153,6 +159,13 @@ def test_the_console_asks_for_another_attempt(client: FlaskClient, documents: Fa
     assert documents.retried == ["a"]
 
 
+def test_the_console_calls_a_mail_off(client: FlaskClient, documents: FakeDocuments) -> None:
+    assert client.post("/console/api/documents/a/cancel", json={}, **HOST).status_code == 204
+    assert client.post("/console/api/documents/gone/cancel", json={}, **HOST).status_code == 404
+    assert client.post("/console/api/documents/a/delete", json={}, **HOST).status_code == 404
+    assert (documents.cancelled, documents.retried) == (["a"], [])
+
+
 def test_the_console_signs_tokens_for_scripts(client: FlaskClient) -> None:
     answer = client.get("/console/api/tokens/sender", **HOST)
     assert (answer.text, answer.mimetype) == ("signed\n", "text/plain")
@@ -161,10 +174,12 @@ def test_the_console_signs_tokens_for_scripts(client: FlaskClient) -> None:
     assert client.get("/console/api/tokens/sender", base_url="http://evil.example").status_code == 400
 
 
-@pytest.mark.parametrize("path", ["/console/api/documents", "/console/api/documents/a/retry"])
+@pytest.mark.parametrize(
+    "path", ["/console/api/documents", "/console/api/documents/a/retry", "/console/api/documents/a/cancel"]
+)
 def test_another_sites_form_can_not_write(client: FlaskClient, documents: FakeDocuments, path: str) -> None:
     assert client.post(path, data={"to": "a@example.com"}, **HOST).status_code == 415
-    assert (documents.written, documents.retried) == ([], [])
+    assert (documents.written, documents.retried, documents.cancelled) == ([], [], [])
 
 
 def test_a_limited_number_of_documents_is_shown_but_all_are_counted() -> None:

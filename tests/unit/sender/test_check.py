@@ -183,6 +183,22 @@ def test_a_test_mail_is_sent_like_any_other(check: Check, smtp: ScriptedServer) 
     assert b"Subject: Firepost: test mail\r\n" in mail.data
 
 
+def test_the_test_mail_follows_the_guard(check: Check, smtp: ScriptedServer) -> None:
+    uri = smtp.uri("ada:pw", "localhost")
+    refused = check("--send-to", "bob@example.com", SMTP_CONNECTION_URI=uri, RECIPIENTS_ALLOWED=ADA)
+    assert (steps(refused)[-1], refused.exit_code) == (("send", "failed"), 1)
+    assert "RECIPIENTS_ALLOWED" in refused.stdout
+    redirected = check("--send-to", "bob@example.com", SMTP_CONNECTION_URI=uri, RECIPIENTS_REDIRECT=ADA)
+    assert "sent to RECIPIENTS_REDIRECT instead" in redirected.stdout
+    assert [mail.recipients for mail in smtp.accepted] == [(ADA,)]
+
+
+def test_a_wrong_guard_is_reported_before_anything_is_tried(check: Check, smtp: ScriptedServer) -> None:
+    result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"), RECIPIENTS_ALLOWED="")
+    assert (steps(result), result.exit_code) == ([("settings", "failed")], 2)
+    assert not smtp.commands
+
+
 def test_a_refused_test_mail_fails_the_check(check: Check, smtp: ScriptedServer) -> None:
     smtp.when("MAIL").reply("550 5.7.60 Client does not have permissions to send as this sender")
     result = check("--send-to", "bob@example.com", SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"))

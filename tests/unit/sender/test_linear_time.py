@@ -69,6 +69,7 @@ UNITS = [
         "a=b;",
         '; a="',
     ),
+    "\u6e3b:",  # its low byte is that of `;`, and the interpreter's search for one stops at each
     *("X: a\r\n", "METHOD:", "[[", '{"a":', "a-", "a.b", "&#"),
 ]
 TEMPLATE_UNITS = [
@@ -344,6 +345,7 @@ COLLECTIONS: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
         document("message", "attachments"),
         lambda n: [{f"contnet{number}": 1 for number in range(10)}] * (n // 10),
     ),
+    "elements": (nesting, lambda n: "".join(f"<x{number}>" for number in range(n))),
     "message-keys": (lambda mail: message.decode(encoded(json.dumps({"mail": mail})), {}, "1", "mail"), keys),
     "attributes": (
         lambda attributes: push.unwrap(encoded(json.dumps({"message": {"messageId": "1", "attributes": attributes}}))),

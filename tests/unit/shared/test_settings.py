@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sender import bootstrap, factory
+from sender.message.guard import Guard
 from sender.settings import PullSettings, SenderSettings
 from sender.transport.smtp.transport import SmtpTransport
 from shared.errors import Misconfigured
@@ -139,6 +140,27 @@ def test_given_values_take_precedence_and_are_checked(monkeypatch: pytest.Monkey
 def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured, match=r"PORT.*THREADS"):
         sender(monkeypatch, PORT="x", THREADS="y")
+
+
+@pytest.mark.parametrize("name", ["RECIPIENTS_ALLOWED", "RECIPIENTS_REDIRECT"])
+@pytest.mark.parametrize("text", ["", " ", ",", "*", "s3cret"])
+def test_a_guard_that_is_set_but_says_nothing_sensible_prevents_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    settings = sender(monkeypatch, **{name: text})
+    with pytest.raises(Misconfigured, match=name) as stopped:
+        bootstrap.validate(settings)
+    assert "s3cret" not in str(stopped.value)
+
+
+def test_the_guard_is_that_of_all_transports(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = {"BILLING_SMTP_CONNECTION_URI": "smtp://billing.example.com", "BILLING_RECIPIENTS_ALLOWED": "b@example.com"}
+    settings = sender(monkeypatch, TRANSPORTS="billing", RECIPIENTS_ALLOWED="a@example.com", GUARD="{", **uri)
+    assert factory.guard(settings.of_one_worker()) == Guard(frozenset({"a@example.com"}))
+
+
+def test_without_settings_there_is_no_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert factory.guard(sender(monkeypatch)) is None
 
 
 @pytest.mark.parametrize("text", ["shop", "a@b.c, d@e.f", "<>"])

@@ -45,6 +45,8 @@ locals {
     length(var.attachment_buckets) == 0 ? {} : { ATTACHMENT_BUCKETS = join(",", sort(var.attachment_buckets)) },
     var.default_reply_to == null ? {} : { DEFAULT_REPLY_TO = var.default_reply_to },
     var.attempt_seconds == null ? {} : { ATTEMPT_SECONDS = var.attempt_seconds },
+    var.recipients_allowed == null ? {} : { RECIPIENTS_ALLOWED = join(",", var.recipients_allowed) },
+    var.recipients_redirect == null ? {} : { RECIPIENTS_REDIRECT = join(",", var.recipients_redirect) },
     var.sender.smtp_rate_per_second == null ? {} : { SMTP_RATE_PER_SECOND = var.sender.smtp_rate_per_second },
   ))
 

@@ -91,3 +91,8 @@ output "resources" {
     secrets                    = local.secret_references
   }
 }
+
+output "recipients" {
+  description = "Who gets mail: only `allowed`, and `redirect` in place of all others. Both null: everybody."
+  value       = { allowed = var.recipients_allowed, redirect = var.recipients_redirect }
+}

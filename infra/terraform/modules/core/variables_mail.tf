@@ -151,6 +151,40 @@ variable "default_reply_to" {
   default     = null
 }
 
+variable "recipients_allowed" {
+  description = "RECIPIENTS_ALLOWED: the only recipients that get mail, such as ada@example.com, *@example.com or *@*.example.com. Set it, or recipients_redirect, everywhere but in production. Null: everybody gets mail."
+  type        = list(string)
+  default     = null
+
+  validation {
+    condition     = var.recipients_allowed == null ? true : length(var.recipients_allowed) > 0
+    error_message = "recipients_allowed must name somebody; null lets everybody get mail."
+  }
+
+  validation {
+    condition = var.recipients_allowed == null ? true : alltrue([
+      for each in var.recipients_allowed : can(regex("^([^\\s@*,;<>]+@|\\*@(\\*\\.)?)[^\\s@*,;<>]+$", each))
+    ])
+    error_message = "recipients_allowed takes addresses, *@example.com, and *@*.example.com for its subdomains."
+  }
+}
+
+variable "recipients_redirect" {
+  description = "RECIPIENTS_REDIRECT: the addresses that get the mail in place of all others, or of those outside recipients_allowed. Null: nobody does."
+  type        = list(string)
+  default     = null
+
+  validation {
+    condition     = var.recipients_redirect == null ? true : length(var.recipients_redirect) > 0
+    error_message = "recipients_redirect must name somebody; null redirects nothing."
+  }
+
+  validation {
+    condition     = var.recipients_redirect == null ? true : alltrue([for each in var.recipients_redirect : can(regex("^[^\\s@*,;<>]+@[^\\s@*,;<>]+$", each))])
+    error_message = "recipients_redirect takes addresses such as staging@example.com, and no patterns."
+  }
+}
+
 variable "attachment_buckets" {
   description = "ATTACHMENT_BUCKETS: Cloud Storage buckets that attachments may come from; the sender gets read access."
   type        = set(string)
@@ -368,7 +402,7 @@ variable "unindexed_fields" {
   type        = set(string)
   default = [
     "delivery.startTime", "delivery.endTime", "delivery.leaseExpireTime", "delivery.republishTime",
-    "delivery.info", "delivery.error", "delivery.rendered", "delivery.warnings",
+    "delivery.info", "delivery.error", "delivery.rendered", "delivery.warnings", "sendAt", "expiresAt",
     "message", "template.data", "sendGrid", "headers",
   ]
   nullable = false

@@ -272,6 +272,7 @@ def test_the_error_text_is_short_even_for_many_faults() -> None:
         pytest.param(mail(fron="a@b.c", fom="a@b.c"), [("fom", "from")], id="a letter left out"),
         pytest.param(mail(tempalte={}), [("tempalte", "template")], id="letters swapped"),
         pytest.param(mail(catagories=[], sendate=1), [("catagories", "categories"), ("sendate", "sendAt")], id="two"),
+        pytest.param(mail(expires_at=1), [("expires_at", "expiresAt")], id="with a separator"),
         pytest.param(
             message(Html="x", attachement=[]),
             [("message.Html", "html"), ("message.attachement", "attachments")],
@@ -302,11 +303,17 @@ def test_a_misspelt_field_causes_a_warning(fields: dict[str, Any], hints: list[t
         *("topic", "tocc", "date", "name", "data", "form", "test", "too", "tos", "user", "uid", "uids", "userId"),
         *("sentAt", "sendTo", "createdAt", "replyAt", "replies", "expireAt", "status", "type", "title", "subject"),
         *("attachments", "messageId", "content", "readers", "heading", "recipient", "sender", "tenant", "delivery"),
+        *("endAt", "toIds", "transform", "comment", "preferences", "senderAt"),
         *("fromName", "toName", "mail", "email", "category", "tags", "mesage" + "e" * 40, "", "_", "日本", "\ud800"),
     ],
 )
 def test_other_words_cause_no_warning(name: str) -> None:
     assert accepted({**mail(), name: "x"}).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["comment", "contents", "ref", "fullname", "ending", "patch"])
+def test_an_attachment_that_has_a_source_needs_no_other(name: str) -> None:
+    assert accepted(attachment(path="https://example.com/a.pdf", **{name: "x"})).warnings == ()
 
 
 def test_a_field_beside_the_one_it_resembles_causes_no_warning() -> None:
@@ -527,6 +534,7 @@ ONE_FILE = {"filename": "a", "content": "x"}
         *(mail(**{name: REFERENCE}) for name in ("to", "cc", "from", "replyTo", "toUids", "categories", "headers")),
         *(mail(**{name: [REFERENCE]}) for name in ("to", "bcc", "ccUids", "categories")),
         *(mail(**{name: REFERENCE}) for name in ("message", "template", "sendGrid", "listUnsubscribe", "sendAt")),
+        mail(expiresAt=REFERENCE),
         *(message(**{name: REFERENCE}) for name in ("subject", "text", "html", "amp", "messageId", "date")),
         *(message(**{name: REFERENCE}) for name in ("inReplyTo", "references", "icalEvent", "attachments", "dsn")),
         *(message(attachments=[REFERENCE]), message(references=[REFERENCE]), message(list={"help": REFERENCE})),

@@ -214,6 +214,20 @@ def test_without_a_tls_handshake_nothing_is_sent() -> None:
     assert failed.code is ErrorCode.CONNECTION
 
 
+def test_a_request_is_not_started_after_the_latest_start(https: HttpsServer, transport: SendGridTransport) -> None:
+    with pytest.raises(NotSent):
+        transport.send(envelope(ANA), DATA, soon().starting_within(0))
+    assert https.requests == []
+
+
+def test_one_that_was_started_before_is_waited_for(https: HttpsServer, transport: SendGridTransport) -> None:
+    https.misbehave("silence")
+    start = time.monotonic()
+    with pytest.raises(OutcomeUnknown):
+        transport.send(envelope(ANA), DATA, soon(0.6).starting_within(0.3))
+    assert time.monotonic() - start > 0.5
+
+
 def test_a_request_is_not_started_within_the_margin(https: HttpsServer) -> None:
     failed = failure(transport_to(https.url, margin=6.0))
     assert failed.code is ErrorCode.TEMPORARY

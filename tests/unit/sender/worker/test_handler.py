@@ -153,6 +153,20 @@ def test_a_message_that_cannot_be_dead_lettered_is_not_acknowledged(world: World
     assert world.push(b"hello").status_code == 503
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("CloudPubSubDeadLetterSourceDeliveryCount", "5", id="a-claim-to-be-given-up-by-pubsub"),
+        pytest.param("long", "ö" * 513, id="a-value-that-pubsub-refuses"),
+        pytest.param("ö" * 129, "long", id="a-name-that-pubsub-refuses"),
+    ],
+)
+def test_a_dead_letter_leaves_attributes_out_that_would_mislead_or_stop_it(world: World, name: str, value: str) -> None:
+    world.push(b"[]", **{name: value, "kept": "ö" * 512})
+    ((_, attributes),) = world.dead_letters.published
+    assert set(attributes) == {"kept", "messageId", "reason", "error"}
+
+
 def test_a_dead_letter_has_room_for_its_reason(world: World) -> None:
     world.push(b"hello", **{f"attribute{n}": "x" for n in range(100)})
     ((_, attributes),) = world.dead_letters.published

@@ -9,8 +9,8 @@ import pytest
 
 from sender.message.compose import Mail
 from sender.transport.envelope import Envelope, Receipt
-from sender.worker.result import MAX_LIST_BYTES, MAX_TEXT, MAX_WARNINGS, Earlier, result_of_failure, result_of_receipt
-from shared.delivery.model import State
+from sender.worker.result import MAX_LIST_BYTES, MAX_WARNINGS, Earlier, as_expired, result_of_failure, result_of_receipt
+from shared.delivery.model import MAX_TEXT, State
 from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSendable, NotSent, OutcomeUnknown
 
 A, B, C = "a@x.y", "b@x.y", "c@x.y"
@@ -98,6 +98,32 @@ class TestFailed:
         assert (result.state, result.unsettled, result.info) == (State.ERROR, unsettled, None)
         assert (result.error, result.error_code) == (str(failure), failure.code)
         assert (result.progress, result.warnings) == (None, ("composed",))
+
+    @pytest.mark.parametrize(
+        "failure",
+        [
+            pytest.param(OutcomeUnknown("Lost."), id="unknown"),
+            pytest.param(NotSent(ErrorCode.REJECTED, "No."), id="rejected"),
+            pytest.param(NotSendable(ErrorCode.VALIDATION, "No."), id="invalid-document"),
+        ],
+    )
+    def test_after_the_mail_has_expired_a_failure_that_is_final_or_unknown_stays(self, failure: DeliveryFailed) -> None:
+        assert as_expired(failure) is failure
+
+    @pytest.mark.parametrize(
+        ("failure", "rejected"),
+        [
+            pytest.param(refused(), (), id="refused-for-now"),
+            pytest.param(refused(B), (B,), id="some-for-good"),
+            pytest.param(NotLoaded(ErrorCode.ATTACHMENT, "451 Later"), (), id="a-file-that-may-be-there-later"),
+        ],
+    )
+    def test_and_one_that_is_temporary_is_due_to_that(self, failure: DeliveryFailed, rejected: tuple[str, ...]) -> None:
+        expired = as_expired(failure)
+        assert isinstance(expired, NotSent)
+        assert (expired.code, expired.rejected) == (ErrorCode.EXPIRED, rejected)
+        assert str(expired) == "The mail expired ('expiresAt') before a server could take it. 451 Later"
+        assert not result_of_failure(expired, mail(), None).unsettled
 
     def test_a_mail_that_could_not_be_composed_has_no_warnings(self) -> None:
         assert result_of_failure(NotSendable(ErrorCode.VALIDATION, "No."), None, None).warnings == ()

@@ -154,6 +154,26 @@ def test_a_time_to_send_that_had_come_when_the_mail_was_written_delays_nothing(w
     assert world.look(MAIL | {"sendAt": datetime(2020, 1, 1, tzinfo=UTC)})["reason"] == "sent"
 
 
+@pytest.mark.parametrize(
+    ("times", "reason"),
+    [
+        ({"expiresAt": datetime(2020, 1, 1, tzinfo=UTC)}, "expired"),
+        ({"expiresAt": datetime(2100, 1, 1, tzinfo=UTC), "sendAt": datetime(2100, 1, 2, tzinfo=UTC)}, "validation"),
+        ({"expiresAt": datetime(2100, 1, 1, tzinfo=UTC)}, "sent"),
+    ],
+    ids=["when-written", "before-it-is-due", "later"],
+)
+def test_a_mail_that_comes_too_late_would_be_an_error(world: World, times: Entry, reason: str) -> None:
+    entry = world.look(MAIL | times)
+    assert entry["reason"] == reason
+    assert ("digest" in entry) is (reason == "sent")
+
+
+def test_a_cancelled_mail_has_not_been_ended_by_the_other_system(world: World) -> None:
+    entry = world.look(MAIL, {"state": "CANCELLED"})
+    assert (entry["reason"], entry["old_state"], entry["recipients"]) == ("sent", "CANCELLED", "unknown")
+
+
 def test_the_digest_depends_on_the_document_alone(world: World) -> None:
     first = world.look(MAIL)["digest"]
     world.parts.clock = lambda: datetime(2030, 1, 1, tzinfo=UTC)

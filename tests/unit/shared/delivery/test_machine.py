@@ -104,6 +104,7 @@ class TestOnEvent:
                 None, DocumentState(send_at=SOON), Reason.SCHEDULED, False, State.PENDING, id="sendAt-in-future"
             ),
             pytest.param(None, DocumentState(send_at=PAST), Reason.NEW, True, State.PENDING, id="sendAt-in-past"),
+            pytest.param(None, DocumentState(send_at=NOW), Reason.NEW, True, State.PENDING, id="sendAt-this-moment"),
             pytest.param(None, UNKNOWN_STATE, Reason.UNKNOWN_STATE, False, None, id="unknown-state"),
             pytest.param(HELD, EXPIRED, Reason.LEASE_EXPIRED, False, State.ERROR, id="touched-after-lease-expiry"),
             pytest.param(PENDING, UNLEASED, Reason.LEASE_EXPIRED, False, State.ERROR, id="processing-without-lease"),
@@ -253,7 +254,7 @@ class TestOnMessage:
 
 class TestOnResult:
     MINE = Lease(1, SOON)
-    SENT = concluded(Result(State.SUCCESS, info={"accepted": ["a@b.c"]}), 1, NOW, POLICY, jitter=0.5)
+    SENT = Result(State.SUCCESS, info={"accepted": ["a@b.c"]})
     GUESS = known(State.ERROR, attempts=1, error_code=ErrorCode.LEASE_EXPIRED, end_time=PAST)
 
     @pytest.mark.parametrize(
@@ -296,20 +297,20 @@ class TestOnResult:
         ],
     )
     def test_row(self, document: DocumentState | None, reason: Reason, writes: State | None) -> None:
-        decision = on_result(document, self.MINE, self.SENT, NOW)
+        decision = on_result(document, self.MINE, self.SENT, NOW, POLICY, jitter=0.5)
         assert (decision.reason, written_state(decision)) == (reason, writes)
 
     @pytest.mark.parametrize("state", [State.PENDING, State.RETRY])
     def test_a_users_wish_for_another_attempt_stands(self, state: State) -> None:
         requeued = known(state, attempts=1, lease_expire_time=SOON)
-        decision = on_result(requeued, self.MINE, self.SENT, NOW)
+        decision = on_result(requeued, self.MINE, self.SENT, NOW, POLICY, jitter=0.5)
         assert decision.reason is Reason.REQUEUED
         assert decision.write == {"delivery.endTime": NOW, "delivery.leaseExpireTime": None}
 
     def test_a_planned_retry_whose_answer_was_lost_is_recognised(self) -> None:
         later = concluded(FAILED, 1, NOW, PATIENT, jitter=0.5)
         written = known(State.RETRY, attempts=1, next_attempt_time=later["delivery.nextAttemptTime"])
-        assert on_result(written, self.MINE, later, NOW) == Decision(Reason.FINISHED)
+        assert on_result(written, self.MINE, FAILED, NOW, PATIENT, jitter=0.5) == Decision(Reason.FINISHED)
 
 
 PATIENT = Policy(LEASE, max_attempts=3)
@@ -375,6 +376,7 @@ class TestConcluded:
         sent = Result(State.SUCCESS, info={}, unsettled=True, progress={}, retained=kept)
         assert "message.html" not in concluded(sent, 1, NOW, PATIENT, jitter=0.5)
         assert concluded(sent, 3, NOW, PATIENT, jitter=0.5)["message.html"] is DELETE
+        assert "message.html" not in concluded(replace(FAILED, retained=kept), 3, NOW, PATIENT, jitter=0.5)
 
     def test_a_planned_retry_has_a_time_and_the_settled_recipients(self) -> None:
         info = {"accepted": ["a@b.c"], "pending": ["d@e.f"]}

@@ -273,7 +273,7 @@ class TestQueries:
         collection = self.filled(database, path, deliveries)
 
         def page(after: str | None) -> list[str]:
-            return [each.path.rpartition("/")[2] for each in database.in_states(collection, QUEUED, 3, after)]
+            return [each.path.rpartition("/")[2] for each in database.in_states(collection, QUEUED, 3, after).found]
 
         assert [page(None), page("04"), page("05"), page("10")] == [
             ["00", "02", "04"],
@@ -281,6 +281,20 @@ class TestQueries:
             ["06", "08", "10"],
             [],
         ]
+
+    def test_a_page_of_large_documents_ends_early_and_the_next_goes_on(
+        self, database: FirestoreDatabase, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Anybody who may write documents can make each of them as large as 1 MiB."""
+        monkeypatch.setattr("shared.firestore.database._PAGE_BYTES", 250_000)
+        large = {"state": "PENDING", "nextAttemptTime": self.NOW, "startTime": ["x" * 100_000]}
+        collection = self.filled(database, path, [large] * 5)
+        page = database.in_states(collection, QUEUED, 500, None)
+        assert ([each.path[-2:] for each in page.found], page.is_last) == (["00", "01", "02"], False)
+        rest = database.in_states(collection, QUEUED, 500, "02")
+        assert ([each.path[-2:] for each in rest.found], rest.is_last) == (["03", "04"], True)
+        assert [len(page) for page in database.due(collection, self.NOW, 500)] == [3, 2]
+        assert page.found[0].known.delivery == Delivery(State.PENDING, next_attempt_time=self.NOW)
 
     def test_what_is_due_comes_in_pages_the_earliest_first(self, database: FirestoreDatabase, path: str) -> None:
         ago = [3, 1, 2, 2, 2, 2, -1]

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.firestore.values import Reference, Value, decode, encode
+from shared.firestore.values import (
+    MAX_VALUES,
+    Reference,
+    TooMany,
+    Value,
+    decode,
+    decode_deciding,
+    decode_document,
+    encode,
+    encode_fields,
+)
 
 
 def vector(*numbers: dict[str, float]) -> object:
@@ -90,3 +100,38 @@ def test_a_time_beyond_the_calendar_is_the_nearest_within(seconds: int) -> None:
 def test_what_firestore_has_no_room_for(value: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         encode(value)
+
+
+NULLS = [{"a": [None] * MAX_VALUES}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        pytest.param({"a": [1] * (MAX_VALUES - 2), "b": "x"}, {"a", "b"}, id="as many as there may be"),
+        pytest.param({"a": [1] * (MAX_VALUES - 1), "b": "x"}, {"b"}, id="one more"),
+        pytest.param({"a": NULLS, "to": "x"}, {"to"}, id="deep inside"),
+        pytest.param({"a": {str(number): {} for number in range(MAX_VALUES)}, "to": "x"}, {"to"}, id="maps"),
+        pytest.param({"a": "x" * 900_000, "to": "x"}, {"a", "to"}, id="long texts"),
+    ],
+)
+def test_too_many_values_are_not_decoded(fields: dict[str, object], kept: set[str]) -> None:
+    encoded = Value(map_value={"fields": encode_fields(fields)})
+    decoded = decode_document(encoded.map_value.fields, encoded.ByteSize())
+    assert {name for name, value in decoded.items() if value != TooMany()} == kept
+    assert all(decoded[name] == fields[name] for name in kept)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("PENDING", "PENDING"),
+        (3, 3),
+        ({"seconds": 1, "nanoseconds": 0}, {"seconds": 1, "nanoseconds": 0}),
+        ("x" * 2000, "x" * 1000),
+        ([None] * 1000, None),
+        ({"a": "x" * 1000}, None),
+    ],
+)
+def test_what_decisions_depend_on_is_short(value: object, expected: object) -> None:
+    assert decode_deciding(encode(value)) == expected

@@ -172,6 +172,9 @@ def a_run_of_the_reconciler(world: World) -> None:
     later = world.clock.now + HOUR
     world.database.put("mail/moved", {**MAIL, "sendAt": later, "delivery": {"state": "PENDING"}})
     world.database.put("mail/over", {**MAIL, "delivery": {"state": "ERROR", "nextAttemptTime": world.clock.now}})
+    world.database.put("mail/late", {**MAIL, "expiresAt": world.clock.now, "delivery": {"state": "PENDING"}})
+    never = {"sendAt": later, "expiresAt": later}
+    world.database.put("mail/never", {**MAIL, **never, "delivery": {"state": "PENDING"}})
     world.reconcile()
 
 
@@ -441,7 +444,7 @@ def test_a_run_is_counted_also_when_firestore_fails(
     monkeypatch.setattr(world.database, "write", unavailable)
     a_run_of_the_reconciler(world)
     last = entries(caplog)[-1]
-    assert (last["event"], last["complete"], last["examined"]) == ("reconciler-run", False, 5)
+    assert (last["event"], last["complete"], last["examined"]) == ("reconciler-run", False, 7)
 
 
 class TestAcceptedAfter:

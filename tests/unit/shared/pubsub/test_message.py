@@ -179,16 +179,17 @@ def test_the_sender_decodes_what_the_dispatcher_encodes() -> None:
     assert schema_accepts(data)
 
 
-class TestSendAt:
+@pytest.mark.parametrize("name", ["sendAt", "expiresAt"])
+class TestTimes:
     @pytest.mark.parametrize("value", ["2026-12-01T09:00:00+01:00", {"seconds": 1796112000, "nanoseconds": 0}])
-    def test_valid_times_become_timestamps(self, value: Any) -> None:
-        asked = decode(json.dumps({"mail": {"sendAt": value}}).encode())
+    def test_valid_times_become_timestamps(self, name: str, value: Any) -> None:
+        asked = decode(json.dumps({"mail": {name: value}}).encode())
         assert asked.mail is not None
-        assert asked.mail["sendAt"] == datetime(2026, 12, 1, 8, tzinfo=UTC)
+        assert asked.mail[name] == datetime(2026, 12, 1, 8, tzinfo=UTC)
 
     @pytest.mark.parametrize("value", ["tomorrow", "2026-12-01T09:00:00", 4070908800000, [], False, {"seconds": 1}])
-    def test_invalid_times_are_left_to_the_document_s_validation(self, value: Any) -> None:
-        asked = decode(json.dumps({"mail": {"sendAt": value}}).encode())
-        assert asked.mail == {"sendAt": value}
-        with pytest.raises(NotSendable, match="Field 'sendAt': expected a timestamp"):
+    def test_invalid_times_are_left_to_the_document_s_validation(self, name: str, value: Any) -> None:
+        asked = decode(json.dumps({"mail": {name: value}}).encode())
+        assert asked.mail == {name: value}
+        with pytest.raises(NotSendable, match=f"Field '{name}': expected a timestamp"):
             parse_document(asked.mail)

@@ -285,6 +285,20 @@ run "other_settings_reach_both_services" {
   }
 }
 
+run "mail_is_kept_from_others_if_wanted" {
+  command = plan
+
+  variables {
+    recipients_allowed  = ["ada@example.com", "*@example.org", "*@*.example.org", "o'neil+test@bücher.example"]
+    recipients_redirect = ["staging@example.com", "qa@example.com"]
+  }
+
+  assert {
+    condition     = local.sender_environment.RECIPIENTS_ALLOWED == "ada@example.com,*@example.org,*@*.example.org,o'neil+test@bücher.example" && local.sender_environment.RECIPIENTS_REDIRECT == "staging@example.com,qa@example.com"
+    error_message = "The sender must know who may get mail."
+  }
+}
+
 run "attachments_come_from_buckets_that_the_sender_may_read" {
   variables {
     attachment_buckets = ["shop-invoices", "shop-brochures"]

@@ -108,6 +108,27 @@ run "a_secret_that_is_no_setting_and_a_key_of_another_region" {
   }
 }
 
+run "recipients_that_nobody_can_be" {
+  command         = plan
+  expect_failures = [var.recipients_allowed, var.recipients_redirect, var.settings]
+
+  variables {
+    recipients_allowed  = [] # null lets everybody get mail
+    recipients_redirect = ["*@example.com"]
+    settings            = { RECIPIENTS_ALLOWED = "ada@example.com" } # has a variable
+  }
+}
+
+run "a_domain_without_a_pattern" {
+  command         = plan
+  expect_failures = [var.recipients_allowed, var.recipients_redirect]
+
+  variables {
+    recipients_allowed  = ["ada@example.com", "example.com"]
+    recipients_redirect = []
+  }
+}
+
 run "a_secret_version_in_words" {
   command         = plan
   expect_failures = [var.secrets]

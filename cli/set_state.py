@@ -1,4 +1,4 @@
-"""Setting documents to RETRY, one after the other or several at once, for `retry` and `adopt`.
+"""Setting the state of many documents, one after the other or several at once, for `retry`, `adopt` and `cancel`.
 
 The dispatcher publishes a document that is set to RETRY, whatever it was before, and if the event gets lost, the
 reconciler does (`shared.delivery.machine`). Each write is conditional and stands alone. So if the process dies, what
@@ -19,9 +19,11 @@ from typing import Any, TypeVar
 import click
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from cli.exits import Failed
 from cli.mail import Mail
 from cli.mailbox import Mailbox
 from cli.output import Output, one_line
+from shared.delivery.model import State
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -29,6 +31,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 ASK_ABOVE = 20
 #: Documents in one request: as many as may be set in a quarter of a second, up to this number.
 _BATCH, _BATCHES_PER_SECOND = 100, 4
+
+
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only show which mails would be set.")
 
 
 def rate_option(command: _Command) -> _Command:
@@ -62,17 +67,22 @@ def ask(question: str, announcement: str, yes: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A document that may be set to RETRY; `refusal` is the reason against it, if any. Without one, `mail` is known."""
+    """A document that may be set; `refusal` is the reason against it, if any. Without one, `mail` is known.
+
+    `remark` is what the operator must know about it once it is set.
+    """
 
     path: str
     mail: Mail | None
     refusal: str | None = None
+    remark: str | None = None
 
 
 @dataclass(slots=True)
 class Tally:
-    """How many documents were set (or would be), and how many were skipped, by reason."""
+    """How many documents were set to a state (or would be), and how many were skipped, by reason."""
 
+    state: State
     set: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
 
@@ -85,7 +95,7 @@ class Tally:
 
     def sentence(self, dry_run: bool) -> str:
         """The counts as a sentence."""
-        text = f"{self.set:,} would be set to RETRY" if dry_run else f"{self.set:,} set to RETRY"
+        text = f"{self.set:,} would be set to {self.state}" if dry_run else f"{self.set:,} set to {self.state}"
         if self.skipped:
             text += "; skipped: " + ", ".join(f"{count:,} {reason}" for reason, count in self.skipped.most_common())
         if self.skipped["outcome-unknown"]:
@@ -116,16 +126,44 @@ class Pace:
         self._next = max(self._next, now) + self._interval * actions
 
 
-def requeue(candidates: Iterable[Candidate], mailbox: Mailbox, pace: Pace) -> Iterator[tuple[Candidate, str | None]]:
+def set_state(
+    candidates: Iterable[Candidate], state: State, mailbox: Mailbox, pace: Pace
+) -> Iterator[tuple[Candidate, str | None]]:
     """Set the candidates; yields each with the reason why it was not set, or None. One batch is in memory."""
     remaining = iter(candidates)
     while batch := list(islice(remaining, pace.batch)):
         mails = [each.mail for each in batch if each.refusal is None and each.mail is not None]
         if mails:
             pace.wait(len(mails))
-        outcomes = iter(mailbox.set_retry(mails) if mails else ())
+        outcomes = iter(mailbox.set_state(mails, state) if mails else ())
         for each in batch:
             yield each, each.refusal or next(outcomes)
+
+
+def set_all(
+    candidates: Iterable[Candidate], state: State, mailbox: Mailbox | None, pace: Pace, output: Output, total: int
+) -> None:
+    """Set the candidates, and report each; without a mailbox (dry run), only show them.
+
+    Raises `click.exceptions.Exit` if there was nothing to set.
+    """
+    dry_run, tally = mailbox is None, Tally(state)
+    outcomes = (
+        ((each, each.refusal) for each in candidates)
+        if mailbox is None
+        else set_state(candidates, state, mailbox, pace)
+    )
+    try:
+        with progress(output, state, total, shown=not dry_run) as advance:
+            for candidate, reason in outcomes:
+                tally.count(reason)
+                report(candidate, reason, output, dry_run)
+                if candidate.refusal is None:
+                    advance(1)
+    finally:  # also after an interruption or a Firestore failure
+        output.note(tally.sentence(dry_run))
+    if not tally.set:
+        raise click.exceptions.Exit(Failed.exit_code)
 
 
 def report(candidate: Candidate, reason: str | None, output: Output, dry_run: bool) -> None:
@@ -135,7 +173,9 @@ def report(candidate: Candidate, reason: str | None, output: Output, dry_run: bo
     else:
         text = "would be set" if dry_run else "set"
         record = {"result": "would-set" if dry_run else "set"}
-    if output.as_json or reason or dry_run or not output.console.is_terminal:
+    if remark := None if reason else candidate.remark:
+        record, text = record | {"remark": remark}, f"{text}: {remark}"
+    if output.as_json or reason or remark or dry_run or not output.console.is_terminal:
         output.result({"document": candidate.path, **record}, f"{one_line(candidate.path)}  {text}")
 
 
