@@ -23,6 +23,7 @@ from cli.importing import import_parameters
 from cli.listing import list_mails
 from cli.retry import retry
 from cli.send import send
+from cli.shadow import shadow
 from cli.status import status
 from cli.template import template
 
@@ -120,6 +121,7 @@ _COMMANDS = (
     import_parameters,
     doctor,
     audit,
+    shadow,
 )
 for command in _COMMANDS:
     cli.add_command(command)

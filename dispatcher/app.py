@@ -8,22 +8,22 @@ POST /dead-letters  one Pub/Sub push from the dead-letter topic
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
 from dispatcher import events
-from dispatcher.dead_letters import DeadLetters
-from dispatcher.handler import Dispatcher
+from dispatcher.events import DocumentChange
 from dispatcher.lifecycle import Lifecycle
-from dispatcher.reconciler import Reconciler
+from shared.delivery.model import Reason
 from shared.errors import InvalidEvent
 from shared.http.app import base_app
 from shared.http.auth import TokenVerifier
 from shared.http.fast_path import Header
 from shared.observability.events import Event, log_event
-from shared.pubsub.push import unwrap
+from shared.pubsub.push import ReceivedMessage, unwrap
 
 _log = logging.getLogger("firepost.dispatcher")
 
@@ -35,15 +35,19 @@ _MAX_BODY_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """The objects behind the entry points; `lifecycle` is None if nobody wants lifecycle events."""
+    """What the entry points call; `lifecycle` is None if nobody wants lifecycle events. All raise `Unavailable`.
 
-    dispatcher: Dispatcher
-    reconciler: Reconciler
-    dead_letters: DeadLetters
+    See `Dispatcher.handle` and `log_ignored`, `Reconciler.run`, and `DeadLetters.handle`; or `Shadow`.
+    """
+
+    change: Callable[[DocumentChange], Reason]
+    log_ignored: Callable[[], None]
+    reconcile: Callable[[], Mapping[str, int | bool]]
+    dead_letter: Callable[[ReceivedMessage], str]
     lifecycle: Lifecycle | None = None
 
 
-def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | None) -> Flask:
+def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | None, health_text: str = "ok") -> Flask:
     """The WSGI app.
 
     It answers 2xx if the request is done or can never work, 4xx if the caller is wrong, 5xx if the caller must retry.
@@ -57,20 +61,20 @@ def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | No
             fields = {"reason": _INVALID_EVENT}
             log_event(_log, Event.CHANGE, f"invalid event: {error}", fields, logging.WARNING)
             return f"{_INVALID_EVENT}: {error}\n", 200
-        reason = handlers.dispatcher.handle(change)
+        reason = handlers.change(change)
         if handlers.lifecycle is not None:
             handlers.lifecycle.announce(change, attribute)
         return f"{reason}\n", 200
 
-    app = base_app(__name__, verifier, _MAX_BODY_BYTES, handle_post)
+    app = base_app(__name__, verifier, _MAX_BODY_BYTES, handle_post, health_text)
 
     @app.post("/reconcile")
     def reconcile() -> ResponseReturnValue:
-        handlers.dispatcher.log_ignored()  # every minute, also if no further event comes
-        return handlers.reconciler.run()
+        handlers.log_ignored()  # every minute, also if no further event comes
+        return dict(handlers.reconcile())
 
     @app.post("/dead-letters")
     def dead_letter() -> ResponseReturnValue:
-        return f"{handlers.dead_letters.handle(unwrap(request.get_data()))}\n", 200
+        return f"{handlers.dead_letter(unwrap(request.get_data()))}\n", 200
 
     return app

@@ -50,7 +50,13 @@ def pull() -> None:
     try:
         with closing(tracing.connect("sender", chosen.traces)) as tracer:
             puller = bootstrap.build_puller(chosen, tracer)
-            serve(puller, address=chosen.address, port=chosen.port, grace_seconds=server.GRACE_SECONDS)
+            serve(
+                puller,
+                address=chosen.address,
+                port=chosen.port,
+                grace_seconds=server.GRACE_SECONDS,
+                health_text=chosen.health,
+            )
     except PullFailed as error:
         click.echo(f"Firepost can't go on: {error}", err=True)
         raise SystemExit(EXIT_PULL_FAILED) from error

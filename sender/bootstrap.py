@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from datetime import UTC, datetime
 
@@ -20,8 +21,10 @@ from sender.message.recipients import FirestoreUsers
 from sender.message.template_repository import FirestoreTemplates
 from sender.settings import MIN_MEMORY_MB, PullSettings, SenderSettings
 from sender.worker.attempt import Attempts
+from sender.worker.composing import Composing
 from sender.worker.handler import Handler, Limits, Sender
 from sender.worker.retention import Retain, retain_all, retain_nothing_private, retain_rendered
+from sender.worker.shadow import ShadowSender
 from shared.delivery.store import MailStore
 from shared.firestore.client import connect_firestore
 from shared.firestore.database import FirestoreDatabase
@@ -29,6 +32,9 @@ from shared.http.server import Service
 from shared.observability import tracing
 from shared.observability.tracing import Tracer
 from shared.pubsub.publisher import TopicPublisher, connect_publisher, connect_subscriber
+from shared.settings import SHADOW_NOTICE
+
+_log = logging.getLogger("firepost.sender")
 
 MIB = 1024 * 1024
 
@@ -40,7 +46,7 @@ def build(settings: SenderSettings) -> Service:
     """The WSGI app for push, with its shutdown hooks. Raises `Misconfigured`."""
     tracer = tracing.connect("sender", settings.traces)
     sender = build_sender(settings, tracer)
-    return Service(create_app(sender, settings.verifier()), sender.drain, tracer.close)
+    return Service(create_app(sender, settings.verifier(), settings.health), sender.drain, tracer.close)
 
 
 def build_puller(settings: PullSettings, tracer: Tracer) -> Puller:
@@ -62,6 +68,18 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
         factory.build_channel(settings, settings.data_margin, settings.turn_seconds),
         lambda: datetime.now(UTC),
     )
+    if settings.shadow:
+        _log.warning(SHADOW_NOTICE)
+        return ShadowSender(
+            database,
+            Composing(composer(settings, database, channel.encode), downloads(settings)),
+            memory_budget(settings),
+            limits(settings),
+            settings.policy(),
+            collection=settings.mail_collection,
+            clock=clock,
+            tracer=tracer,
+        )
     attempts = Attempts(
         channel.transport,
         compose=composer(settings, database, channel.encode),

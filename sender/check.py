@@ -27,7 +27,7 @@ from sender.transport.smtp.transport import open_connection
 from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, Misconfigured
 from shared.http.server import EXIT_MISCONFIGURED
-from shared.settings import load
+from shared.settings import SHADOW_NOTICE, Mode, load
 
 EXIT_FAILED = 1
 
@@ -54,10 +54,13 @@ def run(send_to: str | None, report: Report) -> int:
         settings = load(MailSettings)
         factory.build_channel(settings, data_margin=0, turn_seconds=SECONDS)
         factory.defaults(settings)
+        shadow = load(Mode).shadow
         factory.guard(settings)
     except Misconfigured as error:
         report(Finding("settings", Status.FAILED, " ".join(str(error).split())))
         return EXIT_MISCONFIGURED
+    if shadow:
+        report(Finding("shadow", Status.SKIPPED, f"{SHADOW_NOTICE}; these steps show what happens without it"))
     results = [_succeeds(settings, settings, DEFAULT_TRANSPORT, send_to, report)]
     for name, named in settings.transports.items():
         results.append(_succeeds(settings, named, name, send_to, _prefixed(name, report)))

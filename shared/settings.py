@@ -24,10 +24,25 @@ CollectionPath = Annotated[str, StringConstraints(pattern=r"^[^/]+(/[^/]+/[^/]+)
 TopicId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$")]
 
 
-class ServiceSettings(BaseSettings):
-    """Settings that the dispatcher and the sender share."""
+#: What both services log when they start in shadow mode.
+SHADOW_NOTICE = "shadow mode: no mail is sent and no document is written, because SHADOW is true"
+
+
+class Mode(BaseSettings):
+    """What the services do with mails; `python -m sender check` reads it, too."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    shadow: bool = False
+
+    @property
+    def health(self) -> str:
+        """What GET /health answers when all is well, which tells shadow mode from the normal one."""
+        return "ok, in shadow mode: nothing is sent" if self.shadow else "ok"
+
+
+class ServiceSettings(Mode):
+    """Settings that the dispatcher and the sender share."""
 
     #: Whether this process serves HTTP requests, whose callers must authenticate.
     has_callers: ClassVar[bool] = True

@@ -17,6 +17,7 @@ from dispatcher.handler import Dispatcher
 from dispatcher.lifecycle import EventsTopic, Lifecycle, Place
 from dispatcher.outbox import Outbox
 from dispatcher.reconciler import PAGE, Reconciler
+from dispatcher.shadow import Shadow
 from local.waiting import wait_until
 from sender.document.addresses import Address
 from sender.downloads.downloader import Downloads
@@ -25,7 +26,9 @@ from sender.message.compose import Compose, Composer, Defaults
 from sender.transport.envelope import Transport
 from sender.worker.attempt import Attempts
 from sender.worker.claims import Claims
+from sender.worker.composing import Composing
 from sender.worker.handler import Limits, Sender
+from sender.worker.shadow import ShadowSender
 from shared.batcher import Batcher, Batching
 from shared.delivery.policy import Policy
 from shared.delivery.store import MailStore
@@ -101,6 +104,19 @@ class SenderParts:
             monotonic=self.monotonic,
         )
 
+    def shadow(self) -> ShadowSender:
+        composing = Composing(lambda *args, **kwargs: self.compose(*args, **kwargs), Downloads())
+        return ShadowSender(
+            self.database,
+            composing,
+            self.memory,
+            self.limits,
+            self.policy,
+            collection=COLLECTION,
+            clock=self.clock,
+            monotonic=self.monotonic,
+        )
+
 
 @dataclass
 class DispatcherParts:
@@ -134,7 +150,12 @@ class DispatcherParts:
         topic = EventsTopic(self.lifecycle) if self.lifecycle is not None else None
         places = [place for place in (topic, self.eventarc) if place is not None]
         lifecycle = Lifecycle(places) if places else None
-        return Handlers(self.dispatcher(), self.reconciler(), self.dead_letters(), lifecycle)
+        dispatcher, reconciler, dead_letters = self.dispatcher(), self.reconciler(), self.dead_letters()
+        return Handlers(dispatcher.handle, dispatcher.log_ignored, reconciler.run, dead_letters.handle, lifecycle)
+
+    def shadow_handlers(self) -> Handlers:
+        shadow = Shadow(self.topic, self.monotonic)
+        return Handlers(shadow.handle, shadow.log_ignored, shadow.reconcile, shadow.dead_letter)
 
 
 def limits(**changes: object) -> Limits:

@@ -72,6 +72,9 @@ class MemoryDatabase:
         self.on_write: Callable[[str, Snapshot | None, Snapshot | None], object] = lambda path, old, new: None
         self._ticks = 0
 
+    def get(self, path: str) -> Snapshot | None:
+        return self.documents.get(path)
+
     def read(self, paths: Sequence[str]) -> list[Snapshot | FirepostError | None]:
         return [self.documents.get(path) for path in paths]
 

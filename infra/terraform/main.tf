@@ -21,6 +21,7 @@ module "core" {
   static_egress    = var.static_egress
 
   subscription_type          = var.subscription_type
+  shadow                     = var.shadow
   dispatcher                 = var.dispatcher
   sender                     = var.sender
   default_from               = var.default_from

@@ -19,10 +19,11 @@ _POLL_SECONDS = 0.1
 
 
 @contextmanager
-def health_endpoint(address: str, port: int, is_well: Callable[[], bool]) -> Iterator[int]:
+def health_endpoint(address: str, port: int, is_well: Callable[[], bool], health_text: str = "ok") -> Iterator[int]:
     """Serve on `port` (0: any free port) of the IP `address` while the block runs; yields the port.
 
-    The status is 200 if `is_well` returns true, otherwise 503. Raises `Misconfigured` if it can't listen there.
+    The status is 200, with `health_text`, if `is_well` returns true, otherwise 503. Raises `Misconfigured` if it can't
+    listen there.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -30,7 +31,7 @@ def health_endpoint(address: str, port: int, is_well: Callable[[], bool]) -> Ite
             status = HTTPStatus.NOT_FOUND
             if self.path in ("/health", "/healthz"):  # the latter in versions up to 0.2.0
                 status = HTTPStatus.OK if is_well() else HTTPStatus.SERVICE_UNAVAILABLE
-            body = b"ok\n" if status is HTTPStatus.OK else b"not ok\n"
+            body = f"{health_text if status is HTTPStatus.OK else 'not ok'}\n".encode()
             self.send_response(status)
             self.send_header("Content-Type", "text/plain")
             self.send_header("Content-Length", str(len(body)))

@@ -17,11 +17,11 @@ _MAX_BODY_BYTES = 16 * 1024 * 1024
 _NOT_ACKNOWLEDGED = 409
 
 
-def create_app(sender: Handler, verifier: TokenVerifier | None) -> Flask:
+def create_app(sender: Handler, verifier: TokenVerifier | None, health_text: str = "ok") -> Flask:
     """The WSGI app. `verifier` checks callers' tokens; None lets everybody in."""
 
     def handle_post(header: Header, body: bytes) -> tuple[str, int]:
         handled = sender.handle(unwrap(body))
         return f"{handled.reason}\n", 200 if handled.acknowledge else _NOT_ACKNOWLEDGED
 
-    return base_app(__name__, verifier, _MAX_BODY_BYTES, handle_post)
+    return base_app(__name__, verifier, _MAX_BODY_BYTES, handle_post, health_text)

@@ -21,13 +21,14 @@ from sender.downloads.downloader import Downloads
 from sender.memory.budget import MemoryBudget, Room
 from sender.message.compose import Compose, Mail
 from sender.transport.envelope import Receipt, Transport
+from sender.worker.composing import Composing
 from sender.worker.result import Earlier, as_expired, result_of_failure, result_of_receipt
 from sender.worker.retention import Retain, retain_all
 from sender.worker.timing import Timings
 from shared.deadline import Deadline
 from shared.delivery.model import Result, State
 from shared.delivery.store import Claim, Finish, Release
-from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSendable, NotSent, OutcomeUnknown, Unavailable
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeUnknown
 
 _log = logging.getLogger("firepost.sender")
 
@@ -94,8 +95,7 @@ class Attempts:
         `memory` is what all mails together may use.
         """
         self._transport = transport
-        self._compose = compose
-        self._downloads = downloads
+        self._composing = Composing(compose, downloads)
         self._clock = clock
         self._memory = memory
         self._retain = retain
@@ -126,7 +126,15 @@ class Attempts:
             self._refuse_if_draining()
             _refuse_if_expired(deadline)
             with timings.step("compose"):
-                mail = self._composed(attempt, earlier.settled if earlier else frozenset(), deadline, room)
+                mail = self._composing.mail(
+                    claim.path,
+                    claim.fields,
+                    message_id_local_part=claim.message_id_local_part,
+                    now=self._clock(),
+                    deadline=deadline,
+                    settled=earlier.settled if earlier else frozenset(),
+                    room=room,
+                )
             if not mail.envelope.recipients:
                 raise NotSent(ErrorCode.REJECTED, "The mail server has already refused all recipients.")
             self._refuse_if_draining()
@@ -158,31 +166,6 @@ class Attempts:
             return deadline
         now = max(self._clock(), attempt.start.at)  # the clock may be set back, and the claim was decided then
         return deadline.starting_within((expires_at - now).total_seconds())
-
-    def _composed(self, attempt: Attempt, settled: frozenset[str], deadline: Deadline, room: Room) -> Mail:
-        claim, fetch = attempt.claim, self._downloads.for_attempt(deadline)
-        try:
-            return self._compose(
-                claim.fields,
-                message_id_local_part=claim.message_id_local_part,
-                now=self._clock(),
-                deadline=deadline.start_by(),
-                fetch=fetch,
-                settled=settled,
-                room=room,
-            )
-        except (DeliveryFailed, Deferred):
-            raise
-        except Unavailable as error:  # users or templates can't be read: nothing was sent, so release the claim
-            raise Deferred(None, str(error)) from error
-        except MemoryError as error:
-            text = "The sender had too little memory to compose the mail, which was not sent."
-            raise NotSent(ErrorCode.TEMPORARY, text) from error
-        except Exception as error:
-            # A bug must not leave the document in PROCESSING. Nothing was sent, so report a definite failure.
-            _log.exception("composing failed", extra={"fields": {"document": claim.path}})
-            text = f"The mail could not be composed ({type(error).__name__}) and was not sent."
-            raise NotSendable(ErrorCode.VALIDATION, text) from error
 
 
 def _refuse_if_expired(deadline: Deadline) -> None:

@@ -103,7 +103,7 @@ class Sender:
 
     def handle(self, received: ReceivedMessage) -> HandlerResult:
         """See `Handler.handle`. A message that can never work is dead-lettered."""
-        with self._working_on(received) as annotate:
+        with working_on(received, self._tracer) as annotate:
             try:
                 handled = self._attempt(
                     message.decode(received.data, received.attributes, received.message_id, self._collection)
@@ -115,13 +115,6 @@ class Sender:
                 handled = self._dead_letter(received, refused)
             annotate("reason", handled.reason)
             return handled
-
-    @contextmanager
-    def _working_on(self, received: ReceivedMessage) -> Iterator[Annotate]:
-        """Run the block within the trace in which the message was published."""
-        published_in = tracing.of_message(received.attributes)
-        with tracing.within(published_in), self._tracer.span("message", message_id=received.message_id) as annotate:
-            yield annotate
 
     def _attempt(self, request: Message) -> HandlerResult:
         if reason := self._slots.acquire():
@@ -167,6 +160,14 @@ class Sender:
         fields = {"message_id": received.message_id, "reason": error.reason}
         log_event(_log, Event.REFUSAL, f"message dead-lettered: {error.reason}", fields, logging.ERROR)
         return HandlerResult(True, error.reason)
+
+
+@contextmanager
+def working_on(received: ReceivedMessage, tracer: Tracer) -> Iterator[Annotate]:
+    """Run the block within the trace in which the message was published."""
+    published_in = tracing.of_message(received.attributes)
+    with tracing.within(published_in), tracer.span("message", message_id=received.message_id) as annotate:
+        yield annotate
 
 
 def _is_kept(attribute: tuple[str, str]) -> bool:

@@ -17,8 +17,10 @@ from shared.observability import tracing
 _log = logging.getLogger("firepost.web")
 
 
-def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, handle_post: HandlePost) -> Flask:
-    """A Flask app that handles `POST /` with `handle_post`, and `GET /health`; POST requires a valid token.
+def base_app(
+    name: str, verifier: TokenVerifier | None, max_body_bytes: int, handle_post: HandlePost, health_text: str = "ok"
+) -> Flask:
+    """A Flask app that handles `POST /` with `handle_post`; POST requires a valid token. `GET /health` says the text.
 
     Without a verifier, POST requires what `without_tokens` says instead, and a warning is logged. `answer_to`
     translates exceptions into responses.
@@ -42,7 +44,7 @@ def base_app(name: str, verifier: TokenVerifier | None, max_body_bytes: int, han
     @app.get("/health")
     @app.get("/healthz")  # the name in versions up to 0.2.0; Cloud Run lets nobody reach it from outside
     def health() -> ResponseReturnValue:
-        return "ok\n", 200, TEXT
+        return f"{health_text}\n", 200, TEXT
 
     @app.post("/")
     def post() -> ResponseReturnValue:

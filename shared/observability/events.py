@@ -29,6 +29,7 @@ class Event(StrEnum):
     RECONCILIATION = "reconciliation"
     RECONCILER_RUN = "reconciler-run"
     CONNECTION = "connection"
+    SHADOW = "shadow"
 
 
 #: What a decision saw of the document's times: `sight`.
@@ -98,6 +99,19 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
         "duration_ms",
     ),
     Event.CONNECTION: ("server", "duration_ms", "replaced"),
+    Event.SHADOW: (
+        "document",
+        "reason",
+        "old_state",
+        "old_error",
+        "recipients",
+        "recipients_old",
+        "recipients_own",
+        "digest",
+        "bytes",
+        "warnings",
+        "duration_ms",
+    ),
 }
 
 

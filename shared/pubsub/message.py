@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,10 @@ from shared.errors import InvalidMessage
 
 #: The value of the attribute `version`, and its default.
 VERSION: Final = "1"
+
+#: The version of messages that the dispatcher publishes in shadow mode. Only a sender in shadow mode reads them; any
+#: other one refuses them, so that it does not send what another system sends.
+SHADOW_VERSION: Final = "shadow"
 
 #: Pub/Sub's limit for an attribute's value: https://cloud.google.com/pubsub/quotas#resource_limits
 MAX_ATTRIBUTE_BYTES: Final = 1024
@@ -40,23 +44,30 @@ class Message:
     mail: Mapping[str, Any] | None = None
 
 
-def encode(path: str, reason: str) -> tuple[bytes, dict[str, str]]:
+def encode(path: str, reason: str, version: str = VERSION) -> tuple[bytes, dict[str, str]]:
     """The data and attributes of a message that names a document; `path` is relative to the database.
 
     The attribute `document` is omitted if the path exceeds Pub/Sub's limit; the data always contains the path.
     """
     data = json.dumps({"document": path}, ensure_ascii=False).encode()
     attributes = {"document": path} if len(path.encode()) <= MAX_ATTRIBUTE_BYTES else {}
-    return data, {**attributes, "reason": reason, "version": VERSION}
+    return data, {**attributes, "reason": reason, "version": version}
 
 
-def decode(data: bytes, attributes: Mapping[str, str], message_id: str, collection: str) -> Message:
+def decode(
+    data: bytes,
+    attributes: Mapping[str, str],
+    message_id: str,
+    collection: str,
+    versions: Collection[str] = (VERSION,),
+) -> Message:
     """Parse and validate a message from any publisher.
 
     `message_id` is Pub/Sub's id, the default document id of an inline mail. Only documents in `collection` are
-    accepted. Raises `InvalidMessage` (`unknown-version`, `not-json`, `wrong-shape`, `foreign-path`, `unwritable`).
+    accepted, and only the given `versions`. Raises `InvalidMessage` (`unknown-version`, `not-json`, `wrong-shape`,
+    `foreign-path`, `unwritable`).
     """
-    if attributes.get("version", VERSION) != VERSION:
+    if attributes.get("version", VERSION) not in versions:
         raise InvalidMessage("unknown-version", f"Attribute 'version': this sender reads version {VERSION}.")
     body = _parse(data)
     match body:

@@ -54,6 +54,18 @@ def check(monkeypatch: pytest.MonkeyPatch) -> Check:
     return run
 
 
+def test_shadow_mode_is_named_first(smtp: ScriptedServer, check: Check) -> None:
+    result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw", "localhost"), SHADOW="true")
+    assert steps(result)[0] == ("shadow", "skipped")
+    assert "no mail is sent" in result.stdout.splitlines()[0]
+    assert result.exit_code == 0
+
+
+def test_a_wrong_mode_is_a_wrong_setting(smtp: ScriptedServer, check: Check) -> None:
+    result = check(SMTP_CONNECTION_URI=smtp.uri("ada:pw"), SHADOW="perhaps")
+    assert (result.exit_code, "SHADOW='perhaps'" in result.stdout) == (2, True)
+
+
 def steps(result: Result) -> list[tuple[str, str]]:
     return [(line[8:20].strip(), line[:8].strip()) for line in result.stdout.splitlines()]
 

@@ -16,6 +16,7 @@ locals {
       LEASE_EXPIRY_POLICY  = var.lease_expiry_policy
     },
     var.ttl == null ? {} : { TTL_EXPIRE_TYPE = var.ttl.type, TTL_EXPIRE_VALUE = var.ttl.value },
+    var.shadow ? { SHADOW = true } : {},
     local.traces_environment,
     var.settings,
   ))

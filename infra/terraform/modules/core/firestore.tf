@@ -5,6 +5,9 @@ locals {
   # Removing the indexes of a large collection takes long, and Google works on few at a time.
   index_timeout = "2h"
 
+  # In shadow mode, indexes and expiry remain as the other system's users know them.
+  unindexed_fields = var.shadow ? toset([]) : var.unindexed_fields
+
   collection_id = element(reverse(split("/", var.mail_collection)), 0)
   database_id   = var.database.create ? google_firestore_database.this[0].name : var.database.id
 }
@@ -34,7 +37,7 @@ resource "google_firestore_database" "this" {
 }
 
 resource "google_firestore_field" "unindexed" {
-  for_each = var.unindexed_fields
+  for_each = local.unindexed_fields
 
   project    = var.project
   database   = local.database_id
@@ -56,7 +59,7 @@ locals {
   # Only what the reconciler and the command line query: by default, each field has two indexes, and an array three.
   queried_fields = {
     for field in ["delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"] : field => ["ASCENDING"]
-    if length(var.unindexed_fields) > 0
+    if length(local.unindexed_fields) > 0
   }
 
   # What `python -m cli find` and `list --partial` look up. The index of a whole array finds those that are not empty.
@@ -77,7 +80,7 @@ locals {
 resource "google_firestore_field" "indexed" {
   for_each = merge(local.queried_fields, {
     for field, indexes in local.searched_fields : field => indexes
-    if !contains(var.unindexed_fields, field) && anytrue([for map in var.unindexed_fields : startswith(field, "${map}.")])
+    if !contains(local.unindexed_fields, field) && anytrue([for map in local.unindexed_fields : startswith(field, "${map}.")])
   })
 
   project    = var.project
@@ -107,7 +110,7 @@ resource "google_firestore_field" "indexed" {
 }
 
 resource "google_firestore_field" "expiry" {
-  count = var.ttl == null ? 0 : 1
+  count = var.ttl == null || var.shadow ? 0 : 1
 
   project    = var.project
   database   = local.database_id

@@ -49,13 +49,17 @@ resource "google_project_iam_custom_role" "database" {
   role_id     = coalesce(var.database_role_id, "${replace(var.name, "-", "_")}_database")
   title       = "Firepost: read and write documents"
   description = "Read, query, create and update documents; begin and roll back transactions."
-  permissions = [
-    "datastore.databases.get", # needed to begin and roll back transactions, despite its name
-    "datastore.entities.create",
-    "datastore.entities.get",
-    "datastore.entities.list",
-    "datastore.entities.update",
-  ]
+  permissions = concat(
+    [
+      "datastore.databases.get", # needed to begin and roll back transactions, despite its name
+      "datastore.entities.get",
+      "datastore.entities.list",
+    ],
+    var.shadow ? [] : [
+      "datastore.entities.create",
+      "datastore.entities.update",
+    ],
+  )
 
   depends_on = [time_sleep.apis]
 }

@@ -12,6 +12,13 @@ variable "subscription_type" {
   }
 }
 
+variable "shadow" {
+  description = "SHADOW: look on while another system sends the mails of the collection. No mail is sent; services may only read the database, whose indexes and expiry do not change; the report is `python -m cli shadow report` (docs/shadow.md)."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "dispatcher" {
   description = "Size of the dispatcher's service. `concurrency` is requests (and threads) per instance."
   type = object({

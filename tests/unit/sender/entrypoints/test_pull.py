@@ -454,6 +454,12 @@ def test_health_reports_whether_the_process_is_well() -> None:
     assert answers[0].text == "ok\n"
 
 
+def test_health_says_what_the_process_does() -> None:
+    with health_endpoint("127.0.0.1", 0, lambda: True, "ok, in shadow mode") as port:
+        answer = requests.get(f"http://127.0.0.1:{port}/health", timeout=patience(5))
+    assert answer.text == "ok, in shadow mode\n"
+
+
 def test_a_port_in_use_is_reported_as_a_wrong_setting() -> None:
     with health_endpoint("127.0.0.1", 0, lambda: True) as port:
         taken = health_endpoint("127.0.0.1", port, lambda: True)

@@ -22,6 +22,7 @@ from shared.errors import Deferred, FirepostError, Unavailable
 from shared.firestore.database import Unwritable, Version, Write
 from shared.observability import tracing
 from shared.observability.events import FIELDS, Event
+from shared.pubsub.push import ReceivedMessage
 from tests.assembly import COMPOSER, LEASE, LIMITS, DispatcherParts, SenderParts
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
 from tests.smtp_server import ScriptedServer
@@ -77,6 +78,9 @@ class World:
         else:
             self._dispatcher.post("/dead-letters", json=pushed)
 
+    def look(self, data: Any) -> None:
+        self.parts.shadow().handle(ReceivedMessage(json.dumps(data).encode(), {"version": "shadow"}, "77", None))
+
     def reconcile(self) -> None:
         self._dispatcher.post("/reconcile")
 
@@ -100,7 +104,7 @@ def a_new_document(world: World) -> None:
 
 def an_event_that_is_ignored(world: World) -> None:
     world.event({**MAIL, "delivery": {"state": "PENDING"}}, {**MAIL, "delivery": {"state": "SUCCESS"}})
-    world.handlers.dispatcher.log_ignored()
+    world.handlers.log_ignored()
 
 
 def a_mail(world: World) -> None:
@@ -226,7 +230,21 @@ def a_run_of_the_reconciler(world: World) -> None:
     world.reconcile()
 
 
+def a_look_in_shadow_mode(world: World) -> None:
+    delivery = {"state": "SUCCESS", "info": {"accepted": ["ada@example.com"], "rejected": [], "pending": []}}
+    world.database.put("mail/a", MAIL | {"delivery": delivery})
+    world.look({"document": "mail/a"})
+
+
+def a_look_at_an_error(world: World) -> None:
+    error = "Error: Message failed: 550 5.1.1 No ada@example.com here"
+    world.database.put("mail/a", {**MAIL, "to": "hunter2", "delivery": {"state": "ERROR", "error": error}})
+    world.look({"document": "mail/a"})
+
+
 WORK = (
+    a_look_in_shadow_mode,
+    a_look_at_an_error,
     a_new_document,
     an_event_that_is_ignored,
     a_mail,

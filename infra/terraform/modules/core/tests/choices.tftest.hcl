@@ -467,6 +467,28 @@ run "a_key_encrypts_all_that_is_stored" {
   }
 }
 
+run "in_shadow_mode_the_database_stays_as_it_is" {
+  variables {
+    shadow = true
+    ttl    = { type = "month", value = 3 }
+  }
+
+  assert {
+    condition     = local.dispatcher_environment.SHADOW == "true" && local.sender_environment.SHADOW == "true"
+    error_message = "Both services must be in shadow mode, or neither."
+  }
+
+  assert {
+    condition     = !anytrue([for each in google_project_iam_custom_role.database.permissions : contains(["create", "update", "delete"], split(".", each)[2])])
+    error_message = "Services may only read."
+  }
+
+  assert {
+    condition     = length(google_firestore_field.indexed) == 0 && length(google_firestore_field.unindexed) == 0 && length(google_firestore_field.expiry) == 0
+    error_message = "Indexes and expiry are the other system's."
+  }
+}
+
 run "traces_go_through_a_collector_beside_each_service" {
   variables {
     traces = { all = true }
