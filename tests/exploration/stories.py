@@ -145,6 +145,67 @@ def is_given_up_while_it_is_sent(place: Place) -> None:
     place.work()
 
 
+def is_cancelled_while_it_is_queued(place: Place) -> None:
+    """The user cancels a mail whose message is on its way."""
+    _queue(place)
+    place.database.edit(PATH, {"delivery.state": "CANCELLED"})
+    place.work()
+
+
+def is_cancelled_while_it_is_sent(place: Place) -> None:
+    """The user cancels while the mail server takes the mail: the result is the truth."""
+    _while_it_is_sent(place, lambda: place.database.edit(PATH, {"delivery.state": "CANCELLED"}))
+    place.write()
+    place.work()
+
+
+def is_cancelled_while_it_fails(place: Place) -> None:
+    """The user cancels while the mail server puts the mail off: no other attempt follows."""
+
+    def cancel() -> None:
+        place.database.edit(PATH, {"delivery.state": "CANCELLED"})
+        place.transport.fail = NotSent(ErrorCode.TEMPORARY, "451")
+
+    place.on_compose = cancel
+    place.write()
+    place.work()
+
+
+def is_cancelled_while_the_sender_shuts_down(place: Place) -> None:
+    """The user cancels, and the sender gets SIGTERM before it sends."""
+
+    def end() -> None:
+        place.database.edit(PATH, {"delivery.state": "CANCELLED"})
+        place.sender.drain()
+
+    place.on_compose = end
+    place.write()
+    place.work()
+
+
+def expires_before_it_is_delivered(place: Place) -> None:
+    """The message comes when the mail has expired."""
+    place.write(expiresAt=place.clock.now + _SOON)
+    _dispatch(place)
+    place.clock.advance(2 * _SOON)
+    place.work()
+
+
+def expires_in_the_queue(place: Place) -> None:
+    """The message is lost, and the reconciler finds the mail when it has expired."""
+    place.write(expiresAt=place.clock.now + _SOON)
+    _dispatch(place)
+    place.topic.published.clear()
+    place.clock.advance(2 * _SOON)
+    place.reconcile()
+
+
+def is_in_time(place: Place) -> None:
+    """The mail is sent before it expires."""
+    place.write(expiresAt=place.clock.now + LEASE)
+    place.work()
+
+
 STORIES: Final[Sequence[Callable[[Place], None]]] = (
     asks_again_while_it_is_sent,
     freezes_while_it_sends,
@@ -158,6 +219,13 @@ STORIES: Final[Sequence[Callable[[Place], None]]] = (
     shuts_down_too_late,
     asks_again,
     is_given_up_while_it_is_sent,
+    is_cancelled_while_it_is_queued,
+    is_cancelled_while_it_is_sent,
+    is_cancelled_while_it_fails,
+    is_cancelled_while_the_sender_shuts_down,
+    expires_before_it_is_delivered,
+    expires_in_the_queue,
+    is_in_time,
 )
 
 

@@ -38,15 +38,20 @@ def test_nothing_is_found_in_the_logs_and_documents_of_right_services(
     assert findings([story], policy) == []
 
 
-#: The wrong rules that these stories tell of: no mail in them expires or is cancelled.
-TOLD = {
-    what: each
-    for what, (scenario, each) in MUTATIONS.items()
-    if not any(word in scenario for word in ("cancelled", "expires"))
+#: Wrong rules about `expiresAt` that only the exploration finds: the log does not say when a mail was handed over, nor
+#: what an attempt would have become without it.
+UNTOLD = {
+    "a mail is handed over after it has expired",
+    "an expired mail ends although an attempt runs",
+    "an expired mail stays queued",
+    "another attempt is scheduled for after a mail has expired",
+    "an unknown outcome is called expired",
 }
 
 
-@pytest.mark.parametrize("mutation", [pytest.param(each, id=what) for what, each in TOLD.items()])
+@pytest.mark.parametrize(
+    "mutation", [pytest.param(each, id=what) for what, (_, each) in MUTATIONS.items() if what not in UNTOLD]
+)
 def test_each_wrong_rule_is_found_in_the_log_alone(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     put_into_services(mutation(Rules(TWICE)), monkeypatch)
     assert findings(STORIES, TWICE, documents=False)
