@@ -36,7 +36,7 @@ def measure() -> list[Reference]:
     app = base_app("micro", None, len(event), lambda header, body: ("done\n", 200)).wsgi_app
     steps: dict[str, Callable[[], object]] = {
         STANDARD_MIME: lambda: naive.written(fields).as_bytes(),
-        OUR_MIME: lambda: compose(fields, message_id_local_part="micro", now=now),
+        OUR_MIME: lambda: compose(fields, seed="micro", now=now),
         STANDARD_EVENT: lambda: DocumentEventData.to_dict(DocumentEventData.deserialize(event)),
         OUR_EVENT: lambda: events.parse(events.EVENT_TYPE, event, "mail"),
         FLASKS_REQUEST: lambda: run_wsgi_app(app, _request(event, CONTENT_LENGTH="")),

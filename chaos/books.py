@@ -4,7 +4,7 @@ A *delivery* is one mail to one recipient, in which the mail server counts.
 
 A second delivery has a cause if the policy is at-least-once and the first one's outcome could not be known: the mail
 server accepted the mail without an answer, or the sender was killed or frozen before its lease expired. The copy then
-has the same Message-ID. Any other second delivery has no cause; with LEASE_EXPIRY_POLICY=error, none has.
+has the same Message-ID. Any other second delivery has no cause; without LEASE_EXPIRY_POLICY=retry, none has.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from shared.errors import ErrorCode
 #: Seconds for which data that a dead process has written still arrives from the network.
 _LATE_DATA_SECONDS = 1.0
 
-#: Errors that another attempt might have fixed; with `error`, only those where the mail was certainly not sent.
+#: Errors that another attempt might have fixed; only with `retry` those where the mail may have been sent.
 _NOT_SENT = (ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.TEMPORARY)
 _RETRIED_UNDER: Mapping[LeaseExpiryPolicy, Sequence[ErrorCode]] = {
     LeaseExpiryPolicy.ERROR: _NOT_SENT,
+    LeaseExpiryPolicy.RETRY_UNSENT: _NOT_SENT,
     LeaseExpiryPolicy.RETRY: (*_NOT_SENT, ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED),
 }
 #: Errors that do not claim to know the outcome.
@@ -143,7 +144,7 @@ def _is_given_up_early(fields: Fields, rules: Rules) -> bool:
 
 
 def _cause(first: Acceptance, second: Acceptance, interrupted: Sequence[Interrupted], rules: Rules) -> str:
-    if rules.policy is LeaseExpiryPolicy.ERROR or first.message_id != second.message_id:
+    if rules.policy is not LeaseExpiryPolicy.RETRY or first.message_id != second.message_id:
         return ""
     return _unknown(first, interrupted, rules)
 

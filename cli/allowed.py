@@ -28,7 +28,7 @@ from shared.delivery.model import (
     State,
     state_of,
 )
-from shared.delivery.policy import LONGEST_LEASE_SECONDS, Policy
+from shared.delivery.policy import LONGEST_LEASE_SECONDS, UNSENT_RETRIES, Policy
 from shared.errors import ErrorCode
 from shared.observability.events import Event
 
@@ -38,7 +38,7 @@ _BEFORE_READING: Final = (Reason.BUSY, Reason.RELEASED)
 #: The fields that checks depend on; the times are in milliseconds.
 _CHECKED: Final = (
     *("event", "reason", "before", "after", "published", "refused", "written", "acknowledged"),
-    *("attempt", "continued", "unsettled", "found", "found_attempt", "held", "left"),
+    *("attempt", "continued", "unsent", "unsettled", "found", "found_attempt", "held", "left"),
 )
 _TIMES: Final = ("lease_ms", "due_ms", "expires_ms", "marked_after_ms")
 #: What becomes of a dead letter that concludes no document; `dispatcher.dead_letters` has the words.
@@ -95,6 +95,11 @@ def _result(reason: str, unsettled: bool) -> Result:
     return Result(State.ERROR, error_code=code, unsettled=unsettled)
 
 
+def _numbers(policy: Policy) -> tuple[int, ...]:
+    """Numbers of attempts that stand for all others: before and after each limit."""
+    return 0, policy.max_attempts, policy.max_attempts + UNSENT_RETRIES
+
+
 # One check for each event
 
 
@@ -102,7 +107,7 @@ def _change(entry: Entry, policy: Policy) -> str | None:
     if (entry.get("marked_after_ms") or 0) < 0:
         return _MARKED_FIRST
     olds: list[DocumentState | None] = [*documents({}, entry.get("before"))]
-    news: list[DocumentState | None] = [*documents(entry, entry.get("after"), (0, policy.max_attempts))]
+    news: list[DocumentState | None] = [*documents(entry, entry.get("after"), _numbers(policy))]
     for word, found in ((entry.get("before"), olds), (entry.get("after"), news)):
         if word is None:
             found.append(None)
@@ -141,7 +146,7 @@ def _message(entry: Entry, policy: Policy) -> str | None:
         return None
     if entry.get("reason") in _BEFORE_READING:
         return "a message was acknowledged though nobody had read its document" if entry["acknowledged"] else None
-    found: list[DocumentState | None] = [*documents(entry, entry.get("before"), (0, policy.max_attempts))]
+    found: list[DocumentState | None] = [*documents(entry, entry.get("before"), _numbers(policy))]
     if entry.get("before") is None:
         found.append(None)
     decided = [on_message(each, NOW, policy) for each in found]
@@ -241,7 +246,7 @@ def _reconciliation(entry: Entry, policy: Policy) -> str | None:
         return _MARKED_FIRST
     decided = [
         on_reconcile(known, updated, NOW, policy)
-        for known, updated in product(documents(entry, entry.get("before"), (0, policy.max_attempts)), (LONG_AGO, NOW))
+        for known, updated in product(documents(entry, entry.get("before"), _numbers(policy)), (LONG_AGO, NOW))
     ]
     before, after = entry.get("before"), entry.get("after")
     for each in decided:
@@ -256,7 +261,7 @@ def _reconciliation(entry: Entry, policy: Policy) -> str | None:
 def _dead_letter(entry: Entry, policy: Policy) -> str | None:
     if "before" not in entry or entry.get("reason") in _WITHOUT_DECISION:
         return None
-    found = documents(entry, entry["before"], (0, policy.max_attempts), (None, LONG_AGO, NOW))
+    found = documents(entry, entry["before"], _numbers(policy), (None, LONG_AGO, NOW))
     decided = [
         on_dead_letter(known, changed, given_up, NOW, _GIVEN_UP, policy)
         for known, changed, given_up in product(found, (True, False), (True, False))

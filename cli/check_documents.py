@@ -160,9 +160,7 @@ class _Rehearsal:
 
         fetch = self._downloads.for_attempt(deadline) if self._downloads else assume
         try:
-            return self._compose(
-                fields, message_id_local_part="check", now=datetime.now(UTC), deadline=deadline, fetch=fetch
-            )
+            return self._compose(fields, seed="check", now=datetime.now(UTC), deadline=deadline, fetch=fetch)
         finally:
             self.assumed += is_assumed
 

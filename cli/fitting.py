@@ -46,7 +46,17 @@ def documents(
     A state that is none stands for a document without `delivery`, and for one with an unknown state.
     """
     found = _documents(state_of_word(state), entry.get("lease_ms"), entry.get("due_ms"), attempts, starts)
+    if entry.get("unsent"):
+        found = [*map(_unsent, found)]
     return found if entry.get("expires_ms") is None else list(_expiring(found, entry["expires_ms"]))
+
+
+def _unsent(document: DocumentState) -> DocumentState:
+    """The same, with nothing sent under its lease."""
+    delivery = document.delivery
+    if delivery is None:
+        return document
+    return replace(document, delivery=replace(delivery, unsent_lease=delivery.lease_expire_time))
 
 
 def _expiring(found: Iterable[DocumentState], millis: float) -> Iterator[DocumentState]:

@@ -188,10 +188,10 @@ def _send(settings: MailSettings, transport: str, address: str, watch: Stopwatch
         },
     }
     channel = factory.build_channel(settings, data_margin=SECONDS / 10, turn_seconds=SECONDS)
-    local_part = f"check-{secrets.token_hex(8)}"
+    seed = f"check-{secrets.token_hex(8)}"
     compose = Composer(factory.defaults(settings), channel.encode, guard=factory.guard(settings))
     try:
-        mail = compose(fields, message_id_local_part=local_part, now=now)
+        mail = compose(fields, seed=seed, now=now)
         receipt = channel.transport.send(mail.envelope, mail.data, Deadline.after(SECONDS))
     except (DeliveryFailed, Deferred) as failure:
         raise Failed(str(failure)) from failure

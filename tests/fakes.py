@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from sender.transport.envelope import Envelope, Receipt
+from sender.transport.envelope import Begin, Envelope, Receipt, at_once
 from shared.deadline import Deadline
 from shared.delivery.model import DELETE, Changes, DocumentState, State
 from shared.errors import FirepostError, Unavailable
@@ -180,7 +180,7 @@ def applied(fields: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
 class MemoryTransport:
     """A mail server that accepts everything except the recipients in `refuse` and `defer`, or raises `fail`.
 
-    `on_mail` is called with the recipients before the mail is accepted.
+    `on_mail` is called with the recipients, when the mail is being handed over and is not accepted yet.
     """
 
     def __init__(self) -> None:
@@ -190,7 +190,8 @@ class MemoryTransport:
         self.fail: Exception | None = None
         self.on_mail: Callable[[tuple[str, ...]], object] = lambda recipients: None
 
-    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+    def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
+        begin()
         self.on_mail(envelope.recipients)
         if self.fail:
             raise self.fail

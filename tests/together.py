@@ -89,7 +89,11 @@ class Together:
         """Submit messages for these documents so that their claims form one batch, and `results` of their results."""
         self.write("first")
         claiming, finishing, before = Hold(), Hold(), self.database.before
-        holds: dict[str, list[Hold | None]] = {"read": [claiming], "write": [None, finishing if results else None]}
+        earlier = [None, None] if self.parts.policy.notes_sending else [None]
+        holds: dict[str, list[Hold | None]] = {
+            "read": [claiming],
+            "write": [*earlier, finishing if results else None],
+        }
 
         def watch(method: str, paths: Sequence[str]) -> None:
             if list(paths) != [FIRST]:

@@ -214,7 +214,7 @@ variable "max_attempts" {
 }
 
 variable "lease_expiry_policy" {
-  description = "LEASE_EXPIRY_POLICY: what happens to a mail with an unknown outcome: error (at most once) or retry (at least once)."
+  description = "LEASE_EXPIRY_POLICY: what happens to a mail whose sender vanished: error (at most once), retry-unsent (at most once, and one write more per mail: again if surely unsent) or retry (at least once)."
   type        = string
   default     = "error"
   nullable    = false
@@ -301,7 +301,7 @@ variable "unindexed_fields" {
   EOT
   type        = set(string)
   default = [
-    "delivery.startTime", "delivery.endTime", "delivery.leaseExpireTime", "delivery.republishTime",
+    "delivery.startTime", "delivery.endTime", "delivery.leaseExpireTime", "delivery.unsentLease", "delivery.republishTime",
     "delivery.info", "delivery.error", "delivery.rendered", "delivery.warnings", "delivery.history",
     "sendAt", "expiresAt",
     "message", "template.data", "sendGrid", "headers",

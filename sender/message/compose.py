@@ -65,7 +65,7 @@ class Compose(Protocol):
         self,
         fields: Mapping[str, Any],
         *,
-        message_id_local_part: str,
+        seed: str,
         now: datetime,
         deadline: Deadline,
         fetch: Fetch,
@@ -82,9 +82,14 @@ def encode_mime(draft: MailDraft, loader: Loader) -> EncodedMail:
     if message is None:
         text = "Field 'sendGrid': it can't be sent over SMTP without a 'message' map beside it; TRANSPORT=sendgrid can."
         raise NotSendable(ErrorCode.VALIDATION, text)
-    body = _body(message, draft.boundary_seed, loader)
-    data = parts.message(_header_fields(draft, message), body)
-    return EncodedMail(data, (*_warnings(draft.document), *loader.warnings))
+    body = _body(message, draft.seed, loader)
+    named, others = _named_fields(draft, message), _other_fields(draft.document)
+    message_id = draft.message_id(parts.pieces([*named, *others], body))
+    own = [headers.raw("Message-ID", message_id)]
+    if not draft.document.date:
+        own.append(headers.raw("Date", format_datetime(draft.now)))
+    data = parts.message([*named, *own, *others], body)
+    return EncodedMail(data, message_id, (*_warnings(draft.document), *loader.warnings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ class Composer:
         self,
         fields: Mapping[str, Any],
         *,
-        message_id_local_part: str,
+        seed: str,
         now: datetime,
         deadline: Deadline = NEVER,
         fetch: Fetch = fetch_nothing,
@@ -115,12 +120,12 @@ class Composer:
     ) -> Mail:
         """Compose and encode the mail that a decoded Firestore document describes.
 
-        `message_id_local_part` is the part of the Message-ID before the @ unless the document gives an id; the author's
-        domain follows. It also seeds the MIME boundaries: the same document and local part give the same bytes, except
-        for the date and fetched files. `now` (aware) is the date. `settled` are addresses to leave out of the envelope
-        because earlier attempts have settled them; the envelope may be left without recipients. `room` is the memory in
-        which the mail is composed and then held; None if there is no limit. Raises `NotSendable`, `NotSent` if
-        `deadline` passes, `Unavailable` if a look-up fails, and `Deferred` if there is no room.
+        The Message-ID, unless the document gives one, and the MIME boundaries are derived from `seed` and the content:
+        mails with the same derived id are the same in every byte, except for the date. `now` (aware) is the date.
+        `settled` are addresses to leave out of the envelope because earlier attempts have settled them; the envelope
+        may be left without recipients. `room` is the memory in which the mail is composed and then held; None if there
+        is no limit. Raises `NotSendable`, `NotSent` if `deadline` passes, `Unavailable` if a look-up fails, and
+        `Deferred` if there is no room.
         """
         room = room or Unlimited()
         needed = need.of_document(fields)
@@ -146,9 +151,8 @@ class Composer:
             message=document.message,
             author=author,
             reply_to=document.reply_to or defaults.reply_to,
-            message_id=f"<{document.message_id or f'{message_id_local_part}@{author[0].domain}'}>",
             recipients=tuple(address for address in addressed if address not in settled),
-            boundary_seed=message_id_local_part,
+            seed=seed,
             now=now,
         )
         encoded = self.encode(draft, Loader(fetch, room, needed))
@@ -157,7 +161,7 @@ class Composer:
         return Mail(
             envelope=Envelope(author[0].email, draft.recipients, document.dsn, encoded.transport),
             data=encoded.data,
-            message_id=draft.message_id,
+            message_id=encoded.message_id,
             warnings=(*document.warnings, *encoded.warnings),
             message=draft.message,
             missing_uids=missing_uids,
@@ -203,8 +207,8 @@ def _warnings(document: MailDocument) -> Iterable[str]:
         yield "Field 'sendGrid' is not supported over SMTP and was not sent."
 
 
-def _header_fields(draft: MailDraft, message: Message) -> list[str]:
-    """The message's header fields, without Bcc, which all recipients could read."""
+def _named_fields(draft: MailDraft, message: Message) -> list[str]:
+    """The addresses and the subject, without Bcc, which all recipients could read."""
     document, author = draft.document, draft.author
     # RFC 5322 section 3.6.2 requires a Sender if there are several authors.
     sender = document.sender or (author[:1] if len(author) > 1 else ())
@@ -218,12 +222,16 @@ def _header_fields(draft: MailDraft, message: Message) -> list[str]:
     fields = [headers.address_list(name, entries) for name, entries in lists.items() if entries]
     if message.subject:
         fields.append(headers.unstructured("Subject", message.subject))
-    fields.append(headers.raw("Message-ID", draft.message_id))
-    fields.append(headers.user_defined("Date", document.date or format_datetime(draft.now)))
-    return fields + [headers.user_defined(header.name, header.value) for header in document.headers]
+    return fields
 
 
-def _body(message: Message, boundary_seed: str, loader: Loader) -> parts.Entity:
+def _other_fields(document: MailDocument) -> list[str]:
+    """The date, if the document gives one, and its other headers: none with a name that `_named_fields` uses."""
+    date = [headers.user_defined("Date", document.date)] if document.date else []
+    return date + [headers.user_defined(header.name, header.value) for header in document.headers]
+
+
+def _body(message: Message, seed: str, loader: Loader) -> parts.Entity:
     """The same tree as nodemailer's: mixed(alternative(text, amp, related(html, images), …), attachments)."""
     embedded: list[parts.Entity] = []
     attached: list[parts.Entity] = []
@@ -237,13 +245,13 @@ def _body(message: Message, boundary_seed: str, loader: Loader) -> parts.Entity:
         versions.append(parts.text("x-amp-html", message.amp))
     if message.html:
         page = [parts.text("html", message.html), *embedded]
-        versions.append(parts.multipart("related", page, boundary_seed))
+        versions.append(parts.multipart("related", page, seed))
     if message.event:
         version, event_file = loader.event(message.event)
         versions.append(parts.version(version))
         attached.append(parts.file(event_file))
     versions += [_entity(alternative, parts.version) for alternative in loader.alternatives(message.alternatives)]
-    return parts.multipart("mixed", [parts.multipart("alternative", versions, boundary_seed), *attached], boundary_seed)
+    return parts.multipart("mixed", [parts.multipart("alternative", versions, seed), *attached], seed)
 
 
 def _entity(file: parts.File | Part, write: Callable[[parts.File], parts.Entity] = parts.file) -> parts.Entity:

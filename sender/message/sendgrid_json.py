@@ -47,20 +47,26 @@ def encode_sendgrid_request(draft: MailDraft, loader: Loader) -> EncodedMail:
     shared = {"dynamic_template_data": data} if data else {}
     envelopes = list(_personalizations(document, set(draft.recipients)))
     _check_repeated(data, len(envelopes))
-    body = {
-        "personalizations": [envelope | shared for envelope in envelopes],
+    content = {
         "from": _mailbox(draft.author[0]),
         "reply_to_list": [_mailbox(address) for address in _unique(mailboxes(draft.reply_to), set())],
         "subject": message and message.subject,
         "content": _content(message),
-        "headers": _headers(draft),
         "categories": list(dict.fromkeys(document.categories)),
         **options,
     }
     if "template_id" not in options:
-        _check_complete(body)
+        _check_complete(content)
     attachments = [_attachment(file) for file in loader.attachments(message.attachments)] if message else []
-    return EncodedMail(_json(body, attachments), tuple(_warnings(draft)))
+    pieces = _pieces(content, attachments)
+    given = _headers(document)
+    shown = {"to": list(map(_mailbox, mailboxes(document.to))), "cc": list(map(_mailbox, mailboxes(document.cc)))}
+    message_id = draft.message_id([_encoded({**shown, **shared, "headers": given}), *pieces])
+    own = {
+        "personalizations": [envelope | shared for envelope in envelopes],
+        "headers": given | {"Message-ID": message_id},
+    }
+    return EncodedMail(b"".join([_encoded(own)[:-1], *pieces]), message_id, tuple(_warnings(draft)))
 
 
 def _check_repeated(data: object, count: int) -> None:
@@ -70,18 +76,18 @@ def _check_repeated(data: object, count: int) -> None:
         raise NotSendable.field("sendGrid.dynamicTemplateData", found, f"at most {MAX_BYTES // 1024**2} MB in all")
 
 
-def _json(body: Json, attachments: Sequence[tuple[Json, bytes]]) -> bytes:
-    """The body with the attachments, each given as its description and its content in base64.
+def _pieces(fields: Json, attachments: Sequence[tuple[Json, bytes]]) -> list[bytes]:
+    """The end of the body, after the recipients and the headers: `fields`, and the attachments.
 
-    SendGrid rejects empty values, but accepts missing ones. The contents are joined as bytes, since `json` would copy
-    them three times.
+    An attachment is given as its description and its content in base64. SendGrid rejects empty values, but accepts
+    missing ones. The contents stay bytes, since `json` would copy them three times.
     """
-    given = {name: value for name, value in body.items() if value}
-    pieces = [_encoded(given)[:-1]]
+    given = {name: value for name, value in fields.items() if value}
+    pieces = [b", ", _encoded(given)[1:-1]]
     for index, (description, content) in enumerate(attachments):
         start = b"," if index else b', "attachments": ['
         pieces += [start, _encoded(description)[:-1], b', "content": "', content, b'"}']
-    return b"".join([*pieces, b"]}" if attachments else b"}"])
+    return [*pieces, b"]}" if attachments else b"}"]
 
 
 def _encoded(value: Json) -> bytes:
@@ -183,16 +189,15 @@ def _attachment(file: File | Part) -> tuple[Json, bytes]:
     return attachment, base64.b64encode(file.content)
 
 
-def _headers(draft: MailDraft) -> dict[str, str]:
-    """The application's headers (of a repeated one, the last value) and the Message-ID."""
-    document = draft.document
+def _headers(document: MailDocument) -> dict[str, str]:
+    """The application's headers; of a repeated one, the last value."""
     given = {header.key: header for header in document.headers if header.key not in _RESERVED}
     fields = [headers.user_defined(header.name, header.value) for header in given.values()]
     if document.sender:
         fields.append(headers.address_list("Sender", document.sender))
     if document.date:
         fields.append(headers.user_defined("Date", document.date))
-    return dict(map(_unfolded, [*fields, headers.raw("Message-ID", draft.message_id)]))
+    return dict(map(_unfolded, fields))
 
 
 def _unfolded(field: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,11 +51,21 @@ class Receipt:
     retry_after: float | None = None
 
 
+#: Called before a mail is handed over; raises `Deferred` if it may not be.
+Begin = Callable[[], None]
+
+
+def at_once() -> None:
+    """Nothing has to be done before the mail is handed over."""
+
+
 class Transport(Protocol):
     """Hands mails over to one mail server or API."""
 
-    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+    def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
         """Hand over a mail before `deadline`, beginning before its latest start.
+
+        `begin` is called once, as late as possible, before the server gets any of the mail. What it raises is raised.
 
         `data` is encoded for this transport: an RFC 5322 message with CRLF line ends for SMTP, the request's JSON for
         SendGrid.

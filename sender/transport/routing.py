@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sender.document.fields import describe
 from sender.net import host_patterns
-from sender.transport.envelope import DEFAULT_TRANSPORT, Envelope, Receipt, Transport
+from sender.transport.envelope import DEFAULT_TRANSPORT, Begin, Envelope, Receipt, Transport, at_once
 from shared.deadline import Deadline
 from shared.errors import ErrorCode, Misconfigured, NotSendable
 
@@ -53,9 +53,9 @@ class RoutedTransport:
     def __init__(self, transports: Mapping[str, Transport]) -> None:
         self._transports = transports
 
-    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+    def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
         """See `Transport.send`."""
-        return self._transports[envelope.transport].send(envelope, data, deadline)
+        return self._transports[envelope.transport].send(envelope, data, deadline, begin)
 
     def close(self) -> None:
         """See `Transport.close`."""

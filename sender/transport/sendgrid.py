@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sender.net.http import Answer, HttpsEndpoint, NoResponse, RequestNotSent, why
-from sender.transport.envelope import Envelope, Receipt
+from sender.transport.envelope import Begin, Envelope, Receipt, at_once
 from sender.transport.masking import mask
 from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeUnknown
@@ -78,7 +78,7 @@ class SendGridTransport:
         self._paused_until = -math.inf  # by the deadlines' clock
         self._closing = threading.Event()
 
-    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+    def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
         """See `Transport.send`."""
         if self._closing.is_set():
             raise Deferred(None, "This sender is shutting down.")
@@ -87,6 +87,7 @@ class SendGridTransport:
         start_by = deadline.start_by(self._data_margin)
         if start_by.remaining() <= 0:
             raise NotSent(ErrorCode.TEMPORARY, "The attempt's time ran out before the request to SendGrid.")
+        begin()
         answer = self._post(data, start_by, deadline)
         if answer.status in (200, 202):
             return _receipt(envelope, answer)

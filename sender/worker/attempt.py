@@ -1,8 +1,9 @@
 """One attempt at a claimed mail: compose and send. `sender.worker.handler` writes the result.
 
 If the process dies …
-    before the server accepts the mail   the lease expires; redelivery sets ERROR (lease-expired), or claims the
-                                         document again if the policy says so
+    before the mail is handed over       the lease expires; redelivery claims the document again if the policy says so,
+                                         or else sets ERROR (lease-expired)
+    before the server accepts the mail   the same, except that `retry-unsent` does not claim the document again
     after that                           the same: the outcome is unknown, and a copy sent by a new attempt has the
                                          same Message-ID
     after the result is written          redelivery finds a final state and acknowledges
@@ -20,7 +21,7 @@ from datetime import datetime, timedelta
 from sender.downloads.downloader import Downloads
 from sender.memory.budget import MemoryBudget, Room
 from sender.message.compose import Compose, Mail
-from sender.transport.envelope import Receipt, Transport
+from sender.transport.envelope import Begin, Receipt, Transport
 from sender.worker.composing import Composing
 from sender.worker.result import Earlier, as_expired, result_of_failure, result_of_receipt
 from sender.worker.retention import Retain, retain_all
@@ -31,6 +32,10 @@ from shared.delivery.store import Claim, Finish, Release
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeUnknown
 
 _log = logging.getLogger("firepost.sender")
+
+
+#: Notes that a claimed mail is about to be handed over; returns the claim as it is then. Raises `Deferred`.
+Sending = Callable[[Claim], Claim]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,18 @@ class PutOff:
     wait: Deferred
 
 
+class _Handover:
+    """The moment from which on a mail may have been sent, and its `claim`, as it is before and after that."""
+
+    def __init__(self, claim: Claim, sending: Sending) -> None:
+        self.claim = claim
+        self._sending = sending
+
+    def begin(self) -> None:
+        """Called by the transport. Raises `Deferred` if nothing may be sent."""
+        self.claim = self._sending(self.claim)
+
+
 class Attempts:
     """Makes attempts."""
 
@@ -108,17 +125,21 @@ class Attempts:
         self._memory.close()
         self._transport.close()
 
-    def make(self, attempt: Attempt) -> Ended | PutOff:
-        """Compose and send the mail. A failure is part of what is returned, not raised."""
+    def make(self, attempt: Attempt, sending: Sending) -> Ended | PutOff:
+        """Compose and send the mail; `sending` is called before it is handed over (`Claims.sending`).
+
+        A failure is part of what is returned, not raised.
+        """
+        handover = _Handover(attempt.claim, sending)
         try:
             with self._memory.reservation(self._deadline(attempt).start_by()) as room:
-                result, accepted = self._result(attempt, room)
+                result, accepted = self._result(attempt, handover, room)
         except Deferred as wait:
             later = None if wait.seconds is None else self._clock() + timedelta(seconds=wait.seconds)
-            return PutOff(attempt, Release(attempt.claim, later), wait)
-        return Ended(attempt, Finish(attempt.claim, result, self._clock(), self._jitter()), accepted)
+            return PutOff(attempt, Release(handover.claim, later), wait)
+        return Ended(attempt, Finish(handover.claim, result, self._clock(), self._jitter()), accepted)
 
-    def _result(self, attempt: Attempt, room: Room) -> tuple[Result, datetime | None]:
+    def _result(self, attempt: Attempt, handover: _Handover, room: Room) -> tuple[Result, datetime | None]:
         """The attempt's result, and when the server accepted the mail, if it did. Raises `Deferred`."""
         claim, timings, deadline = attempt.claim, attempt.start.timings, self._deadline(attempt)
         mail, earlier = None, Earlier.of(claim.fields)
@@ -129,7 +150,7 @@ class Attempts:
                 mail = self._composing.mail(
                     claim.path,
                     claim.fields,
-                    message_id_local_part=claim.message_id_local_part,
+                    seed=claim.seed,
                     now=self._clock(),
                     deadline=deadline,
                     settled=earlier.settled if earlier else frozenset(),
@@ -141,7 +162,7 @@ class Attempts:
             deadline = self._deadline(attempt)  # anew, as the clock may have been set forward
             _refuse_if_expired(deadline)
             with timings.step("send"):
-                receipt = _sent(self._transport, mail, deadline)
+                receipt = _sent(self._transport, mail, deadline, handover.begin)
         except DeliveryFailed as failure:
             if deadline.start_missed or claim.known.expired(self._clock()):
                 failure = as_expired(failure)
@@ -173,9 +194,9 @@ def _refuse_if_expired(deadline: Deadline) -> None:
         raise NotSent(ErrorCode.EXPIRED, "Nothing was sent, because the mail has expired ('expiresAt').")
 
 
-def _sent(transport: Transport, mail: Mail, deadline: Deadline) -> Receipt:
+def _sent(transport: Transport, mail: Mail, deadline: Deadline, begin: Begin) -> Receipt:
     try:
-        return transport.send(mail.envelope, mail.data, deadline)
+        return transport.send(mail.envelope, mail.data, deadline, begin)
     except (DeliveryFailed, Deferred):
         raise
     except Exception as error:

@@ -29,7 +29,7 @@ class Composing:
         path: str,
         fields: Mapping[str, Any],
         *,
-        message_id_local_part: str,
+        seed: str,
         now: datetime,
         deadline: Deadline,
         settled: frozenset[str],
@@ -43,7 +43,7 @@ class Composing:
         try:
             return self.compose(
                 fields,
-                message_id_local_part=message_id_local_part,
+                seed=seed,
                 now=now,
                 deadline=deadline.start_by(),
                 fetch=fetch,

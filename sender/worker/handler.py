@@ -139,7 +139,7 @@ class Sender:
             claim = self._claims.begin(ClaimRequest(request.path, start.at, request.mail))
         if isinstance(claim, Decision):
             return reports.declined(claim, request.path, start.at)
-        return self._attempts.make(Attempt(claim, start))
+        return self._attempts.make(Attempt(claim, start), self._claims.sending)
 
     def _finish(self, ended: Ended) -> HandlerResult:
         try:

@@ -173,7 +173,7 @@ class ShadowSender:
                 mail = self._composing.mail(
                     path,
                     fields,
-                    message_id_local_part=hashlib.sha256(path.encode()).hexdigest()[:32],
+                    seed=hashlib.sha256(path.encode()).hexdigest()[:32],
                     now=created,
                     deadline=deadline,
                     settled=_NOBODY,

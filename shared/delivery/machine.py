@@ -55,6 +55,13 @@ Two things come first: a live lease, since its holder may be sending the mail, a
     PENDING or RETRY, lease still live            don't acknowledge (lease-held)
     none, PENDING or RETRY                        claim (claimed)
 
+`on_sending`: whether the holder of a lease may begin to hand the mail over, under `retry-unsent` (first matching row):
+
+    document                                      decision
+    deleted                                       nothing, and send nothing (deleted)
+    PROCESSING, same lease                        remove unsentLease, and send (processing)
+    anything else                                 nothing, and send nothing (outdated)
+
 `on_result`: what the holder of a lease may write after its attempt (first matching row):
 
     document                                      decision
@@ -105,7 +112,13 @@ the wait removes it.
     none, PENDING or RETRY                        write ERROR (dead-letter)
     anything else                                 nothing (deleted, final-state, cancelled)
 
-"May be retried": LEASE_EXPIRY_POLICY is `retry`, MAX_ATTEMPTS is not reached, and the mail has not expired.
+"May be retried": the mail has not expired, and LEASE_EXPIRY_POLICY is `retry` and MAX_ATTEMPTS not reached; or it is
+`retry-unsent`, the mail is surely unsent, and not more than UNSENT_RETRIES attempts beyond MAX_ATTEMPTS were made.
+
+A mail in PROCESSING is "surely unsent" if `unsentLease` equals `leaseExpireTime`. Under `retry-unsent`, the claim says
+so, and its holder removes it before it begins to hand the mail over. Otherwise it stays, and the next lease makes it
+untrue, whatever policy or version writes that. If a surely unsent mail may not be retried, the ERROR for its expired
+lease says that nothing was sent (`temporary`); no late result replaces it.
 
 A lease is the pair (`attempts`, `leaseExpireTime`). A document in PROCESSING without a lease time counts as expired:
 nobody holds it; the extension leaves such documents behind. So does one with a time beyond the longest lease.
@@ -147,6 +160,19 @@ MESSAGES_KEPT: Final = timedelta(days=7)
 
 _UNSCHEDULED: Final = {"delivery.nextAttemptTime": DELETE}
 
+#: The note, in a document that is as its claim left it, that the mail is about to be handed over.
+SENDING: Final[Changes] = {"delivery.unsentLease": DELETE}
+
+_UNKNOWN: Final = Result(
+    State.ERROR,
+    error="Message processing lease expired. Whether the mail was sent is not known.",
+    error_code=ErrorCode.LEASE_EXPIRED,
+)
+_VANISHED: Final = Result(
+    State.ERROR,
+    error="Message processing lease expired before the mail was handed over. Nothing was sent in this attempt.",
+    error_code=ErrorCode.TEMPORARY,
+)
 _EXPIRED: Final = Result(
     State.ERROR,
     error="No attempt was made, because the mail has expired. RETRY needs a later 'expiresAt', or none.",
@@ -202,7 +228,8 @@ def _on_expired_lease(known: DocumentState, delivery: Delivery, now: datetime, p
 
 
 def _may_be_retried(known: DocumentState, delivery: Delivery, now: datetime, policy: Policy) -> bool:
-    return policy.retries_unknown(delivery.attempts) and not known.expired(now)
+    unsent = delivery.surely_unsent and policy.retries_unsent(delivery.attempts)
+    return (unsent or policy.retries_unknown(delivery.attempts)) and not known.expired(now)
 
 
 def _on_queued_event(
@@ -240,7 +267,7 @@ def on_message(known: DocumentState | None, now: datetime, policy: Policy, writt
         case State.PROCESSING if written is not None and delivery.holds(written):
             return Decision(Reason.CLAIMED, lease=written)
         case State.PROCESSING if not delivery.leased(now) and not _may_be_retried(known, delivery, now, policy):
-            return Decision(Reason.LEASE_EXPIRED, write=_lease_expired(delivery, now, policy))
+            return _on_expired_lease(known, delivery, now, policy)
         case State.PENDING | State.RETRY if ended := _too_late(known, now, policy):
             return ended
         case State.PENDING | State.RETRY if known.due_later(now, policy.longest_pause):
@@ -262,6 +289,8 @@ def _claim(delivery: Delivery, now: datetime, policy: Policy) -> Decision:
         "delivery.nextAttemptTime": DELETE,
         "delivery.republishTime": DELETE,
     }
+    if policy.notes_sending:
+        write["delivery.unsentLease"] = lease.expires
     begun = _started(delivery, now, policy) | _without_result(delivery, now, policy)
     return Decision(Reason.CLAIMED, write=write | begun, lease=lease)
 
@@ -272,6 +301,16 @@ def _started(delivery: Delivery, now: datetime, policy: Policy) -> dict[str, Any
         return {}
     expires = {"delivery.expireAt": policy.ttl.expire_at(now)} if policy.ttl and delivery.expire_at is None else {}
     return {"delivery.startTime": now} | expires
+
+
+def on_sending(known: DocumentState | None, lease: Lease) -> Decision:
+    """Decide whether the holder of `lease` may begin to hand the mail over: if there is something to write."""
+    if known is None:
+        return Decision(Reason.DELETED)
+    delivery = known.delivery
+    if delivery is None or delivery.state is not State.PROCESSING or not delivery.holds(lease):
+        return Decision(Reason.OUTDATED)
+    return Decision(Reason.PROCESSING, write=SENDING)
 
 
 def on_result(
@@ -507,12 +546,12 @@ def _outcome(result: Result) -> dict[str, Any]:
     return changes
 
 
-def message_id_local_part(path: str, created: datetime, delivery: Delivery | None, claim: Decision) -> str:
-    """The part of a Message-ID before the `@`; `delivery` is the state from which `claim` was decided.
+def message_seed(path: str, created: datetime, delivery: Delivery | None, claim: Decision) -> str:
+    """What identifies one request for a mail; `delivery` is the state from which `claim` was decided.
 
-    It stays the same until an attempt is concluded, so that a receiver can drop the copy that a crash caused. It
-    changes when a user requests the mail again after that, or when an application deletes `delivery`, which makes the
-    document a new mail.
+    The Message-ID derives from it and from the content (`sender.message.draft`). It stays the same until an attempt is
+    concluded, so that a receiver can drop the copy that a crash caused. It changes when a user requests the mail again
+    after that, or when an application deletes `delivery`, which makes the document a new mail.
     """
     delivery = delivery or Delivery(State.PENDING)
     started = delivery.start_time or (claim.write or {}).get("delivery.startTime")
@@ -532,9 +571,7 @@ def _pending(now: datetime, ttl: Ttl | None) -> dict[str, Any]:
 
 
 def _lease_expired(delivery: Delivery, now: datetime, policy: Policy) -> Changes:
-    error = "Message processing lease expired. Whether the mail was sent is not known."
-    result = Result(State.ERROR, error=error, error_code=ErrorCode.LEASE_EXPIRED)
-    return _ended(result, now) | _without_result(delivery, now, policy)
+    return _ended(_VANISHED if delivery.surely_unsent else _UNKNOWN, now) | _without_result(delivery, now, policy)
 
 
 def _without_result(delivery: Delivery, now: datetime, policy: Policy) -> dict[str, Any]:
@@ -546,7 +583,8 @@ def _without_result(delivery: Delivery, now: datetime, policy: Policy) -> dict[s
     if lease_end is None and delivery.state is not State.PROCESSING:
         return {}
     start = None if lease_end is None else history.start_of(lease_end, policy.lease, now)
-    entry = history.ended(delivery.attempts, start, now, State.ERROR, ErrorCode.LEASE_EXPIRED)
+    code = (_VANISHED if delivery.surely_unsent else _UNKNOWN).error_code
+    entry = history.ended(delivery.attempts, start, now, State.ERROR, code)
     return {"delivery.history": history.recorded(delivery.history, entry)}
 
 

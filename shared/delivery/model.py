@@ -99,6 +99,7 @@ DECIDING_DELIVERY_FIELDS: Final = (
     "expireAt",
     "errorCode",
     "resumes",
+    "unsentLease",
 )
 
 #: Field paths (`delivery.state`) and their new values, written in one conditional update.
@@ -117,9 +118,10 @@ class Lease:
 class Delivery:
     """The decoded `delivery` field. `state` is None if this version does not know the state.
 
-    `resumes`: the next attempt leaves out recipients that an earlier one has settled, perhaps reached.
-    `attempts` is at most `MOST_ATTEMPTS`. Times may be any: `leased` and `DocumentState.due` judge them. No decision
-    depends on `history`; it is known wherever an attempt may be added to it.
+    `resumes`: the next attempt leaves out recipients that an earlier one has settled, perhaps reached. `unsent_lease`
+    is the end of the lease under which nothing has been sent yet. `attempts` is at most `MOST_ATTEMPTS`. Times may be
+    any: `leased` and `DocumentState.due` judge them. No decision depends on `history`; it is known wherever an attempt
+    may be added to it.
     """
 
     state: State | None
@@ -131,6 +133,7 @@ class Delivery:
     expire_at: datetime | None = None
     error_code: str | None = None
     resumes: bool = False
+    unsent_lease: datetime | None = None
     history: tuple[Entry, ...] = field(default=(), compare=False)
 
     @classmethod
@@ -151,8 +154,14 @@ class Delivery:
             expire_at=_time(fields.get("expireAt")),
             error_code=code if isinstance(code, str) and len(code) <= _LONGEST_CODE else None,
             resumes=fields.get("resumes") is True,
+            unsent_lease=_time(fields.get("unsentLease")),
             history=entries(fields.get("history")),
         )
+
+    @property
+    def surely_unsent(self) -> bool:
+        """Whether the holder of the lease has not begun to hand the mail over, and can't begin without a write."""
+        return self.unsent_lease is not None and self.unsent_lease == self.lease_expire_time
 
     def leased(self, now: datetime) -> bool:
         """Whether a lease is still live. One that ends later than any that Firepost writes is nobody's."""

@@ -10,14 +10,23 @@ from typing import Final
 #: The longest lease that an operator may set, in seconds (LEASE_SECONDS).
 LONGEST_LEASE_SECONDS: Final = 540
 
+#: How often a mail is tried again whose sender vanished before it began to send, beyond MAX_ATTEMPTS: something in the
+#: mail may be what kills each sender.
+UNSENT_RETRIES: Final = 5
+
 #: The longest pause that is granted to a mail server that asks for one; the back-off may be longer.
 LONGEST_RETRY_AFTER: Final = timedelta(days=1)
 
 
 class LeaseExpiryPolicy(StrEnum):
-    """What happens to a mail whose sender vanished: `error` means at most once, `retry` at least once."""
+    """What happens to a mail whose sender vanished.
+
+    `error` means at most once, `retry` at least once. `retry-unsent` means at most once, too: a sender notes when it
+    begins to hand a mail over, and a mail whose sender vanished before that is tried again.
+    """
 
     ERROR = "error"
+    RETRY_UNSENT = "retry-unsent"
     RETRY = "retry"
 
 
@@ -103,6 +112,15 @@ class Policy:
     def longest_pause(self) -> timedelta:
         """The longest time ahead for which the next attempt is ever scheduled, unless `sendAt` asks for more."""
         return max(self.back_off.longest, LONGEST_RETRY_AFTER)
+
+    @property
+    def notes_sending(self) -> bool:
+        """Whether a sender notes when it begins to hand a mail over."""
+        return self.lease_expiry is LeaseExpiryPolicy.RETRY_UNSENT
+
+    def retries_unsent(self, attempts: int) -> bool:
+        """Whether a mail is tried again whose sender vanished in this attempt, before it began to send."""
+        return self.notes_sending and attempts < self.max_attempts + UNSENT_RETRIES
 
     def retries_unknown(self, attempts: int) -> bool:
         """Whether a mail is sent again if its outcome is unknown after this many attempts."""

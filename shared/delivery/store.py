@@ -21,11 +21,13 @@ import tenacity
 
 from shared.delivery import history
 from shared.delivery.machine import (
+    SENDING,
     concluded,
-    message_id_local_part,
+    message_seed,
     on_message,
     on_release,
     on_result,
+    on_sending,
     recorded,
     released,
 )
@@ -33,7 +35,7 @@ from shared.delivery.model import DELETE, FINAL, Changes, Decision, DocumentStat
 from shared.delivery.policy import Policy
 from shared.errors import FirepostError, InvalidMessage, Unavailable
 from shared.firestore.database import Database, Snapshot, Stale, Unwritable, Version, Write, nested
-from shared.firestore.values import decode_time
+from shared.firestore.values import decode_fields, decode_time, encode_fields
 
 _T = TypeVar("_T")
 
@@ -57,15 +59,15 @@ class ClaimRequest:
 class Claim:
     """An attempt that only this process may make: its lease, and the mail as it was when claimed.
 
-    `known` is the state the decision was based on; `fields` contains it, too. `earlier` are the attempts
-    before this one.
+    `known` is the state the decision was based on; `fields` contains it, too. `seed` is `machine.message_seed`.
+    `earlier` are the attempts before this one.
     """
 
     path: str
     lease: Lease
     fields: Mapping[str, Any]
     known: DocumentState
-    message_id_local_part: str
+    seed: str
     version: Version
     earlier: Sequence[history.Entry] = ()
 
@@ -117,6 +119,11 @@ class MailStore:
         self._retry_seconds = retry_seconds
         self._sleep = sleep
 
+    @property
+    def notes_sending(self) -> bool:
+        """Whether nothing may be sent before `sending` has noted it."""
+        return self._policy.notes_sending
+
     # Many documents
 
     def claim(self, requests: Sequence[ClaimRequest]) -> list[Claim | Decision | Conflict]:
@@ -126,6 +133,11 @@ class MailStore:
         writes = {path: write for path, outcome in outcomes.items() if (write := outcome.write) is not None}
         written = dict(zip(writes, self._database.write([*writes.values()]), strict=True))
         return [outcome.after(written.get(path)) for path, outcome in outcomes.items()]
+
+    def sending(self, claims: Sequence[Claim]) -> list[Version | Conflict]:
+        """Note of claims on different documents that their mails are about to be handed over: the new versions."""
+        outcomes = self._database.write([Write(claim.path, SENDING, claim.version) for claim in claims])
+        return [Conflict() if isinstance(outcome, FirepostError) else outcome for outcome in outcomes]
 
     def end(self, endings: Sequence[Ending]) -> list[Decision | Conflict]:
         """Write how claims on different documents end, unless a document has changed since the claim.
@@ -181,6 +193,15 @@ class MailStore:
             return _begun(*self._database.transact(request.path, decide))
 
         return self._retry(attempt)
+
+    def sending_alone(self, claim: Claim) -> Version | None:
+        """As `sending`, in a transaction. None if the claim does not own the document any more: send nothing."""
+
+        def decide(snapshot: Snapshot | None) -> tuple[Decision, Changes | None]:
+            decision = on_sending(_known(snapshot), claim.lease)
+            return decision, decision.write
+
+        return self._retry(lambda: self._database.transact(claim.path, decide)[2])
 
     def end_alone(self, ending: Ending) -> Decision:
         """Write how a claim ends, as far as the claim still owns the document, in a transaction.
@@ -293,7 +314,9 @@ class MailStore:
             return None
         if isinstance(outcome, FirepostError):
             raise outcome
-        return decision, Snapshot(path, dict(mail), decode_time(outcome), outcome), outcome
+        # Decoded as every other document is, so that a repeated attempt composes the same mail.
+        fields = decode_fields(encode_fields(mail))
+        return decision, Snapshot(path, fields, decode_time(outcome), outcome), outcome
 
     def _retry(self, attempt: Callable[[], _T], seconds: float | None = None) -> _T:
         """Call `attempt` again while Firestore is unavailable."""
@@ -334,10 +357,10 @@ def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | Non
     if decision.lease is None or snapshot is None:
         return decision
     known = decision.known or DocumentState.of(snapshot.fields)
-    stem = message_id_local_part(snapshot.path, snapshot.created, known.delivery, decision)
+    seed = message_seed(snapshot.path, snapshot.created, known.delivery, decision)
     earlier = known.delivery.history if known.delivery else ()
     attempts = (decision.write or {}).get("delivery.history", earlier)
-    return Claim(snapshot.path, decision.lease, snapshot.fields, known, stem, version or snapshot.version, attempts)
+    return Claim(snapshot.path, decision.lease, snapshot.fields, known, seed, version or snapshot.version, attempts)
 
 
 def _known(snapshot: Snapshot | None) -> DocumentState | None:

@@ -85,8 +85,11 @@ def _vector(fields: dict[str, Any]) -> Any:
 
 
 def decode_fields(fields: Mapping[str, RawValue]) -> dict[str, Any]:
-    """A raw map of `Value`s as a dict."""
-    return {name: decode(value) for name, value in fields.items()}
+    """A raw map of `Value`s as a dict, with the names in Firestore's order.
+
+    Protobuf's order differs from process to process, but a repeated attempt must compose the same mail.
+    """
+    return {name: decode(fields[name]) for name in sorted(fields)}
 
 
 def decode_time(time: Timestamp) -> datetime:

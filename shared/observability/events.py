@@ -33,7 +33,7 @@ class Event(StrEnum):
 
 
 #: What a decision saw of the document's times: `sight`.
-_SIGHT: Final = ("lease_ms", "due_ms", "expires_ms")
+_SIGHT: Final = ("lease_ms", "unsent", "due_ms", "expires_ms")
 #: What the end of an attempt found if the document had changed since the claim, and the state that it left.
 _CONFLICT: Final = ("found", "found_attempt", "held", "left")
 
@@ -123,12 +123,18 @@ def log_event(
 
 
 def sight(known: DocumentState, now: datetime) -> dict[str, object]:
-    """What a decision at `now` saw of times: until when a lease ran, the mail was to wait, and it could be sent."""
+    """What a decision at `now` saw of times: until when a lease ran, the mail was to wait, and it could be sent.
+
+    `unsent` is true if nothing had been sent under the lease.
+    """
     delivery = known.delivery
     lease_end, next_attempt = (delivery.lease_expire_time, delivery.next_attempt_time) if delivery else (None, None)
     due = max((time for time in (known.send_at, next_attempt) if time is not None), default=None)
     times = {"lease_ms": lease_end, "due_ms": due, "expires_ms": known.expires_at}
-    return {name: millis((time - now).total_seconds()) for name, time in times.items() if time is not None}
+    seen: dict[str, object] = {
+        name: millis((time - now).total_seconds()) for name, time in times.items() if time is not None
+    }
+    return seen | {"unsent": True} if delivery is not None and delivery.surely_unsent else seen
 
 
 def millis(seconds: float) -> float:

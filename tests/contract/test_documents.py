@@ -106,7 +106,7 @@ def composed(fixture: dict[str, Any]) -> Mail:
     )
     return compose(
         fixture["document"],
-        message_id_local_part="document-1",
+        seed="document-1",
         now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         fetch=Files(fixture.get("files", {})),
     )

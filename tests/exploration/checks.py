@@ -21,6 +21,7 @@ class Author(StrEnum):
     DISPATCHER = "dispatcher"
     RECONCILER = "reconciler"
     CLAIM = "claim"
+    SENDING = "sending"
     RESULT = "result"
     RELEASE = "release"
     DEAD_LETTER = "dead letter"
@@ -41,6 +42,7 @@ ALLOWED: Final[dict[Author, set[tuple[State | None, State | None]]]] = {
     | _AS_IT_WAS
     | {_ENDED}
     | EXPIRED,
+    Author.SENDING: {(State.PROCESSING, State.PROCESSING)},
     Author.RESULT: {
         (before, after)
         for before in (State.PROCESSING, State.ERROR)
@@ -68,6 +70,8 @@ def check_write(world: World, author: Author, new: DocumentState) -> None:
         and (_leased(world) or not new.expired(world.latest()))
     ):
         raise Violation(f"{author}: a queued mail was ended")
+    if transition == _ENDED and author is not Author.RESULT and _called_unsent(new) and _may_be_sent(world):
+        raise Violation(f"{author}: a mail that may have been sent is called unsent")
     if transition[1] is State.SUCCESS and not world.accepted:
         raise Violation("SUCCESS, and no mail server has the mail")
     scheduled = new.delivery.next_attempt_time if new.delivery else None
@@ -78,6 +82,21 @@ def check_write(world: World, author: Author, new: DocumentState) -> None:
 def _leased(world: World) -> bool:
     delivery = world.document.delivery if world.document else None
     return delivery is not None and delivery.leased(world.latest())
+
+
+def _called_unsent(known: DocumentState) -> bool:
+    return known.delivery is not None and known.delivery.error_code == ErrorCode.TEMPORARY
+
+
+def _may_be_sent(world: World) -> bool:
+    """Whether a mail server has accepted the mail in the attempt that the document is about, or still may."""
+    senders = [sender for sender in world.senders if isinstance(sender, Claimed) and sender.noted]
+    held = (
+        world.document is not None
+        and world.document.delivery is not None
+        and any(world.document.delivery.holds(sender.lease) for sender in senders)
+    )
+    return held or world.accepted >= world.requests
 
 
 def check_claim(world: World) -> None:
@@ -112,8 +131,8 @@ def check_acceptance(world: World, sender: Claimed, policy: Policy) -> None:
         raise Violation("handed over after it has expired")
     if world.running is not None and sender.lease not in world.running:
         raise Violation("sent by an attempt that began after the mail was cancelled")
-    if policy.lease_expiry is LeaseExpiryPolicy.ERROR and world.accepted > world.requests:
-        raise Violation(f"sent {world.accepted} times, asked for {world.requests} times, and the policy is error")
+    if policy.lease_expiry is not LeaseExpiryPolicy.RETRY and world.accepted > world.requests:
+        raise Violation(f"sent {world.accepted} times, asked for {world.requests} times, and at most once is promised")
 
 
 def check_end(world: World, policy: Policy) -> None:
@@ -130,5 +149,7 @@ def check_end(world: World, policy: Policy) -> None:
     may_go_on = {ErrorCode.TEMPORARY}
     if policy.lease_expiry is LeaseExpiryPolicy.RETRY:
         may_go_on |= {ErrorCode.UNKNOWN, ErrorCode.LEASE_EXPIRED}
+    if policy.notes_sending and delivery.error_code == ErrorCode.LEASE_EXPIRED and not world.noted:
+        raise Violation("no sender has handed it over, and nobody tries again")
     if delivery.error_code in may_go_on and delivery.attempts < policy.max_attempts:
         raise Violation(f"given up after {delivery.attempts} attempts")

@@ -11,9 +11,10 @@ from typing import Any, Final, TypeVar
 
 from dispatcher.events import DocumentChange
 from sender.message.compose import Mail
-from sender.transport.envelope import Envelope, Receipt
+from sender.transport.envelope import Begin, Envelope, Receipt, at_once
 from sender.worker.handler import Sender
 from shared.deadline import Deadline
+from shared.delivery.machine import SENDING
 from shared.delivery.model import FINAL, DocumentState
 from shared.delivery.policy import Policy
 from shared.errors import FirepostError, Unavailable
@@ -41,6 +42,7 @@ class Moment(StrEnum):
     WRITTEN = "written"
     COMPOSE = "compose"
     CONNECT = "connect"
+    HAND_OVER = "hand over"
     TAKEN = "taken"
 
 
@@ -65,6 +67,8 @@ class MortalDatabase(MemoryDatabase):
         self._trap = trap
 
     def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
+        if any(write.changes is SENDING for write in writes):
+            return super().write(writes)  # the moments of the transport surround it
         self._trap.at(Moment.WRITE)
         written = super().write(writes)
         self._trap.at(Moment.WRITTEN)
@@ -94,9 +98,13 @@ class MortalTransport(MemoryTransport):
         super().__init__()
         self._trap = trap
 
-    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+    def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
+        def begin_and_die() -> None:
+            begin()
+            self._trap.at(Moment.HAND_OVER)
+
         self._trap.at(Moment.CONNECT)
-        receipt = super().send(envelope, data, deadline)
+        receipt = super().send(envelope, data, deadline, begin_and_die)
         self._trap.at(Moment.TAKEN)
         return receipt
 
@@ -239,7 +247,8 @@ CRASH_POINTS: Final[Mapping[str, CrashPoint]] = {
     "sender, before the claim is written": CrashPoint(plainly, Moment.WRITE, 2),
     "sender, after the claim is written": CrashPoint(plainly, Moment.WRITTEN, 2),
     "sender, while it composes the mail": CrashPoint(plainly, Moment.COMPOSE, 1),
-    "sender, before the mail server has the mail": CrashPoint(plainly, Moment.CONNECT, 1),
+    "sender, before it hands the mail over": CrashPoint(plainly, Moment.CONNECT, 1),
+    "sender, while it hands the mail over": CrashPoint(plainly, Moment.HAND_OVER, 1),
     "sender, when the mail server has the mail": CrashPoint(plainly, Moment.TAKEN, 1),
     "sender, before the result is written": CrashPoint(plainly, Moment.WRITE, 3),
     "sender, after the result is written": CrashPoint(plainly, Moment.WRITTEN, 3),

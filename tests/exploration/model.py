@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
-from shared.delivery.machine import released
+from shared.delivery.machine import SENDING, released
 from shared.delivery.model import AT_REST, Changes, Decision, DocumentState, Result, State
 from shared.errors import ErrorCode
 from tests.exploration.checks import (
@@ -94,6 +94,8 @@ class Model:
                 yield "read", self._read(world, index, sender)
             case Read():
                 yield "claim", self._claim(world, index, sender)
+            case Claimed(noted=False):
+                yield "note that it sends", self._note(world, index, sender)
             case Claimed(began=None) if world.document is not None and world.document.expires_at is not None:
                 yield "hand over", self._begin(world, index, sender, world.document)
             case Claimed():
@@ -125,9 +127,20 @@ class Model:
 
     def _decided(self, world: World, index: int, decision: Decision) -> World:
         if decision.lease:
-            return replace(world.with_sender(index, Claimed(decision.lease)), request_pending=False)
+            claimed = Claimed(decision.lease, noted=not self.policy.notes_sending)
+            return replace(world.with_sender(index, claimed), request_pending=False)
         free = world.with_sender(index, None)
         return free if decision.acknowledge else free.sent_again()
+
+    def _note(self, world: World, index: int, sender: Claimed) -> World:
+        if sender.fresh:
+            write: Changes | None = SENDING
+        else:
+            write = self.rules.on_sending(world.document, sender.lease).write
+        if write is None:
+            return world.with_sender(index, Releasing(sender.lease, None, fresh=False))
+        noted = replace(self._write(world, Author.SENDING, write), noted=True)
+        return noted.with_sender(index, replace(sender, noted=True, fresh=True))
 
     def _begin(self, world: World, index: int, sender: Claimed, document: DocumentState) -> World:
         if self.rules.expired(document, world.now):
@@ -190,6 +203,10 @@ class Model:
                 if lease := self._claim_decision(world, sender).lease:
                     claimed = self._claim(world, index, sender)
                     yield "claim, unanswered", claimed.with_sender(index, Asked(sender.now, lease))
+            case Claimed(noted=False):
+                done = self._note(world, index, sender)
+                if isinstance(done.senders[index], Claimed):
+                    yield "note, unanswered", done.with_sender(index, replace(sender, fresh=False))
             case Answered():
                 done = self._finish(world, index, sender)
                 yield "finish, unanswered", done.with_sender(index, replace(sender, fresh=False))

@@ -205,6 +205,39 @@ def _calls_everything_expired(
     return {**changes, "delivery.errorCode": ErrorCode.EXPIRED}
 
 
+def _takes_expired_leases_for_unsent(
+    known: DocumentState | None, now: datetime, policy: Policy, written: Lease | None
+) -> Decision:
+    if known and known.delivery and known.delivery.state is State.PROCESSING:
+        known = _with_delivery(known, unsent_lease=known.delivery.lease_expire_time)
+    return machine.on_message(known, now, policy, written)
+
+
+def _sends_without_a_look_at_the_lease(known: DocumentState | None, lease: Lease) -> Decision:
+    return Decision(Reason.PROCESSING, write=machine.SENDING if known and known.delivery else None)
+
+
+def _never_notes_that_it_sends(known: DocumentState | None, lease: Lease) -> Decision:
+    return Decision(Reason.PROCESSING, write={})
+
+
+def _as_if_begun(rules: Rules) -> Rules:
+    """Unsent mails are left to their users, whoever finds them."""
+    policy = replace(rules.policy, lease_expiry=LeaseExpiryPolicy.ERROR)
+
+    def forgetting(known: DocumentState | None) -> DocumentState | None:
+        return _with_delivery(known, unsent_lease=None)
+
+    return replace(
+        rules,
+        on_event=lambda old, new, now, _: machine.on_event(old, forgetting(new), now, policy),
+        on_message=lambda known, now, rule, written: machine.on_message(forgetting(known), now, rule, written),
+        on_reconcile=lambda known, updated, now, _: machine.on_reconcile(
+            forgetting(known) or known, updated, now, policy
+        ),
+    )
+
+
 #: By description (see docs/reliability.md): the scenario of `SMALL` that detects the mutation, and the mutation.
 MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
     "a result is written without a look at the lease": (
@@ -319,4 +352,17 @@ MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
         "twice whatever happened, expires at once",
         lambda rules: replace(rules, concluded=_calls_everything_expired),
     ),
+    "a mail counts as unsent although its handing over has begun": (
+        "again if unsent, a crash",
+        lambda rules: replace(rules, on_message=_takes_expired_leases_for_unsent),
+    ),
+    "a mail is handed over without a look at the lease": (
+        "again if unsent, a lost answer",
+        lambda rules: replace(rules, on_sending=_sends_without_a_look_at_the_lease),
+    ),
+    "a mail is handed over without a note that it is": (
+        "again if unsent, a lost answer",
+        lambda rules: replace(rules, on_sending=_never_notes_that_it_sends),
+    ),
+    "an unsent mail is not tried again": ("again if unsent, a crash", _as_if_begun),
 }

@@ -22,6 +22,7 @@ class Rules:
     policy: Policy
     on_event: Callable[[DocumentState | None, DocumentState | None, datetime, Policy], Decision] = machine.on_event
     on_message: Callable[[DocumentState | None, datetime, Policy, Lease | None], Decision] = machine.on_message
+    on_sending: Callable[[DocumentState | None, Lease], Decision] = machine.on_sending
     on_result: Callable[[DocumentState | None, Lease, Result, datetime, Policy, float], Decision] = machine.on_result
     on_release: Callable[[DocumentState | None, Lease, datetime | None], Decision] = machine.on_release
     on_reconcile: Callable[[DocumentState, datetime, datetime, Policy], Decision] = machine.on_reconcile

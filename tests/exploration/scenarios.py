@@ -51,7 +51,7 @@ class Scenario:
         return Explorer(Model(rules or self.rules()), World(document, self.bounds)).run()
 
 
-ERROR, RETRY = LeaseExpiryPolicy.ERROR, LeaseExpiryPolicy.RETRY
+ERROR, UNSENT, RETRY = LeaseExpiryPolicy.ERROR, LeaseExpiryPolicy.RETRY_UNSENT, LeaseExpiryPolicy.RETRY
 
 #: Explored in every test run.
 SMALL: Final[Mapping[str, Scenario]] = {
@@ -76,6 +76,8 @@ SMALL: Final[Mapping[str, Scenario]] = {
     "twice whatever happened, expires at once": Scenario(RETRY, 2, Bounds(ticks=1), 369, expires_after=1),
     "twice if surely not sent": Scenario(ERROR, 2, Bounds(ticks=1, crashes=1), 6_754),
     "twice whatever happened": Scenario(RETRY, 2, Bounds(ticks=1), 16_725),
+    "again if unsent, a crash": Scenario(UNSENT, 1, Bounds(ticks=1, crashes=1), 21_786),
+    "again if unsent, a lost answer": Scenario(UNSENT, 1, Bounds(ticks=1, lost_answers=1), 10_790),
 }
 
 #: Explored by `make explore`: minutes.
@@ -95,6 +97,10 @@ LARGE: Final[Mapping[str, Scenario]] = {
     "twice whatever happened, cancelled, a crash": Scenario(
         RETRY, 2, Bounds(ticks=1, cancellations=1, crashes=1), 156_751
     ),
+    "again if unsent, cancelled, a crash": Scenario(UNSENT, 1, Bounds(ticks=1, cancellations=1, crashes=1), 44_598),
+    "again if unsent, expires": Scenario(UNSENT, 1, Bounds(ticks=2), 16_616, expires_after=2),
+    "again if unsent, a release": Scenario(UNSENT, 1, Bounds(ticks=1, releases=1), 69_510),
+    "again if unsent, asked again": Scenario(UNSENT, 1, Bounds(ticks=1, user_requests=1), 362_893),
     "twice whatever happened, a crash": Scenario(RETRY, 2, Bounds(ticks=1, crashes=1), 77_760),
     "twice whatever happened, asked again": Scenario(RETRY, 2, Bounds(ticks=1, user_requests=1), 422_618),
 }

@@ -64,14 +64,14 @@ def is_delivered_again(place: Place) -> None:
     place.sender.handle(message)
 
 
+def dies_before_it_sends(place: Place) -> None:
+    """The sender dies before the mail server gets anything, and the message is delivered again after its lease."""
+    _dies(place, Moment.CONNECT)
+
+
 def dies_while_it_sends(place: Place) -> None:
-    """The sender dies, and the message is delivered again after its lease."""
-    place.trap = Trap(Moment.CONNECT, 1)
-    place.transport._trap = place.trap
-    place.write()
-    place.work()
-    place.clock.advance(2 * LEASE)
-    place.sender.handle(_message(place))
+    """The same while it hands the mail over."""
+    _dies(place, Moment.HAND_OVER)
 
 
 def loses_the_race_for_a_claim(place: Place) -> None:
@@ -211,6 +211,7 @@ STORIES: Final[Sequence[Callable[[Place], None]]] = (
     freezes_while_it_sends,
     is_delivered_twice_at_once,
     is_delivered_again,
+    dies_before_it_sends,
     dies_while_it_sends,
     loses_the_race_for_a_claim,
     sends_between_read_and_claim,
@@ -239,6 +240,15 @@ def _while_it_is_sent(place: Place, act: Callable[[], object]) -> None:
     place.transport.on_mail = once
 
 
+def _dies(place: Place, moment: Moment) -> None:
+    place.trap = Trap(moment, 1)
+    place.transport._trap = place.trap
+    place.write()
+    place.work()
+    place.clock.advance(2 * LEASE)
+    place.sender.handle(_message(place))
+
+
 def _queue(place: Place) -> None:
     """Write the document and let the dispatcher do its work."""
     place.write()
@@ -259,6 +269,7 @@ def _message(place: Place) -> ReceivedMessage:
 
 ONCE: Final = Policy(LEASE, stranded_after=timedelta(days=1))
 TWICE: Final = Policy(LEASE, 2, LeaseExpiryPolicy.ERROR, back_off=BackOff(_SOON, _SOON))
+AGAIN_IF_UNSENT: Final = Policy(LEASE, 2, LeaseExpiryPolicy.RETRY_UNSENT, back_off=BackOff(_SOON, _SOON))
 WHATEVER_HAPPENED: Final = Policy(LEASE, 3, LeaseExpiryPolicy.RETRY, back_off=BackOff(_SOON, _SOON))
 
 
@@ -305,6 +316,7 @@ def put_into_services(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
         lambda known, now, policy, written=None: rules.on_message(known, now, policy, written),
     )
     monkeypatch.setattr(f"{store}.on_release", lambda known, lease, later=None: rules.on_release(known, lease, later))
+    monkeypatch.setattr(f"{store}.on_sending", rules.on_sending)
     monkeypatch.setattr(f"{store}.on_result", rules.on_result)
     monkeypatch.setattr(f"{store}.concluded", rules.concluded)
     monkeypatch.setattr("dispatcher.handler.on_event", rules.on_event)

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sender.transport.envelope import Envelope, Receipt
+from sender.transport.envelope import Begin, Envelope, Receipt
 from shared.deadline import Deadline
+from shared.delivery.machine import SENDING
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import FirepostError
 from shared.firestore.database import Version, Write
@@ -33,14 +34,15 @@ class Death:
 
         def mortal_write(writes: Sequence[Write]) -> list[Version | FirepostError]:
             paths = [write.path for write in writes]
-            self._strike(paths, counts=len(writes) == 3)
+            counts = len(writes) == 3 and writes[0].changes is not SENDING
+            self._strike(paths, counts)
             written = write(writes)
-            self._strike(paths, counts=len(writes) == 3)
+            self._strike(paths, counts)
             return written
 
-        def mortal_send(envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+        def mortal_send(envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin) -> Receipt:
             self._strike(envelope.recipients, counts=True)
-            receipt = send(envelope, data, deadline)
+            receipt = send(envelope, data, deadline, begin)
             self._strike(envelope.recipients, counts=True)
             return receipt
 
@@ -74,13 +76,16 @@ def test_wherever_a_process_dies_every_mail_ends_according_to_the_policy(
         assert any(isinstance(future.exception(PATIENCE), SystemExit) for future in futures)
     died_with = [name for name in "abc" if world.delivery(name).get("state") == "PROCESSING"]
     assert bool(died_with) == (nth not in (1, PLACES))
+    unsent = [name for name in died_with if "unsentLease" in world.delivery(name)]
+    assert bool(unsent) == (policy is LeaseExpiryPolicy.RETRY_UNSENT and 1 < nth < 8)
     sent_before = world.sent()
+    assert not set(unsent) & set(sent_before)
     world.clock.advance(LEASE)
     world.sender = world.parts.sender()
     assert all(world.handle(name).acknowledge for name in "abc")
     for name in "abc":
         before, count, delivery = sent_before.count(name), world.sent().count(name), world.delivery(name)
-        if policy is LeaseExpiryPolicy.RETRY or name not in died_with:
+        if policy is LeaseExpiryPolicy.RETRY or name in unsent or name not in died_with:
             assert delivery["state"] == "SUCCESS"
             assert count == before + 1 if name in died_with else count == 1
         else:

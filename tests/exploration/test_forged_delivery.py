@@ -63,7 +63,9 @@ FORGED = st.fixed_dictionaries(
         "warnings": JUNK,
         "history": JUNK | st.lists(JUNK | st.fixed_dictionaries({"attempt": JUNK}, optional={"response": JUNK})),
         "redacted": st.booleans(),
-        **dict.fromkeys(("startTime", "endTime", "leaseExpireTime", "republishTime", "expireAt"), TIMES | JUNK),
+        **dict.fromkeys(
+            ("startTime", "endTime", "leaseExpireTime", "unsentLease", "republishTime", "expireAt"), TIMES | JUNK
+        ),
         "nextAttemptTime": TIMES | JUNK,
     },
 )
@@ -74,7 +76,7 @@ WITHOUT_STATE = JUNK | FORGED.map(lambda forged: forged | {"state": None})
 #: Times that have come after a day; a later one is believed, and the mail waits.
 SEND_AT = TIMES.filter(lambda time: time <= NOW + DAY) | JUNK
 EXPIRES_AT = TIMES | JUNK
-POLICIES = st.sampled_from([Policy(LEASE), Policy(LEASE, 3, LeaseExpiryPolicy.RETRY)])
+POLICIES = st.sampled_from([Policy(LEASE), *(Policy(LEASE, 3, each) for each in LeaseExpiryPolicy)])
 
 
 def play(place: Place) -> None:

@@ -17,8 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from dispatcher.events import DocumentChange
 from sender.worker.claims import Claims
 from shared.delivery.model import AT_REST, DocumentState, Lease, Reason, Result, State
-from shared.delivery.store import Claim, ClaimRequest, Finish
-from shared.errors import ErrorCode
+from shared.delivery.policy import LeaseExpiryPolicy, Policy
+from shared.delivery.store import Claim, ClaimRequest, Finish, Release
+from shared.errors import Deferred, ErrorCode, Unavailable
 from shared.firestore.database import Snapshot, Version
 from shared.pubsub import message
 from tests import assembly
@@ -48,13 +49,18 @@ class Attempt:
 
 
 class Protocol(RuleBasedStateMachine):
+    policy = assembly.POLICY
+
     def __init__(self) -> None:
         super().__init__()
         self.clock, self.database, self.topic = Clock(), MemoryDatabase(), MemoryPublisher()
-        self.dispatcher = DispatcherParts(database=self.database, topic=self.topic, clock=self.clock).dispatcher()
+        self.dispatcher = DispatcherParts(
+            self.policy, database=self.database, topic=self.topic, clock=self.clock
+        ).dispatcher()
         self.events: list[DocumentChange] = []
         self.attempts: list[Attempt] = []
-        self.accepted = self.cancelling = False
+        self.requests = self.accepted = 0
+        self.cancelling = False
         self.newest_claim: Lease | None = None
         self.concluded: set[Lease] = set()
         self.database.on_write = self.observe
@@ -64,11 +70,16 @@ class Protocol(RuleBasedStateMachine):
     @precondition(lambda self: self.database.documents.get(PATH) is None)
     @rule()
     def application_writes(self) -> None:
+        self.requests += 1
         self.database.put(PATH, {"to": "a@b.c"})
 
     @precondition(lambda self: self.database.documents.get(PATH) is not None)
     @rule(state=st.sampled_from([State.RETRY, State.PENDING]))
     def user_requeues(self, state: State) -> None:
+        self.requeue(state)
+
+    def requeue(self, state: State) -> None:
+        self.requests += 1
         self.database.edit(PATH, {"delivery.state": state})
 
     @precondition(lambda self: self.database.documents.get(PATH) is not None)
@@ -102,8 +113,10 @@ class Protocol(RuleBasedStateMachine):
         elif what == "claim":
             self.topic.publish(*message.encode(PATH, "duplicate"))
             self.start(len(self.topic.published) - 1)
+        elif what == "edit":
+            self.database.edit(PATH, {"note": "x"})
         else:
-            self.database.edit(PATH, {"note": "x"} if what == "edit" else {"delivery.state": State.RETRY})
+            self.requeue(State.RETRY)
 
     # The dispatcher
 
@@ -137,10 +150,18 @@ class Protocol(RuleBasedStateMachine):
     @rule(data=st.data(), accepts=st.booleans())
     def server_answers(self, data: st.DataObject, accepts: bool) -> None:
         attempt = data.draw(st.sampled_from(self.attempts))
-        if attempt.accepted is None:
-            attempt.accepted = accepts
-            if accepts:
-                self.accepted = True
+        if attempt.accepted is not None:
+            return
+        try:
+            attempt.claim = self.a_sender().sending(attempt.claim)
+        except Deferred:
+            self.attempts.remove(attempt)
+            with suppress(Unavailable):
+                self.a_sender().end(Release(attempt.claim))
+            self.die(attempt)
+            return
+        attempt.accepted = accepts
+        self.accepted += accepts
 
     @precondition(lambda self: self.attempts)
     @rule(data=st.data())
@@ -159,6 +180,10 @@ class Protocol(RuleBasedStateMachine):
     # Invariants
 
     @invariant()
+    def at_most_once(self) -> None:
+        assert self.accepted <= self.requests
+
+    @invariant()
     def success_only_if_accepted(self) -> None:
         assert self.accepted or self.state() is not State.SUCCESS
 
@@ -174,15 +199,16 @@ class Protocol(RuleBasedStateMachine):
             assert self.cancelling, "only a user cancels"
         if delivery.state is State.PROCESSING:
             assert delivery.lease_expire_time is not None
-            if self.newest_claim and self.newest_claim not in self.concluded:
+            lease = Lease(delivery.attempts, delivery.lease_expire_time)
+            if self.newest_claim and self.newest_claim not in (lease, *self.concluded):
                 assert self.newest_claim.expires <= self.clock.now, "two live leases"
-            self.newest_claim = Lease(delivery.attempts, delivery.lease_expire_time)
+            self.newest_claim = lease
         elif delivery.lease_expire_time is None and self.newest_claim:
             self.concluded.add(self.newest_claim)
 
     def a_sender(self) -> Claims:
         """A new sender process."""
-        return assembly.claims(self.database)
+        return assembly.claims(self.database, self.policy)
 
     def state(self) -> State | None:
         document = self.database.documents.get(PATH)
@@ -229,5 +255,14 @@ def _die() -> None:
     raise Died
 
 
+class ProtocolWithNotes(Protocol):
+    """Under the policy by which a mail that is surely unsent is tried again by itself."""
+
+    policy = Policy(LEASE, lease_expiry=LeaseExpiryPolicy.RETRY_UNSENT)
+
+
 TestProtocol = Protocol.TestCase
-TestProtocol.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestProtocolWithNotes = ProtocolWithNotes.TestCase
+TestProtocol.settings = TestProtocolWithNotes.settings = settings(
+    max_examples=200, stateful_step_count=50, deadline=None
+)

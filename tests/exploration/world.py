@@ -90,10 +90,12 @@ class Read:
 class Claimed:
     """A sender that holds a lease, before the mail server's answer.
 
-    `began` is when it began to hand the mail over; not recorded for a mail that never expires.
+    `noted`: it may hand the mail over, as the document says so or need not. `began` is when it began to; not recorded
+    for a mail that never expires.
     """
 
     lease: Lease
+    noted: bool
     fresh: bool = True
     began: datetime | None = None
 
@@ -165,9 +167,10 @@ class Bounds:
 class World:
     """A state of the exploration.
 
-    Four fields only serve the checks: how often a user has asked for the mail (`requests`), how often a mail server
-    has accepted it (`accepted`), whether the last request has had no attempt yet (`request_pending`), and, while the
-    mail is cancelled, the leases of the attempts that had begun before (`running`; None: it is wanted).
+    Five fields only serve the checks: how often a user has asked for the mail (`requests`), how often a mail server
+    has accepted it (`accepted`), whether the last request has had no attempt yet (`request_pending`), whether a sender
+    has ever noted that it hands the mail over (`noted`), and, while the mail is cancelled, the leases of the attempts
+    that had begun before (`running`; None: it is wanted).
     """
 
     document: DocumentState | None
@@ -181,6 +184,7 @@ class World:
     requests: int = 1
     accepted: int = 0
     request_pending: bool = True
+    noted: bool = False
     running: frozenset[Lease] | None = None
 
     def with_sender(self, index: int, sender: Sender | None) -> World:
@@ -267,6 +271,7 @@ def _delivery_fields(delivery: Delivery) -> Mapping[str, Any]:
         "leaseExpireTime": delivery.lease_expire_time,
         "nextAttemptTime": delivery.next_attempt_time,
         "errorCode": delivery.error_code,
+        "unsentLease": delivery.unsent_lease if delivery.surely_unsent else None,
     }
 
 

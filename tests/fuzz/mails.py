@@ -148,7 +148,7 @@ def _composed(fields: dict[str, Any], users: Users | None = None, *, as_json: bo
     if as_json:
         composer = Composer(_DEFAULTS, encode_sendgrid_request, users, _TEMPLATES)
     try:
-        return composer(fields, message_id_local_part="seed", now=_NOW)
+        return composer(fields, seed="seed", now=_NOW)
     except NotSendable as error:
         assert str(error).encode()
         assert len(str(error)) <= _MAX_ERROR

@@ -122,9 +122,14 @@ def multipart(subtype: str, parts: Sequence[Entity], seed: str) -> Entity:
 
 def message(fields: Sequence[str], root: Entity) -> bytes:
     """The complete message: the given header fields, then the headers and body of the root part, ending in CRLF."""
+    return b"".join(pieces(fields, root))
+
+
+def pieces(fields: Sequence[str], root: Entity) -> Sequence[bytes]:
+    """The pieces of which `message` consists."""
     head = _lines([*fields, "MIME-Version: 1.0"]) + root.headers
     end = b"" if root.body[-1].endswith(b"\r\n") else b"\r\n"
-    return b"".join([head.encode(), b"\r\n", *root.body, end])
+    return [head.encode(), b"\r\n", *root.body, end]
 
 
 def _with_line_feeds(data: bytes) -> bytes:

@@ -6,7 +6,7 @@ import logging
 import threading
 from dataclasses import dataclass, field, replace
 
-from sender.transport.envelope import Envelope, Receipt
+from sender.transport.envelope import Begin, Envelope, Receipt, at_once
 from sender.transport.oauth import AccessTokens
 from sender.transport.rate_limit import Breaker, BreakerRules, Rate
 from sender.transport.smtp.config import SmtpServer
@@ -82,7 +82,7 @@ class SmtpTransport:
         self._closing = threading.Event()
         self._has_warned = False
 
-    def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+    def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
         """See `Transport.send`.
 
         An idle connection that turns out to be dead, or accepts no more mails, is replaced once, provided that no
@@ -91,7 +91,7 @@ class SmtpTransport:
         self._wait_for_limits(deadline)
         self._take_turn(deadline)
         try:
-            receipt = self._send_in_turn(envelope, data, deadline)
+            receipt = self._send_in_turn(envelope, data, deadline, begin)
         except DeliveryFailed as failure:
             if failure.code is not ErrorCode.CONNECTION:  # a lost connection says nothing about throttling
                 wait = failure.retry_after if isinstance(failure, NotSent) else None
@@ -147,16 +147,14 @@ class SmtpTransport:
             self._free += 1
             self._turns.notify()
 
-    def _send_in_turn(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+    def _send_in_turn(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin) -> Receipt:
         kept = self._idle.take(deadline.clock())
-        if kept is not None:
-            try:
-                return self._send_over(kept, envelope, data, deadline)
-            except ConnectionSpent:
-                if deadline.start_by(self._data_margin).remaining() <= 0:
-                    raise  # it was slow rather than dead, and no time is left
-        fresh = self._connect(deadline, replaced=kept is not None)
-        return self._send_over(fresh, envelope, data, deadline)
+        try:
+            return self._send_over(kept or self._connect(deadline, replaced=False), envelope, data, deadline, begin)
+        except ConnectionSpent:
+            if kept is None or deadline.start_by(self._data_margin).remaining() <= 0:
+                raise  # without time left, it was slow rather than dead
+        return self._send_over(self._connect(deadline, replaced=True), envelope, data, deadline)
 
     def _connect(self, deadline: Deadline, replaced: bool) -> SmtpConnection:
         began = deadline.clock()
@@ -173,8 +171,11 @@ class SmtpTransport:
             _log.warning("the password was sent without TLS", extra={"fields": {"server": str(self._server)}})
         return connection
 
-    def _send_over(self, connection: SmtpConnection, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+    def _send_over(
+        self, connection: SmtpConnection, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once
+    ) -> Receipt:
         try:
+            begin()
             return connection.send(envelope, data, deadline, self._data_margin)
         finally:
             self._idle.put(connection, deadline.clock())

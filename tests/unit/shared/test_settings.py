@@ -64,7 +64,9 @@ def test_a_claimed_mail_waits_for_a_connection_no_longer_than_a_tenth_of_its_lea
         ),
         pytest.param({"LEASE_SECONDS": "1"}, "LEASE_SECONDS='1': input should be greater than", id="out-of-range"),
         pytest.param({"MAIL_COLLECTION": "mail/a"}, "MAIL_COLLECTION='mail/a': ", id="a-document-is-no-collection"),
-        pytest.param({"LEASE_EXPIRY_POLICY": "hope"}, "input should be 'error' or 'retry'", id="unknown-policy"),
+        pytest.param(
+            {"LEASE_EXPIRY_POLICY": "hope"}, "input should be 'error', 'retry-unsent' or 'retry'", id="unknown-policy"
+        ),
         pytest.param({"BATCH_SIZE": "501"}, "BATCH_SIZE='501': input should be less than or equal to 500", id="batch"),
         pytest.param({"TTL_EXPIRE_TYPE": "eon"}, "TTL_EXPIRE_TYPE='eon': input should be 'never', 'hour'", id="ttl"),
         pytest.param(

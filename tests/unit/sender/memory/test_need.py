@@ -83,7 +83,7 @@ def test_the_reservation_covers_the_peak(name: str, compose: Any) -> None:
         try:
             mail = compose(
                 {"to": "ada@example.com", **document},
-                message_id_local_part="s",
+                seed="s",
                 now=datetime(2026, 1, 1, tzinfo=UTC),
                 fetch=fetch(),
                 room=room,
@@ -103,7 +103,7 @@ def test_a_mail_with_small_files_reserves_little_and_keeps_less() -> None:
     room = Room()
     COMPOSER(
         {"to": "ada@example.com", "message": MESSAGE | {"attachments": files(2)}},
-        message_id_local_part="s",
+        seed="s",
         now=datetime(2026, 1, 1, tzinfo=UTC),
         fetch=WebFiles(10 * 1024, 10 * 1024),
         room=room,
@@ -120,7 +120,7 @@ def test_a_mail_that_can_never_fit_ends_with_an_error_that_says_so() -> None:
     with pytest.raises(DeliveryFailed, match="at most 5 MB in all, for which this sender has the memory"):
         COMPOSER(
             {"to": "ada@example.com", "message": MESSAGE | {"attachments": files(1)}},
-            message_id_local_part="s",
+            seed="s",
             now=datetime(2026, 1, 1, tzinfo=UTC),
             fetch=fetch,
             room=Room(most=16 * MIB),
@@ -136,7 +136,7 @@ def test_a_download_ends_when_there_is_no_room() -> None:
     with pytest.raises(Deferred):
         COMPOSER(
             {"to": "ada@example.com", "message": MESSAGE | {"attachments": files(1)}},
-            message_id_local_part="s",
+            seed="s",
             now=datetime(2026, 1, 1, tzinfo=UTC),
             fetch=WebFiles(25 * MIB),
             room=Full(),

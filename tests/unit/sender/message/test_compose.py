@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import re
 from datetime import UTC, datetime
 from email.message import EmailMessage, MIMEPart
 from typing import Any
@@ -25,7 +26,7 @@ def made(
     """The mail of an otherwise valid document; `content` is added to its `message`, `author` is its `from`."""
     content = {"subject": "Hi", "text": "Hello"} | (content or {})
     document = {"to": "ada@example.com", "message": content, "from": author} | fields
-    return Composer(defaults)(document, message_id_local_part="order-17", now=NOW)
+    return Composer(defaults)(document, seed="order-17", now=NOW)
 
 
 def read(mail: Mail) -> EmailMessage:
@@ -48,7 +49,7 @@ def test_a_simple_mail_byte_for_byte() -> None:
             "From: Shop <shop@example.com>",
             "To: Ada <ada@example.com>, b@c.d",
             "Subject: Hi",
-            "Message-ID: <order-17@example.com>",
+            f"Message-ID: {mail.message_id}",
             "Date: Fri, 02 Jan 2026 03:04:05 +0000",
             "X-Order: 17",
             "MIME-Version: 1.0",
@@ -60,7 +61,7 @@ def test_a_simple_mail_byte_for_byte() -> None:
         ]
     )
     assert mail.envelope == Envelope("shop@example.com", ("ada@example.com", "b@c.d", "hidden@x.y"))
-    assert mail.message_id == "<order-17@example.com>"
+    assert re.fullmatch("<[a-z2-7]{32}@example.com>", mail.message_id)
     assert mail.warnings == ()
 
 
@@ -126,7 +127,7 @@ def test_contents_round_trip() -> None:
     assert (attached.get_filename(), attached.get_content()) == ("a.pdf", b"%PDF")
 
 
-def test_the_same_document_and_id_make_the_same_bytes() -> None:
+def test_the_same_document_and_seed_make_the_same_bytes() -> None:
     assert made({"html": "<p>"}) == made({"html": "<p>"})
 
 
@@ -146,7 +147,7 @@ class TestAddresses:
         assert mail.envelope == Envelope("a@xn--bcher-kva.example", ("ü@xn--bcher-kva.example",))
         assert mail.envelope.needs_smtputf8
         assert b"To: =?utf-8?b?w5w=?= <\xc3\xbc@xn--bcher-kva.example>\r\n" in mail.data
-        assert mail.message_id == "<order-17@xn--bcher-kva.example>"
+        assert mail.message_id.endswith("@xn--bcher-kva.example>")
 
     def test_the_document_s_from_comes_before_the_default(self) -> None:
         mail = made(author="Ada <ada@x.y>")
@@ -198,7 +199,6 @@ class TestHeaders:
             pytest.param({}, {"Message-ID": "<order-1>"}, "<order-1>", id="header, without an @"),
             pytest.param({"messageId": "<x@y>"}, {"Message-ID": "<h@y>"}, "<x@y>", id="field before header"),
             pytest.param({}, {"message-id": "h@y"}, "<h@y>", id="header"),
-            pytest.param({}, {}, "<order-17@example.com>", id="local part and author's domain"),
         ],
     )
     def test_message_id_is(self, message: dict[str, str], headers: dict[str, str], message_id: str) -> None:

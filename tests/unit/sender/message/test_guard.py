@@ -36,7 +36,7 @@ ADA, BOB, EVE = "ada@example.com", "bob@example.org", "eve@example.net"
 
 def made(allowed: str | None, redirect: str | None, /, encode: Any = encode_mime, **fields: Any) -> Mail:
     compose = replace(COMPOSER, encode=encode, guard=Guard.parse(allowed, redirect))
-    return compose({"message": MESSAGE, **fields}, message_id_local_part="s", now=NOW)
+    return compose({"message": MESSAGE, **fields}, seed="s", now=NOW)
 
 
 def read(mail: Mail) -> EmailMessage:

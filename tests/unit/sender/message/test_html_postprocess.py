@@ -131,7 +131,7 @@ def test_the_mail_contains_the_processed_page(polish: Polish) -> None:
     )
     mail = compose(
         {"to": "ada@example.com", "message": {"subject": "Hi", "html": "<style>p{color:red}</style><p>Hello</p>"}},
-        message_id_local_part="s",
+        seed="s",
         now=datetime(2026, 11, 24, tzinfo=UTC),
     )
     parsed = message_from_bytes(mail.data, policy=policy.default)

@@ -22,7 +22,7 @@ DEFAULTS = Defaults(Address("Läden", "shop@xn--lden-loa.example"))
 def sent(**fields: Any) -> Mail:
     """The commands and data that a server receives for a document."""
     document = {"message": {"subject": "Grüße", "text": "日本"}, **fields}
-    mail = Composer(DEFAULTS)(document, message_id_local_part="x", now=datetime(2026, 1, 2, tzinfo=UTC))
+    mail = Composer(DEFAULTS)(document, seed="x", now=datetime(2026, 1, 2, tzinfo=UTC))
     with ScriptedServer() as smtp:
         transport = SmtpTransport(parse_server(smtp.uri(), None, None))
         transport.send(mail.envelope, mail.data, soon(30))

@@ -79,7 +79,7 @@ def written(settings: MailSettings, **fields: Any) -> Mail:
     write = factory.build_channel(settings, data_margin=0, turn_seconds=1).encode
     return Composer(factory.defaults(settings), write)(
         {"to": "ada@example.org", "message": message, **fields},
-        message_id_local_part="s",
+        seed="s",
         now=datetime(2026, 11, 24, tzinfo=UTC),
     )
 
@@ -93,14 +93,15 @@ def test_each_mail_goes_to_the_server_of_its_transport(settings: Any) -> None:
             NEWS_FROM_DOMAINS="news.example.com",
             SPARE_ONE_SMTP_CONNECTION_URI=news.uri(),
         )
-        channel = factory.build_channel(ours, data_margin=0, turn_seconds=1)
+        channel, begun = factory.build_channel(ours, data_margin=0, turn_seconds=1), list[int]()
         for mail in (
             written(ours),
             written(ours, **{"from": "Weekly <weekly@news.example.com>"}),
             written(ours, transport="spare-one"),
         ):
-            channel.transport.send(mail.envelope, mail.data, Deadline.after(10))
+            channel.transport.send(mail.envelope, mail.data, Deadline.after(10), lambda: begun.append(1))
         channel.transport.close()
+    assert len(begun) == 3
     assert [mail.sender for mail in default.mails] == ["shop@example.com"]
     assert [mail.sender for mail in news.mails] == ["weekly@news.example.com", "shop@example.com"]
 

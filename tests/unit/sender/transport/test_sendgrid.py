@@ -244,3 +244,14 @@ def test_nothing_is_sent_after_close(https: HttpsServer, transport: SendGridTran
 
 def test_the_key_is_not_in_the_repr() -> None:
     assert "SG.key" not in repr(SendGridAccount(HttpsEndpoint.parse("X", "https://x.test", trusting()), "SG.key"))
+
+
+def test_nothing_is_requested_if_the_mail_may_not_be_handed_over(
+    https: HttpsServer, transport: SendGridTransport
+) -> None:
+    def refuse() -> None:
+        raise Deferred(None, "no")
+
+    with pytest.raises(Deferred, match="no"):
+        transport.send(envelope(ANA), DATA, soon(), refuse)
+    assert https.requests == []

@@ -221,3 +221,45 @@ def test_nothing_private_is_logged(
         send(transport)
     assert caplog.messages == ["connected", "connected"]
     assert not any(ANA in str(vars(record)) for record in caplog.records)
+
+
+class TestBegin:
+    """What is called before the server gets any of the mail."""
+
+    @pytest.mark.parametrize("kept", [False, True], ids=["a fresh connection", "a kept one"])
+    def test_it_is_called_when_the_connection_is_ready(
+        self, smtp: ScriptedServer, transport: SmtpTransport, kept: bool
+    ) -> None:
+        if kept:
+            send(transport, BOB)
+        seen: list[list[str]] = []
+        transport.send(envelope(ANA), DATA, soon(), lambda: seen.append([each[:4] for each in smtp.commands]))
+        assert [commands[-1] for commands in seen] == ["DATA" if kept else "EHLO"]
+
+    def test_it_is_called_once_if_a_dead_connection_is_replaced(
+        self, smtp: ScriptedServer, transport: SmtpTransport
+    ) -> None:
+        send(transport, BOB)
+        smtp.sessions[0].hang_up()
+        smtp.wait_until(lambda: smtp.sessions[0].ended)
+        calls: list[int] = []
+        assert transport.send(envelope(ANA), DATA, soon(), lambda: calls.append(1)).accepted == (ANA,)
+        assert (sessions_used(smtp), calls) == ([1, 2], [1])
+
+    def test_it_is_not_called_if_there_is_no_connection(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
+        smtp.when("EHLO").reply("554 5.7.1 Go away")
+        smtp.when("HELO").reply("554 5.7.1 Go away")
+        with pytest.raises(NotSent):
+            transport.send(envelope(ANA), DATA, soon(), lambda: pytest.fail("called"))
+
+    def test_if_it_refuses_the_server_gets_nothing_and_the_connection_is_kept(
+        self, smtp: ScriptedServer, transport: SmtpTransport
+    ) -> None:
+        def refuse() -> None:
+            raise Deferred(None, "no")
+
+        with pytest.raises(Deferred, match="no"):
+            transport.send(envelope(ANA), DATA, soon(), refuse)
+        send(transport, BOB)
+        assert [mail.recipients for mail in smtp.accepted] == [(BOB,)]
+        assert sessions_used(smtp) == [1]

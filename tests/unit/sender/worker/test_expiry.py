@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from local.waiting import wait_until
-from sender.transport.envelope import Envelope, Receipt, Transport
+from sender.transport.envelope import Begin, Envelope, Receipt, Transport, at_once
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.deadline import NEVER, Deadline
 from shared.delivery.policy import Policy
@@ -144,9 +144,9 @@ def test_a_clock_that_is_set_back_gives_no_more_time() -> None:
     left: list[float] = []
 
     class Watched(MemoryTransport):
-        def send(self, envelope: Envelope, data: bytes, deadline: Deadline) -> Receipt:
+        def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
             left.append(deadline.start_by().remaining())
-            return super().send(envelope, data, deadline)
+            return super().send(envelope, data, deadline, begin)
 
     world = World(Watched())
     world.write()

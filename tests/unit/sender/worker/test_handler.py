@@ -259,6 +259,21 @@ class TestRetries:
         assert (delivery["state"], delivery["info"]["accepted"]) == ("SUCCESS", ["a@b.c", "d@e.f"])
         assert "resumes" not in delivery
 
+    @pytest.mark.parametrize("error", [None, NotSent(ErrorCode.CONNECTION, "Nobody there.")], ids=["some", "all"])
+    def test_an_edit_before_an_automatic_retry_gives_the_mail_another_message_id(
+        self, world: World, error: NotSent | None
+    ) -> None:
+        world.transport.defer, world.transport.fail = {"d@e.f"}, error
+        world.push(BY_REFERENCE)
+        world.transport.defer, world.transport.fail = set(), None
+        world.clock.advance(timedelta(hours=1))
+        world.database.edit("mail/a", {"message.text": "Price 12"})
+        world.push(BY_REFERENCE)
+        *first, (_, bytes_of_last) = world.transport.sent
+        assert b"Price 12" in bytes_of_last
+        assert all(message_id(data) != message_id(bytes_of_last) for _, data in first)
+        assert world.delivery()["info"]["messageId"].encode() in message_id(bytes_of_last)
+
     def test_a_users_retry_goes_to_all_recipients_again(self, world: World) -> None:
         world.push(BY_REFERENCE)
         world.database.edit("mail/a", {"delivery.state": "RETRY"})

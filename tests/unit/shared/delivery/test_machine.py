@@ -13,7 +13,7 @@ from shared.delivery import history
 from shared.delivery.machine import (
     concluded,
     is_marked,
-    message_id_local_part,
+    message_seed,
     on_dead_letter,
     on_event,
     on_message,
@@ -625,16 +625,14 @@ def test_the_document_of_a_refused_mail_has_only_delivery() -> None:
     }
 
 
-class TestMessageId:
+class TestMessageSeed:
     CLAIM = on_message(DocumentState(), NOW, POLICY)
 
     @pytest.mark.parametrize("first", [None, Delivery(State.PENDING), Delivery(State.PENDING, start_time=NOW)])
-    def test_a_rerun_of_the_same_attempt_has_the_same_id(self, first: Delivery | None) -> None:
+    def test_a_rerun_of_the_same_attempt_has_the_same_seed(self, first: Delivery | None) -> None:
         crashed = Delivery(State.PROCESSING, attempts=1, start_time=NOW, lease_expire_time=PAST)
         again = on_message(DocumentState(crashed), SOON, POLICY)
-        assert message_id_local_part("mail/a", NOW, first, self.CLAIM) == message_id_local_part(
-            "mail/a", NOW, crashed, again
-        )
+        assert message_seed("mail/a", NOW, first, self.CLAIM) == message_seed("mail/a", NOW, crashed, again)
 
     @pytest.mark.parametrize(
         ("path", "created", "delivery"),
@@ -648,12 +646,10 @@ class TestMessageId:
         ],
     )
     def test_anything_else_has_another(self, path: str, created: datetime, delivery: Delivery | None) -> None:
-        assert message_id_local_part(path, created, delivery, self.CLAIM) != message_id_local_part(
-            "mail/a", NOW, None, self.CLAIM
-        )
+        assert message_seed(path, created, delivery, self.CLAIM) != message_seed("mail/a", NOW, None, self.CLAIM)
 
     @pytest.mark.parametrize(
-        ("delivery", "stem"),
+        ("delivery", "seed"),
         [
             pytest.param(None, "ds6lif7qhze3jrqv2xabekewz7ie3xkc", id="first-attempt"),
             pytest.param(
@@ -663,9 +659,9 @@ class TestMessageId:
             ),
         ],
     )
-    def test_another_version_gives_the_same_id(self, delivery: Delivery | None, stem: str) -> None:
+    def test_another_version_gives_the_same_seed(self, delivery: Delivery | None, seed: str) -> None:
         """A mail that one version has begun to send may be sent again by the next version."""
-        assert message_id_local_part("mail/a", PAST, delivery, self.CLAIM) == stem
+        assert message_seed("mail/a", PAST, delivery, self.CLAIM) == seed
 
 
 class TestReading:

@@ -16,7 +16,7 @@ from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.delivery.store import Claim, ClaimRequest, Conflict, Finish, MailStore, Release
 from shared.errors import ErrorCode, FirepostError, InvalidMessage, Unavailable
 from shared.firestore.database import Snapshot, Stale, Unwritable, Version, Write
-from shared.firestore.values import decode_time
+from shared.firestore.values import Value, decode_fields, decode_time, encode
 from tests import assembly
 from tests.assembly import LEASE
 from tests.fakes import Clock, MemoryDatabase
@@ -113,7 +113,7 @@ def test_a_retry_that_a_user_sets_while_sending_is_honoured(
     assert finish(store, held, SENT, clock) is Reason.REQUEUED
     again = claim(store, clock)
     assert again.lease.attempt == 2
-    assert again.message_id_local_part != held.message_id_local_part
+    assert again.seed != held.seed
 
 
 def test_a_late_result_replaces_the_guess(store: Claims, database: MemoryDatabase, clock: Clock) -> None:
@@ -243,8 +243,8 @@ def test_an_attempt_that_may_be_repeated_leaves_the_next_ones_time(database: Mem
     assert states.state_after(Finish(claim(store, clock), LATER, clock.now, 0.5)) is State.ERROR
 
 
-class TestMessageId:
-    """A rerun of an attempt sends the mail under the same Message-ID."""
+class TestSeed:
+    """A rerun of an attempt makes the same mail, with the same Message-ID."""
 
     @pytest.mark.parametrize("inline", [False, True], ids=["a-document", "an-inline-mail"])
     def test_of_a_rerun_is_the_same(self, database: MemoryDatabase, clock: Clock, inline: bool) -> None:
@@ -255,13 +255,20 @@ class TestMessageId:
         again = store.begin(ClaimRequest(path, clock.now, mail))
         assert isinstance(first, Claim)
         assert isinstance(again, Claim)
-        assert (again.lease.attempt, again.message_id_local_part) == (2, first.message_id_local_part)
+        assert (again.lease.attempt, again.seed) == (2, first.seed)
+
+    def test_an_inline_mail_is_as_firestore_will_return_it(self, store: Claims, clock: Clock) -> None:
+        mail = {"to": "a@b.c", "headers": {"X-B": 1.0, "X-A": "é"}, "message": {"text": "t"}}
+        made = store.begin(ClaimRequest("mail/new", clock.now, mail))
+        assert isinstance(made, Claim)
+        again = decode_fields(Value.FromString(encode(mail).SerializeToString()).map_value.fields)
+        assert repr(made.fields) == repr(again)
 
     def test_of_a_document_created_anew_is_another(self, store: Claims, database: MemoryDatabase, clock: Clock) -> None:
         first = claim(store, clock)
         database.put("mail/a", None)
         database.put("mail/a", MAIL)
-        assert claim(store, clock).message_id_local_part != first.message_id_local_part
+        assert claim(store, clock).seed != first.seed
 
 
 class Refusing(MemoryDatabase):

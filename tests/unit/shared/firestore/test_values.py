@@ -46,6 +46,12 @@ def test_what_is_written_is_read_back(value: object) -> None:
     assert type(again) is type(value)
 
 
+def test_names_come_in_firestores_order_in_each_process() -> None:
+    names = ["b", "a", "\uffff", "\U00010000", "B", "ab"]
+    [again] = decode(encode([{outer: {name: 0 for name in names} for outer in names}]))
+    assert list(again) == list(again["a"]) == sorted(names, key=str.encode)
+
+
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [

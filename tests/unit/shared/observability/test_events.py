@@ -172,14 +172,16 @@ def a_dead_letter_that_the_sender_made(world: World) -> None:
 
 
 def messages_about_a_held_mail(world: World) -> None:
-    lease = {"state": "PROCESSING", "attempts": 1, "leaseExpireTime": world.clock.now + LEASE}
+    end = world.clock.now + LEASE
+    lease = {"state": "PROCESSING", "attempts": 1, "leaseExpireTime": end, "unsentLease": end}
     world.event(None, {**MAIL, "sendAt": world.clock.now, "delivery": lease})
     world.push({"document": "mail/a"})
     world.push({"document": "mail/a"}, "dispatcher", CloudPubSubDeadLetterSourceDeliveryCount="5")
 
 
 def an_attempt_after_an_expired_lease_whose_document_changes(world: World) -> None:
-    expired = {"state": "RETRY", "attempts": 1, "leaseExpireTime": world.clock.now}
+    end = world.clock.now
+    expired = {"state": "RETRY", "attempts": 1, "leaseExpireTime": end, "unsentLease": end}
     world.event(None, {**MAIL, "sendAt": world.clock.now, "delivery": expired})
     world.parts.compose = lambda *args, **kwargs: _editing(world, *args, **kwargs)
     world.push({"document": "mail/a"})
@@ -201,7 +203,8 @@ def a_released_claim_after_an_expired_lease_whose_document_changes(world: World)
         raise Deferred(3.0, "later")
 
     an_attempt_after_an_expired_lease_whose_document_changes(world)
-    lease = {"state": "RETRY", "attempts": 1, "leaseExpireTime": world.clock.now}
+    end = world.clock.now
+    lease = {"state": "RETRY", "attempts": 1, "leaseExpireTime": end, "unsentLease": end}
     world.database.put("mail/a", {**MAIL, "sendAt": world.clock.now, "delivery": lease})
     world.parts.compose = lambda *args, **kwargs: _editing(world, *args, compose=compose, **kwargs)
     world.push({"document": "mail/a"})
@@ -220,7 +223,8 @@ def pubsub_refuses_a_message(world: World) -> None:
 
 def a_run_of_the_reconciler(world: World) -> None:
     world.database.put("mail/due", {**MAIL, "delivery": {"state": "RETRY", "nextAttemptTime": world.clock.now}})
-    world.database.put("mail/left", {**MAIL, "delivery": {"state": "PROCESSING", "leaseExpireTime": world.clock.now}})
+    left = {"state": "PROCESSING", "leaseExpireTime": world.clock.now, "unsentLease": world.clock.now}
+    world.database.put("mail/left", {**MAIL, "delivery": left})
     later = world.clock.now + HOUR
     world.database.put("mail/moved", {**MAIL, "sendAt": later, "delivery": {"state": "PENDING"}})
     world.database.put("mail/over", {**MAIL, "delivery": {"state": "ERROR", "nextAttemptTime": world.clock.now}})

@@ -270,7 +270,7 @@ run "secrets_are_references" {
 run "growing_times_are_not_indexed_and_what_is_asked_for_is" {
   assert {
     condition = alltrue([
-      for field in ["delivery.startTime", "delivery.endTime", "delivery.leaseExpireTime", "delivery.history"] :
+      for field in ["delivery.startTime", "delivery.endTime", "delivery.leaseExpireTime", "delivery.unsentLease", "delivery.history"] :
       length(google_firestore_field.unindexed[field].index_config[0].indexes) == 0
     ])
     error_message = "An index on a time that only grows caps how fast documents can be written."
