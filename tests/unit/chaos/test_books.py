@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from chaos.system import Interrupted
 from shared.delivery.policy import LeaseExpiryPolicy
 
 ONCE = Rules(LeaseExpiryPolicy.ERROR, max_attempts=1, lease=6)
+ONCE_UNLESS_UNSENT = replace(ONCE, policy=LeaseExpiryPolicy.RETRY_UNSENT)
 TWICE = Rules(LeaseExpiryPolicy.RETRY, max_attempts=2, lease=6)
 
 SUCCESS = {"state": "SUCCESS", "attempts": 1, "info": {"accepted": ["a@b.c"]}}
@@ -72,6 +74,15 @@ def test_books_that_agree(
         pytest.param(
             "without_cause", SUCCESS, [taken(heard=False), taken(20)], ONCE, [], id="twice under the policy error"
         ),
+        pytest.param(
+            "without_cause",
+            SUCCESS,
+            [taken(), taken(20)],
+            ONCE_UNLESS_UNSENT,
+            [killed(12)],
+            id="unsent, sent twice",
+        ),
+        pytest.param("denied", error("temporary"), [taken()], ONCE_UNLESS_UNSENT, [], id="unsent, but sent"),
         pytest.param(
             "without_cause", SUCCESS, [taken(), taken(20)], TWICE, [killed(12, SENDER_B)], id="another sender had died"
         ),
