@@ -135,7 +135,8 @@ def _ignorable(policy: Policy) -> frozenset[str]:
         for state, lease, due, expires in product([None, *State], times, times, times)
         for document in documents({"lease_ms": lease, "due_ms": due, "expires_ms": expires}, state)
     ]
-    decided = (on_event(old, new, NOW, policy) for old, new in product([None, *found], repeat=2))
+    olds = [None, *(each for state in [None, *State] for each in documents({}, state))]
+    decided = (on_event(old, new, NOW, policy) for old, new in product(olds, [None, *found]))
     return frozenset(each.reason for each in decided if not each.publish and each.write is None) - {
         Reason.UNKNOWN_STATE
     }

@@ -164,7 +164,8 @@ class System:
 
     def log(self, service: str, path: str, event: Event) -> list[Fields]:
         """A service's log entries about a document, oldest first."""
-        entries = map(json.loads, (self.stack.logs / f"{service}.log").read_text().splitlines())
+        text = (self.stack.logs / f"{service}.log").read_text()
+        entries = map(json.loads, text[: text.rfind("\n") + 1].splitlines())  # the last line may be half written
         return [entry for entry in entries if (entry.get("event"), entry.get("document")) == (event, path)]
 
     def attempts(self, path: str, count: int) -> list[Fields]:

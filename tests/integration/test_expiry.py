@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 MESSAGE = {"subject": "Your code", "text": "1234"}
 #: Time for everything up to the mail server, and less than an attempt has.
-SOON = timedelta(seconds=patience(2))
+SOON = timedelta(seconds=patience(4))
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ def test_a_document_becomes_a_mail_and_says_so_with_the_extensions_types(system:
     parsed = email.message_from_bytes(mail.data, policy=email.policy.default)
     assert (parsed["Subject"], parsed["To"]) == ("Hällo", f"{ADA}, {BOB}")
     assert delivery.pop("endTime") >= delivery.pop("startTime")
+    assert [entry["state"] for entry in delivery.pop("history")] == ["SUCCESS"]
     assert delivery == {
         "state": "SUCCESS",
         "attempts": 1,
