@@ -18,6 +18,7 @@ pytestmark = pytest.mark.integration
         pytest.param(Chosen(100, 1, LeaseExpiryPolicy.RETRY, max_attempts=4), id="at least once"),
         pytest.param(Chosen(50, 2, LeaseExpiryPolicy.ERROR, max_attempts=1), id="at most once"),
         pytest.param(Chosen(50, 3, LeaseExpiryPolicy.RETRY, max_attempts=4, sender="pull"), id="senders that pull"),
+        pytest.param(Chosen(50, 4, LeaseExpiryPolicy.RETRY_UNSENT, max_attempts=1), id="again if unsent"),
     ],
 )
 def test_under_chaos_no_mail_is_lost_stuck_or_sent_twice_without_cause(chosen: Chosen) -> None:

@@ -21,7 +21,7 @@ from shared.delivery.machine import (
 )
 from shared.delivery.model import DELETE, Decision, Delivery, DocumentState, Lease, Reason, Result, State
 from shared.delivery.policy import UNSENT_RETRIES, LeaseExpiryPolicy, Policy
-from shared.delivery.store import Claim, ClaimRequest, Finish, Release
+from shared.delivery.store import Claim, ClaimRequest, Conflict, Finish, Release
 from shared.errors import Deferred, ErrorCode
 from tests import assembly
 from tests.assembly import LEASE
@@ -189,6 +189,15 @@ class TestClaims:
         assert "unsentLease" not in database.documents["mail/a"].fields["delivery"]
         assert sending.version == database.documents["mail/a"].version
         assert claims.end(Finish(sending, SENT, clock.now, 0.5)).reason is Reason.FINISHED
+
+    def test_the_notes_of_unchanged_documents_share_a_request(self, database: MemoryDatabase, clock: Clock) -> None:
+        database.put("mail/b", {"to": "a@b.c"})
+        store = assembly.store(database, POLICY)
+        first, second = store.claim([ClaimRequest(f"mail/{name}", clock.now) for name in "ab"])
+        assert isinstance(first, Claim)
+        assert isinstance(second, Claim)
+        database.edit("mail/b", {"note": "seen"})
+        assert store.sending([first, second]) == [database.documents["mail/a"].version, Conflict()]
 
     @pytest.mark.parametrize("state", ["RETRY", "CANCELLED"])
     def test_nothing_may_be_sent_after_a_users_request(
