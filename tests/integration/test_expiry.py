@@ -7,19 +7,28 @@ from typing import Any
 
 import pytest
 
-from tests.integration.system import LEASE_SECONDS, PATIENCE, Configuration, System, wait_for
+from tests.integration.system import PATIENCE, Configuration, System, wait_for
 from tests.patience import patience
 
 pytestmark = pytest.mark.integration
 
 MESSAGE = {"subject": "Your code", "text": "1234"}
+#: An attempt has most of its lease.
+LEASE_SECONDS = round(patience(8))
 #: Time for everything up to the mail server, and less than an attempt has.
-SOON = timedelta(seconds=patience(4))
+SOON = timedelta(seconds=LEASE_SECONDS / 2)
 
 
 @pytest.fixture(scope="module")
 def configuration() -> Configuration:
-    settings = {"MAX_ATTEMPTS": "4", "RETRY_FIRST_SECONDS": "1", "RETRY_LONGEST_SECONDS": "2"}
+    settings = {
+        "LEASE_SECONDS": f"{LEASE_SECONDS}",
+        "ACK_DEADLINE_SECONDS": f"{LEASE_SECONDS + 6}",
+        # More than the retries before a mail expires.
+        "MAX_ATTEMPTS": "20",
+        "RETRY_FIRST_SECONDS": "1",
+        "RETRY_LONGEST_SECONDS": "2",
+    }
     return Configuration(reconcile_seconds=0.3, settings=settings)
 
 
