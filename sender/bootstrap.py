@@ -64,10 +64,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
     return_large_blocks()
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
-    channel, clock = (
-        factory.build_channel(settings, settings.data_margin, settings.turn_seconds),
-        lambda: datetime.now(UTC),
-    )
+    channel = factory.build_channel(settings, settings.data_margin, settings.turn_seconds)
     if settings.shadow:
         _log.warning(SHADOW_NOTICE)
         return ShadowSender(
@@ -77,14 +74,14 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
             limits(settings),
             settings.policy(),
             collection=settings.mail_collection,
-            clock=clock,
+            clock=_now,
             tracer=tracer,
         )
     attempts = Attempts(
         channel.transport,
         compose=composer(settings, database, channel.encode),
         downloads=downloads(settings),
-        clock=clock,
+        clock=_now,
         memory=memory_budget(settings),
         retain=_retention(settings),
     )
@@ -94,15 +91,21 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
         TopicPublisher(connect_publisher(), project, settings.dead_letter_topic),
         limits(settings),
         collection=settings.mail_collection,
-        clock=clock,
+        clock=_now,
         tracer=tracer,
     )
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def limits(settings: SenderSettings) -> Limits:
-    """The limits on concurrency. While a connection sends one mail, the next one for it may already be claimed."""
+    """The limits on concurrency. Claimed is only what a connection is free for: whatever else a crash leaves behind
+    would end as "not known", though nothing was sent.
+    """
     return Limits(
-        claimed=2 * factory.mails_at_once(settings, settings.threads),
+        claimed=factory.mails_at_once(settings, settings.threads),
         queue_seconds=settings.queue_seconds,
         attempt_seconds=settings.attempt,
         batching=settings.batching(),
@@ -116,11 +119,11 @@ def memory_budget(settings: SenderSettings) -> MemoryBudget:
     """
     claimed = limits(settings).claimed
     if settings.memory_budget_mb is not None:
-        size = settings.memory_budget_mb * MIB
+        size = settings.memory_budget_mb * MIB // settings.processes
     else:
         changes_pages = settings.inline_css or settings.text_from_html
         own = OWN_BYTES + claimed * SMALL_BYTES + (PAGE_BYTES if changes_pages else 0)
-        size = memory_limit() // settings.web_workers - own
+        size = memory_limit() // settings.processes - own
     return MemoryBudget(
         max(size, MIN_MEMORY_MB * MIB), waiting=math.ceil(claimed / 2), wait_seconds=settings.turn_seconds
     )

@@ -197,10 +197,14 @@ class SenderSettings(MailSettings, ServiceSettings):
         return self
 
     def of_one_worker(self) -> Self:
-        """The settings for one worker process: connections, rate and memory budget are divided among all workers."""
+        """The settings for one worker process: connections and rate are divided among all workers."""
         named = {name: each.shared_by(self.web_workers) for name, each in self.transports.items()}
-        memory = self.memory_budget_mb and max(MIN_MEMORY_MB, self.memory_budget_mb // self.web_workers)
-        return self.shared_by(self.web_workers).model_copy(update={"transports": named, "memory_budget_mb": memory})
+        return self.shared_by(self.web_workers).model_copy(update={"transports": named})
+
+    @property
+    def processes(self) -> int:
+        """The number of processes that share the memory."""
+        return self.web_workers
 
     @property
     def attempt(self) -> float:
@@ -236,6 +240,11 @@ class PullSettings(SenderSettings):
     mail_subscription: TopicId | None = None
     pull_max_messages: int | None = Field(default=None, ge=1, le=10000)
     pull_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+
+    @property
+    def processes(self) -> int:
+        """See `SenderSettings.processes`: one pulls, whatever WEB_WORKERS says."""
+        return 1
 
     @property
     def subscription(self) -> str:

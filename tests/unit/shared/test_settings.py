@@ -34,16 +34,16 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("changes", "claimed"),
     [
-        pytest.param({}, 20, id="one-server"),
-        pytest.param({"SMTP_MAX_CONNECTIONS": "40"}, 80, id="more-connections"),
-        pytest.param({"SMTP_CONNECTION_URI": "smtp://mail.example.com?maxConnections=3"}, 6, id="as-the-uri-says"),
+        pytest.param({}, 10, id="one-server"),
+        pytest.param({"SMTP_MAX_CONNECTIONS": "40"}, 40, id="more-connections"),
+        pytest.param({"SMTP_CONNECTION_URI": "smtp://mail.example.com?maxConnections=3"}, 3, id="as-the-uri-says"),
         pytest.param(
-            {"TRANSPORTS": "billing", "BILLING_SMTP_CONNECTION_URI": "smtp://b.example.com"}, 40, id="two-servers"
+            {"TRANSPORTS": "billing", "BILLING_SMTP_CONNECTION_URI": "smtp://b.example.com"}, 20, id="two-servers"
         ),
-        pytest.param({"TRANSPORT": "sendgrid", "SENDGRID_API_KEY": "SG.x", "THREADS": "8"}, 16, id="sendgrid"),
+        pytest.param({"TRANSPORT": "sendgrid", "SENDGRID_API_KEY": "SG.x", "THREADS": "8"}, 8, id="sendgrid"),
     ],
 )
-def test_as_many_mails_are_claimed_as_are_being_sent_and_as_many_again(
+def test_as_many_mails_are_claimed_as_connections_can_send(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], claimed: int
 ) -> None:
     assert bootstrap.limits(sender(monkeypatch, **changes)).claimed == claimed
@@ -288,9 +288,25 @@ def test_a_pulling_sender_has_no_callers_and_needs_no_tokens(monkeypatch: pytest
     assert load(PullSettings).verifier() is None
 
 
-@pytest.mark.parametrize(("given", "workers", "budget"), [("256", "2", 128), ("20", "4", 16), ("", "2", None)])
-def test_the_memory_budget_is_divided_among_workers(
-    monkeypatch: pytest.MonkeyPatch, given: str, workers: str, budget: int | None
+@pytest.mark.parametrize(
+    ("kind", "given", "workers", "budget"),
+    [
+        pytest.param(SenderSettings, "256", "2", 128, id="two workers"),
+        pytest.param(SenderSettings, "20", "4", 16, id="the least"),
+        pytest.param(PullSettings, "256", "2", 256, id="one process pulls"),
+    ],
+)
+def test_the_memory_budget_is_divided_among_processes(
+    monkeypatch: pytest.MonkeyPatch, kind: type[SenderSettings], given: str, workers: str, budget: int
 ) -> None:
-    settings = sender(monkeypatch, MEMORY_BUDGET_MB=given, WEB_WORKERS=workers)
-    assert settings.of_one_worker().memory_budget_mb == budget
+    sender(monkeypatch, MEMORY_BUDGET_MB=given, WEB_WORKERS=workers)
+    assert bootstrap.memory_budget(load(kind).of_one_worker()).size == budget * bootstrap.MIB
+
+
+def test_without_a_budget_the_processes_share_what_the_container_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "memory_limit", lambda: 4096 * bootstrap.MIB)
+    sender(monkeypatch, WEB_WORKERS="2")
+    pushed, pulled = (
+        bootstrap.memory_budget(load(kind).of_one_worker()).size for kind in (SenderSettings, PullSettings)
+    )
+    assert pulled > pushed + 1024 * bootstrap.MIB
