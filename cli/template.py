@@ -20,6 +20,7 @@ from sender.message.template_repository import FirestoreTemplates
 from sender.message.templates import render
 from shared.deadline import Deadline
 from shared.errors import DeliveryFailed
+from shared.firestore.values import decode_fields, encode_fields
 
 _PREVIEW_SECONDS = 30.0
 #: Templates in one request, each of up to 1 MiB.
@@ -81,6 +82,7 @@ def preview(
 
 
 def _read_data(path: Path | None) -> Mapping[str, Any]:
+    """The data as the sender reads it from a document: with the names of each map in Firestore's order."""
     if path is None:
         return {}
     try:
@@ -90,7 +92,10 @@ def _read_data(path: Path | None) -> Mapping[str, Any]:
         raise click.BadParameter(f"{path} is not JSON: {error}.", param_hint="--data") from error
     if not isinstance(data, dict):
         raise click.BadParameter(f"{path} must hold a JSON object.", param_hint="--data")
-    return data
+    try:
+        return decode_fields(encode_fields(data))
+    except ValueError as error:
+        raise click.BadParameter(f"{path} holds what no document can: {error}.", param_hint="--data") from error
 
 
 def _rendered(target: Target, collection: str, name: str, data: Mapping[str, Any]) -> Message:

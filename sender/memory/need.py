@@ -15,6 +15,9 @@ TEXT_FACTOR: Final = 8
 #: The same for each byte of a file: it is encoded to 4/3 of its size, and joined with the other parts of the mail.
 FILE_FACTOR: Final = 3
 
+#: The same for each byte that a request to SendGrid repeats: as text, in UTF-8, and joined with the rest.
+REPEATED_FACTOR: Final = 4
+
 #: Bytes of a character while a template is rendered: up to four, and a quarter in reserve.
 CHARACTER_BYTES: Final = 5
 
@@ -46,6 +49,11 @@ def of_document(fields: Any) -> int:
 def of_rendering(characters: int) -> int:
     """The bytes to reserve for rendering a text of this many characters."""
     return CHARACTER_BYTES * characters
+
+
+def of_repeated(size: int) -> int:
+    """The bytes to reserve for a text of this size that is encoded and joined with the rest of the mail."""
+    return REPEATED_FACTOR * size
 
 
 def of_files(size: int) -> int:

@@ -14,7 +14,7 @@ from sender.document.attachments import AN_OBJECT_NAME, Attachment, StoredObject
 from sender.document.document import CalendarEvent
 from sender.downloads.source import CannotFetch, Fetch, Fetched, WebFile, fetch_nothing
 from sender.memory.budget import Room, Unlimited
-from sender.memory.need import files_within, of_files
+from sender.memory.need import files_within, of_files, of_repeated
 from sender.message.decoding import decode, decode_data_url, plain_name
 from sender.message.media_types import UNKNOWN, guess_extension, guess_type
 from sender.message.mime.parts import Entity, File
@@ -60,9 +60,17 @@ class Loader:
         self._fetch = fetch
         self._room = room or Unlimited()
         self._taken = taken
-        self._most = min(MAX_TOTAL_BYTES, files_within(self._room.most - taken))
-        self._left = self._most
+        self._most = self._left = self._space()
         self._reserved = 0
+
+    def reserve(self, size: int) -> None:
+        """Reserve memory for texts of this many bytes that the request repeats; call it before files are loaded.
+
+        Raises `Deferred` if they are not free in time.
+        """
+        self._taken += of_repeated(size)
+        self._most = self._left = self._space()
+        self._room.take(self._taken)
 
     def attachments(self, attachments: Sequence[Attachment]) -> Iterator[File | Part]:
         """Load the attachments, in order. To save memory, encode each one before the next is loaded.
@@ -104,6 +112,10 @@ class Loader:
         version = File(file.content, media_type, disposition=None, filename=None, headers=file.headers)
         name = file.filename or "invite.ics"
         return version, replace(file, media_type="application/ics", disposition="attachment", filename=name)
+
+    def _space(self) -> int:
+        """The bytes of files for which there is memory besides what the mail needs without them."""
+        return min(MAX_TOTAL_BYTES, files_within(self._room.most - self._taken))
 
     def _attachment(self, attachment: Attachment, number: int) -> File | Part:
         if attachment.raw is not None:

@@ -89,6 +89,9 @@ class HtmlProcess:
         except _Failed as failure:
             self._end()
             return _left(message, str(failure))
+        except BaseException:  # the answer to this page must not be taken for that to the next one
+            self._end()
+            raise
         finally:
             self._lock.release()
         if answer.get("warning"):
@@ -112,13 +115,16 @@ class HtmlProcess:
         """The process, ready for a page."""
         if self._process is None or self._process.poll() is not None:
             self._end()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "sender.message.html_worker"],
-                cwd=_ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "sender.message.html_worker"],
+                    cwd=_ROOT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    bufsize=0,
+                )
+            except OSError:
+                raise _Failed("could not be changed, because the sender can start no other process,") from None
             for pipe in (self._process.stdin, self._process.stdout):
                 os.set_blocking(pipe.fileno(), False)  # type: ignore[union-attr]
             _Channel(self._process, deadline.within(START_SECONDS)).read()

@@ -18,7 +18,7 @@ from typing import Any
 
 from sender.document.addresses import Address, mailboxes
 from sender.document.document import MailDocument, Message
-from sender.document.fields import Fields, describe
+from sender.document.fields import Fields, describe, shown
 from sender.message.attachments import Loader, Part
 from sender.message.draft import EncodedMail, MailDraft
 from sender.message.mime import headers
@@ -46,7 +46,7 @@ def encode_sendgrid_request(draft: MailDraft, loader: Loader) -> EncodedMail:
     data = options.pop("dynamic_template_data", None)
     shared = {"dynamic_template_data": data} if data else {}
     envelopes = list(_personalizations(document, set(draft.recipients)))
-    _check_repeated(data, len(envelopes))
+    _reserve_repeated(shared, len(envelopes), loader)
     content = {
         "from": _mailbox(draft.author[0]),
         "reply_to_list": [_mailbox(address) for address in _unique(mailboxes(draft.reply_to), set())],
@@ -69,11 +69,18 @@ def encode_sendgrid_request(draft: MailDraft, loader: Loader) -> EncodedMail:
     return EncodedMail(b"".join([_encoded(own)[:-1], *pieces]), message_id, tuple(_warnings(draft)))
 
 
-def _check_repeated(data: object, count: int) -> None:
-    """Raise `NotSendable` if the data, which SendGrid takes once per envelope, makes the request too large."""
-    if count > 1 and data and len(json.dumps(data)) * count > MAX_BYTES:
+def _reserve_repeated(shared: Json, count: int, loader: Loader) -> None:
+    """Reserve memory for the data that SendGrid takes once per envelope.
+
+    Raises `NotSendable` if it makes the request too large.
+    """
+    if count <= 1 or not shared:
+        return
+    size = len(_encoded(shared)) * count
+    if size > MAX_BYTES:
         found = f"data that is sent to {count:,} hidden recipients one by one, and makes a larger request"
         raise NotSendable.field("sendGrid.dynamicTemplateData", found, f"at most {MAX_BYTES // 1024**2} MB in all")
+    loader.reserve(size)
 
 
 def _pieces(fields: Json, attachments: Sequence[tuple[Json, bytes]]) -> list[bytes]:
@@ -210,7 +217,7 @@ def _warnings(draft: MailDraft) -> Iterator[str]:
     document, message = draft.document, draft.message
     for name, value in (document.send_grid or {}).items():
         if name not in _OPTIONS and value is not None:
-            yield f"Field 'sendGrid.{_shown(name)}' is not supported and was not sent."
+            yield f"Field 'sendGrid.{shown(name)}' is not supported and was not sent."
     if len(draft.author) > 1:
         yield "Field 'from': SendGrid takes one address; only the first was sent."
     keys = Counter(header.key for header in document.headers)
@@ -231,10 +238,6 @@ def _warnings(draft: MailDraft) -> Iterator[str]:
     )
     if message and any(attachment.headers for attachment in message.attachments):
         yield "Field 'message.attachments': SendGrid takes no headers of attachments; they were not sent."
-
-
-def _shown(name: str) -> str:
-    return re.sub(r"[^!-~]", "?", name)[:70]
 
 
 def _snake_case(value: Any) -> Any:

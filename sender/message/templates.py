@@ -156,7 +156,7 @@ def render(
         found = f"'{name[:200].encode(errors='replace').decode()}', which is not there"
         raise NotSendable.field("template.name", found, expected, ErrorCode.TEMPLATE)
     partials = templates.partials() if template.uses_partials else {}
-    rendering = _Rendering(_in_order(document.template.data), partials, deadline.within(RENDER_SECONDS), announce)
+    rendering = _Rendering(_with_names(document.template.data), partials, deadline.within(RENDER_SECONDS), announce)
     try:
         rendered = rendering.parts(template)
         attachments = rendering.strings(template.attachments)
@@ -251,16 +251,13 @@ def _raise_as_template_error(fields: Fields) -> None:
         raise NotSendable(ErrorCode.TEMPLATE, str(error)) from None
 
 
-def _in_order(value: Any) -> Any:
-    """The data with the keys of each map sorted, as Firestore sorts them, and references as their names.
-
-    Protobuf's order is arbitrary, but `{{#each map}}` must be deterministic.
-    """
+def _with_names(value: Any) -> Any:
+    """The data with references as their names."""
     match value:
         case dict():
-            return {key: _in_order(value[key]) for key in sorted(value)}
+            return {key: _with_names(item) for key, item in value.items()}
         case list():
-            return [_in_order(item) for item in value]
+            return [_with_names(item) for item in value]
         case Reference():
             return value.name
         case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -197,3 +198,15 @@ def test_a_process_that_has_died_is_replaced() -> None:
         assert 'style="color: red;"' in (changed.message.html or "")
     finally:
         process.close()
+
+
+def test_without_room_for_another_process_a_page_is_sent_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    changed = HtmlProcess(inline_css=True, text_from_html=False)(page("<style>p{}</style><p>Hi"), NEVER)
+    assert changed.message.html == "<style>p{}</style><p>Hi"
+    assert changed.warnings == (
+        "Field 'html' could not be changed, because the sender can start no other process, and was sent as it is.",
+    )

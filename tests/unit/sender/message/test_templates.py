@@ -12,7 +12,7 @@ from sender.message.template_repository import FirestoreTemplates
 from sender.message.templates import compile_mail_template, render
 from shared.deadline import Deadline
 from shared.errors import ErrorCode, NotSendable, NotSent, Unavailable
-from shared.firestore.values import Value, decode
+from shared.firestore.values import Value, decode, decode_fields, encode_fields
 from tests.fakes import TemplateDatabase
 from tests.unit.shared.firestore.test_values import vector
 
@@ -306,7 +306,8 @@ def test_other_values_in_attachments_are_kept() -> None:
 
 
 def test_maps_are_iterated_in_the_order_of_their_keys() -> None:
-    data = {"m": {"zeta": 1, "alpha": 2, "10": 3, "9": 4, "Beta": 5, "deep": [{"b": 1, "a": 2}]}}
+    stored = encode_fields({"m": {"zeta": 1, "alpha": 2, "10": 3, "9": 4, "Beta": 5, "deep": [{"b": 1, "a": 2}]}})
+    data = decode_fields(stored)
     source = "{{#each m}}{{@key}} {{/each}}{{#each m.deep.[0]}}{{@key}} {{/each}}"
     assert parts(made({"text": source}, data)) == {"text": "9 10 Beta alpha deep zeta a b "}
 
