@@ -48,6 +48,9 @@ class Claims:
             version = self._store.sending_alone(claim) if isinstance(outcome, Conflict) else outcome
         except (Unavailable, Unwritable) as error:
             raise Deferred(None, str(error)) from error
+        except Exception as error:  # surely not sent: it must not end as "not known"
+            _log.exception("the note that a mail is handed over failed")
+            raise Deferred(None, f"The handing over could not be noted ({type(error).__name__}).") from error
         if version is None:
             raise Deferred(None, "The claim does not own the document any more.")
         return replace(claim, version=version)

@@ -155,7 +155,7 @@ class Sender:
     def _dead_letter(self, received: ReceivedMessage, error: InvalidMessage) -> HandlerResult:
         """Publish the unchanged message to the dead-letter topic, with its id and the reason as attributes."""
         kept = islice(filter(_is_kept, received.attributes.items()), _KEPT_ATTRIBUTES)
-        added = {"messageId": received.message_id, "reason": error.reason, "error": str(error)[:500]}
+        added = {"messageId": received.message_id, "reason": error.reason, "error": str(error)}
         self._dead_letters.publish(received.data, dict(kept) | added)
         fields = {"message_id": received.message_id, "reason": error.reason}
         log_event(_log, Event.REFUSAL, f"message dead-lettered: {error.reason}", fields, logging.ERROR)

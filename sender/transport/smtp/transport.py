@@ -154,7 +154,8 @@ class SmtpTransport:
         except ConnectionSpent:
             if kept is None or deadline.start_by(self._data_margin).remaining() <= 0:
                 raise  # without time left, it was slow rather than dead
-        return self._send_over(self._connect(deadline, replaced=True), envelope, data, deadline)
+        # `begin` has succeeded: over the spent connection, no content was sent.
+        return self._send_over(self._connect(deadline, replaced=True), envelope, data, deadline, at_once)
 
     def _connect(self, deadline: Deadline, replaced: bool) -> SmtpConnection:
         began = deadline.clock()
@@ -172,7 +173,7 @@ class SmtpTransport:
         return connection
 
     def _send_over(
-        self, connection: SmtpConnection, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once
+        self, connection: SmtpConnection, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin
     ) -> Receipt:
         try:
             begin()

@@ -19,6 +19,7 @@ from shared.deadline import NEVER
 from shared.delivery.policy import Policy
 from shared.errors import Deferred, ErrorCode, FirepostError, NotSent, OutcomeUnknown
 from shared.firestore.database import Unwritable, Version, Write
+from shared.pubsub.message import MAX_ATTRIBUTE_BYTES
 from shared.pubsub.push import ReceivedMessage
 from tests.assembly import COMPOSER, LEASE, POLICY, SenderParts, memory_budget, unclaimed
 from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
@@ -184,6 +185,15 @@ def test_a_dead_letter_has_room_for_its_reason(world: World) -> None:
     ((_, attributes),) = world.dead_letters.published
     assert len(attributes) <= 100
     assert attributes["reason"] == "not-json"
+
+
+def test_a_dead_letters_error_is_short_enough_for_pubsub(world: World) -> None:
+    identifier = "漢" * 450
+    world.push({"mail": MAIL, "id": identifier})
+    world.push({"mail": MAIL | {"subject": "another"}, "id": identifier})
+    ((_, attributes),) = world.dead_letters.published
+    assert attributes["reason"] == "id-conflict"
+    assert len(attributes["error"].encode()) in range(900, MAX_ATTRIBUTE_BYTES + 1)
 
 
 class TestInline:

@@ -9,6 +9,7 @@ import pytest
 
 from sender.worker.attempt import HandlerResult
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
+from shared.delivery.store import MailStore
 from shared.errors import Deferred, ErrorCode, NotSendable, NotSent
 from shared.pubsub.push import ReceivedMessage
 from tests.assembly import COMPOSER, LEASE, SenderParts
@@ -92,6 +93,18 @@ def test_a_users_request_before_the_note_comes_first(state: str, then: str, sent
     world.parts.compose = COMPOSER
     assert world.handle() == HandlerResult(True, then)
     assert len(world.transport.sent) == sent
+
+
+def test_a_note_that_fails_by_a_fault_of_ours_does_not_make_the_outcome_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(store: MailStore, claims: object) -> None:
+        raise RuntimeError("a bug")
+
+    world = World()
+    monkeypatch.setattr(MailStore, "sending", fail)
+    assert world.handle() == HandlerResult(False, "released")
+    assert (world.delivery["state"], world.delivery["attempts"], world.transport.sent) == ("PENDING", 0, [])
 
 
 def test_a_mail_whose_composing_kills_each_sender_ends() -> None:
