@@ -110,7 +110,7 @@ the wait removes it.
     none, given up by Pub/Sub                     write PENDING with nextAttemptTime (scheduled)
     … PENDING for less than a week, no attempt    write nextAttemptTime: it is published again (scheduled)
     none, PENDING or RETRY                        write ERROR (dead-letter)
-    anything else                                 nothing (deleted, final-state, cancelled)
+    anything else                                 nothing (deleted, final-state, cancelled, unknown-state)
 
 "May be retried": the mail has not expired, and LEASE_EXPIRY_POLICY is `retry` and MAX_ATTEMPTS not reached; or it is
 `retry-unsent`, the mail is surely unsent, and not more than UNSENT_RETRIES attempts beyond MAX_ATTEMPTS were made.
@@ -399,23 +399,31 @@ def on_dead_letter(
             return Decision(Reason.PROCESSING)
         case State.PROCESSING:
             return _on_expired_lease(known, delivery, now, policy)
-        case State.PENDING | State.RETRY if not changed and (ended := _too_late(known, now, policy)):
-            return ended
-        case State.PENDING | State.RETRY if known.due_later(now, policy.longest_pause):
-            return Decision(Reason.NOT_DUE)
-        case State.PENDING | State.RETRY if changed:
-            return Decision(Reason.REQUEUED)
-        case State.PENDING if given_up and _may_stay_queued(known, now):
-            begun = {} if known.delivery else _by_path(_pending(now, policy.ttl))
-            return Decision(Reason.SCHEDULED, write=begun | {"delivery.nextAttemptTime": now})
         case State.PENDING | State.RETRY:
-            begun = {} if known.delivery else _by_path(_pending(now, policy.ttl))
-            write = begun | _ended(result, now) | _without_result(delivery, now, policy)
-            return Decision(Reason.DEAD_LETTER, write=write)
+            return _on_dead_letter_of_queued(known, changed, given_up, now, result, policy)
         case State.CANCELLED:
             return Decision(Reason.CANCELLED)
-        case _:
+        case State.SUCCESS | State.ERROR:
             return Decision(Reason.FINAL_STATE)
+        case None:  # pragma: no branch (no state is left, says mypy)
+            return Decision(Reason.UNKNOWN_STATE)
+
+
+def _on_dead_letter_of_queued(
+    known: DocumentState, changed: bool, given_up: bool, now: datetime, result: Result, policy: Policy
+) -> Decision:
+    if not changed and (ended := _too_late(known, now, policy)):
+        return ended
+    if known.due_later(now, policy.longest_pause):
+        return Decision(Reason.NOT_DUE)
+    if changed:
+        return Decision(Reason.REQUEUED)
+    delivery = known.delivery
+    begun = {} if delivery else _by_path(_pending(now, policy.ttl))
+    if given_up and _may_stay_queued(known, now):
+        return Decision(Reason.SCHEDULED, write=begun | {"delivery.nextAttemptTime": now})
+    vanished = _without_result(delivery, now, policy) if delivery else {}
+    return Decision(Reason.DEAD_LETTER, write=begun | _ended(result, now) | vanished)
 
 
 def _may_stay_queued(known: DocumentState, now: datetime) -> bool:
@@ -448,8 +456,11 @@ def _too_late(known: DocumentState, now: datetime, policy: Policy) -> Decision |
         reason, result = Reason.EXPIRED, _EXPIRED_AFTER_UNKNOWN if _follows_unknown(delivery) else _EXPIRED
     else:
         return None
-    started = _started(delivery, now, policy) if delivery else _by_path(_pending(now, policy.ttl))
-    return Decision(reason, write=started | _UNSCHEDULED | _ended(result, now))
+    if delivery is None:
+        begun = _by_path(_pending(now, policy.ttl))
+    else:
+        begun = _started(delivery, now, policy) | _without_result(delivery, now, policy)
+    return Decision(reason, write=begun | _UNSCHEDULED | _ended(result, now))
 
 
 def _follows_unknown(delivery: Delivery | None) -> bool:
@@ -462,7 +473,7 @@ def unpublishable(decision: Decision, now: datetime) -> Changes:
     error = "Pub/Sub refuses the message about this document, perhaps because of its id. The mail was not sent."
     result = Result(State.ERROR, error=error, error_code=ErrorCode.DEAD_LETTER)
     begun = (decision.write or {}).get("delivery", {})
-    return _by_path(begun) | _ended(result, now)
+    return _by_path(begun) | _UNSCHEDULED | _ended(result, now)
 
 
 def refused_mail(result: Result, now: datetime, policy: Policy) -> Changes:
@@ -588,13 +599,13 @@ def _without_result(delivery: Delivery, now: datetime, policy: Policy) -> dict[s
     return {"delivery.history": history.recorded(delivery.history, entry)}
 
 
-def recorded(result: Result, changes: Changes, lease: Lease, ended: datetime, policy: Policy) -> history.Entry:
-    """The history's entry of the attempt under `lease`, which ended at `ended` with this result, and its `changes`."""
+def entry_of(result: Result, state: State, lease: Lease, ended: datetime, policy: Policy) -> history.Entry:
+    """The history's entry of the attempt under `lease`; it ended at `ended` (UTC) and left the mail in `state`."""
     return history.ended(
         lease.attempt,
         lease.expires - policy.lease,
         ended,
-        changes["delivery.state"],
+        state,
         result.error_code,
         result.transport,
         result.message_id,

@@ -85,9 +85,6 @@ DELETE: Final = Delete.DELETE
 #: The fields of a document that decisions depend on, beside `delivery`: points in time.
 DECIDING_TIMES: Final = ("sendAt", "expiresAt")
 
-#: All fields of a document that decisions depend on.
-DECIDING_FIELDS: Final = ("delivery", *DECIDING_TIMES)
-
 #: The fields of `delivery` that decisions depend on: those of `Delivery`, except `history`.
 DECIDING_DELIVERY_FIELDS: Final = (
     "state",
@@ -188,7 +185,7 @@ class DocumentState:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> DocumentState:
-        """Read a decoded document; only `DECIDING_FIELDS` matter.
+        """Read a decoded document; only `delivery` and `DECIDING_TIMES` matter.
 
         A `delivery` without a word as its `state` counts as absent: the mail is new. An unreadable `sendAt` or
         `expiresAt` delays and ends nothing here: the attempt begins and ends with an error about it

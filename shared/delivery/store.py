@@ -23,12 +23,12 @@ from shared.delivery import history
 from shared.delivery.machine import (
     SENDING,
     concluded,
+    entry_of,
     message_seed,
     on_message,
     on_release,
     on_result,
     on_sending,
-    recorded,
     released,
 )
 from shared.delivery.model import DELETE, FINAL, Changes, Decision, DocumentState, Lease, Reason, Result, State
@@ -278,7 +278,7 @@ class MailStore:
         self, write: Changes, finish: Finish, changes: Changes, earlier: Sequence[history.Entry]
     ) -> Changes:
         """The write with the attempt's entry after the `earlier` ones; `changes` are those of the result."""
-        entry = recorded(finish.result, changes, finish.claim.lease, finish.at, self._policy)
+        entry = entry_of(finish.result, changes["delivery.state"], finish.claim.lease, finish.at, self._policy)
         attempts = history.recorded(earlier, entry)
         if "delivery.redacted" in write:
             attempts = history.without_responses(attempts)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from shared.batcher import in_requests
 from shared.delivery.model import (
     DECIDING_DELIVERY_FIELDS,
-    DECIDING_FIELDS,
     DECIDING_TIMES,
     DELETE,
     Changes,
@@ -30,7 +29,15 @@ from shared.delivery.model import (
 )
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.client import Connection, RawAnswer, RawRequest
-from shared.firestore.values import decode, decode_deciding, decode_document, decode_time, encode, encode_fields
+from shared.firestore.values import (
+    RawValue,
+    decode,
+    decode_deciding,
+    decode_document,
+    decode_time,
+    encode,
+    encode_fields,
+)
 
 #: A document's update time exactly as the server sent it: the precondition of a conditional write.
 Version = Timestamp
@@ -408,16 +415,21 @@ def _version(document: RawDocument) -> Version:
 
 
 def deciding_fields(document: RawDocument) -> dict[str, Any]:
-    """The decoded fields of a raw document that decisions depend on; of a map `delivery`, only those within."""
+    """The decoded fields of a raw document that decisions depend on; of `delivery`, if it is a map, those within."""
     fields = document.fields
-    decoded = {name: decode_deciding(fields[name]) for name in DECIDING_FIELDS if name in fields}
+    decoded = {name: decode_deciding(fields[name]) for name in DECIDING_TIMES if name in fields}
     if "delivery" in fields and fields["delivery"].HasField("map_value"):
-        inner = fields["delivery"].map_value.fields
-        delivery = {name: decode_deciding(inner[name]) for name in DECIDING_DELIVERY_FIELDS if name in inner}
-        if "history" in inner and delivery.get("state") == State.PROCESSING:  # its lease may have expired
-            delivery["history"] = decode(inner["history"]) if inner["history"].ByteSize() <= _HISTORY_BYTES else None
-        decoded["delivery"] = delivery
+        decoded["delivery"] = _deciding_delivery(fields["delivery"].map_value.fields)
     return decoded
+
+
+def _deciding_delivery(fields: Mapping[str, RawValue]) -> dict[str, Any]:
+    delivery = {name: decode_deciding(fields[name]) for name in DECIDING_DELIVERY_FIELDS if name in fields}
+    may_end_an_attempt = delivery.get("state") == State.PROCESSING or delivery.get("leaseExpireTime") is not None
+    if "history" in fields and may_end_an_attempt:
+        history = fields["history"]
+        delivery["history"] = decode(history) if history.ByteSize() <= _HISTORY_BYTES else None
+    return delivery
 
 
 def _size(write: RawWrite) -> int:

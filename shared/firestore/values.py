@@ -111,7 +111,7 @@ def decode_document(fields: Mapping[str, RawValue], size: int) -> dict[str, Any]
     if size <= _UNCOUNTED_BYTES:
         return decode_fields(fields)
     left, decoded = MAX_VALUES, {}
-    for name, value in sorted(fields.items(), key=lambda field: field[1].ByteSize()):
+    for name, value in sorted(fields.items(), key=lambda field: (field[1].ByteSize(), field[0])):
         count = _count(value, left)
         if count <= left:
             decoded[name] = decode(value)

@@ -31,6 +31,8 @@ MAX_NAME_BYTES: Final = 256
 #: https://cloud.google.com/pubsub/docs/dead-letter-topics#track_delivery_attempts
 PUBSUBS_OWN: Final = "CloudPubSubDeadLetterSource"
 
+#: Values of an inline mail: fewer than a sender decodes of a document (`shared.firestore.values.MAX_VALUES`).
+MOST_VALUES: Final = 40_000
 #: Firestore's limit for nested maps and arrays.
 _MAX_DEPTH = 20
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -129,16 +131,34 @@ def _mail(mail: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if "delivery" in mail:
         raise InvalidMessage("wrong-shape", "'mail.delivery' is Firepost's to write; leave it out.")
-    _check_storable(mail, depth=1)
+    _check_storable(mail)
     times = {name: time for name in DECIDING_TIMES if (time := point_in_time(mail.get(name))) is not None}
     return {**mail, **times}
 
 
-def _check_storable(value: object, depth: int) -> None:
-    """Reject values that can't be encoded in a request to Firestore; Firestore itself checks the other limits.
+def _check_storable(mail: object) -> None:
+    """Reject values that can't be encoded in a request to Firestore, and more of them than a sender decodes.
 
-    `depth` is the nesting depth of the items in `value`: https://firebase.google.com/docs/firestore/quotas
+    Firestore itself checks the other limits: https://firebase.google.com/docs/firestore/quotas
     """
+    waiting, count = [(mail, 1)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        count += 1
+        if count > MOST_VALUES:
+            raise InvalidMessage("unwritable", f"'mail' holds more than {MOST_VALUES:,} values.")
+        _check_value(value, depth)
+        match value:
+            case dict():
+                for name in value:
+                    _check_value(name, depth)
+                waiting += ((item, depth + 1) for item in value.values())
+            case list():
+                waiting += ((item, depth + 1) for item in value)
+
+
+def _check_value(value: object, depth: int) -> None:
+    """Reject one value; `depth` is the nesting depth of the items in it."""
     match value:
         case str() if not value.isascii() and _SURROGATE.search(value):
             raise InvalidMessage("unwritable", "'mail' holds half of a surrogate pair, which is not a character.")
@@ -146,10 +166,3 @@ def _check_storable(value: object, depth: int) -> None:
             raise InvalidMessage("unwritable", "'mail' holds an integer beyond 64 bits.")
         case dict() | list() if value and depth > _MAX_DEPTH:
             raise InvalidMessage("unwritable", f"'mail' is nested more than {_MAX_DEPTH} levels deep.")
-        case dict():
-            for name, item in value.items():
-                _check_storable(name, depth)
-                _check_storable(item, depth + 1)
-        case list():
-            for item in value:
-                _check_storable(item, depth + 1)

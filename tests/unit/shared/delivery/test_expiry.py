@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from shared.delivery import history
 from shared.delivery.machine import (
     concluded,
     on_dead_letter,
@@ -53,6 +54,8 @@ ENDED: Final = {
     "delivery.resumes": DELETE,
 }
 STARTED: Final = {"delivery.startTime": NOW}
+#: The holder of a lease that ended at NOW has left no result.
+VANISHED: Final = {"delivery.history": [history.ended(1, NOW - LEASE, NOW, State.ERROR, "lease-expired")]}
 
 QUEUED: Final = [
     pytest.param(NEW, STARTED | {"delivery.attempts": 0}, id="new"),
@@ -61,7 +64,7 @@ QUEUED: Final = [
     pytest.param(queued(State.RETRY), STARTED, id="set-by-hand"),
     pytest.param(queued(start_time=PAST, next_attempt_time=LATER), {}, id="scheduled-for-later-than-that"),
     pytest.param(queued(start_time=PAST, next_attempt_time=NOW), {}, id="scheduled-for-then"),
-    pytest.param(queued(start_time=PAST, lease_expire_time=NOW), {}, id="after-a-lease"),
+    pytest.param(queued(start_time=PAST, attempts=1, lease_expire_time=NOW), VANISHED, id="after-a-lease"),
     pytest.param(queued(start_time=PAST, expires_at=datetime.min.replace(tzinfo=UTC)), {}, id="in-the-year-1"),
 ]
 

@@ -138,8 +138,9 @@ class TestExpiredLease:
     """The holder of a lease has vanished."""
 
     def in_an_event(self, mail: Mailbox) -> None:
-        known, version = DocumentState.of({"delivery": mail.delivery}), mail.database.documents[PATH].version
-        self.dispatcher(mail).dispatcher().handle(DocumentChange(PATH, known, known, version))
+        document = mail.database.documents[PATH]
+        known, version = DocumentState.of(document.fields), document.version
+        self.dispatcher(mail).dispatcher().handle(DocumentChange(PATH, None, known, version))
 
     def by_the_reconciler(self, mail: Mailbox) -> None:
         self.dispatcher(mail).reconciler().run()
@@ -169,6 +170,17 @@ class TestExpiredLease:
         assert mail.told() == [(1, "ERROR", "lease-expired")]
         assert mail.finish(claim) is Reason.LATE_RESULT
         assert mail.told() == [(1, "SUCCESS", None)]
+
+    @pytest.mark.parametrize("find", [in_an_event, by_the_reconciler, at_redelivery])
+    def test_it_is_not_forgotten_when_the_mail_that_is_asked_for_again_has_expired(self, find: Any) -> None:
+        mail = Mailbox()
+        mail.claim()
+        mail.user_sets("RETRY")
+        mail.clock.advance(2 * LEASE)
+        mail.database.edit(PATH, {"expiresAt": mail.clock.now})
+        find(self, mail)
+        assert mail.delivery["errorCode"] == "expired"
+        assert mail.told() == [(1, "ERROR", "lease-expired")]
 
     def test_an_outdated_result_changes_nothing(self) -> None:
         mail = Mailbox(TWICE)

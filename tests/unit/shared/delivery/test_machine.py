@@ -509,7 +509,7 @@ class TestOnDeadLetter:
             pytest.param(PENDING, Reason.DEAD_LETTER, State.ERROR, id="pending"),
             pytest.param(RETRY, Reason.DEAD_LETTER, State.ERROR, id="retry"),
             pytest.param(SUCCESS, Reason.FINAL_STATE, None, id="sent"),
-            pytest.param(UNKNOWN_STATE, Reason.FINAL_STATE, None, id="unknown-state"),
+            pytest.param(UNKNOWN_STATE, Reason.UNKNOWN_STATE, None, id="unknown-state"),
         ],
     )
     def test_row(self, document: DocumentState | None, reason: Reason, writes: State | None) -> None:
@@ -591,6 +591,7 @@ class TestUnpublishable:
         "delivery.leaseExpireTime": None,
         "delivery.warnings": DELETE,
         "delivery.resumes": DELETE,
+        "delivery.nextAttemptTime": DELETE,
     }
 
     def test_a_new_document_gets_all_of_delivery(self) -> None:

@@ -14,9 +14,9 @@ from local.backends.embedded.firestore.protos import Value
 from local.backends.embedded.firestore.values import check_storable
 from sender.document.document import parse_document
 from shared.errors import InvalidMessage, NotSendable
-from shared.firestore.values import encode_fields
+from shared.firestore.values import MAX_VALUES, encode_fields
 from shared.pubsub import message
-from shared.pubsub.message import Message
+from shared.pubsub.message import MOST_VALUES, Message
 
 SCHEMA = json.loads((Path(message.__file__).parent / "message.schema.json").read_text())
 MAIL = {"to": "a@b.c"}
@@ -76,6 +76,14 @@ def test_an_invalid_message_is_rejected(data: bytes, reason: str) -> None:
         decode(data)
     assert refused.value.reason == reason
     assert not schema_accepts(data)
+
+
+@pytest.mark.parametrize("many", [[None] * MOST_VALUES, {f"f{n}": [n] for n in range(MOST_VALUES // 2)}])
+def test_an_inline_mail_with_more_values_than_a_sender_decodes_is_refused(many: object) -> None:
+    assert MOST_VALUES < MAX_VALUES, "there is room for 'delivery'"
+    with pytest.raises(InvalidMessage, match="more than 40,000 values") as caught:
+        decode(json.dumps({"mail": {"many": many}}).encode())
+    assert caught.value.reason == "unwritable"
 
 
 def nested(levels: int, opening: str = '{"a":', end: str = "1", closing: str = "}") -> bytes:
