@@ -9,6 +9,9 @@ import pytest
 
 from tests.patience import patience
 
+# How long an example takes says nothing on a loaded machine; tests of speed measure it themselves.
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
 hypothesis.settings.register_profile("quick", max_examples=20)  # for `make unit`
 
 

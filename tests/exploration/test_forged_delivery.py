@@ -127,7 +127,7 @@ def check_end(place: Counting) -> None:
     assert delivery.get("errorCode") != "unknown"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     delivery=FORGED | RESUMING | WITHOUT_STATE,
     send_at=st.none() | SEND_AT,
@@ -156,7 +156,7 @@ def test_a_new_document_ends(delivery: Any, send_at: Any, expires_at: Any, polic
         assert not place.transport.sent, "unwanted, too late, or it can't be known whether it is"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(delivery=FORGED | WITHOUT_STATE, is_handled=st.booleans(), policy=POLICIES)
 def test_a_document_changed_on_its_way_ends(delivery: Any, is_handled: bool, policy: Policy) -> None:
     place = Counting(policy)
@@ -168,7 +168,7 @@ def test_a_document_changed_on_its_way_ends(delivery: Any, is_handled: bool, pol
     check_end(place)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(delivery=FORGED, room=st.integers(0, 300))
 def test_a_document_without_room_for_more_ends(delivery: Any, room: int) -> None:
     fields = {**MAIL, "delivery": delivery}

@@ -263,6 +263,4 @@ class ProtocolWithNotes(Protocol):
 
 TestProtocol = Protocol.TestCase
 TestProtocolWithNotes = ProtocolWithNotes.TestCase
-TestProtocol.settings = TestProtocolWithNotes.settings = settings(
-    max_examples=200, stateful_step_count=50, deadline=None
-)
+TestProtocol.settings = TestProtocolWithNotes.settings = settings(max_examples=200, stateful_step_count=50)

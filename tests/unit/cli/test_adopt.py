@@ -177,6 +177,7 @@ class Endless:
         return [None for _ in mails]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_collection() -> None:
     scan = Scan(Selection(NEW), None, None)
     tracemalloc.start()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.__main__ import cli
@@ -163,7 +163,6 @@ JUNK = (
 )
 
 
-@settings(deadline=None)
 @given(st.sampled_from(Event), st.dictionaries(st.sampled_from(NAMES), JUNK))
 def test_any_entry_is_allowed_or_a_finding(event: Event, entry: dict[str, Any]) -> None:
     auditor = Auditor(AGAIN)

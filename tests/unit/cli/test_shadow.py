@@ -218,6 +218,7 @@ def test_text_without_entries_has_none(text: str) -> None:
     assert list(entries(io.StringIO(text))) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     ['{"a":[\n', "{\n", "{" * 50 + "\n", '{"a": "' + "x" * 50, " {\n  1,\n", "x" * 50],

@@ -147,6 +147,7 @@ def test_an_active_lease_is_respected(world: World) -> None:
     assert world.run() == {"examined": 1, "complete": True}
 
 
+@pytest.mark.slow
 def test_all_that_is_due_is_published_at_once_in_as_few_requests_as_possible(world: World) -> None:
     requests: list[int] = []
     publish_all = world.topic.publish_all
@@ -160,6 +161,7 @@ def test_all_that_is_due_is_published_at_once_in_as_few_requests_as_possible(wor
 class TestFairness:
     """A run reads a page of the queued documents, and the next run goes on."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("stranded", ["mail/", "mail/02500-", "mail/04999-"], ids=["first", "middle", "last"])
     def test_a_stranded_document_is_published_within_the_stated_number_of_runs(self, stranded: str) -> None:
         world = World(Policy(LEASE, stranded_after=MINUTE))

@@ -30,6 +30,8 @@ from shared.pubsub.publisher import RawMessage, TopicPublisher
 from tests.assembly import COLLECTION, LEASE
 from tests.patience import patience
 
+pytestmark = pytest.mark.slow
+
 PROJECT = "demo-scale"
 AHEAD = timedelta(days=30)
 #: What a run reads whatever there is: the position, and as one read each, what is in PROCESSING and what is due.

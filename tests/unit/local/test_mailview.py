@@ -127,7 +127,7 @@ mails = st.builds(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(mails | st.binary(max_size=200))
 def test_whatever_arrives_can_be_shown(data: bytes) -> None:
     view = parse_mail(data)

@@ -263,6 +263,7 @@ FILLER = b"x" * 65536
 
 
 class TestHostileServers:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("head", "repeated"),
         [

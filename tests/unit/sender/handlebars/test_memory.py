@@ -52,6 +52,7 @@ AMPLIFIERS: list[Any] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "partials", "data"), AMPLIFIERS)
 def test_rendering_takes_limited_memory(source: str, partials: Mapping[str, str], data: dict[str, Any]) -> None:
     tracemalloc.start()
@@ -66,6 +67,7 @@ def test_rendering_takes_limited_memory(source: str, partials: Mapping[str, str]
     assert peak < MOST_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", ["{{a}}", "{{#if a}}{{/if}}", "{{> p}}", '{{#*inline "a"}}{{/inline}}'])
 def test_a_template_with_too_many_tags_does_not_compile(tag: str) -> None:
     with pytest.raises(TemplateError, match=r"html, line 1, column [0-9]+: The template has more than 100,000 words"):

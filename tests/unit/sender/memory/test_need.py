@@ -83,6 +83,7 @@ DOCUMENTS: dict[str, tuple[dict[str, Any], Callable[[], WebFiles]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DOCUMENTS)
 @pytest.mark.parametrize("transport", ["smtp", "sendgrid"])
 def test_the_reservation_covers_the_peak(name: str, transport: str) -> None:

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.document.addresses import parse_addresses
@@ -366,7 +366,6 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return fields
 
 
-@settings(deadline=None)
 @given(documents(), ALLOWED, REDIRECT, st.lists(EMAIL, min_size=3, max_size=3), st.sets(EMAIL, max_size=4))
 def test_no_envelope_and_no_request_ever_holds_anybody_else(
     document: dict[str, Any], allowed: list[str] | None, redirect: list[str] | None, users: list[str], put_off: set[str]

@@ -11,7 +11,7 @@ from email import message_from_bytes
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.document.addresses import Address
@@ -206,7 +206,6 @@ def attempts(draw: st.DrawFn) -> list[World]:
 
 
 @ENCODERS
-@settings(deadline=None)
 @given(attempts())
 def test_equal_ids_mean_equal_mails(encode: Encoder, worlds: list[World]) -> None:
     mails = []

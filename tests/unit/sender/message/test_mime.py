@@ -12,7 +12,7 @@ from email.message import EmailMessage, Message
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sender.document.addresses import Address, Group
@@ -95,13 +95,11 @@ class TestSubject:
         assert max(map(len, field.split("\r\n"))) <= 78
         assert read_field(field)["Subject"] == text
 
-    @settings(deadline=None)
     @given(ANY_LINE)
     def test_round_trips_any_text(self, text: str) -> None:
         field = headers.unstructured("Subject", text)
         assert str(read_field(field)["Subject"]) == text
 
-    @settings(deadline=None)
     @given(st.text("日本語ñé😀a ", min_size=30, max_size=300))
     def test_words_have_75_characters_at_most_and_lines_76(self, text: str) -> None:
         field = headers.unstructured("Subject", text)
@@ -109,7 +107,6 @@ class TestSubject:
             assert all(len(line) <= 76 for line in field.split("\r\n"))
             assert all(len(word) <= 75 for word in field.split(" ")[1:])
 
-    @settings(deadline=None)
     @given(st.text("日本語ñé😀", min_size=30, max_size=300))
     def test_no_character_is_split_between_words(self, text: str) -> None:
         words = re.findall(r"=\?utf-8\?[bq]\?[^?]*\?=", headers.unstructured("Subject", text))
@@ -147,7 +144,6 @@ class TestAddresses:
     def test_are_written_as(self, entries: Sequence[Address | Group], field: str) -> None:
         assert headers.address_list("To", entries) == field
 
-    @settings(deadline=None)
     @given(st.lists(st.tuples(ANY_LINE | st.just(""), EMAIL), min_size=1, max_size=20))
     def test_with_any_names_round_trip(self, pairs: list[tuple[str, str]]) -> None:
         field = headers.address_list("To", [Address(name, address) for name, address in pairs])
@@ -180,7 +176,6 @@ class TestOwnHeaders:
         field = headers.user_defined("List-Id", "Ünal Öz' list <list.example.org>")
         assert field == "List-Id: =?utf-8?b?w5xuYWwgw5Z6Jw==?= list <list.example.org>"
 
-    @settings(deadline=None)
     @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=200))
     def test_of_any_printable_text_round_trip(self, value: str) -> None:
         if "=?" not in value:
@@ -233,7 +228,6 @@ class TestText:
         assert message["Content-Transfer-Encoding"] == encoding
         assert unified(message.get_content()) == content
 
-    @settings(deadline=None)
     @given(ANY_TEXT)
     def test_round_trips(self, content: str) -> None:
         message = read(parts.message([], parts.text("html", content)))
@@ -298,7 +292,6 @@ class TestFile:
         entity = parts.file(a_file(media_type="application/pdf; name=b.pdf"))
         assert entity.headers.startswith("Content-Type: application/pdf; name=b.pdf\r\n")
 
-    @settings(deadline=None)
     @given(st.text("aü日😀 ", min_size=1, max_size=300).filter(str.strip))
     def test_a_long_name_is_split_between_characters(self, filename: str) -> None:
         field = headers.with_filename("Content-Disposition", "attachment", filename)
@@ -306,14 +299,12 @@ class TestFile:
         for piece in re.findall(r"filename\*[0-9]*\*?=(?:utf-8'')?([^;\"]+)", field):
             assert unquote(piece, errors="strict")
 
-    @settings(deadline=None)
     @given(ANY_LINE)
     def test_any_name_round_trips(self, filename: str) -> None:
         assume(not re.fullmatch("<.*>", filename.strip(), re.DOTALL))  # the parser treats these as quotation marks
         message = read(parts.message([], parts.file(a_file(filename=filename))))
         assert message.get_filename() == filename.strip()  # the parser strips it
 
-    @settings(deadline=None)
     @given(st.binary(max_size=500))
     def test_any_content_round_trips(self, content: bytes) -> None:
         message = read(parts.message([], parts.file(a_file(content=content))))
@@ -357,7 +348,6 @@ class TestMultipart:
         found = [unified(part.get_content()) for part in read(parts.message([], root)).iter_parts()]
         assert found == [hostile, "y"]
 
-    @settings(deadline=None)
     @given(st.lists(ANY_TEXT, min_size=2, max_size=4), st.lists(st.binary(max_size=50), min_size=1, max_size=3))
     def test_nested_parts_round_trip(self, texts: list[str], files: list[bytes]) -> None:
         alternative = parts.multipart("alternative", [parts.text("plain", text) for text in texts], "seed")
