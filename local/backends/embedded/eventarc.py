@@ -38,8 +38,8 @@ _EventData = DocumentEventData.pb()
 class Eventarc:
     """A trigger on the documents of one collection; POSTs their changes to `url`, with a `token` if given.
 
-    `collection` may be changed at any time; events that are under way arrive all the same. For `keeps_limit`, see
-    `local.eventarc.is_dropped`.
+    `collection` may be changed at any time; events that are under way arrive all the same. With `limit_events`, those
+    that are too large for Eventarc are dropped.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Eventarc:
         url: str,
         faults: DeliveryFaults,
         token: Callable[[], str] | None = None,
-        keeps_limit: bool = False,
+        limit_events: bool = True,
     ) -> None:
         self.collection = collection
         self._documents = f"projects/{project}/databases/(default)/documents"
         self._url = url
         self._faults = faults
         self._token = token
-        self._keeps_limit = keeps_limit
+        self._limit_events = limit_events
         self._backlog: Backlog[Change] = Backlog(RETRY)
         self._lock = threading.Lock()
         self._pusher = Pusher(
@@ -68,11 +68,12 @@ class Eventarc:
         now, collection = time.monotonic(), f"{self._documents}/{self.collection}"
         with self._lock:
             for change in changes:
-                if collection_of(change.name) == collection and not is_dropped(
-                    path_of(change.name), size(change), self._keeps_limit
-                ):
-                    self._backlog.add(change, now, plan=self._faults.plan())
-                    self._pusher.wake()
+                if collection_of(change.name) != collection:
+                    continue
+                if self._limit_events and is_dropped(path_of(change.name), size(change)):
+                    continue
+                self._backlog.add(change, now, plan=self._faults.plan())
+                self._pusher.wake()
 
     def stop(self) -> None:
         """Start no more deliveries."""
