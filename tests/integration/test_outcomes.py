@@ -178,6 +178,22 @@ def test_an_edit_after_success_sends_nothing(system: System) -> None:
     assert len(system.mails_to("once@example.com")) == 1
 
 
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "ends in a space ",
+        " begins with one",
+        "Helvétios-中-😀",
+        '50 % "off" #1 ?&+=:;,<>\\',
+        pytest.param("x" * 1_500, id="the longest"),
+        pytest.param("é" * 750, id="the longest, not in ASCII"),
+    ],
+)
+def test_any_id_of_firestores_is_a_mails_id(system: System, identifier: str) -> None:
+    path = system.write({**MAIL, "to": "any-id@example.com"}, f"mail/{identifier}")
+    assert system.concluded(path)["state"] == "SUCCESS"
+
+
 def test_a_document_of_nearly_a_mebibyte_is_sent(system: System) -> None:
     path = system.write({"to": "big@example.com", "message": {"subject": "big", "text": "x" * 1_040_000}})
     system.publish({"document": path})  # it is too large for an event

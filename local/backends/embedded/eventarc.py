@@ -1,7 +1,9 @@
 """Document writes as Eventarc's CloudEvents: over HTTP, at least once, in no particular order.
 
 Format: https://cloud.google.com/eventarc/docs/cloudevents and
-https://github.com/googleapis/google-cloudevents/blob/main/proto/google/events/cloud/firestore/v1/data.proto
+https://github.com/googleapis/google-cloudevents/blob/main/proto/google/events/cloud/firestore/v1/data.proto. An event
+with an attribute that can't be a header comes as the Pub/Sub message that it is to Eventarc
+(https://github.com/GoogleCloudPlatform/functions-framework-nodejs/issues/786).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from unicodedata import category
 from urllib.parse import quote
 
 from google.events.cloud.firestore import DocumentEventData
@@ -20,6 +23,8 @@ from local.backends.embedded.firestore import fields
 from local.backends.embedded.firestore.names import collection_of, path_of
 from local.backends.embedded.firestore.store import Change
 from local.backends.embedded.posting import Request
+from local.backends.embedded.pubsub.messages import push_body
+from local.backends.embedded.pubsub.protos import PubsubMessage
 from local.backends.embedded.pushing import Pusher
 from local.eventarc import is_dropped
 
@@ -87,19 +92,28 @@ class Eventarc:
     def _request(self, lease: Lease[Change]) -> Request:
         change = lease.item.payload
         authorization = {"authorization": f"Bearer {self._token()}"} if self._token else {}
-        return Request(self._url, headers(change) | authorization, body(change))
+        given = attributes(change)
+        if all(_fits_header(value) for value in given.values()):
+            headers = {name: _header_value(value) for name, value in given.items()}
+            return Request(self._url, {"content-type": "application/protobuf"} | headers | authorization, body(change))
+        message = PubsubMessage(
+            data=body(change), attributes=given, message_id=given["ce-id"], publish_time=change.time
+        )
+        subscription = f"projects/{given['ce-project']}/subscriptions/eventarc-local-documents-sub"
+        return Request(
+            self._url, {"content-type": "application/json"} | authorization, push_body(message, subscription, None)
+        )
 
 
-def headers(change: Change) -> dict[str, str]:
+def attributes(change: Change) -> dict[str, str]:
     """The event's attributes; all attempts to deliver a change have the same id."""
     _, project, _, database, _ = change.name.split("/", 5)[:5]
     path = path_of(change.name)
     return {
-        "content-type": "application/protobuf",
         "ce-specversion": "1.0",
         "ce-type": EVENT_TYPE,
         "ce-source": f"//firestore.googleapis.com/projects/{project}/databases/{database}",
-        "ce-subject": _header_value(f"documents/{path}"),
+        "ce-subject": f"documents/{path}",
         "ce-id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{change.name}@{change.time.ToMicroseconds()}")),
         "ce-time": change.time.ToJsonString(),
         "ce-datacontenttype": "application/protobuf",
@@ -108,12 +122,17 @@ def headers(change: Change) -> dict[str, str]:
         "ce-project": project,
         "ce-database": database,
         "ce-namespace": "(default)",
-        "ce-document": _header_value(path),
+        "ce-document": path,
     }
 
 
+def _fits_header(text: str) -> bool:
+    """Whether an HTTP header can hold the text: it has no control characters, and no white space at its ends."""
+    return text == text.strip() and not any(category(character) == "Cc" for character in text)
+
+
 def _header_value(text: str) -> str:
-    """Percent-encode what an HTTP header can't carry (CloudEvents HTTP binding 1.0.2, section 3.1.3.2)."""
+    """Percent-encode what is not ASCII, and spaces (CloudEvents HTTP binding 1.0.2, section 3.1.3.2)."""
     return quote(text, safe=_VERBATIM)
 
 

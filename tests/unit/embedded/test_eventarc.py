@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
+import json
 from urllib.parse import unquote
 
 import pytest
@@ -96,6 +98,21 @@ def test_ids_that_headers_can_not_carry_are_percent_encoded(
     headers = {key.lower(): value for key, value in delivery.headers.items()}
     assert unquote(headers["ce-document"]) == f"mail/{name}"
     assert headers["ce-document"].isascii()
+
+
+@pytest.mark.parametrize("name", ["ends in a space ", "two\nlines"])
+def test_an_event_that_can_not_have_headers_comes_as_a_pubsub_message(
+    db: firestore.Client, receiver: Receiver, name: str
+) -> None:
+    db.document(f"mail/{name}").set({"n": 1})
+    (delivery,) = receiver.wait_for(1)
+    headers = {key.lower(): value for key, value in delivery.headers.items()}
+    assert headers["content-type"] == "application/json"
+    assert not [key for key in headers if key.startswith("ce-")]
+    message = json.loads(delivery.body)["message"]
+    assert message["attributes"]["ce-document"] == f"mail/{name}"
+    assert message["attributes"]["ce-type"] == "google.cloud.firestore.document.v1.written"
+    assert DocumentEventData.deserialize(base64.b64decode(message["data"])).value.fields["n"].integer_value == 1
 
 
 def test_an_event_is_delivered_until_it_is_accepted(db: firestore.Client, receiver: Receiver) -> None:
