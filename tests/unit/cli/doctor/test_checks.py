@@ -374,7 +374,7 @@ def test_each_recorded_answer_is_used() -> None:
 
 
 def test_the_queried_fields_are_those_that_the_module_indexes() -> None:
-    assert f"for field in {list(QUERIED)}".replace("'", '"') in source("firestore.tf")
+    assert f"queried_fields = {list(QUERIED)}".replace("'", '"') in source("firestore.tf")
 
 
 @pytest.mark.parametrize(
