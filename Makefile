@@ -24,7 +24,7 @@ COVERAGE = --cov --cov-report=term-missing:skip-covered
 DECISIONS = shared/delivery/machine.py,shared/delivery/model.py,shared/delivery/policy.py,shared/delivery/store.py,sender/worker/result.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test unit coverage decisions-covered mutants explore fuzz chaos bench handlebars-reference lint format types terraform terraform-docs check lock clean
+.PHONY: help venv demo up test unit coverage decisions-covered mutants explore fuzz chaos bench handlebars-reference lint format types terraform terraform-docs terraform-lock check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,11 @@ terraform: ## Check the Terraform module and its examples, without deploying any
 terraform-docs: venv ## Write the module's variables, outputs and the tables of the READMEs again
 	@$(BIN)/python -m tests.unit.infra.readmes
 	@terraform fmt -recursive infra/terraform
+
+terraform-lock: ## Write the examples' lock files of providers, for all usual platforms (needs terraform and its registry)
+	@for example in infra/terraform/examples/*/; do \
+	  terraform -chdir=$$example providers lock -platform=linux_amd64 -platform=linux_arm64 \
+	    -platform=darwin_amd64 -platform=darwin_arm64 -platform=windows_amd64 || exit; done
 
 check: ## What CI runs
 	@.ci/run

@@ -114,7 +114,12 @@ def cli() -> None:
     help="Whether the services accept only authenticated calls (default: yes; no with the backend google, whose "
     "Pub/Sub signs none).",
 )
-@click.option("--limit-events", is_flag=True, help="Drop events of more than 512 KB, as Eventarc may.")
+@click.option(
+    "--limit-events/--no-limit-events",
+    default=_DEFAULTS.limit_events,
+    show_default=True,
+    help="Drop events of more than 512 KB, as Eventarc may.",
+)
 @click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -26,8 +26,7 @@ from shared.http import without_tokens
 logger = logging.getLogger(__name__)
 
 #: Bytes of an event that Eventarc takes at most: https://cloud.google.com/eventarc/docs/quotas. Google does not say
-#: what becomes of a larger one. Here it is delivered with a warning or, on request, dropped: the worst that an
-#: application must be prepared for.
+#: what becomes of a larger one. Here it is dropped: the worst that an application must be prepared for.
 LARGEST_EVENT: Final = 512 * 1024
 CONNECTIONS = 32
 #: Seconds to wait for an answer; slower deliveries are retried.
@@ -52,18 +51,18 @@ class Event:
         return Event(self.headers, self.body, self.failures + 1)
 
 
-def is_dropped(path: str, size: int, keeps_limit: bool) -> bool:
-    """Whether an event of this many bytes is dropped, with the limit kept. Warns of each event beyond the limit."""
+def is_dropped(path: str, size: int) -> bool:
+    """Whether Eventarc takes no event of this many bytes, which is logged. `path` is the document's."""
     if size <= LARGEST_EVENT:
         return False
     logger.warning(
-        "%s: its event has %d KB, but Eventarc takes at most %d KB (old and new document together)%s.",
+        "%s: an event of %d KB is dropped, because Eventarc takes at most %d KB (old and new document together). "
+        "If the document stays without delivery, python -m cli adopt queues it.",
         path,
         size // 1024,
         LARGEST_EVENT // 1024,
-        ": it is dropped" if keeps_limit else "",
     )
-    return keeps_limit
+    return True
 
 
 def pause_after(failures: int) -> float:
@@ -83,11 +82,14 @@ def from_emulator(headers: Mapping[str, str], body: bytes) -> Event:
 
 
 class Forwarder:
-    """Delivers events to one URL over a fixed number of keep-alive connections; for `keeps_limit`, see `is_dropped`."""
+    """Delivers events to one URL over a fixed number of keep-alive connections.
 
-    def __init__(self, url: str, keeps_limit: bool = False) -> None:
+    With `limit_events`, those that are too large for Eventarc are dropped.
+    """
+
+    def __init__(self, url: str, limit_events: bool = True) -> None:
         self._url = url
-        self._keeps_limit = keeps_limit
+        self._limit_events = limit_events
         self._queue = _DueQueue()
         self._is_failing = False
         self._reporting = threading.Lock()
@@ -107,8 +109,9 @@ class Forwarder:
 
     def post(self, event: Event) -> None:
         """Take over an event; returns at once."""
-        if not is_dropped(event.headers.get("ce-document", ""), len(event.body), self._keeps_limit):
-            self._queue.put(event, time.monotonic())
+        if self._limit_events and is_dropped(event.headers.get("ce-document", ""), len(event.body)):
+            return
+        self._queue.put(event, time.monotonic())
 
     def stop(self) -> None:
         """Stop delivering; undelivered events are lost. Safe to call twice."""

@@ -57,7 +57,7 @@ class StackOptions:
     seed: int = 0
     verify_tokens: bool | None = None
     sender: str = "push"
-    limit_events: bool = False
+    limit_events: bool = True
 
     @property
     def has_tokens(self) -> bool:

@@ -1,4 +1,4 @@
-"""Firestore's indexes and time to live, and documents that nothing has read. Pure.
+"""Firestore's database, its indexes and time to live, and documents that nothing has read. Pure.
 
 A field without a setting of its own has that of the map that it is in, and in the end the default, which is all indexes
 (https://firebase.google.com/docs/firestore/query-data/index-overview#single-field_index_exemptions).
@@ -17,6 +17,18 @@ from cli.doctor.installation import Installation
 #: What the reconciler queries by, and `list` and `retry` of the command line.
 QUERIED = ("delivery.state", "delivery.nextAttemptTime", "delivery.errorCode")
 EXPIRY = "delivery.expireAt"
+
+
+def kind(names: Installation, answer: Answer) -> Finding:
+    """Whether the database has events and the indexes that the module knows: Native mode, Standard edition."""
+
+    def faults(data: Mapping[str, Any]) -> list[Fault]:
+        found = (text(data, "type") or "unknown", text(data, "databaseEdition") or "STANDARD")
+        if found == ("FIRESTORE_NATIVE", "STANDARD"):
+            return []
+        return [Fault(f"it is {' '.join(found)}, not FIRESTORE_NATIVE STANDARD", "docs/deploying.md#prerequisites")]
+
+    return judge("database", answer, names.database, faults, "Native mode, Standard edition")
 
 
 def indexes(names: Installation, answer: Answer) -> Finding:

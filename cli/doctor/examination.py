@@ -30,6 +30,7 @@ CHECKS: Final = (
     "sender",
     "secrets",
     "scheduler",
+    "database",
     "indexes",
     "ttl",
     "alerts",
@@ -56,6 +57,7 @@ def examine(names: Installation, ask: Ask, now: datetime) -> Iterator[Finding]:
     yield services.secrets(secrets, [ask(questions.secret_version(names, *each)) for each in secrets.values()], sender)
     job = ask(questions.scheduler_job(names))
     yield services.scheduler(names, job, services.addresses(dispatcher), now)
+    yield database.kind(names, ask(questions.database(names)))
     fields = ask(questions.fields(names))
     yield database.indexes(names, fields)
     yield database.time_to_live(names, fields, dispatcher)

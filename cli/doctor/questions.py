@@ -77,6 +77,13 @@ def subscription(names: Installation, name: str) -> Question:
     return Question("pubsub", f"v1/projects/{names.project}/subscriptions/{name}", "pubsub.subscriptions.get")
 
 
+def database(names: Installation) -> Question:
+    """https://cloud.google.com/firestore/docs/reference/rest/v1/projects.databases/get."""
+    return Question(
+        "firestore", f"v1/projects/{names.project}/databases/{names.database}", "datastore.databases.getMetadata"
+    )
+
+
 def fields(names: Installation) -> Question:
     """https://cloud.google.com/firestore/docs/reference/rest/v1/projects.databases.collectionGroups.fields/list.
 

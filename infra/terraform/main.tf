@@ -39,7 +39,7 @@ module "core" {
   ttl                        = var.ttl
   secrets                    = var.secrets
   settings                   = var.settings
-  reconcile_schedule         = var.reconcile_schedule
+  reconcile_minutes          = var.reconcile_minutes
   max_backoff_seconds        = var.max_backoff_seconds
   max_delivery_attempts      = var.max_delivery_attempts
   dead_letter_retention_days = var.dead_letter_retention_days

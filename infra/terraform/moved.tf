@@ -162,17 +162,17 @@ moved {
 
 moved {
   from = google_pubsub_topic.dead_letters
-  to   = module.core.google_pubsub_topic.dead_letters
+  to   = module.core.google_pubsub_topic.this["dead_letters"]
 }
 
 moved {
-  from = google_pubsub_topic.lifecycle
-  to   = module.core.google_pubsub_topic.lifecycle
+  from = google_pubsub_topic.lifecycle[0]
+  to   = module.core.google_pubsub_topic.this["lifecycle"]
 }
 
 moved {
   from = google_pubsub_topic.mail
-  to   = module.core.google_pubsub_topic.mail
+  to   = module.core.google_pubsub_topic.this["mail"]
 }
 
 moved {

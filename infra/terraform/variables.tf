@@ -265,10 +265,10 @@ variable "settings" {
   nullable    = false
 }
 
-variable "reconcile_schedule" {
-  description = "The reconciler's schedule in cron format (UTC), which is also the granularity of scheduled and retried mails."
-  type        = string
-  default     = "* * * * *"
+variable "reconcile_minutes" {
+  description = "Minutes between two runs of the reconciler, which is also the granularity of scheduled and retried mails."
+  type        = number
+  default     = 1
   nullable    = false
 }
 

@@ -35,7 +35,7 @@ class BackendOptions:
     faults: Sequence[str] = ()
     seed: int = 0
     sign_events: bool = False
-    limit_events: bool = False
+    limit_events: bool = True
 
 
 #: The service account as which Eventarc, Pub/Sub and Cloud Scheduler call.

@@ -194,7 +194,7 @@ class Configuration:
     sender: str = "push"
     settings: Mapping[str, str] = field(default_factory=dict)
     project: str = "demo-firepost"
-    limit_events: bool = False
+    limit_events: bool = True
 
 
 @contextmanager

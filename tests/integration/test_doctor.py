@@ -16,7 +16,7 @@ from cli.clients import EMULATORS
 from cli.doctor import trial, unread
 from cli.doctor.trial import TRIALS
 from local.stack import write_ready_file
-from tests.integration.system import Configuration, System, wait_for
+from tests.integration.system import System, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -42,11 +42,6 @@ def examine(system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return result.exit_code, {finding["check"]: finding for finding in findings}
 
     return run
-
-
-@pytest.fixture(scope="module")
-def configuration() -> Configuration:
-    return Configuration(limit_events=True)
 
 
 def documents(system: System) -> list[str]:

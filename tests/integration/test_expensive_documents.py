@@ -77,7 +77,7 @@ def configuration() -> Configuration:
         "INLINE_CSS": "true",
         "TEXT_FROM_HTML": "true",
     }
-    return Configuration(settings=settings)
+    return Configuration(settings=settings, limit_events=False)
 
 
 @pytest.mark.parametrize("fields", EXPENSIVE)

@@ -275,6 +275,7 @@ def migration(backend: str, path: str, tmp_path: Path) -> Iterator[Migration]:
     programs.mkdir()
     for name in ("firebase", "terraform", "gcloud", "git"):
         _program(programs / name, "echo v0.3.0")
+    _program(programs / "terraform", "echo gcloud pubsub subscriptions update")  # if it is asked for an output
     _program(programs / "python", f'exec {sys.executable} "$@"')
     checkout = tmp_path / "checkout"
     (checkout / "infra" / "terraform").mkdir(parents=True)
@@ -300,6 +301,13 @@ def _program(file: Path, script: str) -> None:
 def test_the_page_has_three_paths_with_the_same_steps() -> None:
     assert list(PATHS) == ["extension", "kit", "function"]
     assert {tuple(steps) for steps in PATHS.values()} == {("Set up", "Check", "Switch", "Back")}
+
+
+@pytest.mark.parametrize(("path", "step"), [("extension", "Switch"), ("kit", "Switch"), ("function", "Set up")])
+def test_events_are_kept_of_the_trigger_that_the_last_apply_has_created(path: str, step: str) -> None:
+    commands = PATHS[path][step]
+    last = max(number for number, command in enumerate(commands) if command.endswith("infra/terraform apply"))
+    assert commands[last + 1] == 'sh -c "$(terraform -chdir=infra/terraform output -raw keep_events_command)"'
 
 
 def expected(kind: str) -> str | None:

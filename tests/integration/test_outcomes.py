@@ -178,13 +178,30 @@ def test_an_edit_after_success_sends_nothing(system: System) -> None:
     assert len(system.mails_to("once@example.com")) == 1
 
 
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "ends in a space ",
+        " begins with one",
+        "Helvétios-中-😀",
+        '50 % "off" #1 ?&+=:;,<>\\',
+        pytest.param("x" * 1_500, id="the longest"),
+        pytest.param("é" * 750, id="the longest, not in ASCII"),
+    ],
+)
+def test_any_id_of_firestores_is_a_mails_id(system: System, identifier: str) -> None:
+    path = system.write({**MAIL, "to": "any-id@example.com"}, f"mail/{identifier}")
+    assert system.concluded(path)["state"] == "SUCCESS"
+
+
 def test_a_document_of_nearly_a_mebibyte_is_sent(system: System) -> None:
     path = system.write({"to": "big@example.com", "message": {"subject": "big", "text": "x" * 1_040_000}})
+    system.publish({"document": path})  # it is too large for an event
     assert system.concluded(path)["state"] == "SUCCESS"
 
 
 def write_full(system: System, fields: dict[str, Any], room: int) -> str:
-    """Write a document of these fields that has `room` bytes less than Firestore's limit."""
+    """Write and publish a document of these fields that has `room` bytes less than Firestore's limit."""
     path = system.new_path()
     unwatched = path.replace("mail/", "size/")
 
@@ -199,7 +216,9 @@ def write_full(system: System, fields: dict[str, Any], room: int) -> str:
         return True
 
     too_much = bisect.bisect_left(range(1_049_000), 1, 1_048_000, key=lambda size: not fits(size))
-    return system.write(filled(too_much - 1 - room), path)
+    system.write(filled(too_much - 1 - room), path)
+    system.publish({"document": path})  # it is too large for an event
+    return path
 
 
 def test_a_document_without_room_for_a_result_is_dead_lettered(system: System) -> None:

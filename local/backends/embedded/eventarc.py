@@ -1,7 +1,9 @@
 """Document writes as Eventarc's CloudEvents: over HTTP, at least once, in no particular order.
 
 Format: https://cloud.google.com/eventarc/docs/cloudevents and
-https://github.com/googleapis/google-cloudevents/blob/main/proto/google/events/cloud/firestore/v1/data.proto
+https://github.com/googleapis/google-cloudevents/blob/main/proto/google/events/cloud/firestore/v1/data.proto. An event
+with an attribute that can't be a header comes as the Pub/Sub message that it is to Eventarc
+(https://github.com/GoogleCloudPlatform/functions-framework-nodejs/issues/786).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from unicodedata import category
 from urllib.parse import quote
 
 from google.events.cloud.firestore import DocumentEventData
@@ -20,6 +23,8 @@ from local.backends.embedded.firestore import fields
 from local.backends.embedded.firestore.names import collection_of, path_of
 from local.backends.embedded.firestore.store import Change
 from local.backends.embedded.posting import Request
+from local.backends.embedded.pubsub.messages import push_body
+from local.backends.embedded.pubsub.protos import PubsubMessage
 from local.backends.embedded.pushing import Pusher
 from local.eventarc import is_dropped
 
@@ -38,8 +43,8 @@ _EventData = DocumentEventData.pb()
 class Eventarc:
     """A trigger on the documents of one collection; POSTs their changes to `url`, with a `token` if given.
 
-    `collection` may be changed at any time; events that are under way arrive all the same. For `keeps_limit`, see
-    `local.eventarc.is_dropped`.
+    `collection` may be changed at any time; events that are under way arrive all the same. With `limit_events`, those
+    that are too large for Eventarc are dropped.
     """
 
     def __init__(
@@ -49,14 +54,14 @@ class Eventarc:
         url: str,
         faults: DeliveryFaults,
         token: Callable[[], str] | None = None,
-        keeps_limit: bool = False,
+        limit_events: bool = True,
     ) -> None:
         self.collection = collection
         self._documents = f"projects/{project}/databases/(default)/documents"
         self._url = url
         self._faults = faults
         self._token = token
-        self._keeps_limit = keeps_limit
+        self._limit_events = limit_events
         self._backlog: Backlog[Change] = Backlog(RETRY)
         self._lock = threading.Lock()
         self._pusher = Pusher(
@@ -68,11 +73,12 @@ class Eventarc:
         now, collection = time.monotonic(), f"{self._documents}/{self.collection}"
         with self._lock:
             for change in changes:
-                if collection_of(change.name) == collection and not is_dropped(
-                    path_of(change.name), size(change), self._keeps_limit
-                ):
-                    self._backlog.add(change, now, plan=self._faults.plan())
-                    self._pusher.wake()
+                if collection_of(change.name) != collection:
+                    continue
+                if self._limit_events and is_dropped(path_of(change.name), size(change)):
+                    continue
+                self._backlog.add(change, now, plan=self._faults.plan())
+                self._pusher.wake()
 
     def stop(self) -> None:
         """Start no more deliveries."""
@@ -86,19 +92,28 @@ class Eventarc:
     def _request(self, lease: Lease[Change]) -> Request:
         change = lease.item.payload
         authorization = {"authorization": f"Bearer {self._token()}"} if self._token else {}
-        return Request(self._url, headers(change) | authorization, body(change))
+        given = attributes(change)
+        if all(_fits_header(value) for value in given.values()):
+            headers = {name: _header_value(value) for name, value in given.items()}
+            return Request(self._url, {"content-type": "application/protobuf"} | headers | authorization, body(change))
+        message = PubsubMessage(
+            data=body(change), attributes=given, message_id=given["ce-id"], publish_time=change.time
+        )
+        subscription = f"projects/{given['ce-project']}/subscriptions/eventarc-local-documents-sub"
+        return Request(
+            self._url, {"content-type": "application/json"} | authorization, push_body(message, subscription, None)
+        )
 
 
-def headers(change: Change) -> dict[str, str]:
+def attributes(change: Change) -> dict[str, str]:
     """The event's attributes; all attempts to deliver a change have the same id."""
     _, project, _, database, _ = change.name.split("/", 5)[:5]
     path = path_of(change.name)
     return {
-        "content-type": "application/protobuf",
         "ce-specversion": "1.0",
         "ce-type": EVENT_TYPE,
         "ce-source": f"//firestore.googleapis.com/projects/{project}/databases/{database}",
-        "ce-subject": _header_value(f"documents/{path}"),
+        "ce-subject": f"documents/{path}",
         "ce-id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{change.name}@{change.time.ToMicroseconds()}")),
         "ce-time": change.time.ToJsonString(),
         "ce-datacontenttype": "application/protobuf",
@@ -107,12 +122,17 @@ def headers(change: Change) -> dict[str, str]:
         "ce-project": project,
         "ce-database": database,
         "ce-namespace": "(default)",
-        "ce-document": _header_value(path),
+        "ce-document": path,
     }
 
 
+def _fits_header(text: str) -> bool:
+    """Whether an HTTP header can hold the text: it has no control characters, and no white space at its ends."""
+    return text == text.strip() and not any(category(character) == "Cc" for character in text)
+
+
 def _header_value(text: str) -> str:
-    """Percent-encode what an HTTP header can't carry (CloudEvents HTTP binding 1.0.2, section 3.1.3.2)."""
+    """Percent-encode what is not ASCII, and spaces (CloudEvents HTTP binding 1.0.2, section 3.1.3.2)."""
     return quote(text, safe=_VERBATIM)
 
 

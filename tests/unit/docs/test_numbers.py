@@ -19,8 +19,11 @@ from cli.adopt import SHOWN
 from cli.check_documents import LIMIT
 from cli.find import READS
 from dispatcher.reconciler import PAGE, position_path
+from local.eventarc import LARGEST_EVENT
 from sender.bootstrap import MIB, OWN_BYTES
+from sender.document.addresses import MAX_ENTRY, MAX_TEXT
 from sender.document.custom_headers import MAX_WORD
+from sender.document.document import MAX_RECIPIENTS, MAX_SUBJECT, MAX_UIDS
 from sender.entrypoints.ack_deadlines import _COLLECT_SECONDS
 from sender.entrypoints.pull import PAUSE_SECONDS
 from sender.handlebars.lexer import MAX_TOKENS
@@ -35,12 +38,19 @@ from sender.settings import MIN_MEMORY_MB, SenderSettings
 from sender.transport.oauth import _EARLY_SECONDS
 from sender.transport.smtp.commands import GROUP_BYTES
 from sender.transport.smtp.pool import KeepOpen
+from sender.worker.result import MAX_LIST_BYTES, MAX_WARNINGS
 from sender.worker.retention import MAX_RENDERED_BYTES
 from shared.delivery.bound import Surroundings, latest_end
+from shared.delivery.history import _LENGTHS, MOST_ENTRIES
+from shared.delivery.model import MAX_TEXT as MAX_ERROR
+from shared.delivery.model import MOST_ATTEMPTS
+from shared.delivery.policy import LONGEST_LEASE_SECONDS, UNSENT_RETRIES
+from shared.firestore.values import MAX_VALUES
 from shared.http.server import EXIT_MISCONFIGURED, GRACE_SECONDS
 from tests.unit.docs.documents import ROOT, prose
+from tests.unit.infra.module import alerts, source
 
-IN_WORDS = {9: "nine", 10: "ten", 60: "a minute"}
+IN_WORDS = {5: "five", 9: "nine", 10: "ten", 60: "a minute"}
 
 KEPT_OPEN = KeepOpen()
 LIMITS = Limits()
@@ -49,6 +59,12 @@ PROJECT = loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"
 #: The first minor version of Python that is supported, and the first that is not.
 FIRST, BEYOND = map(int, re.findall(r"3\.(\d+)", PROJECT["requires-python"]))
 CHAOS = {option.name: option.default for option in chaos.params}
+STRANDED_AFTER = SenderSettings.model_fields["stranded_after"].default
+KILOBYTE = 1024
+#: How often Eventarc's subscription tries to deliver an event, once keep_events_command has been run.
+[EVENT_DELIVERIES] = map(int, re.findall(r"--max-delivery-attempts=(\d+)", source("eventarc.tf")))
+#: After Eventarc's pauses of 10, 20, 40 … 600 seconds (https://cloud.google.com/eventarc/docs/retry-events).
+EVENT_HOURS = round(sum(min(600, 10 * 2**number) for number in range(EVENT_DELIVERIES - 1)) / 3600)
 
 
 def in_minutes(queued: int) -> int:
@@ -132,6 +148,36 @@ def most(setting: str) -> object:
         ("docs/capacity.md", f"the more it reads, up to {PAGE} a minute"),
         ("docs/capacity.md", f"| 5,000 | {PAGE * 1440:,} |"),
         ("docs/migrating-from-trigger-email.md", f"with the first runs of the reconciler ({PAGE} each)"),
+        (
+            "docs/documents.md",
+            f"may have at most {MAX_RECIPIENTS:,} recipients ({MAX_UIDS} of them by user id) and a subject of "
+            f"{MAX_SUBJECT:,} characters; an address with its name may have {MAX_ENTRY:,} characters, and a text with "
+            f"several addresses {MAX_TEXT:,}",
+        ),
+        ("docs/documents.md", f"Of a document, at most {MAX_VALUES:,} values are read"),
+        (
+            "docs/documents.md",
+            f"have at most {MAX_ERROR:,} characters; of more than {MAX_WARNINGS} `warnings`",
+        ),
+        ("docs/documents.md", f"A list in `info` has at most {MAX_LIST_BYTES:,} bytes"),
+        ("docs/documents.md", f"the last {MOST_ENTRIES} attempts that have ended"),
+        ("docs/documents.md", f"the error if there was none, in at most {_LENGTHS['response']} characters"),
+        ("docs/documents.md", f"`attempts` counts from 0 to {MOST_ATTEMPTS:,}"),
+        ("docs/documents.md", f"the longest lease ({LONGEST_LEASE_SECONDS} seconds)"),
+        ("docs/documents.md", f"up to `STRANDED_AFTER` ({STRANDED_AFTER // 60} minutes) until the reconciler finds it"),
+        ("docs/documents.md", f"beyond {LARGEST_EVENT // KILOBYTE} KB may get no event"),
+        (
+            "docs/documents.md",
+            f"One beyond {LARGEST_EVENT // 2 // KILOBYTE} KB is sent, but changes to",
+        ),
+        ("docs/local.md", f"[events of up to {LARGEST_EVENT // KILOBYTE} KB]"),
+        ("docs/reliability.md", f"no event exceeds its {LARGEST_EVENT // KILOBYTE} KB"),
+        ("docs/reliability.md", f"after `MAX_ATTEMPTS` and {IN_WORDS[UNSENT_RETRIES]} more, the mail ends as ERROR"),
+        ("docs/capacity.md", f"| alerts: {len(alerts())} conditions |"),
+        ("docs/deploying.md", f"has failed {EVENT_DELIVERIES} times (in {EVENT_HOURS} hours"),
+        ("docs/operating.md", f"after {EVENT_DELIVERIES} deliveries, which takes {EVENT_HOURS} hours"),
+        ("docs/reliability.md", f"[keeps trying](deploying.md#undelivered-events), {EVENT_HOURS} hours"),
+        ("docs/lifecycle-events.md", f"the document's event for [{EVENT_HOURS} hours]"),
         ("docs/reliability.md", f"has ended within {in_minutes(500)} minutes** of the last failure"),
         ("docs/reliability.md", f"{in_minutes(100_000) // 60} h {in_minutes(100_000) % 60} min with 100,000"),
     ],

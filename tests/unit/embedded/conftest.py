@@ -84,7 +84,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def limit_events() -> bool:
-    return False
+    return True
 
 
 @pytest.fixture

@@ -37,11 +37,25 @@ def log_metrics() -> dict[str, dict[str, Any]]:
     return metrics
 
 
+def alerts() -> set[str]:
+    """The keys of all alerts."""
+    return {*re.findall(r"^    ([a-z-]+) = \{$", local("alerts", "alerts.tf"), re.MULTILINE), "slo-burn"}
+
+
 def local(name: str, file: str) -> str:
     """The text of a local value that begins and ends on separate lines."""
     found = re.search(rf"^  {name} += (.*?\n  [)\]}}]+)$", source(file), re.MULTILINE | re.DOTALL)
     assert found is not None, f"{file} has no local {name}"
     return found.group(1)
+
+
+def definitions(module: Path) -> dict[str, str]:
+    """The text of each resource (`kind.name`) and local value (`local.name`) of modules/core or modules/monitoring."""
+    text = "\n".join(_without_comments(path) for path in sorted(module.glob("*.tf")))
+    resources = re.findall(r'^resource "(\w+)" "(\w+)" {\n(.*?)^}$', text, re.MULTILINE | re.DOTALL)
+    locals_ = "".join(re.findall(r"^locals {\n(.*?)^}$", text, re.MULTILINE | re.DOTALL))
+    values = re.findall(r"^  (\w+) += (.*?\n)(?=  \w+ += |\Z)", locals_, re.MULTILINE | re.DOTALL)
+    return {f"{kind}.{name}": body for kind, name, body in resources} | {f"local.{name}": body for name, body in values}
 
 
 def strings(text: str) -> list[str]:

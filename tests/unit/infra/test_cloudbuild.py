@@ -130,9 +130,14 @@ def test_a_plan_accepts_all_variables_of_the_example() -> None:
     assert [name for name in variables if f"TF_VAR_{name}=" not in script(load("cloudbuild.yaml"), "plan")] == []
 
 
-def test_the_module_is_tested_as_everywhere() -> None:
-    check = ROOT / script(load("cloudbuild.yaml"), "test-module").strip()
-    assert check.read_text(encoding="utf-8").startswith("#!/bin/sh\n"), "Terraform's image has no bash"
+def test_the_module_is_tested_as_everywhere_and_with_the_oldest_provider_that_it_allows() -> None:
+    build = load("cloudbuild.yaml")
+    check = script(build, "test-module")
+    assert script(build, "test-module-with-the-oldest-provider") == f"{check} lowest"
+    assert (ROOT / check).read_text(encoding="utf-8").startswith("#!/bin/sh\n"), "Terraform's image has no bash"
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "infra/terraform").glob("**/versions.tf")]
+    constraints = {each for text in texts for each in re.findall(r'"hashicorp/google\S*"\n +version = (.*)', text)}
+    assert constraints == {'">= 6.50, < 8.0"'}, "`check lowest` would not find it"
 
 
 def test_after_an_apply_events_are_kept_and_nothing_is_left_to_do() -> None:

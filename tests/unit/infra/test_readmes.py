@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from tomllib import loads
 
 import pytest
 
@@ -70,9 +71,10 @@ def test_state_of_earlier_versions_moves_to_resources_that_exist(old: str, new: 
     assert any(f'resource "{kind}" "{name}" {{' in text for text in texts), old
 
 
-def test_versions_of_the_readmes_and_the_changelog_are_spelt_alike() -> None:
-    texts = [(path / "README.md").read_text(encoding="utf-8") for path in MODULES]
-    texts.append((ROOT / "docs" / "deploying.md").read_text(encoding="utf-8"))
-    refs = {ref for text in texts for ref in re.findall(r"\?ref=(\S+?)[\"`\s]", text)}
-    assert refs
-    assert all(re.fullmatch(r"v\d+\.\d+\.\d+", ref) for ref in refs)
+def test_the_documents_name_the_version_that_they_describe() -> None:
+    project = loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    version = project["version"].removesuffix(".dev0")
+    documents = [*(path / "README.md" for path in MODULES), ROOT / "docs" / "deploying.md"]
+    text = "\n".join(document.read_text(encoding="utf-8") for document in documents)
+    assert set(re.findall(r"\?ref=(\S+?)[\"`\s]", text)) == {f"v{version}"}
+    assert set(re.findall(r'image_version += "(\d.*?)"', text)) == {version}

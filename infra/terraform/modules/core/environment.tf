@@ -10,7 +10,7 @@ locals {
       GOOGLE_CLOUD_PROJECT = var.project
       DATABASE             = local.database_id
       MAIL_COLLECTION      = var.mail_collection
-      MAIL_TOPIC           = google_pubsub_topic.mail.name
+      MAIL_TOPIC           = google_pubsub_topic.this["mail"].name
       LEASE_SECONDS        = var.lease_seconds
       MAX_ATTEMPTS         = var.max_attempts
       LEASE_EXPIRY_POLICY  = var.lease_expiry_policy
@@ -30,7 +30,7 @@ locals {
       OIDC_SERVICE_ACCOUNTS = join(",", [for caller in local.dispatcher_callers : caller.email])
       OIDC_BEHIND_CLOUD_RUN = true # iam.tf admits no other callers
     },
-    { for topic in google_pubsub_topic.lifecycle : "EVENTS_TOPIC" => topic.name },
+    var.lifecycle_events ? { EVENTS_TOPIC = google_pubsub_topic.this["lifecycle"].name } : {},
     var.eventarc_channel == null ? {} : { EVENTARC_CHANNEL = var.eventarc_channel },
   ))
 
@@ -38,7 +38,7 @@ locals {
     local.common_environment,
     {
       THREADS              = var.sender.concurrency
-      DEAD_LETTER_TOPIC    = google_pubsub_topic.dead_letters.name
+      DEAD_LETTER_TOPIC    = google_pubsub_topic.this["dead_letters"].name
       DEFAULT_FROM         = var.default_from
       SMTP_MAX_CONNECTIONS = var.sender.smtp_max_connections
       ACK_DEADLINE_SECONDS = var.ack_deadline_seconds

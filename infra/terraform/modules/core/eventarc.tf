@@ -47,6 +47,6 @@ locals {
 
   keep_events_command = join(" ", [
     "gcloud pubsub subscriptions update ${local.events_subscription} --project=${var.project}",
-    "--message-retention-duration=7d --dead-letter-topic=${google_pubsub_topic.dead_events.name} --max-delivery-attempts=100",
+    "--message-retention-duration=7d --dead-letter-topic=${google_pubsub_topic.this["dead_events"].name} --max-delivery-attempts=100",
   ])
 }

@@ -56,11 +56,9 @@ resource "google_firestore_field" "unindexed" {
 }
 
 locals {
-  # Only what the reconciler and the command line query: by default, each field has two indexes, and an array three.
-  queried_fields = {
-    for field in ["delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"] : field => ["ASCENDING"]
-    if length(local.unindexed_fields) > 0
-  }
+  # Of the other fields of `delivery`, only what the reconciler and the command line query: by default, each field has two
+  # indexes, and an array three.
+  queried_fields = ["delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"]
 
   # What `python -m cli find` and `list --partial` look up. The index of a whole array finds those that are not empty.
   searched_fields = {
@@ -78,10 +76,13 @@ locals {
 # A field of a map has the map's indexes unless it has a setting of its own. So searched fields need one only within an
 # unindexed map, and naming one in unindexed_fields leaves it without an index, too.
 resource "google_firestore_field" "indexed" {
-  for_each = merge(local.queried_fields, {
-    for field, indexes in local.searched_fields : field => indexes
-    if !contains(local.unindexed_fields, field) && anytrue([for map in local.unindexed_fields : startswith(field, "${map}.")])
-  })
+  for_each = merge(
+    { for field in local.queried_fields : field => ["ASCENDING"] if length(local.unindexed_fields) > 0 },
+    {
+      for field, indexes in local.searched_fields : field => indexes
+      if !contains(local.unindexed_fields, field) && anytrue([for map in local.unindexed_fields : startswith(field, "${map}.")])
+    },
+  )
 
   project    = var.project
   database   = local.database_id

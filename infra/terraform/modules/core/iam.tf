@@ -74,6 +74,8 @@ resource "google_project_iam_member" "uses_database" {
   role    = google_project_iam_custom_role.database.id
   member  = each.value
 
+  # A database's name, (default) included, as on
+  # https://firebase.google.com/docs/firestore/manage-databases#configure_per-database_access_permissions.
   condition {
     title      = "${var.name}-database"
     expression = "resource.name == \"projects/${var.project}/databases/${var.database.id}\""
@@ -84,8 +86,8 @@ resource "google_project_iam_member" "uses_database" {
 
 resource "google_pubsub_topic_iam_member" "dispatcher_publishes" {
   for_each = merge(
-    { mail = google_pubsub_topic.mail.name },
-    { for topic in google_pubsub_topic.lifecycle : "events" => topic.name },
+    { mail = google_pubsub_topic.this["mail"].name },
+    var.lifecycle_events ? { events = google_pubsub_topic.this["lifecycle"].name } : {},
   )
 
   project = var.project
@@ -96,7 +98,7 @@ resource "google_pubsub_topic_iam_member" "dispatcher_publishes" {
 
 resource "google_pubsub_topic_iam_member" "sender_refuses" {
   project = var.project
-  topic   = google_pubsub_topic.dead_letters.name
+  topic   = google_pubsub_topic.this["dead_letters"].name
   role    = "roles/pubsub.publisher"
   member  = google_service_account.sender.member
 }
@@ -113,7 +115,7 @@ resource "google_pubsub_subscription_iam_member" "sender_pulls" {
 # Pub/Sub itself moves dead letters: it publishes to one topic and acknowledges on the other's subscription.
 resource "google_pubsub_topic_iam_member" "forwards_dead_letters" {
   project = var.project
-  topic   = google_pubsub_topic.dead_letters.name
+  topic   = google_pubsub_topic.this["dead_letters"].name
   role    = "roles/pubsub.publisher"
   member  = google_project_service_identity.this["pubsub"].member
 }
@@ -128,7 +130,7 @@ resource "google_pubsub_subscription_iam_member" "forwards_dead_letters" {
 # Those of events are moved by the same account; eventarc.tf says why a command has to complete this.
 resource "google_pubsub_topic_iam_member" "forwards_dead_events" {
   project = var.project
-  topic   = google_pubsub_topic.dead_events.name
+  topic   = google_pubsub_topic.this["dead_events"].name
   role    = "roles/pubsub.publisher"
   member  = google_project_service_identity.this["pubsub"].member
 }
@@ -193,6 +195,8 @@ resource "google_project_iam_member" "eventarc_works" {
   project = var.project
   role    = "roles/eventarc.serviceAgent"
   member  = google_project_service_identity.this["eventarc"].member
+
+  depends_on = [time_sleep.apis] # the account is new, too
 }
 
 # Pub/Sub signs the tokens of its pushes and of Eventarc's. Google has granted this by itself since April 2021; where it is
@@ -210,8 +214,8 @@ resource "google_service_account_iam_member" "signs_tokens" {
 resource "google_secret_manager_secret_iam_member" "sender_reads" {
   for_each = local.secret_references
 
-  project   = var.project
-  secret_id = each.value.secret
+  # The full id names the project: one given beside it would show as a change if the secret belongs to another.
+  secret_id = strcontains(each.value.secret, "/") ? each.value.secret : "projects/${var.project}/secrets/${each.value.secret}"
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.sender.member
 }

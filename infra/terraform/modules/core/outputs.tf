@@ -20,12 +20,12 @@ output "sender_url" {
 
 output "mail_topic" {
   description = "Id of the topic that inline mails may be published to (docs/messages.md). Publishers need roles/pubsub.publisher on it."
-  value       = google_pubsub_topic.mail.name
+  value       = google_pubsub_topic.this["mail"].name
 }
 
 output "lifecycle_topic" {
   description = "Id of the topic with lifecycle events. Null without lifecycle_events."
-  value       = one(google_pubsub_topic.lifecycle[*].name)
+  value       = var.lifecycle_events ? google_pubsub_topic.this["lifecycle"].name : null
 }
 
 output "command_line_environment" {
@@ -34,7 +34,7 @@ output "command_line_environment" {
     GOOGLE_CLOUD_PROJECT     = var.project
     DATABASE                 = var.database.id
     MAIL_COLLECTION          = var.mail_collection
-    MAIL_TOPIC               = google_pubsub_topic.mail.name
+    MAIL_TOPIC               = google_pubsub_topic.this["mail"].name
     DEAD_LETTER_SUBSCRIPTION = google_pubsub_subscription.dead_letters_pull.name
   }
 }
@@ -85,6 +85,7 @@ output "resources" {
     dead_event_subscription    = google_pubsub_subscription.dead_events_pull.name
     dead_letter_retention_days = var.dead_letter_retention_days
     events_subscription        = local.events_subscription
+    reconcile_minutes          = var.reconcile_minutes
     trigger                    = google_eventarc_trigger.documents.id
     scheduler_job              = google_cloud_scheduler_job.reconcile.id
     pubsub_agent               = google_project_service_identity.this["pubsub"].member

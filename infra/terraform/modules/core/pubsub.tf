@@ -1,79 +1,28 @@
 # Topics and subscriptions. Who may publish and subscribe is in iam.tf.
 
 locals {
-  message_regions = length(var.message_regions) == 0 ? [] : [var.message_regions]
+  topics = merge(
+    {
+      mail         = "${var.name}-mail"
+      dead_letters = "${var.name}-mail-dead-letter"
+      dead_events  = "${var.name}-document-events-dead-letter" # what the dispatcher could not take (eventarc.tf)
+    },
+    var.lifecycle_events ? { lifecycle = "${var.name}-events" } : {},
+  )
 }
 
-resource "google_pubsub_topic" "mail" {
-  # checkov:skip=CKV_GCP_83: encrypted with Google's keys unless kms_key is set; messages live for minutes or days
+resource "google_pubsub_topic" "this" {
+  # checkov:skip=CKV_GCP_83: encrypted with Google's keys unless kms_key is set; messages contain no more than documents do
+  for_each = local.topics
+
   project = var.project
-  name    = "${var.name}-mail"
+  name    = each.value
   labels  = local.labels
 
   kms_key_name = var.kms_key
 
   dynamic "message_storage_policy" {
-    for_each = local.message_regions
-
-    content {
-      allowed_persistence_regions = message_storage_policy.value
-    }
-  }
-
-  depends_on = [time_sleep.apis, time_sleep.key]
-}
-
-resource "google_pubsub_topic" "dead_letters" {
-  # checkov:skip=CKV_GCP_83: encrypted with Google's keys unless kms_key is set; messages live for minutes or days
-  project = var.project
-  name    = "${var.name}-mail-dead-letter"
-  labels  = local.labels
-
-  kms_key_name = var.kms_key
-
-  dynamic "message_storage_policy" {
-    for_each = local.message_regions
-
-    content {
-      allowed_persistence_regions = message_storage_policy.value
-    }
-  }
-
-  depends_on = [time_sleep.apis, time_sleep.key]
-}
-
-resource "google_pubsub_topic" "lifecycle" {
-  # checkov:skip=CKV_GCP_83: encrypted with Google's keys unless kms_key is set; events contain no more than documents do
-  count = var.lifecycle_events ? 1 : 0
-
-  project = var.project
-  name    = "${var.name}-events"
-  labels  = local.labels
-
-  kms_key_name = var.kms_key
-
-  dynamic "message_storage_policy" {
-    for_each = local.message_regions
-
-    content {
-      allowed_persistence_regions = message_storage_policy.value
-    }
-  }
-
-  depends_on = [time_sleep.apis, time_sleep.key]
-}
-
-# Events that the dispatcher could not take for most of a day (eventarc.tf).
-resource "google_pubsub_topic" "dead_events" {
-  # checkov:skip=CKV_GCP_83: encrypted with Google's keys unless kms_key is set; events contain no more than documents do
-  project = var.project
-  name    = "${var.name}-document-events-dead-letter"
-  labels  = local.labels
-
-  kms_key_name = var.kms_key
-
-  dynamic "message_storage_policy" {
-    for_each = local.message_regions
+    for_each = length(var.message_regions) == 0 ? [] : [var.message_regions]
 
     content {
       allowed_persistence_regions = message_storage_policy.value
@@ -85,8 +34,8 @@ resource "google_pubsub_topic" "dead_events" {
 
 resource "google_pubsub_subscription" "dead_events_pull" {
   project = var.project
-  name    = "${google_pubsub_topic.dead_events.name}-pull"
-  topic   = google_pubsub_topic.dead_events.id
+  name    = "${local.topics.dead_events}-pull"
+  topic   = google_pubsub_topic.this["dead_events"].id
   labels  = local.labels
 
   ack_deadline_seconds       = 60
@@ -107,7 +56,7 @@ resource "google_pubsub_subscription" "dead_events_pull" {
 resource "google_pubsub_subscription" "mail" {
   project = var.project
   name    = "${var.name}-mail-sender"
-  topic   = google_pubsub_topic.mail.id
+  topic   = google_pubsub_topic.this["mail"].id
   labels  = local.labels
 
   ack_deadline_seconds       = var.ack_deadline_seconds
@@ -123,7 +72,7 @@ resource "google_pubsub_subscription" "mail" {
   }
 
   dead_letter_policy {
-    dead_letter_topic     = google_pubsub_topic.dead_letters.id
+    dead_letter_topic     = google_pubsub_topic.this["dead_letters"].id
     max_delivery_attempts = var.max_delivery_attempts
   }
 
@@ -146,8 +95,8 @@ resource "google_pubsub_subscription" "mail" {
 # Dead letters go to two places: to the dispatcher, which records them on their documents …
 resource "google_pubsub_subscription" "dead_letters_push" {
   project = var.project
-  name    = "${google_pubsub_topic.dead_letters.name}-documents"
-  topic   = google_pubsub_topic.dead_letters.id
+  name    = "${local.topics.dead_letters}-documents"
+  topic   = google_pubsub_topic.this["dead_letters"].id
   labels  = local.labels
 
   ack_deadline_seconds       = 60
@@ -175,8 +124,8 @@ resource "google_pubsub_subscription" "dead_letters_push" {
 # … and to a subscription where an operator inspects and replays them.
 resource "google_pubsub_subscription" "dead_letters_pull" {
   project = var.project
-  name    = "${google_pubsub_topic.dead_letters.name}-pull"
-  topic   = google_pubsub_topic.dead_letters.id
+  name    = "${local.topics.dead_letters}-pull"
+  topic   = google_pubsub_topic.this["dead_letters"].id
   labels  = local.labels
 
   ack_deadline_seconds       = 60

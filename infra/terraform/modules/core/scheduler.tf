@@ -6,7 +6,7 @@ resource "google_cloud_scheduler_job" "reconcile" {
   region      = coalesce(var.scheduler_region, local.region)
   description = "Publishes due and stranded mail, and concludes expired leases."
 
-  schedule         = var.reconcile_schedule
+  schedule         = "*/${var.reconcile_minutes} * * * *"
   time_zone        = "Etc/UTC"
   attempt_deadline = "60s"
 

@@ -361,11 +361,16 @@ variable "settings" {
   }
 }
 
-variable "reconcile_schedule" {
-  description = "The reconciler's schedule in cron format (UTC), which is also the granularity of scheduled and retried mails."
-  type        = string
-  default     = "* * * * *"
+variable "reconcile_minutes" {
+  description = "Minutes between two runs of the reconciler, which is also the granularity of scheduled and retried mails."
+  type        = number
+  default     = 1
   nullable    = false
+
+  validation {
+    condition     = contains([1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30], var.reconcile_minutes)
+    error_message = "reconcile_minutes must divide an hour: 1, 2, 3, 4, 5, 6, 10, 12, 15, 20 or 30."
+  }
 }
 
 variable "max_backoff_seconds" {
@@ -420,8 +425,8 @@ variable "unindexed_fields" {
   nullable = false
 
   validation {
-    condition     = length(setintersection(var.unindexed_fields, ["delivery", "delivery.state", "delivery.nextAttemptTime", "delivery.errorCode"])) == 0
-    error_message = "unindexed_fields must not contain delivery, delivery.state, delivery.nextAttemptTime or delivery.errorCode: the reconciler and the command line query by them."
+    condition     = length(setintersection(var.unindexed_fields, concat(["delivery"], local.queried_fields))) == 0
+    error_message = "unindexed_fields must not contain delivery, ${join(", ", local.queried_fields)}: the reconciler and the command line query by them."
   }
 
   validation {

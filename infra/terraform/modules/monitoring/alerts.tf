@@ -26,6 +26,9 @@ locals {
   # Faults of the mail server or the login, not of a single mail.
   server_faults = "after!=\"SUCCESS\",reason=~\"auth|connection|temporary|throttled\""
 
+  # Minutes within which at least one run of the reconciler should have ended.
+  silent_minutes = 2 * var.resources.reconcile_minutes + 3
+
   # `minutes`: how long the query must hold.
   alerts = {
     backlog-age = {
@@ -51,7 +54,7 @@ locals {
       minutes  = 1
       query    = <<-EOT
         sum(increase(${local.logged.attempts},after="ERROR"}[10m])) > ${var.alerts.error_ratio} * sum(increase(${local.logged.attempts}}[10m]))
-        and sum(increase(${local.logged.attempts}}[10m])) > ${var.alerts.error_ratio_attempts}
+        and sum(increase(${local.logged.attempts}}[10m])) >= ${var.alerts.error_ratio_attempts}
       EOT
     }
 
@@ -62,7 +65,7 @@ locals {
       minutes  = 1
       query    = <<-EOT
         sum(increase(${local.logged.partial_successes}}[1h])) > ${var.alerts.partial_ratio} * sum(increase(${local.logged.attempts},after="SUCCESS"}[1h]))
-        and sum(increase(${local.logged.attempts},after="SUCCESS"}[1h])) > ${var.alerts.error_ratio_attempts}
+        and sum(increase(${local.logged.attempts},after="SUCCESS"}[1h])) >= ${var.alerts.error_ratio_attempts}
       EOT
     }
 
@@ -81,9 +84,9 @@ locals {
     reconciler-silent = {
       title    = "the reconciler does not run"
       severity = "CRITICAL"
-      text     = "No run of the reconciler has ended for ten minutes: scheduled and retried mails wait, and documents whose sender died stay in PROCESSING."
+      text     = "No run of the reconciler has ended for ${local.silent_minutes + 5} minutes: scheduled and retried mails wait, and documents whose sender died stay in PROCESSING."
       minutes  = 5
-      query    = "(sum(increase(${local.logged.reconciler_runs}}[5m])) or vector(0)) < 1"
+      query    = "(sum(increase(${local.logged.reconciler_runs}}[${local.silent_minutes}m])) or vector(0)) < 1"
     }
 
     stalled = {

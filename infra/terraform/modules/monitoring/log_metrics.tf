@@ -72,9 +72,9 @@ resource "google_logging_metric" "this" {
   }
 }
 
-# A new metric can be referred to after some minutes only: "it could take up to 10 minutes to become available". Alerts in
-# PromQL may name it before; the objective may not.
+# What refers to a new metric too early is refused: according to Google's message, it may take ten minutes. Alerts in PromQL
+# may name it before; the objective may not.
 resource "time_sleep" "metrics" {
-  create_duration = "300s"
+  create_duration = "600s"
   triggers        = { time_to_accept = google_logging_metric.this["time_to_accept"].id }
 }

@@ -5,6 +5,8 @@ resource "google_monitoring_custom_service" "mail" {
   service_id   = "${var.name}-mail"
   display_name = "Firepost: ${var.name}"
   user_labels  = local.labels
+
+  depends_on = [google_logging_metric.this] # made after the APIs are enabled
 }
 
 resource "google_monitoring_slo" "time_to_accept" {

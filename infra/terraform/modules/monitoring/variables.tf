@@ -31,6 +31,7 @@ variable "resources" {
     dead_event_subscription    = string
     dead_letter_retention_days = number
     events_subscription        = string
+    reconcile_minutes          = number
   })
 }
 

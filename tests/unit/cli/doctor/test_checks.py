@@ -209,6 +209,8 @@ WRONG: list[tuple[str, Change, str, str]] = [
     ("scheduler-job", lambda data: data.pop("lastAttemptTime"), "scheduler", "has not run yet"),
     ("scheduler-job", put("httpTarget", "uri", "https://x/reconcile"), "scheduler", "calls https://x/reconcile"),
     ("scheduler-job", put("httpTarget", "oidcToken", "audience", "https://x"), "scheduler", "audience of its token"),
+    ("database", put("databaseEdition", "ENTERPRISE"), "database", "FIRESTORE_NATIVE ENTERPRISE"),
+    ("database", put("type", "DATASTORE_MODE"), "database", "DATASTORE_MODE STANDARD"),
     *(("fields", without_indexes(field), "indexes", f"{field} has no ascending index") for field in QUERIED),
     ("fields", without_indexes("delivery"), "indexes", "delivery.state has no ascending index"),
     ("fields", index("delivery.state", "CREATING"), "indexes", "an index of delivery.state is CREATING"),
@@ -267,6 +269,7 @@ FINE: list[tuple[str, Change, str, str]] = [
     ),
     ("figures-mail", lambda data: data.clear(), "backlog", "no figure yet"),
     ("figures-dead-letters", put("timeSeries", []), "dead-letters", "no figure yet"),
+    ("database", lambda data: data.pop("databaseEdition"), "database", "Standard edition"),
     ("fields", put("fields", []), "indexes", "3 queried fields have theirs"),
     ("dispatcher", setting("TTL_EXPIRE_TYPE", "never"), "ttl", "documents are kept"),
 ]
@@ -374,7 +377,7 @@ def test_each_recorded_answer_is_used() -> None:
 
 
 def test_the_queried_fields_are_those_that_the_module_indexes() -> None:
-    assert f"for field in {list(QUERIED)}".replace("'", '"') in source("firestore.tf")
+    assert f"queried_fields = {list(QUERIED)}".replace("'", '"') in source("firestore.tf")
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ VALUES: dict[str, Any] = OUTPUTS["firepost"]["value"]
 
 VARIABLES = {
     "var.name": "firepost",
-    "google_pubsub_topic.dead_letters.name": NAMES.dead_letter_topic,
-    "google_pubsub_topic.dead_events.name": NAMES.dead_event_topic,
+    "local.topics.dead_letters": NAMES.dead_letter_topic,
+    "local.topics.dead_events": NAMES.dead_event_topic,
 }
 
 
@@ -100,10 +100,10 @@ def test_indexes_are_for_the_last_part_of_the_collection() -> None:
         ("worker_pool.tf", '"${var.name}-sender"', NAMES.sender),
         ("pubsub.tf", '"${var.name}-mail-sender"', NAMES.mail_subscription),
         ("pubsub.tf", '"${var.name}-mail-dead-letter"', NAMES.dead_letter_topic),
-        ("pubsub.tf", '"${google_pubsub_topic.dead_letters.name}-documents"', f"{NAMES.dead_letter_topic}-documents"),
-        ("pubsub.tf", '"${google_pubsub_topic.dead_letters.name}-pull"', f"{NAMES.dead_letter_topic}-pull"),
+        ("pubsub.tf", '"${local.topics.dead_letters}-documents"', f"{NAMES.dead_letter_topic}-documents"),
+        ("pubsub.tf", '"${local.topics.dead_letters}-pull"', f"{NAMES.dead_letter_topic}-pull"),
         ("pubsub.tf", '"${var.name}-document-events-dead-letter"', NAMES.dead_event_topic),
-        ("pubsub.tf", '"${google_pubsub_topic.dead_events.name}-pull"', f"{NAMES.dead_event_topic}-pull"),
+        ("pubsub.tf", '"${local.topics.dead_events}-pull"', f"{NAMES.dead_event_topic}-pull"),
         ("eventarc.tf", '"${var.name}-documents"', NAMES.trigger.rpartition("/")[2]),
         ("scheduler.tf", '"${var.name}-reconcile"', NAMES.scheduler_job.rpartition("/")[2]),
         ("iam.tf", '"${var.name}-events"', NAMES.account("events").partition("@")[0]),

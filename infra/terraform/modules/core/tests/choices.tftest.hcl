@@ -288,6 +288,19 @@ run "trigger_emails_events_have_the_channel_that_they_had" {
   }
 }
 
+run "the_reconciler_runs_as_often_as_wanted_and_alerts_know" {
+  command = plan
+
+  variables {
+    reconcile_minutes = 10
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.reconcile.schedule == "*/10 * * * *" && output.resources.reconcile_minutes == 10
+    error_message = "The job must run every ten minutes, and the alert about it allow for that."
+  }
+}
+
 run "other_settings_reach_both_services" {
   command = plan
 
@@ -429,7 +442,7 @@ run "an_organisations_policies_are_followed" {
 
   assert {
     condition = alltrue([
-      for topic in [google_pubsub_topic.mail, google_pubsub_topic.dead_letters, google_pubsub_topic.dead_events] :
+      for topic in google_pubsub_topic.this :
       topic.message_storage_policy[0].allowed_persistence_regions == toset(["europe-west3"])
     ])
     error_message = "Messages must be stored where the policy allows."
@@ -449,9 +462,7 @@ run "a_key_encrypts_all_that_is_stored" {
 
   assert {
     condition = toset([
-      google_pubsub_topic.mail.kms_key_name,
-      google_pubsub_topic.dead_letters.kms_key_name,
-      google_pubsub_topic.dead_events.kms_key_name,
+      one(distinct([for topic in google_pubsub_topic.this : topic.kms_key_name])),
       google_artifact_registry_repository.images[0].kms_key_name,
       google_cloud_run_v2_service.dispatcher.template[0].encryption_key,
       google_cloud_run_v2_service.sender[0].template[0].encryption_key,

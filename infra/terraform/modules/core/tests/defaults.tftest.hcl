@@ -184,7 +184,7 @@ run "times_nest_and_are_the_same_everywhere" {
 
 run "dead_letters_can_be_moved_noted_and_replayed" {
   assert {
-    condition     = google_pubsub_subscription.mail.dead_letter_policy[0].dead_letter_topic == google_pubsub_topic.dead_letters.id
+    condition     = google_pubsub_subscription.mail.dead_letter_policy[0].dead_letter_topic == google_pubsub_topic.this["dead_letters"].id
     error_message = "What can't be delivered must go to the dead-letter topic."
   }
 
@@ -196,7 +196,7 @@ run "dead_letters_can_be_moved_noted_and_replayed" {
   assert {
     condition = alltrue([
       google_pubsub_topic_iam_member.forwards_dead_letters.member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
-      google_pubsub_topic_iam_member.forwards_dead_letters.topic == google_pubsub_topic.dead_letters.name,
+      google_pubsub_topic_iam_member.forwards_dead_letters.topic == google_pubsub_topic.this["dead_letters"].name,
       google_pubsub_topic_iam_member.forwards_dead_letters.role == "roles/pubsub.publisher",
       google_pubsub_subscription_iam_member.forwards_dead_letters.member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
       google_pubsub_subscription_iam_member.forwards_dead_letters.subscription == google_pubsub_subscription.mail.name,
@@ -211,7 +211,7 @@ run "dead_letters_can_be_moved_noted_and_replayed" {
   }
 
   assert {
-    condition     = google_pubsub_subscription.dead_letters_pull.topic == google_pubsub_topic.dead_letters.id && length(google_pubsub_subscription.dead_letters_pull.push_config) == 0
+    condition     = google_pubsub_subscription.dead_letters_pull.topic == google_pubsub_topic.this["dead_letters"].id && length(google_pubsub_subscription.dead_letters_pull.push_config) == 0
     error_message = "Dead letters must also wait to be pulled."
   }
 
@@ -262,7 +262,7 @@ run "secrets_are_references" {
   }
 
   assert {
-    condition     = google_secret_manager_secret_iam_member.sender_reads["SMTP_CONNECTION_URI"].member == google_service_account.sender.member
+    condition     = google_secret_manager_secret_iam_member.sender_reads["SMTP_CONNECTION_URI"].member == google_service_account.sender.member && google_secret_manager_secret_iam_member.sender_reads["SMTP_CONNECTION_URI"].secret_id == "projects/shop-production/secrets/firepost-smtp-connection-uri"
     error_message = "The sender, and only it, must be allowed to read the secret."
   }
 }
@@ -379,7 +379,7 @@ run "events_are_kept_for_a_week_and_then_can_be_replayed" {
 
   assert {
     condition = alltrue([
-      google_pubsub_topic_iam_member.forwards_dead_events.topic == google_pubsub_topic.dead_events.name,
+      google_pubsub_topic_iam_member.forwards_dead_events.topic == google_pubsub_topic.this["dead_events"].name,
       google_pubsub_topic_iam_member.forwards_dead_events.role == "roles/pubsub.publisher",
       google_pubsub_subscription_iam_member.forwards_dead_events.subscription == local.events_subscription,
       google_pubsub_subscription_iam_member.forwards_dead_events.role == "roles/pubsub.subscriber",
@@ -388,7 +388,7 @@ run "events_are_kept_for_a_week_and_then_can_be_replayed" {
   }
 
   assert {
-    condition     = google_pubsub_subscription.dead_events_pull.topic == google_pubsub_topic.dead_events.id && google_pubsub_subscription.dead_events_pull.message_retention_duration == "1209600s" && google_pubsub_subscription.dead_events_pull.expiration_policy[0].ttl == ""
+    condition     = google_pubsub_subscription.dead_events_pull.topic == google_pubsub_topic.this["dead_events"].id && google_pubsub_subscription.dead_events_pull.message_retention_duration == "1209600s" && google_pubsub_subscription.dead_events_pull.expiration_policy[0].ttl == ""
     error_message = "Dead events must wait for an operator."
   }
 }

@@ -82,7 +82,7 @@ run "names_that_google_refuses_and_opentelemetrys_keys" {
 
 run "images_without_a_version_or_a_history_and_a_transports_password" {
   command         = plan
-  expect_failures = [var.image_version, var.image_repository, var.keep_images, var.mail_collection, var.unindexed_fields, var.settings, var.sender]
+  expect_failures = [var.image_version, var.image_repository, var.keep_images, var.mail_collection, var.unindexed_fields, var.settings, var.sender, var.reconcile_minutes]
 
   variables {
     image_version     = "latest"
@@ -94,6 +94,7 @@ run "images_without_a_version_or_a_history_and_a_transports_password" {
     settings          = { TRANSPORTS = "news", NEWS_SMTP_PASSWORD = "hunter2" }
     subscription_type = "pull"
     sender            = { min_instances = 1 }
+    reconcile_minutes = 7 # no divisor of an hour
   }
 }
 

@@ -17,6 +17,7 @@ variables {
     dead_event_subscription    = "firepost-document-events-dead-letter-pull"
     dead_letter_retention_days = 14
     events_subscription        = "eventarc-eur3-firepost-documents-sub-123"
+    reconcile_minutes          = 1
   }
 }
 
@@ -62,6 +63,28 @@ run "a_system_that_never_worked_raises_alerts" {
   assert {
     condition     = alltrue([for each in google_monitoring_alert_policy.this : each.conditions[0].condition_prometheus_query_language[0].disable_metric_validation])
     error_message = "An alert must not fail because its metric is new."
+  }
+}
+
+run "a_reconciler_that_is_called_seldom_is_not_silent" {
+  command = plan
+
+  variables {
+    resources = merge(var.resources, { reconcile_minutes = 30 })
+  }
+
+  assert {
+    condition     = strcontains(google_monitoring_alert_policy.this["reconciler-silent"].conditions[0].condition_prometheus_query_language[0].query, "[63m]") && strcontains(google_monitoring_alert_policy.this["reconciler-silent"].documentation[0].content, "for 68 minutes")
+    error_message = "The alert must allow for the schedule."
+  }
+}
+
+run "few_attempts_suffice_for_a_ratio" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for alert in ["error-ratio", "partial-rejections"] : endswith(google_monitoring_alert_policy.this[alert].conditions[0].condition_prometheus_query_language[0].query, ">= 20")])
+    error_message = "At least alerts.error_ratio_attempts, not more."
   }
 }
 
