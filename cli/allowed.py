@@ -280,6 +280,9 @@ _CHECKS: Final[Mapping[str, Callable[[Entry, Policy], str | None]]] = {
     Event.DEAD_LETTER: _dead_letter,
 }
 
+#: What the entries are about that can be checked.
+CHECKED_EVENTS: Final = frozenset(_CHECKS)
+
 _MARKED_FIRST: Final = "the document was marked before its message was published"
 
 

@@ -20,6 +20,7 @@ from shared.delivery.history import ended
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.observability.events import FIELDS, Event
 from tests.unit.cli.builders import NOW
+from tests.unit.cli.conftest import Store
 
 ONCE = Policy(timedelta(minutes=1))
 AGAIN = Policy(timedelta(minutes=1), 3, LeaseExpiryPolicy.RETRY)
@@ -299,7 +300,26 @@ class TestCommand:
         result = CliRunner().invoke(cli, ["audit"])
         assert (result.exit_code, "Specify FILE..., or --scan" in result.stderr) == (2, True)
 
-    def test_a_file_that_is_none_is_wrong_usage(self, tmp_path: Path) -> None:
-        (tmp_path / "array").write_text("[1")
-        result = CliRunner().invoke(cli, ["audit", str(tmp_path / "array")])
-        assert (result.exit_code, "can't be read" in result.stderr) == (2, True)
+    @pytest.mark.parametrize(
+        "entries",
+        [
+            pytest.param([], id="no lines"),
+            pytest.param([{"message": "started"}], id="other lines"),
+            pytest.param([{"event": "connection", "server": "a:25"}], id="no decisions"),
+        ],
+    )
+    def test_a_log_with_nothing_to_check_is_no_success(self, tmp_path: Path, entries: list[Mapping[str, Any]]) -> None:
+        result = self.run(tmp_path, *entries)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("Error: Nothing was checked")
+
+    def test_an_empty_collection_is_no_success_either(self, store: Store) -> None:
+        result = store.run("audit", "--scan")
+        assert (result.exit_code, "Nothing was checked" in result.stderr) == (1, True)
+        store.write({"mail/a": {"delivery": {"state": "PENDING"}}})
+        assert store.run("audit", "--scan").exit_code == 0
+
+    def test_a_line_without_an_end_is_wrong_usage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("cli.log_entries.LONGEST", 100)
+        result = self.run(tmp_path, {"event": "x" * 200})
+        assert (result.exit_code, "more than 100 characters" in result.stderr) == (2, True)
