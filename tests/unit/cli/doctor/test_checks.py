@@ -369,7 +369,7 @@ def test_alerts_are_somebody_else_s_without_modules_monitoring() -> None:
     assert "alert-policies" not in apis.asked
 
 
-def test_each_recorded_answer_is_used() -> None:
+def test_each_expected_answer_is_used() -> None:
     assert {*asked_files(), *asked_files(PULLING)} == set(FILES)
 
 
