@@ -271,7 +271,7 @@ _MESSAGES = _map(
         **{"messageId": pick("<a@b>"), "date": pick("2026-01-01T00:00:00Z"), "priority": pick("high", "low")},
     },
 )
-_DOCUMENTS = _map(
+DOCUMENTS = _map(
     (*spelling.DOCUMENT, "delivery"),
     {
         **{"to": pick("a@b.c", ["d@e.f", "Ada <a@b.c>"]), "cc": pick("g@h.i", []), "toUids": pick(["u"])},
@@ -355,7 +355,7 @@ KINDS: Final = (
     Kind(
         "documents of any shape",
         "a mail, or an error of bounded length that names the field",
-        _DOCUMENTS,
+        DOCUMENTS,
         pure(_check_document),
         few=300,
     ),

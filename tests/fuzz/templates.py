@@ -10,7 +10,8 @@ from sender.message.html_postprocess import nesting
 from tests.fuzz.generators import ANY, TEXT, joined, mapped, one_of, pick, rarely, tupled
 from tests.fuzz.kind import Kind, pure
 
-_SECONDS, _CHARACTERS = 1.0, 1_000_000
+#: The limits of a rendering: so few characters that many templates come up against them.
+_SECONDS, _CHARACTERS = 1.0, 500
 #: Output that would show that a template has reached an object of Python's or JavaScript's.
 _REACHED = re.compile(r"<(?:class|function|built-in|bound|module) |object at 0x|function Object|native code")
 
@@ -93,11 +94,12 @@ def _check_template(given: tuple[str, str, Any, Mode]) -> None:
     try:
         template = compile_template(source, "text", mode)
         called = compile_template(partial, "p", mode)
-        limits = Limits(seconds=_SECONDS)
+        limits = Limits(seconds=_SECONDS, characters=_CHARACTERS)
         text = template.render(data, lambda name: called if name == "p" else None, limits)
     except TemplateError as error:
         assert str(error).encode("utf-8", "replace")
         return
+    assert len(text) <= _CHARACTERS
     assert not _REACHED.search(text)
 
 
