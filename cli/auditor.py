@@ -39,6 +39,8 @@ class _Story:
     """What the log says about one document. `where` are the places of the last entries about …"""
 
     numbers: Counter[int] = field(default_factory=Counter)  # … ended attempts, by number
+    handed_over: Counter[int] = field(default_factory=Counter)  # … attempts that began to hand the mail over
+    found_unsent: Counter[int] = field(default_factory=Counter)  # … attempts that a later claim found not to have
     where_ended: str = ""
     conclusions: int = 0
     queued_anew: int = 0  # by the dispatcher, as a new mail
@@ -96,9 +98,12 @@ class Auditor:
                 story.requests += 1  # perhaps one whose event was lost
             case Event.ATTEMPT | Event.DEFERRAL as event:
                 story.claimed_anew += before is None
+                if before == State.PROCESSING and entry.get("unsent") and not entry.get("continued"):
+                    story.found_unsent[entry["attempt"] - 1] += 1
                 if event == Event.ATTEMPT:
                     story.numbers[entry["attempt"]] += 1
                     story.conclusions += entry.get("written") == Reason.FINISHED and entry.get("after") in FINAL
+                    story.handed_over[entry["attempt"]] += entry.get("begun_ms") is not None
                     story.where_ended = where
 
     def stories(self) -> Iterator[Finding]:
@@ -118,6 +123,9 @@ def _fault_of_story(story: _Story) -> str | None:
     number, times = max(story.numbers.items(), key=lambda item: item[1], default=(0, 0))
     if times > story.times_asked:
         return f"attempt {number} ended {times} times: two senders held the same lease, or a lease was lost"
+    for number, times in story.found_unsent.items():
+        if times + story.handed_over[number] > story.times_asked:
+            return f"attempt {number} handed the mail over, but the next one was made because it had not"
     if story.conclusions > story.times_asked:
         return f"concluded {story.conclusions} times, asked for {story.times_asked} times"
     return None
