@@ -156,9 +156,9 @@ def _composed(fields: dict[str, Any], users: Users | None = None, *, as_json: bo
 
 
 def _emails(text: str) -> set[str]:
-    """The addresses that the text itself means."""
+    """The addresses that the text itself means, in the places where it is one or a part of one."""
     found: set[str] = set()
-    for candidate in (text, f"a@[{text}]", f"{text}@b.c", f"a@{text}", f'"{text}"@b.c'):
+    for candidate in (text, f"{text}: a@b.c;", f"a@[{text}]", f"{text}@b.c", f"a@{text}", f'"{text}"@b.c'):
         try:
             found.update(address.email for address in mailboxes(parse_addresses(candidate)))
         except BadAddress:
