@@ -68,8 +68,8 @@ def build(settings: ServiceSettings, smtp_uri: str) -> Service:
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     server = urlsplit(smtp_uri)
 
-    @app.get("/healthz")
-    def healthz() -> str:
+    @app.get("/health")
+    def health() -> str:
         return "ok\n"
 
     @app.post("/")

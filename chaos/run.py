@@ -15,7 +15,6 @@ from chaos.books import Fields, Rules, Verdict, compare
 from chaos.plan import Plan
 from chaos.system import CONTESTED, LEASE_SECONDS, SETTINGS, ChaoticSystem
 from cli.auditor import Auditor, Finding
-from cli.records import records
 from local.clients import firestore_client
 from local.waiting import wait_until
 from shared.delivery.bound import latest_end
@@ -209,14 +208,13 @@ class _Run:
     def _audited(self, deliveries: Mapping[str, Fields]) -> Audited:
         """The services' logs and the documents, held against the state machine."""
         auditor = Auditor(self._chosen.in_policy())
-        found = [auditor.document(name, delivery, "documents") for name, delivery in deliveries.items()]
+        in_documents = (auditor.document(name, delivery, "documents") for name, delivery in deliveries.items())
+        found = [each for each in in_documents if each is not None]
         for log in sorted(self._system.logs.iterdir()):
-            with log.open(errors="replace") as file:
-                for record in records(file):
-                    if isinstance(record.found, Mapping):
-                        found.append(auditor.entry(record.found, f"{log.name}:{record.line}"))
-        findings = tuple(each for each in (*found, *auditor.stories()) if each is not None)
-        return Audited(auditor.entries, auditor.documents, findings)
+            with log.open(encoding="utf-8", errors="replace") as file:
+                found += auditor.file(file, log.name)
+        found += auditor.stories()
+        return Audited(auditor.entries, auditor.documents, tuple(found))
 
     def _faults(self) -> Mapping[str, int]:
         interrupted = Counter(f"{each.process}: {each.what}" for each in self._system.interrupted)

@@ -11,10 +11,13 @@ dead_letters.py  `dead-letters`, on letters.py (the content of a dead letter) an
 importing.py     `import`, on env_file.py (files), parameters.py (names), trigger_email.py and trigger_email_login.py
                  (their meaning) and tfvars.py (Terraform's variables, and commands), all of them pure
 check_documents.py  `check-documents`, on rehearsal.py (pure: the faults of documents, grouped)
-template.py          `template`; `lint` on template_files.py, template_lint.py, template_names.py and template_places.py
+template.py      `template`; `lint` on template_files.py, template_lint.py, template_names.py and template_places.py
+doctor/          `doctor`
+audit.py         `audit`, on auditor.py (stories and histories), allowed.py and fitting.py (what the state machine
+                 allows) and records.py (log entries and documents in files), all of them pure
+shadow.py        `shadow report`, on shadow_looks.py (pure: what looks at mails say)
+log_entries.py   the JSON objects in a file, for the last two
 mail.py, selection.py, times.py   pure: a document as operators see it, which documents to select, points in time
 view.py, output.py                display; exits.py: exit codes
-audit.py         `audit`, on auditor.py (pure: stories and histories), allowed.py and fitting.py (pure: what the state
-                 machine allows), records.py (log files and exports)
 clients.py, mailbox.py            Firestore and Pub/Sub
 """

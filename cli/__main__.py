@@ -103,7 +103,8 @@ def _local(target: Target, ready_file: Path, context: click.Context) -> Target:
     os.environ.update(zip(EMULATORS, (ready["firestore"], ready["pubsub"]), strict=True))
     local = {"project": ready["project"], "topic": ready["topic"], "database": "(default)"}
     chosen = {name for name in local if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    return replace(target, **{name: value for name, value in local.items() if name not in chosen})
+    named = {name: value for name, value in local.items() if name not in chosen}
+    return replace(target, **named, services={name: ready[name] for name in ("dispatcher", "sender") if name in ready})
 
 
 _COMMANDS = (

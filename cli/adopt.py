@@ -22,7 +22,19 @@ from cli.listing import since_option, until_option, window
 from cli.mailbox import Mailbox
 from cli.output import Output, json_option, printable
 from cli.selection import NEW, Query, Selection, Window
-from cli.set_state import ASK_ABOVE, Candidate, Pace, Tally, ask, progress, rate_option, report, set_state, yes_option
+from cli.set_state import (
+    ASK_ABOVE,
+    UNANSWERED,
+    Candidate,
+    Pace,
+    Tally,
+    ask,
+    progress,
+    rate_option,
+    report,
+    set_state,
+    yes_option,
+)
 from cli.status import own_paths
 from cli.times import rfc3339, with_age
 from shared.delivery.model import State
@@ -134,7 +146,8 @@ class Scan:
 
     def _count(self, candidate: Candidate, reason: str | None) -> None:
         self.tally.count(reason)
-        self.position = candidate.path
+        if UNANSWERED not in self.tally.skipped:
+            self.position = candidate.path
         if candidate.mail is not None and reason is None:
             self.oldest = min(self.oldest or candidate.mail.created, candidate.mail.created)
 

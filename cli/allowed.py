@@ -35,10 +35,14 @@ from shared.observability.events import Event
 _GIVEN_UP: Final = Result(State.ERROR, error="", error_code=ErrorCode.DEAD_LETTER)
 #: Why a sender declines a message before it reads the document.
 _BEFORE_READING: Final = (Reason.BUSY, Reason.RELEASED)
+#: How an attempt ends in which the mail server has got the mail, or may have.
+_HANDED_OVER: Final = ("sent", ErrorCode.UNKNOWN)
+#: The sender and its log read the clock one after the other.
+_CLOCKS_APART_MS: Final = 100.0
 #: The fields that checks depend on; the times are in milliseconds.
 _CHECKED: Final = (
     *("event", "reason", "before", "after", "published", "refused", "written", "acknowledged"),
-    *("attempt", "continued", "unsent", "unsettled", "found", "found_attempt", "held", "left"),
+    *("attempt", "attempts", "continued", "unsent", "unsettled", "expired", "found", "found_attempt", "held", "left"),
 )
 _TIMES: Final = ("lease_ms", "due_ms", "expires_ms", "marked_after_ms")
 #: What becomes of a dead letter that concludes no document; `dispatcher.dead_letters` has the words.
@@ -48,9 +52,22 @@ _WITHOUT_DECISION: Final = ("refused", "unwritable", Reason.DELETED)
 def fault(entry: Entry, policy: Policy) -> str | None:
     """Why the tables do not allow this log entry; None if they do, or if it is not about a decision."""
     try:
-        return _fault(tuple(_reduced(entry)), policy)
+        return _too_late(entry) or _fault(tuple(_reduced(entry)), policy)
     except (KeyError, TypeError, ValueError, OverflowError):
         return "a field is missing or of another type: this is no entry of Firepost's"
+
+
+def _too_late(entry: Entry) -> str | None:
+    """Why an attempt at a mail that expires came too late, or the next one would."""
+    expires = entry.get("expires_ms")
+    if entry.get("event") != Event.ATTEMPT or expires is None:
+        return None
+    begun, following = entry.get("begun_ms"), entry.get("next_ms")
+    if entry.get("reason") in _HANDED_OVER and begun is not None and begun > expires + _CLOCKS_APART_MS:
+        return f"the mail was handed over {begun - expires:.0f} ms after it had expired"
+    if entry.get("after") == State.RETRY and following is not None and following > expires:
+        return f"another attempt was to follow {following - expires:.0f} ms after the mail expires"
+    return None
 
 
 def _reduced(entry: Entry) -> Iterator[tuple[str, object]]:
@@ -95,8 +112,10 @@ def _result(reason: str, unsettled: bool) -> Result:
     return Result(State.ERROR, error_code=code, unsettled=unsettled)
 
 
-def _numbers(policy: Policy) -> tuple[int, ...]:
-    """Numbers of attempts that stand for all others: before and after each limit."""
+def _numbers(entry: Entry, policy: Policy) -> tuple[int, ...]:
+    """The number of attempts in the document, or those that stand for all others: before and after each limit."""
+    if "attempts" in entry:
+        return (entry["attempts"],)
     return 0, policy.max_attempts, policy.max_attempts + UNSENT_RETRIES
 
 
@@ -107,7 +126,7 @@ def _change(entry: Entry, policy: Policy) -> str | None:
     if (entry.get("marked_after_ms") or 0) < 0:
         return _MARKED_FIRST
     olds: list[DocumentState | None] = [*documents({}, entry.get("before"))]
-    news: list[DocumentState | None] = [*documents(entry, entry.get("after"), _numbers(policy))]
+    news: list[DocumentState | None] = [*documents(entry, entry.get("after"), _numbers(entry, policy))]
     for word, found in ((entry.get("before"), olds), (entry.get("after"), news)):
         if word is None:
             found.append(None)
@@ -147,7 +166,7 @@ def _message(entry: Entry, policy: Policy) -> str | None:
         return None
     if entry.get("reason") in _BEFORE_READING:
         return "a message was acknowledged though nobody had read its document" if entry["acknowledged"] else None
-    found: list[DocumentState | None] = [*documents(entry, entry.get("before"), _numbers(policy))]
+    found: list[DocumentState | None] = [*documents(entry, entry.get("before"), _numbers(entry, policy))]
     if entry.get("before") is None:
         found.append(None)
     decided = [on_message(each, NOW, policy) for each in found]
@@ -167,9 +186,20 @@ def _attempt(entry: Entry, policy: Policy) -> str | None:
 def _ending(entry: Entry, policy: Policy) -> str | None:
     """Check the state after an attempt: without another one, if the mail has been cancelled or expires before."""
     unsettled = bool(entry.get("unsettled"))
+    if entry.get("expired") and not _may_run_out_of_time(entry, unsettled, policy):
+        return f"attempt {entry['attempt']} ended with '{entry.get('reason')}', which is not 'expired'"
     if entry.get("written") == Reason.CANCELLED or entry.get("expires_ms") is not None:
         unsettled = unsettled and entry.get("after") == State.RETRY
     return fault_of_ending(str(entry.get("reason")), unsettled, entry["attempt"], entry.get("after"), policy)
+
+
+def _may_run_out_of_time(entry: Entry, unsettled: bool, policy: Policy) -> bool:
+    """Whether the end of an attempt becomes `expired` if the mail expires before another one."""
+    if entry.get("expires_ms") is None:
+        return False
+    result = _result(str(entry.get("reason")), unsettled)
+    changes = concluded(result, entry["attempt"], NOW, policy, 0.5, expires_at=NOW)
+    return changes["delivery.errorCode"] is ErrorCode.EXPIRED
 
 
 def _deferral(entry: Entry, policy: Policy) -> str | None:
@@ -247,7 +277,7 @@ def _reconciliation(entry: Entry, policy: Policy) -> str | None:
         return _MARKED_FIRST
     decided = [
         on_reconcile(known, updated, NOW, policy)
-        for known, updated in product(documents(entry, entry.get("before"), _numbers(policy)), (LONG_AGO, NOW))
+        for known, updated in product(documents(entry, entry.get("before"), _numbers(entry, policy)), (LONG_AGO, NOW))
     ]
     before, after = entry.get("before"), entry.get("after")
     for each in decided:
@@ -262,7 +292,7 @@ def _reconciliation(entry: Entry, policy: Policy) -> str | None:
 def _dead_letter(entry: Entry, policy: Policy) -> str | None:
     if "before" not in entry or entry.get("reason") in _WITHOUT_DECISION:
         return None
-    found = documents(entry, entry["before"], _numbers(policy), (None, LONG_AGO, NOW))
+    found = documents(entry, entry["before"], _numbers(entry, policy), (None, LONG_AGO, NOW))
     decided = [
         on_dead_letter(known, changed, given_up, NOW, _GIVEN_UP, policy)
         for known, changed, given_up in product(found, (True, False), (True, False))
@@ -279,6 +309,9 @@ _CHECKS: Final[Mapping[str, Callable[[Entry, Policy], str | None]]] = {
     Event.RECONCILIATION: _reconciliation,
     Event.DEAD_LETTER: _dead_letter,
 }
+
+#: What the entries are about that can be checked.
+CHECKED_EVENTS: Final = frozenset(_CHECKS)
 
 _MARKED_FIRST: Final = "the document was marked before its message was published"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
 from typing import TextIO
@@ -12,14 +12,14 @@ import click
 from cli.auditor import Auditor, Finding
 from cli.clients import Target, open_mailbox
 from cli.exits import EXIT_CODES, Failed
+from cli.log_entries import JSON_FILE, TooLong
 from cli.output import Output, json_option, one_line
-from cli.records import Document, records
 from cli.selection import Query
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 
 
 @click.command(epilog=EXIT_CODES)
-@click.argument("files", nargs=-1, type=click.File("r", encoding="utf-8", errors="replace"), metavar="[FILE...]")
+@click.argument("files", nargs=-1, type=JSON_FILE, metavar="[FILE...]")
 @click.option("--scan", is_flag=True, help="Check all documents of the collection, too; each one costs a read.")
 @click.option(
     "--policy",
@@ -59,7 +59,7 @@ def audit(
       gcloud logging read 'jsonPayload.event:*' --freshness=1d --format=json | python -m cli audit -
       python -m cli audit --scan --attempts 3
 
-    The exit code is 1 if anything is found.
+    The exit code is 1 if anything is found, or if there was nothing to check.
     """
     if not files and not scan:
         raise click.UsageError("Specify FILE..., or --scan.")
@@ -74,31 +74,20 @@ def audit(
     if found:
         more = "; there may be more" if len(found) == limit else ""
         raise Failed(f"{len(found):,} findings in {checked}{more}.")
+    if not (auditor.entries or auditor.documents):
+        raise Failed("Nothing was checked: there are neither entries about Firepost's work nor documents.")
     output.note(f"{checked}: all as the state machine allows.")
 
 
 def _findings(auditor: Auditor, files: Iterable[TextIO], target: Target | None) -> Iterator[Finding]:
     for file in files:
-        yield from _in_file(auditor, file)
+        try:
+            yield from auditor.file(file, file.name)
+        except (OSError, TooLong) as error:
+            raise click.UsageError(f"{file.name} can't be read: {error}.") from error
     if target is not None:
         with open_mailbox(target) as mailbox:
             for mail in mailbox.find([Query()]):
                 if finding := auditor.document(mail.path, mail.delivery, target.collection):
                     yield finding
     yield from auditor.stories()
-
-
-def _in_file(auditor: Auditor, file: TextIO) -> Iterator[Finding]:
-    try:
-        for record in records(file):
-            where = f"{file.name}:{record.line}"
-            finding = None
-            match record.found:
-                case Document(path, delivery):
-                    finding = auditor.document(path, delivery, where)
-                case Mapping() as entry:
-                    finding = auditor.entry(entry, where)
-            if finding is not None:
-                yield finding
-    except (OSError, ValueError) as error:
-        raise click.UsageError(f"{file.name} can't be read: {error}.") from error

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
-from cli.allowed import fault, fault_of_ending
+from cli.allowed import CHECKED_EVENTS, fault, fault_of_ending
+from cli.records import Document, records
 from shared.delivery.history import entries
 from shared.delivery.model import FINAL, Delivery, Reason, State
 from shared.delivery.policy import Policy
@@ -38,6 +39,8 @@ class _Story:
     """What the log says about one document. `where` are the places of the last entries about …"""
 
     numbers: Counter[int] = field(default_factory=Counter)  # … ended attempts, by number
+    handed_over: Counter[int] = field(default_factory=Counter)  # … attempts that began to hand the mail over
+    found_unsent: Counter[int] = field(default_factory=Counter)  # … attempts that a later claim found not to have
     where_ended: str = ""
     conclusions: int = 0
     queued_anew: int = 0  # by the dispatcher, as a new mail
@@ -59,9 +62,24 @@ class Auditor:
         self._stories: dict[str, _Story] = {}
         self.entries = self.documents = 0
 
+    def file(self, file: TextIO, name: str) -> Iterator[Finding]:
+        """Check what is in a file with this name. Raises `cli.log_entries.TooLong`."""
+        for record in records(file):
+            where = f"{name}:{record.line}"
+            match record.found:
+                case Document(path, delivery):
+                    finding = self.document(path, delivery, where)
+                case entry:
+                    finding = self.entry(entry, where)
+            if finding is not None:
+                yield finding
+
     def entry(self, entry: Mapping[str, Any], where: str) -> Finding | None:
-        """Check a log entry, found at `where`, and add it to its document's story."""
-        self.entries += 1
+        """Check a log entry, found at `where`, and add it to its document's story.
+
+        An entry that is not about a decision is not counted.
+        """
+        self.entries += entry.get("event") in CHECKED_EVENTS
         path = str(entry.get("document") or "")
         if why := fault(entry, self._policy):
             return Finding(where, path, why)
@@ -80,20 +98,18 @@ class Auditor:
                 story.requests += 1  # perhaps one whose event was lost
             case Event.ATTEMPT | Event.DEFERRAL as event:
                 story.claimed_anew += before is None
+                if before == State.PROCESSING and entry.get("unsent") and not entry.get("continued"):
+                    story.found_unsent[entry["attempt"] - 1] += 1
                 if event == Event.ATTEMPT:
                     story.numbers[entry["attempt"]] += 1
                     story.conclusions += entry.get("written") == Reason.FINISHED and entry.get("after") in FINAL
+                    story.handed_over[entry["attempt"]] += entry.get("begun_ms") is not None
                     story.where_ended = where
 
     def stories(self) -> Iterator[Finding]:
         """What is not allowed in the stories as a whole; to be called after the last entry."""
         for path, story in self._stories.items():
-            number, times = max(story.numbers.items(), key=lambda item: item[1], default=(0, 0))
-            if times > story.times_asked:
-                why = f"attempt {number} ended {times} times: two senders held the same lease, or a lease was lost"
-                yield Finding(story.where_ended, path, why)
-            elif story.conclusions > story.times_asked:
-                why = f"concluded {story.conclusions} times, asked for {story.times_asked} times"
+            if why := _fault_of_story(story):
                 yield Finding(story.where_ended, path, why)
 
     def document(self, path: str, delivery: object, where: str) -> Finding | None:
@@ -101,6 +117,18 @@ class Auditor:
         self.documents += 1
         why = _fault_of_history(delivery, self._policy)
         return Finding(where, path, why) if why else None
+
+
+def _fault_of_story(story: _Story) -> str | None:
+    number, times = max(story.numbers.items(), key=lambda item: item[1], default=(0, 0))
+    if times > story.times_asked:
+        return f"attempt {number} ended {times} times: two senders held the same lease, or a lease was lost"
+    for number, times in story.found_unsent.items():
+        if times + story.handed_over[number] > story.times_asked:
+            return f"attempt {number} handed the mail over, but the next one was made because it had not"
+    if story.conclusions > story.times_asked:
+        return f"concluded {story.conclusions} times, asked for {story.times_asked} times"
+    return None
 
 
 def _fault_of_history(value: object, policy: Policy) -> str | None:

@@ -92,6 +92,7 @@ def check_documents(
     No content is shown, only names of fields, and paths of documents. The exit code is 1 if there would be an ERROR.
     """
     output, outcomes, total = Output(as_json), Outcomes(), None if everything else limit
+    times = window(since, until)
     settings = _settings(default_from, users, templates)
     with open_database(target) as database:
         rehearsal = _Rehearsal(settings, database, fetch)
@@ -99,7 +100,7 @@ def check_documents(
         with progress(output, "Documents", total) as advance:
             for snapshot in _documents(database, target.collection, total):
                 read += 1
-                if _is_in(window(since, until), snapshot):
+                if _is_in(times, snapshot):
                     outcomes.add(snapshot.path, faults_of(snapshot.fields, rehearsal.compose))
                 advance(1)
     _show(outcomes, output)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -25,13 +25,17 @@ EMULATORS = ("FIRESTORE_EMULATOR_HOST", "PUBSUB_EMULATOR_HOST")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One installation of Firepost; ids, not full names. `project` is empty if not given."""
+    """One installation of Firepost; ids, not full names. `project` is empty if not given.
+
+    `services` are the addresses of the local stack's services, by name.
+    """
 
     project: str
     database: str
     collection: str
     topic: str
     dead_letters: str
+    services: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def firestore(self) -> str:
@@ -55,11 +59,15 @@ class Target:
 
 
 def read_ready_file(path: Path) -> dict[str, str]:
-    """The addresses in a ready file of `python -m local up`. Raises `click.BadParameter` if it is not one."""
+    """What a ready file of `python -m local up` says: `firestore`, `pubsub`, `project`, `topic` and more.
+
+    Raises `click.BadParameter` if it is not one.
+    """
     try:
-        ready = json.loads(path.read_text())
-        return {name: str(ready[name]) for name in ("firestore", "pubsub", "project", "topic")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        ready = json.loads(path.read_text(encoding="utf-8"))
+        needed = {name: str(ready[name]) for name in ("firestore", "pubsub", "project", "topic")}
+        return {name: value for name, value in ready.items() if isinstance(value, str)} | needed
+    except (OSError, ValueError, KeyError, TypeError) as error:  # no JSON, or no object
         raise click.BadParameter(
             f"{path} is not a ready file of 'python -m local up --ready-file {path}'; is the local stack running?"
         ) from error

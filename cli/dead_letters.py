@@ -15,7 +15,7 @@ from itertools import islice
 import click
 
 from cli.clients import Target, open_dead_letters, open_mailbox, open_topic
-from cli.exits import EXIT_CODES, Failed
+from cli.exits import EXIT_CODES, Failed, Unreachable
 from cli.letters import DELIVERY_LIMIT, REPLAY, Letter
 from cli.mailbox import Mailbox
 from cli.output import Output, json_option, one_line
@@ -166,7 +166,9 @@ class Replayer:
         parent, _, _ = document.rpartition("/")
         mail = self._mailbox.get(document) if parent == self._collection else None
         if mail is not None and mail.state == State.ERROR and mail.error_code == ErrorCode.DEAD_LETTER:
-            self._mailbox.set_state([mail], State.RETRY)
+            [outcome] = self._mailbox.set_state([mail], State.RETRY)
+            if isinstance(outcome, Unreachable):
+                raise outcome
 
 
 def _replay(browser: Browser, wanted: Wanted, replayer: Replayer | None, collection: str, output: Output) -> set[str]:

@@ -1,6 +1,6 @@
 """The collection of mail documents, over Google's Firestore client.
 
-Every method raises `Unreachable` if Firestore fails.
+Every method raises `Unreachable` if Firestore fails, except `set_state`, which returns it.
 """
 
 from __future__ import annotations
@@ -120,17 +120,20 @@ class Mailbox:
                     f"docs/command-line.md, Indexes): {error.message}"
                 ) from error
 
-    def set_state(self, mails: Sequence[Mail], state: State) -> list[str | None]:
+    def set_state(self, mails: Sequence[Mail], state: State) -> list[str | Unreachable | None]:
         """Set `delivery.state` of different mails.
 
         Returns for each why it was not written, in one word, or None: `changed`, since it was read, or `unwritable`,
         because it would be too large. If the answer to a successful write is lost, it also looks like a change, but the
-        document says so.
+        document says so. Where Firestore gives no answer, it is the failure, and the document may be written or not.
         """
         answers: dict[str, str | None] = {}
         again = Retry(if_exception_type(Unavailable), initial=0.1, timeout=PATIENCE_SECONDS)
-        with reaching(self._name):
-            again(self._write_state)(mails, state, answers)
+        try:
+            with reaching(self._name):
+                again(self._write_state)(mails, state, answers)
+        except Unreachable as failure:
+            return [answers.get(mail.path, failure) for mail in mails]
         return [answers[mail.path] for mail in mails]
 
     def _write_state(self, mails: Sequence[Mail], state: State, answers: dict[str, str | None]) -> None:

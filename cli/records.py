@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
-#: Characters of a line; the longest document in JSON is shorter.
-_LONGEST_LINE: Final = 16 * 1024 * 1024
+from cli.log_entries import entries
 
 #: The times in `delivery` and in its history, which JSON has as text.
 _TIMES: Final = frozenset({"startTime", "endTime", "leaseExpireTime", "nextAttemptTime", "expireAt", "republishTime"})
@@ -25,57 +23,20 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was found in a line: a log entry about work, a document, or None if it is neither."""
+    """A log entry about work, or a document, and the line in which it begins."""
 
     line: int
-    found: Mapping[str, Any] | Document | None
+    found: Mapping[str, Any] | Document
 
 
 def records(file: TextIO) -> Iterator[Record]:
-    """The records of a file with a JSON object per line, or with one array of them.
-
-    Of an array, the line is the number of the element. Raises `ValueError` for an array that is not JSON, and for a
-    line that is too long.
-    """
-    first, lines = True, enumerate(_lines(file), start=1)
-    for number, line in lines:
-        if first and line.lstrip().startswith("["):
-            yield from _of_array(line + "".join(rest for _, rest in lines))
-            return
-        first = first and not line.strip()
-        if line.strip():
-            yield _record(number, _object(line))
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    while line := file.readline(_LONGEST_LINE):
-        if len(line) == _LONGEST_LINE:
-            raise ValueError(f"a line has more than {_LONGEST_LINE:,} characters")
-        yield line
-
-
-def _of_array(text: str) -> Iterable[Record]:
-    try:
-        elements = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    return (_record(number, element) for number, element in enumerate(elements, start=1))
-
-
-def _object(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _record(line: int, found: Any) -> Record:
-    match found:
-        case {"jsonPayload": {"event": str()} as entry} | ({"event": str()} as entry):
-            return Record(line, entry)
-        case {"document": str(path), "delivery": delivery}:
-            return Record(line, Document(path, _with_times(delivery)))
-    return Record(line, None)
+    """The records among the JSON objects of a file. Raises `cli.log_entries.TooLong`."""
+    for line, entry in entries(file):
+        match entry:
+            case {"jsonPayload": {"event": str()} as logged} | ({"event": str()} as logged):
+                yield Record(line, logged)
+            case {"document": str(path), "delivery": delivery}:
+                yield Record(line, Document(path, _with_times(delivery)))
 
 
 def _with_times(delivery: Any) -> Any:

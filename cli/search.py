@@ -17,7 +17,9 @@ from sender.document.addresses import BadAddress, mailboxes, parse_addresses
 #: The fields that `Search.includes` needs.
 FIELDS: Final = ("delivery", "to", "cc", "bcc", "message.subject", "message.messageId")
 
+#: Lists in `delivery.info` of those to whom the mail was addressed; all but the last have an index.
 _OUTCOMES: Final = ("accepted", *NOT_ACCEPTED)
+_ADDRESSED: Final = (*_OUTCOMES, "withheld")
 _RECIPIENT_FIELDS: Final = ("to", "cc", "bcc")
 _MESSAGE_IDS: Final = ("delivery.info.messageId", "message.messageId")
 _SUBJECTS: Final = ("message.subject", "delivery.rendered.subject")
@@ -103,8 +105,8 @@ def _beginning(field: str, text: str) -> Query:
 
 
 def _recipients(mail: Mail) -> Iterator[str]:
-    """All recipients: those with an outcome, and the addresses in the document's own fields."""
-    for outcome in _OUTCOMES:
+    """All recipients: those with an outcome, those withheld, and the addresses in the document's own fields."""
+    for outcome in _ADDRESSED:
         yield from (text for text in mail.recipients(outcome) if isinstance(text, str))
     for field in _RECIPIENT_FIELDS:
         value = mail.fields.get(field)

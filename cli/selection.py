@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cli.mail import NOT_ACCEPTED, Mail
-from shared.delivery.model import QUEUED, State
+from shared.delivery.model import UNFINISHED, State
 from shared.errors import ErrorCode
 
 #: The mail may have been sent; a retry may send a second one.
@@ -139,4 +139,4 @@ def cancelling_refusal(mail: Mail | None) -> str | None:
     """Why a document is not set to CANCELLED, in one word; None if it may be: it has not ended."""
     if mail is None:
         return "missing"
-    return None if mail.state in ("", *QUEUED, State.PROCESSING) else mail.state.lower()
+    return None if mail.state in ("", *UNFINISHED) else mail.state.lower()

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import click
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from cli.exits import Failed
+from cli.exits import Failed, Unreachable
 from cli.mail import Mail
 from cli.mailbox import Mailbox
 from cli.output import Output, one_line
@@ -29,6 +29,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 #: More documents than this are only set after confirmation.
 ASK_ABOVE = 20
+#: Why a document is not known to be set: Firestore has failed. It may be set all the same.
+UNANSWERED = "unanswered"
 #: Documents in one request: as many as may be set in a quarter of a second, up to this number.
 _BATCH, _BATCHES_PER_SECOND = 100, 4
 
@@ -129,15 +131,21 @@ class Pace:
 def set_state(
     candidates: Iterable[Candidate], state: State, mailbox: Mailbox, pace: Pace
 ) -> Iterator[tuple[Candidate, str | None]]:
-    """Set the candidates; yields each with the reason why it was not set, or None. One batch is in memory."""
+    """Set the candidates; yields each with the reason why it was not set, or None. One batch is in memory.
+
+    Raises `Unreachable` if Firestore fails, after the batch in which it has failed.
+    """
     remaining = iter(candidates)
     while batch := list(islice(remaining, pace.batch)):
         mails = [each.mail for each in batch if each.refusal is None and each.mail is not None]
         if mails:
             pace.wait(len(mails))
-        outcomes = iter(mailbox.set_state(mails, state) if mails else ())
-        for each in batch:
-            yield each, each.refusal or next(outcomes)
+        outcomes = mailbox.set_state(mails, state) if mails else []
+        reasons = iter([UNANSWERED if isinstance(each, Unreachable) else each for each in outcomes])
+        for candidate in batch:
+            yield candidate, candidate.refusal or next(reasons)
+        if failure := next((each for each in outcomes if isinstance(each, Unreachable)), None):
+            raise failure
 
 
 def set_all(

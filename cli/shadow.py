@@ -8,20 +8,20 @@ from typing import TextIO
 import click
 
 from cli.exits import EXIT_CODES, Failed
-from cli.log_entries import LONGEST_LINE, TooLong, entries
+from cli.log_entries import JSON_FILE, TooLong, entries
 from cli.output import Output, json_option, one_line
 from cli.shadow_looks import MEANINGS, Group, Result, grouped, last_looks
 
 COLUMNS = ("RESULT", "FIREPOST", "MAILS", "MEANING", "EXAMPLES")
 
 
-@click.group()
+@click.group(epilog=EXIT_CODES)
 def shadow() -> None:
     """Evaluate shadow mode (SHADOW=true), in which Firepost looks on while another system sends."""
 
 
 @shadow.command(epilog=EXIT_CODES)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.File(errors="replace"))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=JSON_FILE)
 @json_option
 def report(files: Sequence[TextIO], as_json: bool) -> None:
     """Say for which mails Firepost would do something else than the old system.
@@ -39,11 +39,9 @@ def report(files: Sequence[TextIO], as_json: bool) -> None:
     """
     output = Output(as_json)
     try:
-        looks = last_looks(entry for file in files for entry in entries(file))
+        looks = last_looks(entry for file in files for _, entry in entries(file))
     except TooLong as error:
-        raise Failed(
-            f"A line is longer than {LONGEST_LINE:,} characters: one log entry per line is expected."
-        ) from error
+        raise click.UsageError(f"{error}.") from error
     if not looks:
         raise Failed("There are no entries of shadow mode: does the sender run with SHADOW=true?")
     groups = grouped(looks)

@@ -28,7 +28,7 @@ _PAGE = 25
 _PARTS = ("subject", "text", "html", "amp")
 
 
-@click.group()
+@click.group(epilog=EXIT_CODES)
 def template() -> None:
     """Work with stored templates."""
 

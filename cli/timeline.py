@@ -46,7 +46,8 @@ class _Span:
 def timeline(mail: Mail, now: datetime, with_bars: bool) -> list[Sequence[Cell]]:
     """Rows with `TIMELINE_COLUMNS`: when it was queued, each attempt that has ended, and what comes next.
 
-    None if nothing has ended and nothing is scheduled.
+    There are none if no attempt has ended, none is under way and none is scheduled. `with_bars` adds the column of
+    bars, and leaves out parts of seconds.
     """
     delivery, history = Delivery.of(mail.delivery), entries((mail.delivery or {}).get("history"))
     attempts = [_attempt(entry) for entry in history]

@@ -169,7 +169,7 @@ class Service:
 
     def _healthy(self) -> bool:
         try:
-            return requests.get(f"{self.url}/healthz", timeout=1).ok
+            return requests.get(f"{self.url}/health", timeout=1).ok
         except requests.RequestException:
             return False
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 import click
@@ -62,10 +61,9 @@ _WIDTH = max(len(check) for check in (*CHECKS, *(trial.check for trial in TRIALS
     help="How long to wait for the test mails.",
 )
 @json_option
-@click.pass_context
+@click.pass_obj
 def doctor(
-    context: click.Context,
-    /,
+    target: Target,
     outputs_file: str | None,
     name: str | None,
     region: str | None,
@@ -91,8 +89,6 @@ def doctor(
 
     The exit code is 1 if something is wrong, or if a check could not be made.
     """
-    target: Target = context.obj
-    ready_file: Path | None = context.find_root().params["ready_file"]
     if address is not None:
         _check_address(address)
     is_local = any(os.environ.get(variable) for variable in EMULATORS)
@@ -111,7 +107,7 @@ def doctor(
     target.check(os.environ)
     output = Output(as_json)
     findings = []
-    for finding in _examine(target, installation, ready_file, output, address, patience):
+    for finding in _examine(target, installation, output, address, patience):
         findings.append(finding)
         output.result(_record(finding), _line(finding, output.console.is_terminal))
     output.note(summary(findings))
@@ -148,14 +144,13 @@ def _in_outputs(target: Target, file: str, name: str | None) -> tuple[Target, In
 def _examine(
     target: Target,
     installation: Installation | None,
-    ready_file: Path | None,
     output: Output,
     address: str | None,
     patience: float,
 ) -> Iterator[Finding]:
     with open_mailbox(target) as mailbox:
         if installation is None:
-            yield from examine_local(target, ready_file)
+            yield from examine_local(target)
         else:
             yield from _examine_cloud(installation, output)
         yield find_unread(mailbox, time.sleep)

@@ -14,8 +14,12 @@ from cli.doctor.answers import APPLY, Answer, items, judge, mapping, text
 from cli.doctor.finding import Fault, Finding, judged, skipped
 from cli.doctor.installation import Installation
 
-#: What the reconciler queries by, and `list` and `retry` of the command line.
-QUERIED = ("delivery.state", "delivery.nextAttemptTime", "delivery.errorCode")
+#: The fields that are queried, each with what fails without its index.
+QUERIED = {
+    "delivery.state": "the reconciler fails without it",
+    "delivery.nextAttemptTime": "the reconciler fails without it",
+    "delivery.errorCode": "counts, list --error-code and retry --error-code fail without it",
+}
 EXPIRY = "delivery.expireAt"
 
 
@@ -55,10 +59,10 @@ def _path(field: Mapping[str, Any]) -> str:
 
 
 def _lacking(settings: Mapping[str, list[Mapping[str, Any]]]) -> Iterator[Fault]:
-    for field in QUERIED:
+    for field, failing in QUERIED.items():
         own = next((settings[each] for each in _upwards(field) if each in settings), None)
         if own is not None and not any(_is_ascending(index) for index in own):
-            yield Fault(f"{field} has no ascending index", f"{APPLY}; the reconciler fails without it")
+            yield Fault(f"{field} has no ascending index", f"{APPLY}; {failing}")
 
 
 def _upwards(field: str) -> Iterator[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
 import click
@@ -22,15 +20,11 @@ HEALTH_SECONDS: Final = 5.0
 MOST_LETTERS: Final = 1000
 
 
-def examine_local(target: Target, ready_file: Path | None) -> Iterator[Finding]:
-    """The checks of `examine`, as far as there is something to check without Google Cloud.
-
-    `ready_file`: that of `python -m local up`, which has the services' addresses.
-    """
-    ready = json.loads(ready_file.read_text()) if ready_file else {}
+def examine_local(target: Target) -> Iterator[Finding]:
+    """The checks of `examine`, as far as there is something to check without Google Cloud."""
     for check in CHECKS:
-        if check in ("dispatcher", "sender") and isinstance(ready.get(check), str):
-            yield _health(check, ready[check])
+        if check in target.services:
+            yield _health(check, target.services[check])
         elif check == "dead-letters":
             yield _pulled_letters(target)
         else:
@@ -49,7 +43,7 @@ def _health(service: str, address: str) -> Finding:
 def _pulled_letters(target: Target) -> Finding:
     try:
         with open_dead_letters(target) as subscription, browsing(subscription) as browser:
-            number = len(list(islice(browser, MOST_LETTERS)))
+            number = sum(1 for _ in islice(browser, MOST_LETTERS))
     except click.ClickException as error:
         return unknown("dead-letters", error.message)
     return watching.pulled_letters(number, target.dead_letters)

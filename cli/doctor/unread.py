@@ -13,7 +13,7 @@ from cli.doctor.database import Counted
 from cli.doctor.finding import Finding, unknown
 from cli.mailbox import Mailbox
 from cli.selection import Query
-from shared.delivery.model import State
+from shared.delivery.model import UNFINISHED
 
 #: A new document has a state within a second or two, so it is without one in at most one of the counts.
 COUNTS: Final = 3
@@ -22,9 +22,7 @@ PAUSE_SECONDS: Final = 5.0
 _ALL: Final = Query()
 _WITH_STATE: Final = Query((("delivery.state", ">", ""),))
 _SCHEDULED: Final = Query((("delivery.nextAttemptTime", ">", datetime(1970, 1, 1, tzinfo=UTC)),))
-_MOVING: Final = tuple(
-    Query((("delivery.state", "==", state.value),)) for state in (State.PENDING, State.RETRY, State.PROCESSING)
-)
+_UNFINISHED: Final = Query((("delivery.state", "in", [state.value for state in UNFINISHED]),))
 
 
 def find_unread(mailbox: Mailbox, sleep: Callable[[float], None]) -> Finding:
@@ -43,5 +41,5 @@ def _counts(mailbox: Mailbox, sleep: Callable[[float], None]) -> Iterator[Counte
         if number:
             sleep(PAUSE_SECONDS)
         everything, with_state = mailbox.count(_ALL), mailbox.count(_WITH_STATE)
-        moving = sum(mailbox.count(query) for query in _MOVING) - mailbox.count(_SCHEDULED)
+        moving = mailbox.count(_UNFINISHED) - mailbox.count(_SCHEDULED)
         yield Counted(everything, with_state, max(moving, 0))

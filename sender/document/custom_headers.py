@@ -104,4 +104,5 @@ def _text(value: Any) -> str | None:
 
 def _in_brackets(ids: str) -> str:
     """Message ids, with missing angle brackets added (RFC 5322 section 3.6.4)."""
-    return " ".join(word if "<" in word else f"<{word.rstrip('>')}>" for word in ids.split())
+    words = ids.replace("\t", " ").split(" ")  # not where Python sees white space, too: such words may be long
+    return " ".join(word if "<" in word else f"<{word.rstrip('>')}>" for word in words if word)

@@ -65,10 +65,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt whose result is not written yet. `accepted` is when the server accepted the mail, if it did (UTC)."""
+    """An attempt whose result is not written yet.
+
+    `begun` is when the handing over began, and `accepted` when the server accepted the mail, if they did (UTC).
+    """
 
     attempt: Attempt
     finish: Finish
+    begun: datetime | None
     accepted: datetime | None
 
 
@@ -82,15 +86,18 @@ class PutOff:
 
 
 class _Handover:
-    """The moment from which on a mail may have been sent, and its `claim`, as it is before and after that."""
+    """The moment from which on a mail may have been sent (`begun`), and its `claim`, as it is before and after that."""
 
-    def __init__(self, claim: Claim, sending: Sending) -> None:
+    def __init__(self, claim: Claim, sending: Sending, clock: Callable[[], datetime]) -> None:
         self.claim = claim
+        self.begun: datetime | None = None
         self._sending = sending
+        self._clock = clock
 
     def begin(self) -> None:
         """Called by the transport. Raises `Deferred` if nothing may be sent."""
         self.claim = self._sending(self.claim)
+        self.begun = self._clock()
 
 
 class Attempts:
@@ -130,14 +137,15 @@ class Attempts:
 
         A failure is part of what is returned, not raised.
         """
-        handover = _Handover(attempt.claim, sending)
+        handover = _Handover(attempt.claim, sending, self._clock)
         try:
             with self._memory.reservation(self._deadline(attempt).start_by()) as room:
                 result, accepted = self._result(attempt, handover, room)
         except Deferred as wait:
             later = None if wait.seconds is None else self._clock() + timedelta(seconds=wait.seconds)
             return PutOff(attempt, Release(handover.claim, later), wait)
-        return Ended(attempt, Finish(handover.claim, result, self._clock(), self._jitter()), accepted)
+        finish = Finish(handover.claim, result, self._clock(), self._jitter())
+        return Ended(attempt, finish, handover.begun, accepted)
 
     def _result(self, attempt: Attempt, handover: _Handover, room: Room) -> tuple[Result, datetime | None]:
         """The attempt's result, and when the server accepted the mail, if it did. Raises `Deferred`."""

@@ -146,11 +146,11 @@ class Sender:
             with ended.attempt.start.timings.step("finish"):
                 written = self._claims.end(ended.finish)
         except (Unavailable, Unwritable):
-            reports.unwritten(ended, self._store.state_after(ended.finish))
+            reports.unwritten(ended, self._store.changes_after(ended.finish))
             raise
         is_last = written.reason is Reason.CANCELLED
-        state = ended.finish.result.state if is_last else self._store.state_after(ended.finish)
-        return reports.finished(ended, state, written)
+        last = {"delivery.state": ended.finish.result.state}
+        return reports.finished(ended, last if is_last else self._store.changes_after(ended.finish), written)
 
     def _dead_letter(self, received: ReceivedMessage, error: InvalidMessage) -> HandlerResult:
         """Publish the unchanged message to the dead-letter topic, with its id and the reason as attributes."""

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from sender.worker.attempt import Attempt, Ended, HandlerResult, PutOff
 from sender.worker.timing import waited
-from shared.delivery.model import Decision, Result, State, state_of
+from shared.delivery.model import Changes, Decision, Result, State, state_of
+from shared.errors import ErrorCode
 from shared.observability.events import Event, log_event, millis, sight
 
 _log = logging.getLogger("firepost.sender")
@@ -22,19 +23,21 @@ def declined(decision: Decision, path: str, now: datetime) -> HandlerResult:
     return HandlerResult(decision.acknowledge, decision.reason)
 
 
-def finished(ended: Ended, state: State, written: Decision) -> HandlerResult:
-    """Report an attempt's result; `written` says how it was written, `state` is the document's new state."""
+def finished(ended: Ended, changes: Changes, written: Decision) -> HandlerResult:
+    """Report an attempt's result, and the changes that it led to; `written` says how they were written."""
     claim, start = ended.attempt.claim, ended.attempt.start
-    fields = _fields(ended, state) | _written(ended.attempt, written) | start.timings.millis()
+    fields = _fields(ended, changes) | _written(ended.attempt, written) | start.timings.millis()
+    if ended.begun:
+        fields["begun_ms"] = millis((ended.begun - start.at).total_seconds())
     if ended.accepted and (queued := waited(claim.known, start.at, ended.accepted)) is not None:
         fields["accepted_after_ms"] = millis(queued.total_seconds())
     log_event(_log, Event.ATTEMPT, f"attempt {fields['reason']}", fields)
     return HandlerResult(True, ended.finish.result.error_code or "sent")
 
 
-def unwritten(ended: Ended, state: State) -> None:
-    """Report a result that could not be written to the document."""
-    _log.critical("the attempt's result could not be written", extra={"fields": _fields(ended, state)})
+def unwritten(ended: Ended, changes: Changes) -> None:
+    """Report a result whose changes could not be written to the document."""
+    _log.critical("the attempt's result could not be written", extra={"fields": _fields(ended, changes)})
 
 
 def put_off(attempt: PutOff, written: Decision) -> HandlerResult:
@@ -52,15 +55,24 @@ def put_off(attempt: PutOff, written: Decision) -> HandlerResult:
     return HandlerResult(later is not None, reason)
 
 
-def _fields(ended: Ended, state: State) -> dict[str, object]:
-    result = ended.finish.result
+def _fields(ended: Ended, changes: Changes) -> dict[str, object]:
+    result, state = ended.finish.result, changes["delivery.state"]
     return {
         **_claimed(ended.attempt),
         "after": state,
         "reason": result.error_code or "sent",
         **({"unsettled": True} if result.unsettled else {}),
+        **_following(ended, changes),
         **(_not_accepted(result) if state is State.SUCCESS else {}),
     }
+
+
+def _following(ended: Ended, changes: Changes) -> dict[str, object]:
+    """When another attempt follows, or that the mail expires before that; nothing if neither is so."""
+    if next_attempt := changes.get("delivery.nextAttemptTime"):
+        return {"next_ms": millis((next_attempt - ended.attempt.start.at).total_seconds())}
+    has_expired = changes.get("delivery.errorCode") == ErrorCode.EXPIRED != ended.finish.result.error_code
+    return {"expired": True} if has_expired else {}
 
 
 def _claimed(attempt: Attempt) -> dict[str, object]:

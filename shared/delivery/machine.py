@@ -143,6 +143,7 @@ from shared.delivery.model import (
     MAX_TEXT,
     MOST_ATTEMPTS,
     QUEUED,
+    UNFINISHED,
     Changes,
     Decision,
     Delivery,
@@ -358,7 +359,7 @@ def on_release(known: DocumentState | None, lease: Lease, next_attempt: datetime
 def on_reconcile(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
     """Decide about a document last written at `updated`, for the reconciler; see the table above."""
     delivery = known.delivery
-    if delivery is None or delivery.state not in (*QUEUED, State.PROCESSING):
+    if delivery is None or delivery.state not in UNFINISHED:
         return Decision(Reason.UNSCHEDULED, write=_UNSCHEDULED)
     if delivery.state is State.PROCESSING:
         return Decision(Reason.PROCESSING) if delivery.leased(now) else _on_expired_lease(known, delivery, now, policy)

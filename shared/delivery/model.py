@@ -274,6 +274,8 @@ class Decision:
 
 
 QUEUED: Final = (State.PENDING, State.RETRY)
+#: An attempt is to come, or under way.
+UNFINISHED: Final = (*QUEUED, State.PROCESSING)
 #: What becomes of an attempt.
 FINAL: Final = (State.SUCCESS, State.ERROR)
 #: Firepost does nothing about the document until a user sets PENDING or RETRY.

@@ -243,10 +243,6 @@ class MailStore:
                 return self.transact(path, lambda *known, shorten=shorten: _shortened(decide(*known), shorten))
         return self.transact(path, lambda *known: _shortened(decide(*known), last))
 
-    def state_after(self, finish: Finish) -> State:
-        """The state that this result leads to if the claim still owns the document."""
-        return State(self._changes(finish)["delivery.state"])
-
     def _fitted(self, write: Write, outcome: Version | FirepostError) -> Version | FirepostError:
         """The outcome of a mark, after shorter ones if it was an ERROR for which the document has no room."""
         for shorten in _SHORTER:
@@ -260,7 +256,8 @@ class MailStore:
         known = _known(found)
         return _ClaimPlan(replace(on_message(known, request.now, self._policy), known=known), found)
 
-    def _changes(self, ending: Ending) -> Changes:
+    def changes_after(self, ending: Ending) -> Changes:
+        """The changes that this end of a claim leads to if the claim still owns the document."""
         match ending:
             case Finish(claim, result, at, jitter):
                 return concluded(result, claim.lease.attempt, at, self._policy, jitter, claim.known.expires_at)
@@ -269,7 +266,7 @@ class MailStore:
 
     def _ended(self, ending: Ending) -> Changes:
         """The changes to a document that has not changed since the claim."""
-        changes = self._changes(ending)
+        changes = self.changes_after(ending)
         if isinstance(ending, Release):
             return changes
         return self._with_entry(changes, ending, changes, ending.claim.earlier)
@@ -292,7 +289,7 @@ class MailStore:
                 case Finish(_, result, at, jitter):
                     decision = on_result(known, lease, result, at, self._policy, jitter)
                     if decision.write is not None and known is not None and known.delivery is not None:
-                        changes = decision.write if "delivery.state" in decision.write else self._changes(ending)
+                        changes = decision.write if "delivery.state" in decision.write else self.changes_after(ending)
                         write = self._with_entry(decision.write, ending, changes, known.delivery.history)
                         decision = replace(decision, write=write)
                 case Release(_, next_attempt):  # pragma: no branch (no ending is left, says mypy)

@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from shared.delivery.model import DocumentState
+from shared.delivery.model import DocumentState, State
 
 
 class Event(StrEnum):
@@ -33,7 +33,7 @@ class Event(StrEnum):
 
 
 #: What a decision saw of the document's times: `sight`.
-_SIGHT: Final = ("lease_ms", "unsent", "due_ms", "expires_ms")
+_SIGHT: Final = ("lease_ms", "unsent", "attempts", "due_ms", "expires_ms")
 #: What the end of an attempt found if the document had changed since the claim, and the state that it left.
 _CONFLICT: Final = ("found", "found_attempt", "held", "left")
 
@@ -60,6 +60,8 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
         "after",
         "reason",
         "unsettled",
+        "next_ms",
+        "expired",
         "written",
         *_CONFLICT,
         "duration_ms",
@@ -67,6 +69,7 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
         "compose_ms",
         "send_ms",
         "finish_ms",
+        "begun_ms",
         "accepted_after_ms",
         "rejected",
         "pending",
@@ -125,7 +128,7 @@ def log_event(
 def sight(known: DocumentState, now: datetime) -> dict[str, object]:
     """What a decision at `now` saw of times: until when a lease ran, the mail was to wait, and it could be sent.
 
-    `unsent` is true if nothing had been sent under the lease.
+    `unsent` is true if nothing had been sent under the lease, and `attempts` is the number of the attempt that had it.
     """
     delivery = known.delivery
     lease_end, next_attempt = (delivery.lease_expire_time, delivery.next_attempt_time) if delivery else (None, None)
@@ -134,6 +137,8 @@ def sight(known: DocumentState, now: datetime) -> dict[str, object]:
     seen: dict[str, object] = {
         name: millis((time - now).total_seconds()) for name, time in times.items() if time is not None
     }
+    if delivery is not None and delivery.state is State.PROCESSING:
+        seen["attempts"] = delivery.attempts
     return seen | {"unsent": True} if delivery is not None and delivery.surely_unsent else seen
 
 

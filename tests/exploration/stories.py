@@ -12,9 +12,11 @@ from typing import Any, Final
 import pytest
 
 from dispatcher.outbox import Effect, Executed, Outbox
+from sender.worker.attempt import Attempts
+from shared.delivery.model import DocumentState
 from shared.delivery.policy import BackOff, LeaseExpiryPolicy, Policy
 from shared.delivery.store import ClaimRequest
-from shared.errors import ErrorCode, FirepostError, NotSent, OutcomeUnknown
+from shared.errors import Deferred, ErrorCode, FirepostError, NotSent, OutcomeUnknown
 from shared.firestore.database import Version, Write
 from shared.observability.logs import JsonFormatter
 from shared.pubsub.push import ReceivedMessage
@@ -45,6 +47,19 @@ def freezes_while_it_sends(place: Place) -> None:
         place.new_sender().handle(ReceivedMessage(*place.topic.published[-1], "1"))
 
     _while_it_is_sent(place, meanwhile)
+    place.write()
+    place.work()
+
+
+def freezes_before_it_sends(place: Place) -> None:
+    """The sender freezes while it composes, beyond its lease, and another one gets the message meanwhile."""
+
+    def meanwhile() -> None:
+        place.on_compose = lambda: None
+        place.clock.advance(2 * LEASE)
+        place.new_sender().handle(_message(place))
+
+    place.on_compose = meanwhile
     place.write()
     place.work()
 
@@ -200,6 +215,49 @@ def expires_in_the_queue(place: Place) -> None:
     place.reconcile()
 
 
+def expires_while_it_is_composed(place: Place) -> None:
+    """The mail expires between its claim and its handing over."""
+    place.on_compose = lambda: place.clock.advance(3 * _SOON)
+    place.write(expiresAt=place.clock.now + _SOON)
+    place.work()
+
+
+def expires_while_it_is_sent_and_asked_for_again(place: Place) -> None:
+    """The mail expires during an attempt, the user sets RETRY meanwhile, and another message comes."""
+
+    def ask() -> None:
+        place.clock.advance(2 * _SOON)
+        place.database.edit(PATH, {"delivery.state": "RETRY"})
+        place.new_sender().handle(_message(place))
+
+    _while_it_is_sent(place, ask)
+    place.write(expiresAt=place.clock.now + _SOON)
+    place.work()
+
+
+def expires_while_it_waits(place: Place) -> None:
+    """The mail server asks for a pause that is longer than the mail has."""
+    place.transport.fail = Deferred(60.0, "later")
+    place.write(expiresAt=place.clock.now + _SOON)
+    place.work()
+    place.clock.advance(2 * _SOON)
+    place.reconcile()
+
+
+def expires_before_it_could_be_tried_again(place: Place) -> None:
+    """The mail server refuses temporarily, and the mail expires before the back-off has passed."""
+    place.transport.fail = NotSent(ErrorCode.TEMPORARY, "451")
+    place.write(expiresAt=place.clock.now + _SOON / 2)
+    place.work()
+
+
+def expires_and_hears_no_answer(place: Place) -> None:
+    """The connection is lost after a mail that expires was handed over."""
+    place.transport.fail = OutcomeUnknown("lost")
+    place.write(expiresAt=place.clock.now + LEASE)
+    place.work()
+
+
 def is_in_time(place: Place) -> None:
     """The mail is sent before it expires."""
     place.write(expiresAt=place.clock.now + LEASE)
@@ -209,6 +267,7 @@ def is_in_time(place: Place) -> None:
 STORIES: Final[Sequence[Callable[[Place], None]]] = (
     asks_again_while_it_is_sent,
     freezes_while_it_sends,
+    freezes_before_it_sends,
     is_delivered_twice_at_once,
     is_delivered_again,
     dies_before_it_sends,
@@ -226,6 +285,11 @@ STORIES: Final[Sequence[Callable[[Place], None]]] = (
     is_cancelled_while_the_sender_shuts_down,
     expires_before_it_is_delivered,
     expires_in_the_queue,
+    expires_while_it_is_composed,
+    expires_while_it_is_sent_and_asked_for_again,
+    expires_while_it_waits,
+    expires_before_it_could_be_tried_again,
+    expires_and_hears_no_answer,
     is_in_time,
 )
 
@@ -322,6 +386,8 @@ def put_into_services(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dispatcher.handler.on_event", rules.on_event)
     monkeypatch.setattr("dispatcher.reconciler.on_reconcile", rules.on_reconcile)
     monkeypatch.setattr("dispatcher.dead_letters.on_dead_letter", rules.on_dead_letter)
+    if rules.expired is not DocumentState.expired:
+        monkeypatch.setattr(Attempts, "_deadline", lambda attempts, attempt: attempt.start.deadline)
     if not rules.conditional:
         monkeypatch.setattr(MemoryDatabase, "_outcome", _unconditional)
     if not rules.publishes_first:

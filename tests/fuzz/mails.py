@@ -156,9 +156,9 @@ def _composed(fields: dict[str, Any], users: Users | None = None, *, as_json: bo
 
 
 def _emails(text: str) -> set[str]:
-    """The addresses that the text itself means."""
+    """The addresses that the text itself means, in the places where it is one or a part of one."""
     found: set[str] = set()
-    for candidate in (text, f"a@[{text}]", f"{text}@b.c", f"a@{text}", f'"{text}"@b.c'):
+    for candidate in (text, f"{text}: a@b.c;", f"a@[{text}]", f"{text}@b.c", f"a@{text}", f'"{text}"@b.c'):
         try:
             found.update(address.email for address in mailboxes(parse_addresses(candidate)))
         except BadAddress:
@@ -271,7 +271,7 @@ _MESSAGES = _map(
         **{"messageId": pick("<a@b>"), "date": pick("2026-01-01T00:00:00Z"), "priority": pick("high", "low")},
     },
 )
-_DOCUMENTS = _map(
+DOCUMENTS = _map(
     (*spelling.DOCUMENT, "delivery"),
     {
         **{"to": pick("a@b.c", ["d@e.f", "Ada <a@b.c>"]), "cc": pick("g@h.i", []), "toUids": pick(["u"])},
@@ -355,7 +355,7 @@ KINDS: Final = (
     Kind(
         "documents of any shape",
         "a mail, or an error of bounded length that names the field",
-        _DOCUMENTS,
+        DOCUMENTS,
         pure(_check_document),
         few=300,
     ),

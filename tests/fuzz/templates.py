@@ -10,7 +10,9 @@ from sender.message.html_postprocess import nesting
 from tests.fuzz.generators import ANY, TEXT, joined, mapped, one_of, pick, rarely, tupled
 from tests.fuzz.kind import Kind, pure
 
-_SECONDS, _CHARACTERS = 1.0, 1_000_000
+_SECONDS = 1.0
+#: The most characters of a text: few, so that some templates come up against them, or many, so that all is seen.
+_CHARACTERS = pick(5, 1_000_000)
 #: Output that would show that a template has reached an object of Python's or JavaScript's.
 _REACHED = re.compile(r"<(?:class|function|built-in|bound|module) |object at 0x|function Object|native code")
 
@@ -88,16 +90,17 @@ _SOURCES = joined(rarely(TEXT, pick(*_TAGS), 0.2), 14)
 _DATA = mapped(one_of(pick("a", "b", "p", "x", "constructor", "__class__"), TEXT), ANY, 4)
 
 
-def _check_template(given: tuple[str, str, Any, Mode]) -> None:
-    source, partial, data, mode = given
+def _check_template(given: tuple[str, str, Any, Mode, int]) -> None:
+    source, partial, data, mode, characters = given
     try:
         template = compile_template(source, "text", mode)
         called = compile_template(partial, "p", mode)
-        limits = Limits(seconds=_SECONDS)
+        limits = Limits(seconds=_SECONDS, characters=characters)
         text = template.render(data, lambda name: called if name == "p" else None, limits)
     except TemplateError as error:
         assert str(error).encode("utf-8", "replace")
         return
+    assert len(text) <= characters
     assert not _REACHED.search(text)
 
 
@@ -160,7 +163,7 @@ KINDS: Final = (
     Kind(
         "templates and their data",
         "a text or an error within the limits of time and size; nothing but the data is reached",
-        tupled(_SOURCES, _SOURCES, _DATA, _MODES),
+        tupled(_SOURCES, _SOURCES, _DATA, _MODES, _CHARACTERS),
         pure(_check_template),
         few=500,
     ),

@@ -88,7 +88,7 @@ def test_another_mail_is_sent_meanwhile(system: System, fields: Mapping[str, Any
     wait_for(lambda: system.delivery(expensive).get("state") not in (None, "PENDING"), f"{expensive} is claimed")
     began = time.monotonic()
     other = system.write({"to": "other@example.com", "message": MESSAGE})
-    assert requests.get(f"{system.stack.ready['sender']}/healthz", timeout=SECONDS).ok
+    assert requests.get(f"{system.stack.ready['sender']}/health", timeout=SECONDS).ok
     assert system.ended(other)["state"] == "SUCCESS"
     assert time.monotonic() - began < SECONDS
     ending = system.ended(expensive)

@@ -170,7 +170,7 @@ def another_process(system: System, *module: str, port: int | None = None, fires
         start_new_session=True,
     )
     try:
-        wait_for(lambda: answers(f"{url}/healthz"), f"{module} answers")
+        wait_for(lambda: answers(f"{url}/health"), f"{module} answers")
         yield url
     finally:
         os.killpg(process.pid, signal.SIGKILL)

@@ -99,6 +99,6 @@ def test_everything_is_compiled_for_a_fast_start(image: Image, places: dict[str,
 
 def is_healthy(port: int) -> bool:
     try:
-        return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=1).ok
+        return requests.get(f"http://127.0.0.1:{port}/health", timeout=1).ok
     except requests.RequestException:
         return False

@@ -141,7 +141,7 @@ def test_it_reports_its_addresses_sends_a_mail_and_leaves_nothing_behind(tmp_pat
         }  # fmt: skip
         assert (ready["project"], ready["topic"]) == ("demo-up", "post")
         assert all(accepts(ready[name]) for name in ("firestore", "pubsub", "smtp"))
-        for url in (f"{ready['dispatcher']}/healthz", f"{ready['sender']}/healthz", ready["console"], ready["inbox"]):
+        for url in (f"{ready['dispatcher']}/health", f"{ready['sender']}/health", ready["console"], ready["inbox"]):
             assert requests.get(url, timeout=PATIENCE).status_code == 200
         write_mail(ready, "hello", collection="post")
         assert wait_until(lambda: inbox_subjects(ready) == ["hello"], PATIENCE)
@@ -222,7 +222,7 @@ def test_without_gcloud_the_error_says_what_to_install(tmp_path: Path) -> None:
 @on_each_backend
 def test_a_dead_service_is_restarted_on_the_same_port(backend: str) -> None:
     with Stack(StackOptions(backend, reconcile_seconds=0.5, settings=FORGETFUL)) as stack:
-        health = f"{stack.ready['sender']}/healthz"
+        health = f"{stack.ready['sender']}/health"
         stack.kill("sender")
         assert wait_until(lambda: accepts(stack.ready["sender"].removeprefix("http://")), PATIENCE)
         write_mail(stack.ready, "after the crash")
@@ -244,9 +244,9 @@ def test_tests_can_decide_when_a_service_lives(backend: str) -> None:
         assert wait_until(lambda: inbox_subjects(stack.ready) == ["waiting"], PATIENCE)
         stack.pause("dispatcher")
         with pytest.raises(requests.ReadTimeout):
-            requests.get(f"{stack.ready['dispatcher']}/healthz", timeout=0.2)
+            requests.get(f"{stack.ready['dispatcher']}/health", timeout=0.2)
         stack.resume("dispatcher")
-        assert requests.get(f"{stack.ready['dispatcher']}/healthz", timeout=PATIENCE).ok
+        assert requests.get(f"{stack.ready['dispatcher']}/health", timeout=PATIENCE).ok
 
 
 @on_each_backend

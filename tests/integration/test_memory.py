@@ -129,7 +129,7 @@ def limited_sender(system: System, smtp_uri: str, authority: Path) -> Iterator[L
         )
     sender = LimitedSender(process, f"http://127.0.0.1:{port}")
     try:
-        wait_for(lambda: answers(f"{sender.url}/healthz"), "the sender answers")
+        wait_for(lambda: answers(f"{sender.url}/health"), "the sender answers")
         yield sender
     finally:
         os.killpg(process.pid, signal.SIGKILL)

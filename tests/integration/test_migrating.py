@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.cloud.firestore import DocumentReference
 
 from cli.clients import EMULATORS
+from tests import trigger_email
 from tests.integration.system import PATIENCE, Configuration, Fields, System, running, wait_for
 from tests.unit.docs.documents import ROOT, paths, quoted, table
 
@@ -52,10 +54,7 @@ LEFT: Mapping[str, Fields | None] = {
 
 
 class OldSystem:
-    """The state machine of the extension and the kit, worked by hand: `work` handles what was written since.
-
-    https://github.com/firebase/extensions/blob/next/kits/firestore-send-email/src/handlers.ts
-    """
+    """The state machine of Trigger Email, worked by hand: `work` handles what was written since."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -90,23 +89,18 @@ class OldSystem:
             return
         state = fields.get("delivery", {}).get("state")
         if "delivery" not in fields:
-            started = {"startTime": datetime.now(UTC), "state": "PENDING", "attempts": 0, "error": None}
-            document.reference.update({"delivery": started})
+            trigger_email.queue(document.reference)
         elif state in ("PENDING", "RETRY"):
-            lease = datetime.now(UTC) + timedelta(seconds=60)
-            document.reference.update({"delivery.state": "PROCESSING", "delivery.leaseExpireTime": lease})
-            document.reference.update(self._delivered(fields))
+            trigger_email.claim(document.reference)
+            self._deliver(document.reference, fields.get("to"))
 
-    def _delivered(self, fields: Fields) -> Fields:
-        to = fields.get("to")
-        update = {"delivery.attempts": 1, "delivery.endTime": datetime.now(UTC), "delivery.leaseExpireTime": None}
+    def _deliver(self, document: DocumentReference, to: str | None) -> None:
         if not to:
-            error = "Error: Failed to deliver email. Expected at least 1 recipient."
-            return {**update, "delivery.state": "ERROR", "delivery.error": error}
+            trigger_email.fail(document, "Error: Failed to deliver email. Expected at least 1 recipient.")
+            return
         with smtplib.SMTP("127.0.0.1", self._system.server.port) as smtp:
             smtp.sendmail("old@example.com", [to], b"Subject: s\r\n\r\nt\r\n")
-        info = {"messageId": "<1@old>", "accepted": [to], "rejected": [], "pending": [], "response": "250 OK"}
-        return {**update, "delivery.state": "SUCCESS", "delivery.error": None, "delivery.info": info}
+        trigger_email.succeed(document, [to])
 
 
 @dataclass

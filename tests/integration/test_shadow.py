@@ -1,19 +1,19 @@
-"""Shadow mode on the local stack, beside an old system: the test writes what Trigger Email 0.2.10 does."""
+"""Shadow mode on the local stack, beside an old system: the test writes what Trigger Email does."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import requests
 from click.testing import CliRunner
-from google.cloud.firestore import SERVER_TIMESTAMP
+from google.cloud.firestore import DocumentReference
 
 from cli.__main__ import cli
 from shared.observability.events import Event
+from tests import trigger_email
 from tests.integration.system import PATIENCE, Configuration, System, wait_for
 
 pytestmark = pytest.mark.integration
@@ -27,45 +27,28 @@ def configuration() -> Configuration:
     return Configuration(reconcile_seconds=1, settings={"SHADOW": "true"})
 
 
-class TriggerEmail:
-    """Writes like the extension."""
+class OldSystem:
+    """Does what Trigger Email would, when it is told to."""
 
     def __init__(self, system: System) -> None:
         self._system = system
 
-    def begins(self, path: str) -> None:
-        document = self._system.firestore.document(path)
-        pending = {"startTime": datetime.now(UTC), "state": "PENDING", "attempts": 0, "error": None}
-        document.update({"delivery": pending})
-        lease = datetime.now(UTC) + timedelta(seconds=60)
-        document.update({"delivery.state": "PROCESSING", "delivery.leaseExpireTime": lease})
-
-    def ends(self, path: str, state: str, **more: object) -> None:
-        self._system.firestore.document(path).update(
-            {
-                "delivery.state": state,
-                "delivery.attempts": 1,
-                "delivery.endTime": SERVER_TIMESTAMP,
-                "delivery.error": None,
-                "delivery.leaseExpireTime": None,
-                **{f"delivery.{name}": value for name, value in more.items()},
-            }
-        )
-
     def sends(self, path: str, *accepted: str) -> None:
-        self.begins(path)
-        lists = {"accepted": list(accepted), "rejected": [], "pending": []}
-        ids = {"messageId": "<x@y>", "sendgridQueueId": None}
-        self.ends(path, "SUCCESS", info={**ids, **lists, "response": "250 2.0.0 Ok: queued"})
+        trigger_email.succeed(self._begun(path), accepted)
 
     def fails(self, path: str, error: str) -> None:
-        self.begins(path)
-        self.ends(path, "ERROR", error=error)
+        trigger_email.fail(self._begun(path), error)
+
+    def _begun(self, path: str) -> DocumentReference:
+        document = self._system.firestore.document(path)
+        trigger_email.queue(document)
+        trigger_email.claim(document)
+        return document
 
 
 @pytest.fixture
-def old(system: System) -> TriggerEmail:
-    return TriggerEmail(system)
+def old(system: System) -> OldSystem:
+    return OldSystem(system)
 
 
 def looks(system: System, path: str, old_state: str | None) -> list[dict[str, Any]]:
@@ -85,7 +68,7 @@ def reported(system: System) -> tuple[int, Mapping[str, str]]:
     return result.exit_code, {path: group["kind"] for group in groups for path in group["examples"]}
 
 
-def test_the_report_says_where_firepost_would_do_something_else(system: System, old: TriggerEmail) -> None:
+def test_the_report_says_where_firepost_would_do_something_else(system: System, old: OldSystem) -> None:
     agreed, refused, others, fails, ignored = (system.new_path() for _ in range(5))
     system.write(MAIL, agreed)
     old.sends(agreed, ADA, BOB)
@@ -116,7 +99,7 @@ def test_the_report_says_where_firepost_would_do_something_else(system: System, 
     assert system.server.sessions == []
 
 
-def test_a_document_is_only_what_application_and_old_system_have_written(system: System, old: TriggerEmail) -> None:
+def test_a_document_is_only_what_application_and_old_system_have_written(system: System, old: OldSystem) -> None:
     path = system.write(MAIL)
     [first, *_] = looks(system, path, None)
     assert first["reason"] == "sent"

@@ -11,11 +11,14 @@ from typing import Any, cast
 import pytest
 
 from cli.adopt import Scan
+from cli.exits import Unreachable
 from cli.mail import Mail
 from cli.mailbox import PAGE, Mailbox
 from cli.selection import NEW, Selection
 from cli.set_state import Pace
 from shared.delivery.model import State
+from shared.errors import FirepostError, Unavailable
+from shared.firestore.database import FirestoreDatabase, Version, Write
 from tests.unit.cli.builders import mail
 from tests.unit.cli.conftest import Store
 
@@ -100,7 +103,7 @@ def test_a_document_that_changes_meanwhile_is_left_to_who_changed_it(
     store.write(dict.fromkeys(paths(3), MAIL))
     write = Mailbox.set_state
 
-    def late(mailbox: Mailbox, mails: Any, state: State) -> list[str | None]:
+    def late(mailbox: Mailbox, mails: Any, state: State) -> Sequence[str | Unreachable | None]:
         store.client.document("mail/00001").update({"delivery": {"state": "PROCESSING"}})
         store.client.document("mail/00002").delete()
         return write(mailbox, mails, state)
@@ -134,7 +137,7 @@ def test_an_interrupted_run_says_where_to_continue(store: Store, monkeypatch: py
     store.write(dict.fromkeys(paths(5), MAIL))
     write = Mailbox.set_state
 
-    def interrupted(mailbox: Mailbox, mails: Any, state: State) -> list[str | None]:
+    def interrupted(mailbox: Mailbox, mails: Any, state: State) -> Sequence[str | Unreachable | None]:
         if mails[0].path == "mail/00002":
             raise KeyboardInterrupt
         return write(mailbox, mails, state)
@@ -147,6 +150,34 @@ def test_an_interrupted_run_says_where_to_continue(store: Store, monkeypatch: py
     monkeypatch.setattr(Mailbox, "set_state", write)
     rest = store.run("adopt", "--yes", "--after", "mail/00001")
     assert rest.stdout == "".join(f"mail/0000{number}  set\n" for number in (2, 3, 4))
+
+
+def test_a_failure_in_the_middle_of_a_batch_is_told_with_what_was_done(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(dict.fromkeys(paths(4), MAIL))
+    write = FirestoreDatabase.write
+
+    def failing(database: FirestoreDatabase, writes: Sequence[Write]) -> Sequence[Version | FirepostError]:
+        """Firestore takes all but one."""
+        taken = iter(write(database, [each for each in writes if each.path != "mail/00001"]))
+        return [Unavailable("It is down.") if each.path == "mail/00001" else next(taken) for each in writes]
+
+    monkeypatch.setattr("cli.mailbox.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(FirestoreDatabase, "write", failing)
+    result = store.run("adopt", "--yes", *FAST)
+    assert result.exit_code == 3
+    assert result.stdout.splitlines() == [
+        "mail/00000  set",
+        "mail/00001  skipped: unanswered",
+        "mail/00002  set",
+        "mail/00003  set",
+    ]
+    assert "4 documents read. 3 set to RETRY; skipped: 1 unanswered." in result.stderr
+    assert continuation(result.stderr) == "mail/00000"
+    assert "Can't work with Firestore" in result.stderr
+    monkeypatch.setattr(FirestoreDatabase, "write", write)
+    assert store.run("adopt", "--yes", "--after", "mail/00000").stdout == "mail/00001  set\n"
 
 
 def test_without_a_terminal_a_large_run_needs_a_yes(store: Store) -> None:
@@ -173,7 +204,7 @@ class Endless:
         for start in range(0, self.count, PAGE):
             yield [mail(f"mail/{number}") for number in range(start, start + PAGE)]
 
-    def set_state(self, mails: Sequence[Mail], state: State) -> list[str | None]:
+    def set_state(self, mails: Sequence[Mail], state: State) -> Sequence[str | Unreachable | None]:
         return [None for _ in mails]
 
 

@@ -20,6 +20,7 @@ from shared.delivery.history import ended
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.observability.events import FIELDS, Event
 from tests.unit.cli.builders import NOW
+from tests.unit.cli.conftest import Store
 
 ONCE = Policy(timedelta(minutes=1))
 AGAIN = Policy(timedelta(minutes=1), 3, LeaseExpiryPolicy.RETRY)
@@ -67,6 +68,9 @@ DEAD = {"event": "dead-letter", "reason": "dead-letter", "before": "RETRY"}
         {**SENT, "written": "finished", "found": "SUCCESS", "found_attempt": 1, "held": False, "left": "SUCCESS"},
         {**SENT, "after": "ERROR", "reason": "rejected"},
         {**SENT, "after": "ERROR", "reason": "temporary", "unsettled": True},
+        {**SENT, "expires_ms": 90.0, "begun_ms": 80.0},
+        {**SENT, "expires_ms": 90.0, "begun_ms": 95.0},  # two readings of the clock
+        {**SENT, "after": "ERROR", "reason": "expired", "expires_ms": 90.0, "begun_ms": 5_000.0},
         HELD,
         {**HELD, "lease_ms": 0.0},
         {"event": "message", "reason": "busy", "acknowledged": False},
@@ -112,6 +116,14 @@ def test_what_the_tables_have_is_allowed(entry: Mapping[str, Any]) -> None:
             "found RETRY at attempt 1, with the lease: 'finished', leaving SUCCESS; allowed: requeued",
         ),
         ({**SENT, "found": "PROCESSING", "found_attempt": 2, "held": False, "left": "SUCCESS"}, "allowed: outdated"),
+        ({**SENT, "expires_ms": 90.0, "begun_ms": 5_090.0}, "handed over 5000 ms after it had expired"),
+        (
+            {**SENT, "after": "ERROR", "reason": "unknown", "expires_ms": 90.0, "begun_ms": 5_090.0},
+            "handed over 5000 ms after",
+        ),
+        ({**SENT, "after": "ERROR", "reason": "rejected", "expires_ms": 9.0, "expired": True}, "is not 'expired'"),
+        ({**SENT, "expired": True}, "is not 'expired'"),
+        ({**SENT, "expires_ms": "soon", "begun_ms": 1.0}, "of another type"),
         ({**HELD, "acknowledged": True}, "acknowledged; allowed: lease-held"),
         ({**HELD, "lease_ms": -0.1}, "allowed: lease-expired"),
         ({**HELD, "lease_ms": 1e9}, "with nobody's lease"),
@@ -150,6 +162,23 @@ def test_what_is_allowed_depends_on_the_policy() -> None:
         assert fault(entry, AGAIN) is None
         assert fault(entry, ONCE) is not None
     assert "expected RETRY" in str(fault({**retry, "after": "ERROR"}, AGAIN))
+
+
+def test_the_next_attempt_comes_before_a_mail_expires() -> None:
+    again = {**SENT, "reason": "temporary", "unsettled": True, "after": "RETRY", "expires_ms": 60_000.0}
+    assert fault({**again, "next_ms": 59_999.9}, AGAIN) is None
+    assert "was to follow 1000 ms after the mail expires" in str(fault({**again, "next_ms": 61_000.0}, AGAIN))
+    assert fault({**again, "after": "ERROR", "expired": True}, AGAIN) is None
+    for last in ({**again, "attempt": 3, "before": "RETRY"}, {**again, "unsettled": False}):
+        assert "is not 'expired'" in str(fault({**last, "after": "ERROR", "expired": True}, AGAIN))
+
+
+@pytest.mark.parametrize(("attempts", "allowed"), [(1, "claimed"), (2, "claimed"), (3, None)])
+def test_an_expired_lease_is_retried_up_to_a_number_of_attempts(attempts: int, allowed: str | None) -> None:
+    given_up = {**HELD, "reason": "lease-expired", "acknowledged": True, "lease_ms": -1.0, "attempts": attempts}
+    found = fault(given_up, AGAIN)
+    assert (found is None) if allowed is None else (f"allowed: {allowed}" in str(found))
+    assert fault({name: value for name, value in given_up.items() if name != "attempts"}, AGAIN) is None
 
 
 NAMES = sorted({"event", *(name for fields in FIELDS.values() for name in fields)})
@@ -210,6 +239,20 @@ def test_two_attempts_with_the_same_number_are_a_finding() -> None:
 def test_a_mail_that_was_sent_again_though_nobody_asked_is_a_finding() -> None:
     [found] = stories(NEW, SENT, {**SENT, "attempt": 2})
     assert (found.where, found.why) == ("2", "concluded 2 times, asked for 1 times")
+
+
+HANDED_OVER = {**SENT, "begun_ms": 12.0}
+TAKEN_OVER = {**HANDED_OVER, "attempt": 2, "before": "PROCESSING", "lease_ms": -1.0, "unsent": True}
+
+
+def test_an_attempt_that_takes_over_from_one_that_has_sent_is_a_finding() -> None:
+    frozen = {**HANDED_OVER, "written": "outdated"}
+    why = "attempt 1 handed the mail over, but the next one was made because it had not"
+    for found in (stories(NEW, TAKEN_OVER, frozen), stories(frozen, TAKEN_OVER, NEW)):
+        assert [each.why for each in found] == [why]
+    assert stories(NEW, TAKEN_OVER, {**frozen, "begun_ms": None, "after": "ERROR", "reason": "template"}) == []
+    assert stories(NEW, TAKEN_OVER) == []
+    assert stories(NEW, HANDED_OVER, NEW, TAKEN_OVER) == []  # written again under the same id
 
 
 def entry_of(attempt: int, state: str, code: str | None = None) -> dict[str, Any]:
@@ -299,7 +342,26 @@ class TestCommand:
         result = CliRunner().invoke(cli, ["audit"])
         assert (result.exit_code, "Specify FILE..., or --scan" in result.stderr) == (2, True)
 
-    def test_a_file_that_is_none_is_wrong_usage(self, tmp_path: Path) -> None:
-        (tmp_path / "array").write_text("[1")
-        result = CliRunner().invoke(cli, ["audit", str(tmp_path / "array")])
-        assert (result.exit_code, "can't be read" in result.stderr) == (2, True)
+    @pytest.mark.parametrize(
+        "entries",
+        [
+            pytest.param([], id="no lines"),
+            pytest.param([{"message": "started"}], id="other lines"),
+            pytest.param([{"event": "connection", "server": "a:25"}], id="no decisions"),
+        ],
+    )
+    def test_a_log_with_nothing_to_check_is_no_success(self, tmp_path: Path, entries: list[Mapping[str, Any]]) -> None:
+        result = self.run(tmp_path, *entries)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("Error: Nothing was checked")
+
+    def test_an_empty_collection_is_no_success_either(self, store: Store) -> None:
+        result = store.run("audit", "--scan")
+        assert (result.exit_code, "Nothing was checked" in result.stderr) == (1, True)
+        store.write({"mail/a": {"delivery": {"state": "PENDING"}}})
+        assert store.run("audit", "--scan").exit_code == 0
+
+    def test_a_line_without_an_end_is_wrong_usage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("cli.log_entries.LONGEST", 100)
+        result = self.run(tmp_path, {"event": "x" * 200})
+        assert (result.exit_code, "more than 100 characters" in result.stderr) == (2, True)

@@ -1,6 +1,7 @@
 """Importing: files in the forms that the Firebase CLI writes, and the configuration that they become.
 
-The files in `imports/` have no secret but those that contain the word "s3cret", and the expected output beside them.
+The files in `imports/` have no secret but those that contain the word "s3cret", and the expected output beside them;
+`infra/terraform/check` looks at its format.
 """
 
 from __future__ import annotations
@@ -55,14 +56,6 @@ def test_a_file_becomes_the_expected_variables_and_notes(name: str) -> None:
 def test_no_secret_is_printed_or_written(name: str) -> None:
     result = run(f"{name}.env", "--output", "out.tfvars", "--json")
     assert "s3cret" not in result.output + result.stderr + Path("out.tfvars").read_text()
-
-
-@pytest.mark.skipif(shutil.which("terraform") is None, reason="Terraform is not installed")
-@pytest.mark.parametrize("name", NAMES)
-def test_the_variables_are_formatted_as_terraform_does(name: str) -> None:
-    Path(f"{name}.tfvars.txt").rename(f"{name}.tfvars")
-    result = subprocess.run(["terraform", "fmt", "-check", f"{name}.tfvars"], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
 
 
 def test_all_variables_and_settings_exist_in_the_terraform_module() -> None:

@@ -28,7 +28,7 @@ def test_the_services_write_an_entry_per_line() -> None:
 @pytest.mark.parametrize("indent", [None, 2])
 def test_gcloud_prints_one_array(indent: int | None) -> None:
     text = "\n" + json.dumps([{"insertId": "1", "jsonPayload": ENTRY}, {"textPayload": "x"}], indent=indent)
-    assert found(text) == [ENTRY, None]
+    assert found(text) == [ENTRY]
 
 
 def test_a_document_has_times_where_firestore_has_them() -> None:
@@ -43,20 +43,6 @@ def test_a_document_has_times_where_firestore_has_them() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "line", ["", "no JSON", "7", "{}", '{"event": 7}', '{"message": "started"}', "{" * 100_000, '{"a":' * 100_000]
-)
+@pytest.mark.parametrize("line", ["", "no JSON", "{}", '{"event": 7}', '{"message": "started"}', '{"delivery": {}}'])
 def test_other_lines_are_left_out(line: str) -> None:
-    assert [each for each in found(f"{line}\n{SERVICES}\n") if each is not None] == [json.loads(SERVICES)]
-
-
-@pytest.mark.parametrize("text", ["[", "[1,", "[" * 100_000])
-def test_an_array_that_is_no_json_is_an_error(text: str) -> None:
-    with pytest.raises(ValueError):
-        found(text)
-
-
-def test_a_line_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.records._LONGEST_LINE", 10)
-    with pytest.raises(ValueError, match="more than 10 characters"):
-        found("x" * 11)
+    assert found(f"{line}\n{SERVICES}\n") == [json.loads(SERVICES)]

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from cli.dead_letters import Replayer, Wanted, _replay
+from cli.exits import Unreachable
 from cli.letters import Letter
 from cli.mail import Mail
 from cli.mailbox import Mailbox
@@ -30,6 +31,7 @@ class World(Deliveries):
         super().__init__(letters)
         self.document = document
         self.topic_works = topic_works
+        self.failure: Unreachable | None = None
         self.log: list[str] = []
 
     def publish(self, data: bytes, attributes: Mapping[str, str]) -> None:
@@ -40,9 +42,9 @@ class World(Deliveries):
     def get(self, path: str) -> Mail | None:
         return self.document if self.document and self.document.path == path else None
 
-    def set_state(self, mails: Sequence[Mail], state: State) -> list[str | None]:
+    def set_state(self, mails: Sequence[Mail], state: State) -> list[str | Unreachable | None]:
         self.log += [f"retry {each.path}" for each in mails]
-        return [None for _ in mails]
+        return [self.failure for _ in mails]
 
     def acknowledge(self, ack_ids: Sequence[str]) -> None:
         self.log += [f"acknowledge {each}" for each in ack_ids]
@@ -67,6 +69,14 @@ def test_a_letter_that_could_not_be_published_stays() -> None:
     with pytest.raises(Unavailable):
         world.replay(ALL)
     assert (world.log, world.released) == ([], ["ack-1"])
+
+
+def test_a_letter_whose_document_could_not_be_set_stays() -> None:
+    world = World(letter(BY_PUBSUB, ABOUT_A), document=GIVEN_UP)
+    world.failure = Unreachable("no")
+    with pytest.raises(Unreachable):
+        world.replay(ALL)
+    assert (world.log[1:], world.released) == (["retry mail/a"], ["ack-1"])
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ class TestMatches:
             pytest.param(sent(accepted=["ada@example.com"]), id="accepted"),
             pytest.param(sent(rejected=["x@y.z", "ada@example.com"]), id="rejected"),
             pytest.param(sent(pending=["ADA@Example.com"]), id="pending-in-another-case"),
+            pytest.param(sent(accepted=["x@y.z"], withheld=["ada@example.com"]), id="withheld"),
             pytest.param(found({"to": "ada@example.com"}), id="to"),
             pytest.param(found({"cc": ["x@y.z", "Ada Lovelace <Ada@EXAMPLE.com>"]}), id="with-a-name"),
             pytest.param(found({"bcc": "x@y.z, Ada <ada@example.com>"}), id="one-of-a-text"),

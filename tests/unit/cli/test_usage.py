@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
+import cli as package
 from cli.__main__ import cli
 from cli.clients import EMULATORS, Target
 from cli.set_state import Pace, Tally
@@ -117,30 +121,24 @@ def test_the_ready_file_wins_over_the_environment(
     assert context.obj == target
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(
-            "",
-            "send",
-            "status",
-            "find",
-            "list",
-            "counts",
-            "retry",
-            "cancel",
-            "adopt",
-            "check-documents",
-            "import",
-            "doctor",
-        ),
-        *("dead-letters", "dead-letters replay", "template preview", "template lint"),
-    ],
-)
-def test_help_needs_no_project_and_documents_the_exit_codes(command: str) -> None:
-    result = CliRunner().invoke(cli, [*command.split(), "--help"])
+def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
+    """The words of a command, and of all below it."""
+    yield names
+    for name, each in getattr(command, "commands", {}).items():
+        yield from commands(each, *names, name)
+
+
+@pytest.mark.parametrize("words", [*commands(cli)], ids=" ".join)
+def test_help_needs_no_project_and_documents_the_exit_codes(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli, [*words, "--help"])
     assert result.exit_code == 0
     assert "Exit codes:" in result.stdout
+
+
+def test_the_package_s_map_names_each_module() -> None:
+    modules = {each.name for each in Path(package.__file__).parent.iterdir()} - {"__init__.py", "__pycache__"}
+    named = set(re.findall(r"\b(\w+\.py|doctor)\b", package.__doc__ or ""))
+    assert named == modules
 
 
 def test_the_rate_limit_does_not_save_up_unused_time() -> None:

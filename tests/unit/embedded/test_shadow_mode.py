@@ -107,7 +107,7 @@ def services(
 
 def a_document(random: Random) -> dict[str, Any]:
     delivery = random.choice(DELIVERIES)
-    fields = mails._DOCUMENTS(random) if random.random() < 0.8 else MAIL
+    fields = mails.DOCUMENTS(random) if random.random() < 0.8 else MAIL
     return fields | ({} if delivery is None else {"delivery": delivery})
 
 
@@ -156,7 +156,7 @@ def test_the_dispatcher_does_not_call_firestore_at_all(services: Services) -> No
 
 
 def test_both_services_say_so(services: Services) -> None:
-    assert services.dispatcher.get("/health").text == services.sender.get("/healthz").text
+    assert services.dispatcher.get("/health").text == services.sender.get("/health").text
     assert "shadow mode" in services.sender.get("/health").text
 
 

@@ -1,4 +1,4 @@
-"""An installation in which everything is in order, as Google's APIs describe it (recorded/README.md)."""
+"""An installation in which everything is in order, as Google's APIs describe it (expected_answers/README.md)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ OUTPUTS: dict[str, Any] = json.loads((HERE / "outputs.json").read_text(encoding=
 NAMES: Installation = read_outputs(OUTPUTS, None).installation
 
 FILES: dict[str, dict[str, Any]] = {
-    path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted((HERE / "recorded").glob("*.json"))
+    path.stem: json.loads(path.read_text(encoding="utf-8"))
+    for path in sorted((HERE / "expected_answers").glob("*.json"))
 }
 
 Change = Callable[[dict[str, Any]], object]
 
 
 def body(file: str, change: Change = lambda _: None) -> dict[str, Any]:
-    """The body of a recorded answer, changed."""
+    """The body of an expected answer, changed."""
     data: dict[str, Any] = copy.deepcopy(FILES[file]["body"])
     change(data)
     return data
@@ -48,7 +49,7 @@ def file_for(api: str, method: str, target: str) -> str | None:
 
 
 class Apis:
-    """Answers with the recorded answers, but for those that a test changes; counts what was asked for."""
+    """Answers as expected, but for those that a test changes; counts what was asked for."""
 
     def __init__(self, changed: Mapping[str, Answer] | None = None) -> None:
         self._changed = changed or {}
@@ -56,7 +57,7 @@ class Apis:
 
     def ask(self, question: Question) -> Answer:
         name = file_for(question.api, "POST" if question.is_post else "GET", question.path)
-        assert name is not None, f"nothing is recorded for {question}"
+        assert name is not None, f"no answer is expected for {question}"
         self.asked.append(name)
         return self._changed.get(name) or answer(name)
 

@@ -372,8 +372,14 @@ def test_alerts_are_somebody_else_s_without_modules_monitoring() -> None:
     assert "alert-policies" not in apis.asked
 
 
-def test_each_recorded_answer_is_used() -> None:
+def test_each_expected_answer_is_used() -> None:
     assert {*asked_files(), *asked_files(PULLING)} == set(FILES)
+
+
+def test_what_fails_without_an_index_is_named() -> None:
+    found = findings({"fields": answer("fields", without_indexes("delivery.errorCode"))})["indexes"]
+    assert "counts, list --error-code and retry --error-code fail without it" in found.remedy
+    assert "reconciler" not in found.remedy
 
 
 def test_the_queried_fields_are_those_that_the_module_indexes() -> None:

@@ -1,4 +1,4 @@
-"""The client of Google's APIs over a socket, with the recorded answers."""
+"""The client of Google's APIs over a socket, with the expected answers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Response = tuple[int, Any]
 
 @contextmanager
 def google(failures: list[Response]) -> Iterator[GoogleApis]:
-    """All APIs on one address, which answer with `failures` first, and then as recorded."""
+    """All APIs on one address, which answer with `failures` first, and then as expected."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
             sent = json.loads(self.rfile.read(length)) if length else None
             assert sent == ({"options": {"requestedPolicyVersion": 3}} if self.command == "POST" else None)
-            status, body = failures.pop(0) if failures else self._recorded()
+            status, body = failures.pop(0) if failures else self._expected()
             text = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
@@ -39,7 +39,7 @@ def google(failures: list[Response]) -> Iterator[GoogleApis]:
 
         do_POST = do_GET  # noqa: N815
 
-        def _recorded(self) -> Response:
+        def _expected(self) -> Response:
             _, api, target = self.path.split("/", 2)
             name = file_for(api, self.command, target)
             return (200, FILES[name]["body"]) if name else (404, {"error": {"code": 404, "status": "NOT_FOUND"}})

@@ -418,6 +418,8 @@ def test_a_single_header_as_key_and_value_needs_no_array() -> None:
         pytest.param("a@x.y", "<a@x.y>", id="without brackets"),
         pytest.param("a@x.y <b@x.y>  c", "<a@x.y> <b@x.y> <c>", id="several"),
         pytest.param("<a@x.y><b@x.y>", "<a@x.y><b@x.y>", id="glued together"),
+        pytest.param("a@x.y \t b@x.y", "<a@x.y> <b@x.y>", id="with a tab"),
+        pytest.param(f"{'x' * 1000}\x85y", f"<{'x' * 1000}\x85y>", id="other white space, at which no line is folded"),
     ],
 )
 @pytest.mark.parametrize("name", ["In-Reply-To", "references"])

@@ -235,12 +235,14 @@ def test_an_attempt_that_may_be_repeated_leaves_the_next_ones_time(database: Mem
     store, states = assembly.claims(database, policy), assembly.store(database, policy)
     first = claim(store, clock)
     later, sent = Finish(first, LATER, clock.now, 0.5), Finish(first, SENT, clock.now, 0.5)
-    assert (states.state_after(later), states.state_after(sent)) == (State.RETRY, State.SUCCESS)
+    ends = [states.changes_after(each)["delivery.state"] for each in (later, sent)]
+    assert ends == [State.RETRY, State.SUCCESS]
     store.end(later)
     next_attempt = clock.now + timedelta(seconds=15)
     assert (delivery(database)["state"], delivery(database)["nextAttemptTime"]) == ("RETRY", next_attempt)
     clock.advance(timedelta(minutes=1))
-    assert states.state_after(Finish(claim(store, clock), LATER, clock.now, 0.5)) is State.ERROR
+    last = Finish(claim(store, clock), LATER, clock.now, 0.5)
+    assert states.changes_after(last)["delivery.state"] is State.ERROR
 
 
 class TestSeed:

@@ -135,6 +135,11 @@ def a_mail_to_be_tried_again(world: World) -> None:
     world.push({"mail": MAIL, "id": "again"})
 
 
+def a_mail_that_expires_before_it_could_be_tried_again(world: World) -> None:
+    world.smtp.when("RCPT").reply("451 4.3.0 Later, ada@example.com")
+    world.push({"mail": {**MAIL, "expiresAt": (world.clock.now + timedelta(seconds=1)).isoformat()}, "id": "expires"})
+
+
 def a_mail_that_is_invalid(world: World) -> None:
     world.push({"mail": {**MAIL, "to": "ada@example.com hunter2"}, "id": "invalid"})
 
@@ -177,6 +182,11 @@ def messages_about_a_held_mail(world: World) -> None:
     world.event(None, {**MAIL, "sendAt": world.clock.now, "delivery": lease})
     world.push({"document": "mail/a"})
     world.push({"document": "mail/a"}, "dispatcher", CloudPubSubDeadLetterSourceDeliveryCount="5")
+
+
+def a_lease_that_has_expired(world: World) -> None:
+    lease = {"state": "PROCESSING", "attempts": 1, "leaseExpireTime": world.clock.now}
+    world.event(None, {**MAIL, "delivery": lease})
 
 
 def an_attempt_after_an_expired_lease_whose_document_changes(world: World) -> None:
@@ -256,6 +266,7 @@ WORK = (
     a_mail_that_is_refused,
     a_mail_that_one_recipient_does_not_get,
     a_mail_to_be_tried_again,
+    a_mail_that_expires_before_it_could_be_tried_again,
     a_mail_that_is_invalid,
     a_message_for_nothing,
     a_message_that_is_none,
@@ -266,6 +277,7 @@ WORK = (
     a_dead_letter,
     a_dead_letter_that_the_sender_made,
     messages_about_a_held_mail,
+    a_lease_that_has_expired,
     pubsub_refuses_a_message,
     a_run_of_the_reconciler,
 )
@@ -434,6 +446,7 @@ def test_no_word_and_no_field_of_the_vocabulary_is_idle(
                 "send_ms": 1.0,
                 "finish_ms": 1.0,
                 "duration_ms": 9.0,
+                "begun_ms": 0.0,
                 "accepted_after_ms": 0.0,
             },
             id="attempt",
@@ -448,14 +461,38 @@ def test_no_word_and_no_field_of_the_vocabulary_is_idle(
                 "after": "RETRY",
                 "reason": "temporary",
                 "unsettled": True,
+                "next_ms": 15_000.0,
                 "written": "finished",
                 "claim_ms": 1.0,
                 "compose_ms": 1.0,
                 "send_ms": 1.0,
                 "finish_ms": 1.0,
                 "duration_ms": 9.0,
+                "begun_ms": 0.0,
             },
             id="attempt that another one follows",
+        ),
+        pytest.param(
+            a_mail_that_expires_before_it_could_be_tried_again,
+            {
+                "event": "attempt",
+                "document": "mail/expires",
+                "attempt": 1,
+                "before": None,
+                "after": "ERROR",
+                "reason": "temporary",
+                "unsettled": True,
+                "expired": True,
+                "written": "finished",
+                "claim_ms": 1.0,
+                "compose_ms": 1.0,
+                "send_ms": 1.0,
+                "finish_ms": 1.0,
+                "duration_ms": 9.0,
+                "begun_ms": 0.0,
+                "expires_ms": 1000.0,
+            },
+            id="attempt after which the mail expires",
         ),
         pytest.param(
             a_mail_that_one_recipient_does_not_get,
@@ -472,6 +509,7 @@ def test_no_word_and_no_field_of_the_vocabulary_is_idle(
                 "send_ms": 1.0,
                 "finish_ms": 1.0,
                 "duration_ms": 9.0,
+                "begun_ms": 0.0,
                 "accepted_after_ms": 0.0,
                 "rejected": 1,
                 "pending": 0,
