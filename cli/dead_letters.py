@@ -16,13 +16,13 @@ import click
 
 from cli.clients import Target, open_dead_letters, open_mailbox, open_topic
 from cli.exits import EXIT_CODES, Failed, Unreachable
-from cli.letters import DELIVERY_LIMIT, REPLAY, Letter
 from cli.mailbox import Mailbox
 from cli.output import Output, json_option, one_line
 from cli.subscription import Browser, browsing
 from cli.view import LETTER_COLUMNS, letter_details, letter_record, letter_row
 from shared.delivery.model import State
 from shared.errors import ErrorCode
+from shared.pubsub.letters import DELIVERY_LIMIT, REPLAY, Letter
 from shared.pubsub.publisher import Publisher
 
 

@@ -12,7 +12,7 @@ from google.cloud.pubsub_v1 import SubscriberClient
 from google.cloud.pubsub_v1.types import ReceivedMessage
 
 from cli.exits import reaching
-from cli.letters import Letter
+from shared.pubsub.letters import Letter
 
 #: Messages per request; their data stays in memory until they have been processed.
 BATCH = 50

@@ -10,11 +10,11 @@ from typing import Any
 
 from rich.text import Text
 
-from cli.letters import Letter
 from cli.mail import NOT_ACCEPTED, Mail
 from cli.output import Cell, one_line, printable
 from cli.times import brief, rfc3339, with_age
 from shared.delivery.model import State
+from shared.pubsub.letters import Letter
 
 MAIL_COLUMNS = ("DOCUMENT", "STATE", "CODE", "TRIES", "AGE", "ERROR")
 LETTER_COLUMNS = ("ID", "AGE", "REASON", "DOCUMENT", "ERROR")

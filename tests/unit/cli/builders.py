@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.letters import Letter
 from cli.mail import Mail
+from shared.pubsub.letters import Letter
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 

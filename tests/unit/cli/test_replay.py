@@ -9,13 +9,13 @@ import pytest
 
 from cli.dead_letters import Replayer, Wanted, _replay
 from cli.exits import Unreachable
-from cli.letters import Letter
 from cli.mail import Mail
 from cli.mailbox import Mailbox
 from cli.output import Output
 from cli.subscription import browsing
 from shared.delivery.model import State
 from shared.errors import Unavailable
+from shared.pubsub.letters import Letter
 from tests.unit.cli.builders import letter, mail
 from tests.unit.cli.test_subscription import Deliveries
 

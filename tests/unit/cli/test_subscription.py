@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from cli.letters import Letter
 from cli.subscription import browsing
+from shared.pubsub.letters import Letter
 from tests.unit.cli.builders import letter
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cli.letters import Letter
+from shared.pubsub.letters import Letter
 from tests.unit.cli.builders import letter
 
 BY_PUBSUB = {
