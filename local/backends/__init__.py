@@ -6,13 +6,13 @@ they differ, Google's is right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 
-def _ignore(failure: str) -> None:
-    """Ignore the failure."""
+def _ignore(text: str) -> None:
+    """Ignore what is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,10 @@ class BackendOptions:
 
     `events_url` is where CloudEvents of writes below `collection` (a collection path such as `mail`) are POSTed, at
     least once, as Eventarc does. Port 0 means any free one. `on_failure` is called, from any thread, with a
-    human-readable text when the running backend ends unexpectedly. `faults` are the faults to inject
-    (`local.backends.embedded.fault_flags`), with random numbers from `seed`. With `sign_events`, events carry a token;
-    with `limit_events`, those that are too large for Eventarc are dropped.
+    human-readable text when the running backend ends unexpectedly. `on_change` is called, from any thread, with the
+    path of each document below `collection` that was written, and perhaps of others; it must return at once. `faults`
+    are the faults to inject (`local.backends.embedded.fault_flags`), with random numbers from `seed`. With
+    `sign_events`, events carry a token; with `limit_events`, those that are too large for Eventarc are dropped.
     """
 
     project: str
@@ -32,6 +33,7 @@ class BackendOptions:
     firestore_port: int = 0
     pubsub_port: int = 0
     on_failure: Callable[[str], None] = _ignore
+    on_change: Callable[[str], None] = _ignore
     faults: Sequence[str] = ()
     seed: int = 0
     sign_events: bool = False
@@ -86,6 +88,10 @@ class Backend(Protocol):
 
         Raises `local.errors.PartFailed` if that is refused.
         """
+        ...
+
+    def waiting(self) -> Mapping[str, int]:
+        """How many messages are not acknowledged, by the full name of their subscription; empty if not known."""
         ...
 
     def stop(self) -> None:

@@ -7,15 +7,17 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 import requests
 
 from local.backends import BackendOptions
 from local.errors import CannotStart, PartFailed
-from local.eventarc import EventReceiver, Forwarder
+from local.eventarc import Event, EventReceiver, Forwarder
 from local.ports import LOOPBACK, claim_port
 from local.processes import Child, Command, Family, last_lines
 from local.waiting import wait_until
@@ -92,16 +94,24 @@ class GoogleBackend:
         forwarder = Forwarder(self._options.events_url, self._options.limit_events)
         self._running.callback(forwarder.stop)
         forwarder.start()
-        receiver = EventReceiver(forwarder.post)
+        receiver = EventReceiver(partial(self._take, forwarder))
         self._running.callback(receiver.stop)
         receiver.start()
         return receiver.address
+
+    def _take(self, forwarder: Forwarder, event: Event) -> None:
+        self._options.on_change(unquote(event.headers.get("ce-document", "")))
+        forwarder.post(event)
 
     def _on_exit(self, command: Command) -> Callable[[int], None]:
         def report(status: int) -> None:
             self._options.on_failure(f"The {command.name} died (exit status {status}):\n{last_lines(command.log)}")
 
         return report
+
+    def waiting(self) -> Mapping[str, int]:
+        """See `Backend`: the Pub/Sub emulator does not tell."""
+        return {}
 
     def watch(self, collection: str) -> None:
         """See `Backend`: have the emulator send us every write below the collection."""

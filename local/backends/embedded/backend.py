@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 
 import grpc
@@ -13,6 +14,7 @@ from local.backends.embedded.eventarc import Eventarc
 from local.backends.embedded.faults import Faults
 from local.backends.embedded.firestore import service as firestore
 from local.backends.embedded.firestore.store import Store
+from local.backends.embedded.observer import Observer
 from local.backends.embedded.pubsub import publisher, subscriber
 from local.backends.embedded.pubsub.broker import Broker
 from local.backends.embedded.tokens import TokenIssuer
@@ -72,6 +74,7 @@ class EmbeddedBackend:
         """Return when both APIs answer. Raises `CannotStart` if a port is taken."""
         store = Store(_microseconds)
         store.watchers.append(self._eventarc.watch)
+        store.watchers.append(Observer(self._options.project, self._options.on_change).watch)
         self._firestore = firestore.FirestoreService(store)
         self._issuer.start()
         self._firestore_port = self._serve(
@@ -89,6 +92,10 @@ class EmbeddedBackend:
     def watch(self, collection: str) -> None:
         """See `Backend`."""
         self._eventarc.collection = collection
+
+    def waiting(self) -> Mapping[str, int]:
+        """See `Backend`."""
+        return self._broker.waiting_in_each()
 
     def stop(self) -> None:
         """End all calls, deliveries and threads; safe to call twice, and after a failed start."""

@@ -73,3 +73,21 @@ def test_a_share_is_kept_and_repeatable() -> None:
 def test_malformed_times_are_refused_with_an_example(spec: str) -> None:
     with pytest.raises(ValueError, match="expected TARGET:WHAT"):
         applied(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("Comit:fail=ABORTED", "there is no RPC Comit; did you mean Commit."),
+        ("event:drop", "did you mean events"),
+        ("Teleport:fail", "there is no RPC Teleport; expected events, pushes,"),
+        ("events:drop@2", "expected a share of at most 1"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(spec: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why.replace(".", r"\.")):
+        applied(spec)
+
+
+def test_a_fault_can_hit_any_rpc_of_the_backend() -> None:
+    assert {"Commit", "BatchWrite", "Listen", "Publish", "StreamingPull", "Acknowledge"} <= fault_flags.rpcs()

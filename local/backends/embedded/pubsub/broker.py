@@ -122,6 +122,11 @@ class Broker:
         with self.lock:
             return sum(map(len, self._mailboxes.values()))
 
+    def waiting_in_each(self) -> dict[str, int]:
+        """The number of unacknowledged messages in each subscription, by its name."""
+        with self.lock:
+            return {name: len(mailbox) for name, mailbox in self._mailboxes.items()}
+
     def close(self) -> None:
         """Stop all deliveries."""
         for mailbox in self._mailboxes.values():
