@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import grpc
 from google.cloud import firestore
+from google.cloud.firestore_v1.services.firestore import FirestoreClient
+from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
 from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber import SubscriberClient
@@ -21,6 +23,11 @@ def firestore_client(address: str, project: str) -> firestore.Client:
     """
     with _variable("FIRESTORE_EMULATOR_HOST", address):
         return firestore.Client(project=project)
+
+
+def firestore_api(address: str) -> FirestoreClient:
+    """A client of the Firestore at `host:port`, for raw requests."""
+    return FirestoreClient(transport=FirestoreGrpcTransport(channel=grpc.insecure_channel(address)))
 
 
 def publisher_client(address: str) -> PublisherClient:

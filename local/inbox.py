@@ -1,30 +1,31 @@
-"""An SMTP server on this machine that delivers to nobody and keeps the last mails in memory for inspection.
+"""An SMTP server on this machine that delivers to nobody and keeps the last mails for inspection.
 
 To try failures by hand, write to a recipient whose local part begins with
 
     refuse…   permanently refused:     550 5.1.1
     later…    temporarily refused:     450 4.2.1
+
+or choose a fault for all mails (`InboxFault`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import threading
-from asyncio import BaseTransport
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import socket
+from asyncio import AbstractServer, BaseTransport
+from collections.abc import Awaitable
+from enum import StrEnum
 from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from local.ports import LOOPBACK, free_port
+from local.mailstore import MailStore
+from local.ports import LOOPBACK, listening_at
 
-KEPT_MAILS = 500
 MAX_MAIL_BYTES = 50 * 1024 * 1024
+#: The longest delay on demand, in seconds.
+LONGEST_DELAY = 600.0
 
 _REFUSALS = {
     "refuse": "550 5.1.1 No such mailbox (this inbox refuses local parts that begin with 'refuse')",
@@ -32,19 +33,30 @@ _REFUSALS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """One accepted mail: the SMTP envelope, and the message with CRLF line ends. `received` is in UTC."""
+class InboxFault(StrEnum):
+    """What the inbox does to all mails, on demand."""
 
-    number: int
-    received: datetime
-    sender: str
-    recipients: tuple[str, ...]
-    data: bytes
+    NONE = "none"
+    REFUSE = "refuse"
+    """Refuse every recipient permanently: 550."""
+    LATER = "later"
+    """Refuse every recipient for now: 450."""
+    DELAY = "delay"
+    """Answer only after some seconds."""
+    DROP = "drop"
+    """Hang up before the content, so that the mail is surely not sent."""
+    LOSE_REPLY = "lose-reply"
+    """Keep the mail, and hang up without an answer, so that its sender can't know."""
+    DOWN = "down"
+    """Accept no connections."""
 
 
-def refusal(recipient: str) -> str | None:
+def refusal(recipient: str, fault: InboxFault = InboxFault.NONE) -> str | None:
     """The SMTP reply for a recipient to refuse, None for all others."""
+    if fault is InboxFault.REFUSE:
+        return "550 5.1.1 No such mailbox (this inbox refuses everybody at the moment)"
+    if fault is InboxFault.LATER:
+        return "450 4.2.1 Mailbox busy (this inbox puts off everybody at the moment)"
     for beginning, reply in _REFUSALS.items():
         if recipient.lower().startswith(beginning):
             return reply
@@ -52,13 +64,15 @@ def refusal(recipient: str) -> str | None:
 
 
 class Inbox:
-    """The mails received so far, and the server that receives them, which can be stopped and restarted."""
+    """The server that puts mails into a store; it can be stopped and restarted."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
-        self._mails: deque[Mail] = deque(maxlen=KEPT_MAILS)
-        self._numbers = itertools.count(1)
-        self._change = threading.Lock()
+    def __init__(self, store: MailStore, listener: socket.socket) -> None:
+        """`listener` listens at the inbox's port. It is closed by `stop`."""
+        self.store = store
+        self.port: int = listener.getsockname()[1]
+        self.fault = InboxFault.NONE
+        self.delay = 0.0
+        self._listener: socket.socket | None = listener
         self._server: _Server | None = None
 
     @property
@@ -72,44 +86,38 @@ class Inbox:
         return f"smtp://{self.address}"
 
     def start(self) -> None:
-        """Accept connections, on the same port each time."""
-        self._server = _Server(self)
-        self._server.start()
+        """Accept connections, on the same port each time. Raises `CannotStart` if another program has it now."""
+        if self._server is None:
+            listener = self._listener or listening_at(self.port, "--smtp-port")
+            self._listener = None
+            self._server = _Server(self, listener)
+            self._server.start()
 
     def stop(self) -> None:
         """Accept no more connections and close the open ones. Safe to call twice."""
         if self._server is not None:
             self._server.stop()
             self._server = None
+        elif self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
-    def mails(self) -> list[Mail]:
-        """The kept mails, oldest first."""
-        with self._change:
-            return list(self._mails)
-
-    def find(self, number: int) -> Mail | None:
-        """The mail with that number, if it is still kept."""
-        return next((mail for mail in self.mails() if mail.number == number), None)
-
-    def clear(self) -> None:
-        """Delete all mails."""
-        with self._change:
-            self._mails.clear()
-
-    def keep(self, sender: str, recipients: Sequence[str], data: bytes) -> Mail:
-        """Add a mail, dropping the oldest if there are too many. Bytes of an address that are not UTF-8 are escaped."""
-        legible = [text.encode("utf-8", "backslashreplace").decode() for text in (sender, *recipients)]
-        with self._change:
-            mail = Mail(next(self._numbers), datetime.now(UTC), legible[0], tuple(legible[1:]), data)
-            self._mails.append(mail)
-            return mail
+    def set_fault(self, fault: InboxFault, delay: float = 0.0) -> None:
+        """From now on, do this to all mails; `delay` in seconds is for DELAY."""
+        self.fault = fault
+        self.delay = min(max(delay, 0.0), LONGEST_DELAY)
+        if fault is InboxFault.DOWN:
+            self.stop()
+        else:
+            self.start()
 
 
 class _Server(Controller):
     """The SMTP server from a start to a stop, in a thread of its own."""
 
-    def __init__(self, inbox: Inbox) -> None:
+    def __init__(self, inbox: Inbox, listener: socket.socket) -> None:
         self.connections: set[BaseTransport] = set()
+        self._listener = listener
         super().__init__(
             _Handler(inbox),
             hostname=LOOPBACK,
@@ -119,6 +127,9 @@ class _Server(Controller):
             data_size_limit=MAX_MAIL_BYTES,
             enable_SMTPUTF8=True,
         )
+
+    def _create_server(self) -> Awaitable[AbstractServer]:
+        return self.loop.create_server(self._factory_invoker, sock=self._listener)
 
     def factory(self) -> _Session:
         return _Session(self.connections, self.handler, **self.SMTP_kwargs)
@@ -148,13 +159,18 @@ class _Session(SMTP):
         self._connections.discard(self._own)
         super().connection_lost(error)
 
-    async def _hang_up(self, arg: str) -> None:
+    async def _refuse_http(self, arg: str) -> None:
         """Read no further: the rest of an HTTP request may be SMTP commands that a web page has put there."""
         await self.push("554 5.5.1 This is a mail server, not a web server")
-        raise asyncio.CancelledError  # ends the loop that reads commands, and closes the connection
+        _hang_up()
 
     #: The methods that a browser sends to any port without asking first. The library calls `smtp_` + command.
-    smtp_GET = smtp_HEAD = smtp_POST = _hang_up  # noqa: N815
+    smtp_GET = smtp_HEAD = smtp_POST = _refuse_http  # noqa: N815
+
+
+def _hang_up() -> None:
+    """End the loop that reads commands, which closes the connection."""
+    raise asyncio.CancelledError
 
 
 class _Handler:
@@ -166,13 +182,22 @@ class _Handler:
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        reply = refusal(address)
+        if self._inbox.fault is InboxFault.DROP:
+            _hang_up()
+        reply = refusal(address, self._inbox.fault)
         if reply:
             return reply
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 Ok"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        data = envelope.original_content or b""
-        mail = self._inbox.keep(envelope.mail_from or "", envelope.rcpt_tos, data)
+        if self._inbox.fault is InboxFault.DELAY:
+            await asyncio.sleep(self._inbox.delay)
+        content = (envelope.mail_from or "", envelope.rcpt_tos, envelope.original_content or b"")
+        try:
+            mail = await asyncio.to_thread(self._inbox.store.keep, *content)
+        except OSError as error:
+            return f"452 4.3.1 The mail can't be kept: {error.strerror}"
+        if self._inbox.fault is InboxFault.LOSE_REPLY:
+            _hang_up()
         return f"250 2.0.0 Ok: kept as mail {mail.number}"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+
+from shared.observability.events import Event
 
 _COLOURS = {"DEBUG": "bright_black", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 #: The fields that the line shows in another form, or not at all.
@@ -17,41 +21,95 @@ _SPECIAL_FIELDS = {"severity", "message", "time", "logger", "stack_trace", "serv
 _CLOUD_FIELDS = "logging.googleapis.com/"
 
 POLL_SECONDS = 0.1
+#: Bytes at the end of each file in which the console looks for entries.
+TAIL_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of a service's log. `time` is an RFC 3339 time in UTC; a line that is not JSON has only a `message`.
+
+    `details` are the fields that the message does not contain, as `name=value`.
+    """
+
+    service: str
+    time: str
+    severity: str
+    message: str
+    details: str
+    trace: str = ""
+
+
+def read_entry(service: str, line: str) -> LogEntry:
+    """Read one line of a service's log, whatever it is."""
+    fields = _fields(line)
+    if fields is None:
+        return LogEntry(service, "", "", line, "")
+    message = str(fields["message"])
+    more = {name: str(value) for name, value in fields.items() if _is_shown(name) and value is not None}
+    details = " ".join(f"{name}={value}" for name, value in more.items() if value not in message)
+    return LogEntry(
+        service,
+        str(fields.get("time", "")),
+        str(fields.get("severity", "")),
+        message,
+        details,
+        str(fields.get("stack_trace", "")),
+    )
+
+
+def is_idle(line: str) -> bool:
+    """Whether the entry says that there was nothing to do: a run of the reconciler that found nothing."""
+    fields = _fields(line) or {}
+    done = (value for name, value in fields.items() if _is_shown(name) and name not in ("complete", "duration_ms"))
+    return fields.get("event") == Event.RECONCILER_RUN and fields.get("complete") is True and not any(done)
 
 
 def compact(service: str, line: str) -> str:
-    """One line of a service's log, shortened: the time of day, the service, the message, and the fields that the
-    message does not contain.
+    """One line of a service's log, shortened: the time of day, the service, the message, and the details.
 
-    A line that is not a JSON object is shown as it is. Colours are ANSI escapes (`click.echo` strips them in a pipe).
+    Colours are ANSI escapes (`click.echo` strips them in a pipe).
     """
-    entry = _entry(line)
+    entry = read_entry(service, line)
     label = click.style(f"{service:<10}", bold=True)
-    if entry is None:
-        return f"{'':8} {label} {line}"
-    text = str(entry["message"])
-    more = {name: str(value) for name, value in entry.items() if _is_shown(name) and value is not None}
-    details = "".join(f" {name}={value}" for name, value in more.items() if value not in text)
-    message = click.style(text, fg=_COLOURS.get(str(entry.get("severity"))))
-    trace = f"\n{entry['stack_trace']}" if "stack_trace" in entry else ""
-    return f"{_time_of_day(entry)} {label} {message}{click.style(details, dim=True)}{trace}"
+    message = click.style(entry.message, fg=_COLOURS.get(entry.severity))
+    details = click.style(f" {entry.details}" if entry.details else "", dim=True)
+    trace = f"\n{entry.trace}" if entry.trace else ""
+    return f"{_time_of_day(entry)} {label} {message}{details}{trace}"
+
+
+def last_entries(logs: Mapping[str, Path], most_bytes: int = TAIL_BYTES) -> list[LogEntry]:
+    """The entries in the last bytes of each service's file, the oldest first; a file may be missing."""
+    found = [read_entry(name, line) for name, log in logs.items() for line in _tail(log, most_bytes)]
+    return sorted(found, key=lambda entry: entry.time)
+
+
+def _tail(log: Path, most_bytes: int) -> list[str]:
+    if not log.exists():
+        return []
+    with log.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - most_bytes))
+        lines = file.read().decode(errors="replace").splitlines()
+    whole = lines[1:] if size > most_bytes else lines
+    return [line for line in whole if not is_idle(line)]
 
 
 def _is_shown(field: str) -> bool:
     return field not in _SPECIAL_FIELDS and not field.startswith(_CLOUD_FIELDS)
 
 
-def _entry(line: str) -> Mapping[str, Any] | None:
+def _fields(line: str) -> Mapping[str, Any] | None:
     try:
-        entry = json.loads(line)
-    except ValueError:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) and "message" in entry else None
+    return fields if isinstance(fields, dict) and "message" in fields else None
 
 
-def _time_of_day(entry: Mapping[str, Any]) -> str:
+def _time_of_day(entry: LogEntry) -> str:
     """HH:MM:SS of an RFC 3339 time, in its own time zone (the services use UTC)."""
-    return str(entry.get("time", ""))[11:19].rjust(8)
+    return entry.time[11:19].rjust(8)
 
 
 class LogFollower:

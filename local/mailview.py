@@ -15,11 +15,17 @@ from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
+from html import unescape
+from itertools import islice
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
 _CID = re.compile(r"\bcid:([^\"'\s)>]+)", re.IGNORECASE)
+_HREF = re.compile(r"\bhref\s*=\s*[\"']?(https?://[^\"'\s>]+)", re.IGNORECASE)
+_URL = re.compile(r"https?://[^\s<>\"']+")
+_DOCTYPE = re.compile(r"\s*<!doctype[^>]*>", re.IGNORECASE)
+_MOST_LINKS = 200
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
 
 #: The library takes more than linear time for parameters, and for encoded words in one line: longer ones are not read.
@@ -81,6 +87,20 @@ def parse_mail(data: bytes) -> MailView:
             attachments.append(_attachment(part, kind, len(attachments) + 1))
     headers = tuple((_utf8(name), _decoded_header(_utf8(value))) for name, value in message.raw_items())
     return MailView(headers, texts.get("text/plain"), texts.get("text/html"), tuple(attachments))
+
+
+def links(view: MailView) -> tuple[str, ...]:
+    """The web addresses in the html and in the text, each once, in order; a limited number of them."""
+    in_html = (unescape(found) for found in _HREF.findall(view.html or ""))
+    in_text = (found.rstrip(".,;:!?)") for found in _URL.findall(view.text or ""))
+    return tuple(islice(dict.fromkeys((*in_html, *in_text)), _MOST_LINKS))
+
+
+def in_new_tabs(html: str) -> str:
+    """`html` whose links open in a new tab, unless they say otherwise; a doctype stays at the beginning."""
+    doctype = _DOCTYPE.match(html)
+    at = doctype.end() if doctype else 0
+    return f'{html[:at]}<base target="_blank">{html[at:]}'
 
 
 def with_inline_images(html: str, url_by_content_id: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 #: Defaults that suit a laptop. `ACK_DEADLINE_SECONDS` is here because the sender, which derives its time limits from
 #: it, and the subscription must agree on it. `STRANDED_AFTER` is short, because Google's Pub/Sub emulator loses some
@@ -17,6 +18,9 @@ DEFAULT_SETTINGS: Mapping[str, str] = {
     "ACK_DEADLINE_SECONDS": "75",
     "STRANDED_AFTER": "30",
 }
+
+#: Where the console (with the inbox's pages) and the inbox's SMTP server usually listen.
+CONSOLE_PORT, SMTP_PORT = 4690, 4625
 
 #: Settings that the stack determines itself, and the option that changes each, if there is one.
 DECIDED_HERE: Mapping[str, str] = {
@@ -34,7 +38,10 @@ DECIDED_HERE: Mapping[str, str] = {
 class StackOptions:
     """One run of the stack.
 
-    Port 0 means any free one; `smtp_uri` None means the stack's own inbox. `settings` are environment variables for
+    Port 0 means any free one; None means the usual one or, if that is taken, one of the next. `smtp_uri` None means the
+    stack's own inbox. `data` is a directory in which documents and mails are kept from one run to the next; None means
+    that they are lost. Mails in the inbox can be released to real addresses over `release_uri`, a mail server; without
+    it they can't. `settings` are environment variables for
     both services and override `DEFAULT_SETTINGS`. With `supervise`, a service that dies is restarted. The dispatcher's
     /reconcile is called every `reconcile_seconds`, as by Cloud Scheduler; None means never. `delivery_attempts` is how
     often Pub/Sub delivers a message before it is a dead letter: at most 100, as in production, so that only long
@@ -48,6 +55,10 @@ class StackOptions:
     project: str = "demo-firepost"
     firestore_port: int = 0
     pubsub_port: int = 0
+    console_port: int | None = 0
+    smtp_port: int | None = 0
+    data: Path | None = None
+    release_uri: str | None = None
     smtp_uri: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     supervise: bool = True

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from local.errors import CannotStart
 
 LOOPBACK = "127.0.0.1"
+
+#: How many ports after the usual one are tried.
+TRIED_PORTS = 100
 
 
 def free_port() -> int:
@@ -21,13 +25,46 @@ def claim_port(wanted: int, option: str) -> int:
     """`wanted`, or any free port if it is 0. Raises `CannotStart`, naming `option`, if the port is taken."""
     if wanted == 0:
         return free_port()
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
-        try:
-            probe.bind((LOOPBACK, wanted))
-        except OSError as error:
-            raise CannotStart(f"Port {wanted} ({option}) can't be used: {error.strerror}.") from error
+    listening_at(wanted, option).close()
     return wanted
+
+
+def listening_at(port: int, option: str) -> socket.socket:
+    """A socket that listens at this port, 0 for any free one. Raises `CannotStart`, naming `option`."""
+    try:
+        return _listening(port)
+    except OSError as error:
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"can't be used: {error.strerror}"
+        raise CannotStart(f"Port {port} ({option}) {why}.") from error
+
+
+def listening(wanted: int | None, usual: int, option: str) -> socket.socket:
+    """A socket that listens at `wanted`, 0 for any free port, or (None) at the usual one or one of the next.
+
+    Raises `CannotStart`, naming `option`, if what is wanted is taken.
+    """
+    return _listening_near(usual, option) if wanted is None else listening_at(wanted, option)
+
+
+def _listening_near(usual: int, option: str) -> socket.socket:
+    for port in range(usual, usual + TRIED_PORTS):
+        try:
+            return _listening(port)
+        except OSError:
+            continue
+    raise CannotStart(f"No port from {usual} to {usual + TRIED_PORTS - 1} is free; choose one with {option}.")
+
+
+def _listening(port: int) -> socket.socket:
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
+        listener.bind((LOOPBACK, port))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def accepts(address: str) -> bool:

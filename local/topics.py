@@ -39,9 +39,14 @@ def create_topics(pubsub: str, options: StackOptions, sender: str, dispatcher: s
             push_config=_push(f"{dispatcher}/dead-letters", options),
         )
         subscriber.create_subscription(
-            name=subscription_path(options.project, f"{options.setting('DEAD_LETTER_TOPIC')}-pull"),
+            name=kept_dead_letters(options),
             topic=dead_letters,
         )
+
+
+def kept_dead_letters(options: StackOptions) -> str:
+    """The full name of the subscription in which dead letters wait for an operator."""
+    return subscription_path(options.project, f"{options.setting('DEAD_LETTER_TOPIC')}-pull")
 
 
 def sender_subscription(options: StackOptions, topic: str, dead_letters: str, endpoint: str) -> Subscription:

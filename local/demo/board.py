@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from local.demo.scenario import Story
-from local.inbox import Mail
+from local.mailstore import Mail
 from local.mailview import parse_mail
 from shared.delivery.model import State
 
@@ -23,9 +23,9 @@ PIPE_WIDTH = 120
 _COLOURS = {"SUCCESS": "green", "ERROR": "red", "PROCESSING": "blue", "PENDING": "yellow", "RETRY": "yellow"}
 
 _PICTURE = """\
-   application ──▶ Firestore ──▶ dispatcher ──▶ Pub/Sub ──▶ sender ──▶ SMTP inbox
-                       ▲                                       │
-                       └────────── what became of it ──────────┘"""
+application ──▶ Firestore ──▶ dispatcher ──▶ Pub/Sub ──▶ sender ──▶ inbox
+                    ▲                                       │
+                    └────────── what became of it ──────────┘"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,14 @@ class Board:
 
     def explain(self, backend: str) -> None:
         """Say what is about to happen."""
-        text = Text(_PICTURE, no_wrap=True)
-        text.append(
-            "\n\nThe two services start as they do in production, over a Firestore and a Pub/Sub on this machine\n"
-            f"(backend: {backend}). Then {len(self._rows)} mails go through: sent, refused, corrected, held up by a\n"
+        picture = Text(_PICTURE, no_wrap=True)
+        text = Text(
+            "\nThe two services start as they do in production, over a Firestore and a Pub/Sub on this machine "
+            f"(backend: {backend}). Then {len(self._rows)} mails go through: sent, refused, corrected, held up by a "
             "mail server that is down. Nothing leaves this machine."
         )
-        self._console.print(Panel(text, title="Firepost", border_style="bright_red", expand=False))
+        box = Panel(Group(picture, text), title="Firepost", border_style="bright_red", expand=False, width=80)
+        self._console.print(box)
 
     def begin(self) -> None:
         """Show the live table, if there is a terminal."""

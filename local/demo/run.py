@@ -13,8 +13,7 @@ from google.pubsub_v1.types import PubsubMessage
 from local.clients import firestore_client, publisher_client
 from local.demo.board import Board
 from local.demo.scenario import MailServer, Outcome, Publish, Step, Story, Update, Write, differences, is_settled
-from local.inbox import Mail
-from local.mailview import parse_mail
+from local.mailstore import Mail
 from local.stack import Stack
 from local.topics import topic_path
 from local.waiting import wait_until
@@ -35,12 +34,12 @@ def play(stack: Stack, stories: Sequence[Story], board: Board) -> list[str]:
         wrong = [text for story in stories for text in _Player(stack, client, story, board).play()]
     finally:
         client.close()
-    return wrong + miscounted(stories, stack.inbox.mails())
+    return wrong + miscounted(stories, stack.inbox.store.mails())
 
 
 def miscounted(stories: Iterable[Story], mails: Iterable[Mail]) -> list[str]:
     """The stories for which `mails` contains the wrong number of copies."""
-    counts = Counter(parse_mail(mail.data).header("subject") for mail in mails)
+    counts = Counter(mail.subject for mail in mails)
     return [
         f"{story.id}: {counts[story.subject]} mails received instead of {story.mails}"
         for story in stories

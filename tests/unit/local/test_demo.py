@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from rich.console import Console
 from local.demo.board import Board
 from local.demo.run import miscounted
 from local.demo.scenario import STORIES, Outcome, Story, differences, is_settled
-from local.inbox import Mail
+from local.mailstore import MailStore
 
 SENT = Outcome("SUCCESS", attempts=2, accepted=1)
 DELIVERY = {"state": "SUCCESS", "attempts": 2, "info": {"accepted": ["a@example.com"], "rejected": []}}
@@ -49,28 +49,30 @@ def test_waiting_ends_with_the_attempt(delivery: dict[str, Any], expected: bool)
     assert is_settled(SENT, delivery) is expected
 
 
-def received(subject: str) -> Mail:
-    return Mail(1, datetime.now(UTC), "a@example.com", ("b@example.com",), f"Subject: {subject}\r\n\r\n".encode())
-
-
-def test_each_mail_must_be_received_once() -> None:
+def test_each_mail_must_be_received_once(tmp_path: Path) -> None:
     stories = (Story("a", "Once", ()), Story("b", "Twice", ()), Story("c", "Never", ()))
-    mails = [received("Once"), received("Twice"), received("Twice")]
-    assert miscounted(stories, mails) == ["b: 2 mails received instead of 1", "c: 0 mails received instead of 1"]
+    store = MailStore(tmp_path)
+    for subject in ("Once", "Twice", "Twice"):
+        store.keep("a@example.com", ["b@example.com"], f"Subject: {subject}\r\n\r\n".encode())
+    assert miscounted(stories, store.mails()) == [
+        "b: 2 mails received instead of 1",
+        "c: 0 mails received instead of 1",
+    ]
 
 
 def test_stories_are_told_apart_by_id_and_subject() -> None:
     assert len({story.id for story in STORIES}) == len({story.subject for story in STORIES}) == len(STORIES)
 
 
-def test_in_a_pipe_every_change_of_state_is_a_line_and_the_verdict_comes_last() -> None:
+def test_in_a_pipe_every_change_of_state_is_a_line_and_the_verdict_comes_last(tmp_path: Path) -> None:
     screen = StringIO()
     board = Board([Story("order-17", "Order 17", ())], Console(file=screen, width=120))
     board.begin()
     for state in ("PENDING", "PROCESSING", "PROCESSING", "SUCCESS"):
         board.moved("order-17", {"state": state, "attempts": 1, "info": {"response": "250 [ok]"}})
     board.end()
-    board.conclude([received("Order 17")], [])
+    mail = MailStore(tmp_path).keep("a@example.com", ["b@example.com"], b"Subject: Order 17\r\n\r\n")
+    board.conclude([mail], [])
     lines = [line.strip() for line in screen.getvalue().splitlines()]
     assert lines[:3] == [f"{'order-17':<14}{state}" for state in ("PENDING", "PROCESSING", "SUCCESS")]
     assert any("250 [ok]" in line for line in lines)
@@ -81,3 +83,13 @@ def test_the_verdict_says_what_is_wrong() -> None:
     screen = StringIO()
     Board([], Console(file=screen, width=120)).conclude([], ["order-17: state: ERROR instead of SUCCESS"])
     assert screen.getvalue().splitlines()[-1] == "✗ order-17: state: ERROR instead of SUCCESS"
+
+
+def test_the_introduction_fits_a_terminal_of_80_columns() -> None:
+    screen = StringIO()
+    Board(STORIES, Console(file=screen, width=80)).explain("embedded")
+    shown = " ".join(screen.getvalue().replace("│", " ").split())
+    assert "over a Firestore and a Pub/Sub on this machine" in shown
+    assert "sent, refused, corrected, held up by a mail server that is down." in shown
+    assert "sender ──▶ inbox" in shown
+    assert "…" not in shown

@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import smtplib
 import socket
+import time
 from collections.abc import Iterator
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 
-from local.inbox import Inbox, refusal
+from local.inbox import Inbox, InboxFault, refusal
+from local.mailstore import MailStore
+from local.ports import listening_at
 from tests.patience import patience
 
 MAIL = b"Subject: Hello\r\n\r\n.A line that begins with a dot\r\n"
 
 
 @pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    inbox = Inbox()
+def inbox(tmp_path: Path) -> Iterator[Inbox]:
+    inbox = Inbox(MailStore(tmp_path), listening_at(0, ""))
     inbox.start()
     yield inbox
     inbox.stop()
@@ -31,7 +35,7 @@ def client(inbox: Inbox) -> smtplib.SMTP:
 def test_a_mail_is_kept_as_it_was_sent(inbox: Inbox) -> None:
     with client(inbox) as smtp:
         smtp.sendmail("ada@example.com", ["grace@example.com", "alan@example.com"], MAIL)
-    (mail,) = inbox.mails()
+    (mail,) = inbox.store.mails()
     assert (mail.number, mail.sender, mail.data) == (1, "ada@example.com", MAIL)
     assert mail.recipients == ("grace@example.com", "alan@example.com")
 
@@ -42,7 +46,7 @@ def test_addresses_and_texts_beyond_ascii_are_taken(inbox: Inbox) -> None:
     message.set_content("Schöne Grüße", cte="8bit")
     with client(inbox) as smtp:
         smtp.send_message(message)
-    assert inbox.mails()[0].recipients == ("zoë@example.com",)
+    assert inbox.store.mails()[0].recipients == ("zoë@example.com",)
 
 
 @pytest.mark.parametrize("method", ["POST", "post", "GET", "HEAD"])
@@ -52,7 +56,7 @@ def test_a_web_page_can_not_pass_mail_through_a_browser(inbox: Inbox, method: st
         browser.sendall(f"{method} / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n{dialogue}".encode())
         with browser.makefile("rb") as replies, contextlib.suppress(ConnectionResetError):
             assert [line[:3] for line in replies] == [b"220", b"554"]
-    assert inbox.mails() == []
+    assert inbox.store.mails() == []
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,7 @@ def test_one_refused_recipient_does_not_refuse_the_mail(inbox: Inbox) -> None:
     with client(inbox) as smtp:
         refused = smtp.sendmail("ada@example.com", ["refuse@example.com", "grace@example.com"], MAIL)
     assert refused["refuse@example.com"][0] == 550
-    assert inbox.mails()[0].recipients == ("grace@example.com",)
+    assert inbox.store.mails()[0].recipients == ("grace@example.com",)
 
 
 def test_a_stopped_inbox_closes_connections_and_restarts_on_the_same_port(inbox: Inbox) -> None:
@@ -91,12 +95,48 @@ def test_a_stopped_inbox_closes_connections_and_restarts_on_the_same_port(inbox:
         assert again.noop()[0] == 250
 
 
-def test_only_the_last_mails_are_kept_and_numbers_are_never_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("local.inbox.KEPT_MAILS", 2)
-    inbox = Inbox()
-    for _ in range(3):
-        inbox.keep("a@example.com", ["b@example.com"], MAIL)
-    assert [mail.number for mail in inbox.mails()] == [2, 3]
-    inbox.clear()
-    assert inbox.mails() == []
-    assert inbox.keep("a@example.com", ["b@example.com"], MAIL).number == 4
+def sent_with(inbox: Inbox, fault: InboxFault, delay: float = 0.0) -> str:
+    """What a client sees that sends a mail with this fault: `sent`, the code of a refusal, or `lost`."""
+    inbox.set_fault(fault, delay)
+    try:
+        with client(inbox) as smtp:
+            smtp.sendmail("ada@example.com", ["grace@example.com"], MAIL)
+    except smtplib.SMTPRecipientsRefused as error:
+        return str(error.recipients["grace@example.com"][0])
+    except (smtplib.SMTPServerDisconnected, ConnectionRefusedError):
+        return "lost"
+    return "sent"
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen", "kept"),
+    [
+        (InboxFault.NONE, "sent", 1),
+        (InboxFault.REFUSE, "550", 0),
+        (InboxFault.LATER, "450", 0),
+        (InboxFault.DELAY, "sent", 1),
+        (InboxFault.DROP, "lost", 0),
+        (InboxFault.LOSE_REPLY, "lost", 1),
+        (InboxFault.DOWN, "lost", 0),
+    ],
+)
+def test_faults_on_demand_end_when_they_are_switched_off(inbox: Inbox, fault: InboxFault, seen: str, kept: int) -> None:
+    assert sent_with(inbox, fault, delay=0.01) == seen
+    assert len(inbox.store.mails()) == kept
+    assert sent_with(inbox, InboxFault.NONE) == "sent"
+
+
+def test_a_late_answer_is_late(inbox: Inbox) -> None:
+    began = time.monotonic()
+    assert sent_with(inbox, InboxFault.DELAY, delay=0.3) == "sent"
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_mail_that_can_not_be_kept_is_put_off(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(inbox.store, "keep", fail)
+    with client(inbox) as smtp, pytest.raises(smtplib.SMTPDataError) as refused:
+        smtp.sendmail("ada@example.com", ["grace@example.com"], MAIL)
+    assert refused.value.smtp_code == 452

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
-from local.logview import LogFollower, compact
+from local.logview import LogFollower, compact, is_idle, last_entries
 from local.waiting import wait_until
 from tests.patience import patience
 
@@ -59,3 +59,47 @@ def test_lines_are_handed_on_once_each_and_only_when_complete(tmp_path: Path) ->
         file.write("o\nthree\n")
     follower.stop()
     assert shown == [("sender", "one"), ("sender", "two"), ("sender", "three")]
+
+
+RUN = {
+    "severity": "INFO",
+    "message": "reconciler run",
+    "event": "reconciler-run",
+    "service": "dispatcher",
+    "complete": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        pytest.param({**RUN, "duration_ms": 3.5}, True, id="it found nothing"),
+        pytest.param({**RUN, "examined": 0, "duration_ms": 3.5}, True, id="it counted nothing"),
+        pytest.param({**RUN, "due": 2}, False, id="it did something"),
+        pytest.param({**RUN, "complete": False}, False, id="it did not come to an end"),
+        pytest.param(ENTRY, False, id="another entry"),
+    ],
+)
+def test_an_entry_about_nothing_is_idle(entry: dict[str, object], expected: bool) -> None:
+    assert is_idle(json.dumps(entry)) is expected
+
+
+def test_the_last_entries_of_all_services_are_in_order_and_without_the_idle_ones(tmp_path: Path) -> None:
+    logs = {
+        "dispatcher": tmp_path / "dispatcher.log",
+        "sender": tmp_path / "sender.log",
+        "missing": tmp_path / "no.log",
+    }
+    early, late = ENTRY | {"time": "2026-11-24T01:00:00Z", "message": "early"}, ENTRY | {"message": "late", "x": 1}
+    logs["dispatcher"].write_text("".join(json.dumps(each) + "\n" for each in (RUN, late)))
+    logs["sender"].write_text(json.dumps(early) + "\n")
+    found = last_entries(logs)
+    assert [(entry.service, entry.message) for entry in found] == [("sender", "early"), ("dispatcher", "late")]
+    assert found[1].details == "document=mail/a x=1"
+
+
+def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "sender.log"
+    log.write_text("".join(json.dumps({"message": f"entry {number}"}) + "\n" for number in range(1000)))
+    found = [entry.message for entry in last_entries({"sender": log}, most_bytes=100)]
+    assert found == ["entry 997", "entry 998", "entry 999"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.mailview import Attachment, parse_mail, with_inline_images
+from local.mailview import Attachment, in_new_tabs, links, parse_mail, with_inline_images
 from tests.patience import patience
 
 #: Enough for quadratic time to be noticed.
@@ -166,3 +166,38 @@ def test_inline_images_are_found_by_their_content_id() -> None:
     assert with_inline_images(html, {"logo@x": "/part/0"}) == (
         '<img src="/part/0"> <img src=\'CID:other\'> <div style="background: url(/part/0)">'
     )
+
+
+def test_the_links_of_a_mail_are_found_once_each() -> None:
+    message = mail(Subject="Links")
+    message.set_content("Go to https://a.example/x?y=1. Or (http://b.example)")
+    message.add_alternative(
+        '<a href="https://a.example/x?y=1">1</a> <A HREF=\'https://c.example/?a=1&amp;b=2\'>2</A> <a href="/x">3</a>',
+        subtype="html",
+    )
+    assert links(parse_mail(message.as_bytes())) == (
+        "https://a.example/x?y=1",
+        "https://c.example/?a=1&b=2",
+        "http://b.example",
+    )
+
+
+@pytest.mark.parametrize("piece", ["href=", "href  ", "<", "https://", "<!doctype ", 'href="https://a.example/'])
+def test_finding_links_takes_linear_time(piece: str) -> None:
+    text = piece * (SIZE // len(piece))
+    view = parse_mail(b"Content-Type: text/html\r\n\r\n" + text.encode())
+    begin = time.process_time()
+    links(view)
+    in_new_tabs(text)
+    assert time.process_time() - begin < patience(3)
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<p>x</p>", '<base target="_blank"><p>x</p>'),
+        ("\n<!DOCTYPE html>\n<html>", '\n<!DOCTYPE html><base target="_blank">\n<html>'),
+    ],
+)
+def test_links_open_in_a_new_tab(html: str, expected: str) -> None:
+    assert in_new_tabs(html) == expected

@@ -5,14 +5,16 @@ import socket
 import pytest
 
 from local.errors import CannotStart
-from local.ports import LOOPBACK, claim_port
+from local.ports import LOOPBACK, claim_port, free_port, listening
 
 
 def test_a_taken_port_is_refused_with_the_option_that_asked_for_it() -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(CannotStart, match=rf"Port {port} \(--firestore-port\) can't be used"):
+        with pytest.raises(CannotStart, match=rf"Port {port} \(--firestore-port\) is in use\."):
             claim_port(port, "--firestore-port")
+        with pytest.raises(CannotStart, match=rf"Port {port} \(--smtp-port\) is in use\."):
+            listening(port, 1, "--smtp-port")
     assert claim_port(port, "--firestore-port") == port
 
 
@@ -20,3 +22,19 @@ def test_zero_is_any_free_port() -> None:
     port = claim_port(0, "--pubsub-port")
     with socket.create_server((LOOPBACK, port)):
         assert port > 0
+    with listening(0, 1, "--smtp-port") as listener:
+        assert listener.getsockname()[1] > 1
+
+
+def test_the_usual_port_is_taken_or_one_of_the_next() -> None:
+    usual = free_port()
+    with listening(None, usual, "--console-port") as first, listening(None, usual, "--console-port") as second:
+        assert first.getsockname() == (LOOPBACK, usual)
+        assert usual < second.getsockname()[1] < usual + 100
+
+
+def test_a_listening_socket_takes_connections() -> None:
+    with listening(0, 1, "") as listener, socket.create_connection(listener.getsockname()) as client:
+        accepted, address = listener.accept()
+        accepted.close()
+        assert address == client.getsockname()
