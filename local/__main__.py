@@ -7,9 +7,10 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -18,10 +19,13 @@ from local.demo.board import Board, new_console
 from local.demo.run import play
 from local.demo.scenario import STORIES
 from local.errors import CannotStart, PartFailed
-from local.logview import LogFollower, compact
-from local.options import StackOptions, parse_setting
+from local.logview import LogFollower, compact, is_idle
+from local.options import CONSOLE_PORT, SMTP_PORT, StackOptions, parse_setting
+from local.release import Release
 from local.services import SERVICES, SUBSCRIPTION_TYPES
+from local.setting_names import check_names
 from local.stack import BACKENDS, Stack, write_ready_file
+from shared.errors import Misconfigured
 
 EXIT_DIFFERENT, EXIT_CANNOT_START, EXIT_PART_FAILED = 1, 3, 4
 
@@ -39,9 +43,20 @@ Exit codes:
 
 def _settings(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     try:
-        return dict(parse_setting(value) for value in values)
+        settings = dict(parse_setting(value) for value in values)
+        check_names(settings)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    return settings
+
+
+def _release_uri(context: click.Context, parameter: click.Parameter, uri: str | None) -> str | None:
+    try:
+        if uri is not None:
+            Release(uri)
+    except Misconfigured as error:
+        raise click.BadParameter(str(error).replace("SMTP_CONNECTION_URI", "--release-uri")) from error
+    return uri
 
 
 def _faults(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -89,7 +104,25 @@ def cli() -> None:
 @click.option("--project", default=_DEFAULTS.project, show_default=True, help="The id of the simulated project.")
 @click.option("--firestore-port", type=_port, default=0, help="Where Firestore listens (default: any free port).")
 @click.option("--pubsub-port", type=_port, default=0, help="Where Pub/Sub listens (default: any free port).")
+@click.option(
+    "--console-port",
+    type=_port,
+    help=f"Where console and inbox are in the browser (default: {CONSOLE_PORT}, or the next free port).",
+)
+@click.option(
+    "--smtp-port", type=_port, help=f"Where the inbox takes mail (default: {SMTP_PORT}, or the next free port)."
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep documents and mails in this directory from one start to the next.",
+)
 @click.option("--smtp-uri", help="Send to this mail server instead of the inbox: smtp://user:password@host:port.")
+@click.option(
+    "--release-uri",
+    callback=_release_uri,
+    help="Allow mails of the inbox to be released to real addresses, one by one, over this mail server.",
+)
 @_set
 @click.option(
     "--fault",
@@ -127,46 +160,16 @@ def cli() -> None:
     help="Write the addresses to this file, as one JSON object, when everything is ready.",
 )
 @click.option("--quiet", is_flag=True, help="Don't show the services' logs.")
-def up(
-    backend: str,
-    project: str,
-    firestore_port: int,
-    pubsub_port: int,
-    smtp_uri: str | None,
-    settings: dict[str, str],
-    faults: tuple[str, ...],
-    sender: str,
-    seed: int,
-    verify_tokens: bool | None,
-    limit_events: bool,
-    ready_file: Path | None,
-    quiet: bool,
-) -> None:
+def up(ready_file: Path | None, quiet: bool, **chosen: Any) -> None:
     """Start everything and keep it running until Ctrl-C.
 
-    Point an application at it with FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST, which are shown.
+    Point an application at it with the variables that are shown.
     """
-    options = StackOptions(
-        backend,
-        project,
-        firestore_port,
-        pubsub_port,
-        smtp_uri,
-        settings,
-        faults=faults,
-        seed=seed,
-        verify_tokens=verify_tokens,
-        sender=sender,
-        limit_events=limit_events,
-    )
-    if ready_file is not None:
-        ready_file.unlink(missing_ok=True)  # a file from an earlier run would be misleading
+    options = StackOptions(**chosen)
     with _exit_codes(stopped=0):
         click.echo("Starting …")
-        with Stack(options) as stack:
+        with Stack(options) as stack, _told_in(ready_file, stack.ready):
             click.echo(_welcome(stack))
-            if ready_file is not None:
-                write_ready_file(ready_file, stack.ready)
             with contextlib.nullcontext() if quiet else _shown_logs(stack):
                 stack.wait()
 
@@ -188,7 +191,7 @@ def demo(backend: str, settings: dict[str, str], keep: bool) -> None:
                 wrong = play(stack, STORIES, board)
             finally:
                 board.end()
-            board.conclude(stack.inbox.mails(), wrong)
+            board.conclude(stack.inbox.store.mails(), wrong)
             if keep:
                 with _kept_running():
                     click.echo(_welcome(stack))
@@ -197,36 +200,62 @@ def demo(backend: str, settings: dict[str, str], keep: bool) -> None:
         sys.exit(EXIT_DIFFERENT)
 
 
+@contextlib.contextmanager
+def _told_in(ready_file: Path | None, ready: Mapping[str, str]) -> Iterator[None]:
+    """The ready file is there while the block runs: one that stays would be misleading."""
+    if ready_file is None:
+        yield
+        return
+    write_ready_file(ready_file, ready)
+    try:
+        yield
+    finally:
+        ready_file.unlink(missing_ok=True)
+
+
 def _welcome(stack: Stack) -> str:
-    ready = stack.ready
-    return "\n".join(
-        (
-            click.style("Firepost is up.", fg="green", bold=True) + " Ctrl-C stops it.",
-            f"  Console     {ready['console']}",
-            f"  Inbox       {ready['inbox']}   (SMTP {ready['smtp']})",
-            f"  Dispatcher  {ready['dispatcher']}",
-            f"  Sender      {ready['sender']}",
-            f"  Project     {ready['project']}, documents in '{stack.options.setting('MAIL_COLLECTION')}', "
-            f"topic '{ready['topic']}'",
-            f"  For an application: export FIRESTORE_EMULATOR_HOST={ready['firestore']} "
-            f"PUBSUB_EMULATOR_HOST={ready['pubsub']}",
-            _about_callers(stack),
-        )
+    ready, options = stack.ready, stack.options
+    lines = (
+        click.style("Firepost is up.", fg="green", bold=True) + " Ctrl-C stops it.",
+        f"  Console     {ready['console']}",
+        f"  Inbox       {ready['inbox']}   (SMTP {ready['smtp']})",
+        *_moved(options.console_port, CONSOLE_PORT, ready["inbox"]),
+        *_moved(options.smtp_port, SMTP_PORT, ready["smtp"]),
+        f"  Dispatcher  {ready['dispatcher']}",
+        f"  Sender      {ready['sender']}",
+        f"  Documents   '{options.setting('MAIL_COLLECTION')}' in project {ready['project']}, topic '{ready['topic']}'",
+        "  For an application:",
+        f"    export FIRESTORE_EMULATOR_HOST={ready['firestore']}",
+        f"    export PUBSUB_EMULATOR_HOST={ready['pubsub']}",
+        f"    export GOOGLE_CLOUD_PROJECT={ready['project']}",
+        _about_callers(stack),
     )
+    return "\n".join(lines)
+
+
+def _moved(wanted: int | None, usual: int, address: str) -> list[str]:
+    """A line about a port that is not the usual one because others have that."""
+    port = address.rpartition(":")[2]
+    return [] if wanted is not None or port == str(usual) else [f"  Port {usual} is in use: it is {port} this time."]
 
 
 def _about_callers(stack: Stack) -> str:
     if stack.options.has_tokens:
-        url = f"{stack.ready['console']}/api/tokens/sender"
-        return f'  To call the sender: curl -H "Authorization: Bearer $(curl -s {url})" … (the dispatcher alike)'
-    return "  The services verify no tokens. They accept all calls from this machine, except those of web pages."
+        url = f"{stack.ready['inbox']}/api/tokens/sender"
+        return f'  To call the sender: curl -H "Authorization: Bearer $(curl -s \\\n    {url})" …'
+    return "  The services verify no tokens: they accept all calls from this machine,\n  except those of web pages."
 
 
 @contextlib.contextmanager
 def _shown_logs(stack: Stack) -> Iterator[None]:
     """Show the services' logs while the block runs."""
     logs = {name: stack.logs / f"{name}.log" for name in SERVICES}
-    follower = LogFollower(logs, lambda name, line: click.echo(compact(name, line)))
+
+    def show(name: str, line: str) -> None:
+        if not is_idle(line):
+            click.echo(compact(name, line))
+
+    follower = LogFollower(logs, show)
     follower.start()
     try:
         yield

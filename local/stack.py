@@ -17,16 +17,21 @@ from local.backends import CALLER, Backend, BackendOptions, Tokens
 from local.backends.embedded import EmbeddedBackend
 from local.backends.google import GoogleBackend
 from local.clients import firestore_client
+from local.documents import Documents
 from local.errors import PartFailed
 from local.inbox import Inbox
-from local.options import StackOptions
-from local.ports import LOOPBACK, free_port
+from local.keeping import KeptDocuments, reserved
+from local.mailstore import MailStore
+from local.options import CONSOLE_PORT, SMTP_PORT, StackOptions
+from local.ports import LOOPBACK, claim_port, free_port, listening
 from local.processes import Family
+from local.queues import Queues
+from local.release import Release
 from local.scheduler import Scheduler
 from local.services import SERVICES, Service, environment, service_command
-from local.topics import create_topics
-from local.web import WebServer, create_app
-from local.web.console import Documents
+from local.switches import Switches
+from local.topics import create_topics, kept_dead_letters, topic_path
+from local.web import Parts, WebServer, create_app
 
 BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = {
     "google": GoogleBackend,
@@ -42,13 +47,16 @@ class Stack:
     """
 
     def __init__(self, options: StackOptions) -> None:
+        """Raises `Misconfigured` if `release_uri` is wrong."""
         self.options = options
-        self.inbox = Inbox()
+        self.inbox: Inbox  # from the start on
         self.ready: dict[str, str] = {}
         self._running = ExitStack()
         self._services: dict[str, Service] = {}
         self._tokens: Tokens | None = None
         self._backend: Backend | None = None
+        self._documents: Documents | None = None
+        self._release = Release(options.release_uri) if options.release_uri else None
         self._failure = ""
         self._failed = threading.Event()
         self.logs = Path(tempfile.gettempdir())
@@ -125,15 +133,19 @@ class Stack:
 
     def _start(self) -> None:
         self.logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-")))
+        if self.options.data is not None:
+            self._running.enter_context(reserved(self.options.data))
         ports = {name: free_port() for name in SERVICES}
         backend = self._start_backend(f"http://{LOOPBACK}:{ports['dispatcher']}/")
-        self._running.callback(self.inbox.stop)
-        self.inbox.start()
+        kept = self._keep_documents(backend)
+        self._start_inbox()
         urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
         create_topics(
             backend.pubsub, self.options, **urls
         )  # before the services: a sender that pulls does not wait for them
         self._start_services(backend, ports)
+        if kept is not None:
+            kept.restore()
         self._start_scheduler()
         web = self._start_web(backend)
         self.ready = {
@@ -149,6 +161,11 @@ class Stack:
         }
 
     def _start_backend(self, events_url: str) -> Backend:
+        for port, option in (
+            (self.options.firestore_port, "--firestore-port"),
+            (self.options.pubsub_port, "--pubsub-port"),
+        ):
+            claim_port(port, option)  # it says so more clearly than a server that can't start
         backend = BACKENDS[self.options.backend](
             BackendOptions(
                 project=self.options.project,
@@ -157,6 +174,7 @@ class Stack:
                 firestore_port=self.options.firestore_port,
                 pubsub_port=self.options.pubsub_port,
                 on_failure=self._fail,
+                on_change=self._changed,
                 faults=self.options.faults,
                 seed=self.options.seed,
                 sign_events=self.options.has_tokens,
@@ -168,6 +186,20 @@ class Stack:
         self._backend = backend
         self._tokens = backend.tokens if self.options.has_tokens else None
         return backend
+
+    def _keep_documents(self, backend: Backend) -> KeptDocuments | None:
+        """What keeps the documents: it saves them at the end, after the services and before the backend stop."""
+        if self.options.data is None:
+            return None
+        kept = KeptDocuments(self.options.data / "documents.jsonl", backend.firestore, self.options.project)
+        self._running.callback(kept.save)
+        return kept
+
+    def _start_inbox(self) -> None:
+        store = MailStore((self.options.data or self.logs) / "mails")
+        self.inbox = Inbox(store, listening(self.options.smtp_port, SMTP_PORT, "--smtp-port"))
+        self._running.callback(self.inbox.stop)
+        self.inbox.start()
 
     def _start_services(self, backend: Backend, ports: Mapping[str, int]) -> None:
         """Start both at once, because most of a start is spent importing."""
@@ -203,13 +235,36 @@ class Stack:
             scheduler.start()
 
     def _start_web(self, backend: Backend) -> WebServer:
-        client = firestore_client(backend.firestore, self.options.project)
+        options, stopping = self.options, threading.Event()
+        client = firestore_client(backend.firestore, options.project)
         self._running.callback(client.close)
-        documents = Documents(client, self.options.setting("MAIL_COLLECTION"))
-        web = WebServer(create_app(self.inbox, documents, self.token))
+        self._documents = Documents(client, options.setting("MAIL_COLLECTION"))
+        faults = backend.faults if isinstance(backend, EmbeddedBackend) else None
+        parts = Parts(
+            documents=self._documents,
+            inbox=self.inbox,
+            queues=Queues(
+                backend.pubsub,
+                options.project,
+                topic=topic_path(options.project, options.setting("MAIL_TOPIC")),
+                dead_letters=kept_dead_letters(options),
+                waiting=backend.waiting,
+            ),
+            switches=Switches(self.inbox, faults, options.faults, options.seed),
+            logs={name: self.logs / f"{name}.log" for name in SERVICES},
+            token=self.token,
+            release=self._release.send if self._release else None,
+        )
+        listener = listening(options.console_port, CONSOLE_PORT, "--console-port")
+        web = WebServer(create_app(parts, stopping), listener, stopping)
         self._running.callback(web.stop)
         web.start()
         return web
+
+    def _changed(self, path: str) -> None:
+        """Called by the backend for each document that was written, from any thread."""
+        if self._documents is not None:
+            self._documents.changed(path)
 
     def _fail(self, text: str) -> None:
         """Called by a part that has failed permanently, from any thread; the first failure is reported."""

@@ -1,97 +1,71 @@
-"""The inbox page: the mails that the SMTP server received."""
+"""The mails that the inbox has received: the pages `/` and `/mails/NUMBER`."""
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
-from flask import Blueprint, Response, abort, render_template, send_file, url_for
+from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
 
-from local.inbox import Inbox, Mail
-from local.mailview import parse_mail, with_inline_images
+from local.documents import Documents
+from local.mailstore import Mail, wanted
+from local.web import parameters
+from local.web.messages import SANDBOX
+from local.web.opened import OpenedMails
 
-#: A mail's HTML is untrusted: no scripts, no forms, no frames, and its own origin. Images and styles may be loaded, as
-#: in mail programs.
-_MAIL_POLICY = (
-    "sandbox; default-src 'none'; img-src * data:; style-src * 'unsafe-inline'; font-src *; frame-ancestors 'self'"
-)
+VIEWS = ("html", "text", "headers", "source", "parts")
+#: Mails in the list, unless more are asked for.
+LISTED, MOST_LISTED = 100, 500
+#: Characters of a text or a source that a page shows; the rest can be downloaded.
+SHOWN_CHARACTERS = 200_000
 
 
-def inbox_pages(inbox: Inbox) -> Blueprint:
-    """The page at `/` and its JSON below `/api/messages`."""
-    pages = Blueprint("inbox", __name__)
+def mail_pages(opened: OpenedMails, documents: Documents, can_release: bool) -> Blueprint:
+    """The pages; with `can_release`, mails can be sent to real addresses."""
+    pages = Blueprint("mails", __name__)
 
-    def wanted(number: int) -> Mail:
-        return inbox.find(number) or abort(404, f"Mail {number} is not (or no longer) here.")
+    def document_of(mail: Mail) -> str | None:
+        """The id of the document that the mail was made of."""
+        same = (each.id for each in documents.latest() if each.message_id and each.message_id == mail.message_id)
+        return next(same, None)
 
     @pages.get("/")
     def page() -> ResponseReturnValue:
-        return render_template("inbox.html")
+        return render_template("mails.html", opened=None, **listed(opened))
 
-    @pages.get("/api/messages")
-    def list_messages() -> ResponseReturnValue:
-        return [summary(mail) for mail in reversed(inbox.mails())]
-
-    @pages.delete("/api/messages")
-    def clear() -> ResponseReturnValue:
-        inbox.clear()
-        return "", 204
-
-    @pages.get("/api/messages/<int:number>")
-    def message(number: int) -> ResponseReturnValue:
-        return details(wanted(number))
-
-    @pages.get("/api/messages/<int:number>/raw")
-    def raw(number: int) -> ResponseReturnValue:
-        return Response(wanted(number).data, mimetype="text/plain")
-
-    @pages.get("/api/messages/<int:number>/html")
-    def html(number: int) -> ResponseReturnValue:
-        view = parse_mail(wanted(number).data)
-        urls = {
-            part.content_id: url_for("inbox.attachment", number=number, index=index)
-            for index, part in enumerate(view.attachments)
-            if part.content_id
-        }
-        answer = Response(with_inline_images(view.html or "", urls), mimetype="text/html")
-        answer.headers["Content-Security-Policy"] = _MAIL_POLICY
-        return answer
-
-    @pages.get("/api/messages/<int:number>/attachments/<int:index>")
-    def attachment(number: int, index: int) -> ResponseReturnValue:
-        attachments = parse_mail(wanted(number).data).attachments
-        if index >= len(attachments):
-            abort(404, f"Mail {number} has no attachment {index}.")
-        part = attachments[index]
-        return send_file(io.BytesIO(part.content), part.type, as_attachment=True, download_name=part.name)
+    @pages.get("/mails/<int:number>")
+    def mail_page(number: int) -> ResponseReturnValue:
+        mail, view = opened.mail(number), opened.view(number)
+        opened.store.mark_read(number)
+        chosen = parameters.text("view") or ("html" if view.html is not None else "text")
+        if chosen not in VIEWS:
+            abort(400, f"view: expected one of {', '.join(VIEWS)}.")
+        source = opened.content(number)[:SHOWN_CHARACTERS].decode("utf-8", "replace") if chosen == "source" else ""
+        return render_template(
+            "mails.html",
+            opened=mail,
+            view=view,
+            chosen=chosen,
+            source=source,
+            shown=SHOWN_CHARACTERS,
+            phone=parameters.text("width") == "phone",
+            sandbox=SANDBOX,
+            document=document_of(mail),
+            can_release=can_release,
+            **listed(opened),
+        )
 
     return pages
 
 
-def summary(mail: Mail) -> dict[str, Any]:
-    """A mail as one entry of the list: the envelope, and the headers that identify it."""
-    view = parse_mail(mail.data)
+def listed(opened: OpenedMails) -> dict[str, Any]:
+    """What the list of mails beside an open one shows, as the request asks for."""
+    text, limit = parameters.text("q"), parameters.whole("limit", LISTED, MOST_LISTED)
+    mails = list(filter(wanted(text=text), reversed(opened.store.mails())))
     return {
-        "number": mail.number,
-        "received": mail.received.isoformat(),
-        "sender": mail.sender,
-        "recipients": list(mail.recipients),
-        "size": len(mail.data),
-        "attachments": len(view.attachments),
-        **{name: view.header(name) for name in ("subject", "from", "to", "cc")},
-    }
-
-
-def details(mail: Mail) -> dict[str, Any]:
-    """A mail with everything displayable; attachments without their content."""
-    view = parse_mail(mail.data)
-    return summary(mail) | {
-        "headers": [list(header) for header in view.headers],
-        "text": view.text,
-        "html": view.html,
-        "attachments": [
-            {"name": part.name, "type": part.type, "size": len(part.content), "contentId": part.content_id}
-            for part in view.attachments
-        ],
+        "mails": mails[:limit],
+        "total": len(mails),
+        "unread": opened.store.unread(),
+        "dropped": opened.store.dropped,
+        "q": text,
     }

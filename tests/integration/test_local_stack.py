@@ -18,7 +18,7 @@ import requests
 from local.clients import firestore_client
 from local.errors import PartFailed
 from local.options import StackOptions
-from local.ports import accepts
+from local.ports import accepts, free_port
 from local.stack import Stack
 from local.waiting import wait_until
 from tests.integration.backends import BACKENDS, needs_google
@@ -126,7 +126,7 @@ def inbox_subjects(ready: dict[str, str]) -> list[str]:
 
 def counts(ready: dict[str, str]) -> dict[str, int]:
     """How many documents are in each state, according to the console."""
-    found: dict[str, int] = requests.get(f"{ready['console']}/api/documents", timeout=PATIENCE).json()["counts"]
+    found: dict[str, int] = requests.get(f"{ready['inbox']}/api/documents", timeout=PATIENCE).json()["counts"]
     return found
 
 
@@ -145,7 +145,7 @@ def test_it_reports_its_addresses_sends_a_mail_and_leaves_nothing_behind(tmp_pat
             assert requests.get(url, timeout=PATIENCE).status_code == 200
         write_mail(ready, "hello", collection="post")
         assert wait_until(lambda: inbox_subjects(ready) == ["hello"], PATIENCE)
-        documents = f"{ready['console']}/api/documents"
+        documents = f"{ready['inbox']}/api/documents"
         assert wait_until(
             lambda: requests.get(documents, timeout=PATIENCE).json()["counts"] == {"SUCCESS": 1}, PATIENCE
         )
@@ -155,6 +155,54 @@ def test_it_reports_its_addresses_sends_a_mail_and_leaves_nothing_behind(tmp_pat
         stack.process.terminate()
         assert stack.end() == (0, "Stopped.\n")
         assert all_ended(children)
+        assert not stack.ready_file.exists()
+
+
+@on_each_backend
+def test_documents_and_mails_are_there_after_a_restart(tmp_path: Path, backend: str) -> None:
+    data = ("--data", str(tmp_path / "data"), "--set", "STRANDED_AFTER=5")
+    with up(tmp_path, backend, *data) as stack:
+        ready = stack.ready()
+        write_mail(ready, "before")
+        assert wait_until(lambda: counts(ready) == {"SUCCESS": 1}, PATIENCE)
+        requests.put(f"{ready['inbox']}/api/faults", json={"inbox": "down"}, timeout=PATIENCE).raise_for_status()
+        write_mail(ready, "refused")
+        assert wait_until(lambda: counts(ready) == {"SUCCESS": 1, "ERROR": 1}, PATIENCE)
+        stack.process.send_signal(signal.SIGINT)
+        assert stack.end()[0] == 0
+    with up(tmp_path, backend, *data) as stack:
+        ready = stack.ready()
+        assert inbox_subjects(ready) == ["before"]
+        assert counts(ready) == {"SUCCESS": 1, "ERROR": 1}
+        retry = f"{ready['inbox']}/api/documents/refused/retry"
+        requests.post(retry, json={}, timeout=PATIENCE).raise_for_status()
+        assert wait_until(lambda: inbox_subjects(ready) == ["refused", "before"], PATIENCE)
+        assert wait_until(lambda: counts(ready) == {"SUCCESS": 2}, PATIENCE)
+
+
+def test_its_ports_are_the_same_from_start_to_start(tmp_path: Path) -> None:
+    ports = {"--console-port": free_port(), "--smtp-port": free_port()}
+    arguments = [text for option, port in ports.items() for text in (option, str(port))]
+    with up(tmp_path, "embedded", *arguments) as stack:
+        ready = stack.ready()
+        assert (ready["inbox"], ready["smtp"]) == (
+            f"http://127.0.0.1:{ports['--console-port']}",
+            f"127.0.0.1:{ports['--smtp-port']}",
+        )
+        other = tmp_path / "other"
+        other.mkdir()
+        with up(other, "embedded", *arguments) as second:
+            status, errors = second.end()
+        assert (status, "is in use" in errors) == (3, True)
+
+
+def test_a_document_in_another_project_is_told_about(tmp_path: Path) -> None:
+    with up(tmp_path, "embedded") as stack:
+        ready = stack.ready()
+        write_mail({**ready, "project": "my-shop"}, "lost")
+        stack.process.terminate()
+        _, errors = stack.end()
+    assert "project my-shop, which is not served here: use GOOGLE_CLOUD_PROJECT=demo-firepost" in errors
 
 
 @on_each_backend
@@ -200,6 +248,9 @@ def test_a_wrong_setting_prevents_the_start_with_the_services_own_error(tmp_path
     [
         pytest.param(("--set", "LEASE_SECONDS"), "not NAME=VALUE", id="a setting without a value"),
         pytest.param(("--set", "PORT=80"), "PORT can't be set", id="a setting that belongs to the stack"),
+        pytest.param(("--set", "MAX_ATTEMPS=3"), "did you mean MAX_ATTEMPTS", id="a setting that there is not"),
+        pytest.param(("--fault", "Comit:fail"), "did you mean Commit", id="a fault of nothing"),
+        pytest.param(("--release-uri", "mail.example.com"), "--release-uri", id="no mail server"),
         pytest.param(("--firestore-port", "70000"), "70000", id="no port"),
         pytest.param(("--ready-file", "/no/such/directory/ready.json"), "no directory", id="nowhere to write"),
     ],

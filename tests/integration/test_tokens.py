@@ -34,7 +34,7 @@ def test_what_google_calls_is_signed(system: System) -> None:
 
 @pytest.mark.parametrize("service", ["dispatcher", "sender"])
 def test_the_console_signs_a_token_for_one_service(system: System, service: str) -> None:
-    token = requests.get(f"{system.stack.ready['console']}/api/tokens/{service}", timeout=PATIENCE).text.strip()
+    token = requests.get(f"{system.stack.ready['inbox']}/api/tokens/{service}", timeout=PATIENCE).text.strip()
     answers = {
         name: requests.post(
             f"{system.stack.ready[name]}/", json={}, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE

@@ -32,8 +32,8 @@ WISHES = [
     ("dispatcher", "POST", "/", INLINE),
     ("dispatcher", "POST", "/reconcile", ""),
     ("dispatcher", "POST", "/dead-letters", INLINE),
-    ("console", "POST", "/console/api/documents", DOCUMENT),
-    ("console", "POST", "/console/api/documents/x/retry", "{}"),
+    ("console", "POST", "/api/documents", DOCUMENT),
+    ("console", "POST", "/api/documents/x/retry", "{}"),
     ("smtp", "POST", "/", DIALOGUE),
     ("firestore", "POST", "/google.firestore.v1.Firestore/Commit", "x"),
     ("firestore", "POST", "/v1/projects/demo-firepost/databases/(default)/documents/mail", DOCUMENT),
@@ -81,7 +81,7 @@ def test_a_web_page_achieves_nothing(
 ) -> None:
     answer = answer_to(location(stack, part), method, path, headers, body)
     assert not answer.startswith(("HTTP/1.1 2", "HTTP/1.0 2"))
-    assert stack.inbox.mails() == []
+    assert stack.inbox.store.mails() == []
     client = firestore_client(stack.ready["firestore"], stack.options.project)
     assert list(client.collection("mail").list_documents(timeout=PATIENCE)) == []
     client.close()
@@ -94,8 +94,8 @@ def test_a_web_page_achieves_nothing(
         ("GET", "/api/messages"),
         ("DELETE", "/api/messages"),
         ("GET", "/console"),
-        ("GET", "/console/api/documents"),
-        ("GET", "/console/api/tokens/sender"),
+        ("GET", "/api/documents"),
+        ("GET", "/api/tokens/sender"),
     ],
 )
 def test_a_rebound_name_reads_nothing(stack: Stack, method: str, path: str) -> None:
