@@ -24,7 +24,7 @@ COVERAGE = --cov --cov-report=term-missing:skip-covered
 DECISIONS = shared/delivery/machine.py,shared/delivery/model.py,shared/delivery/policy.py,shared/delivery/store.py,sender/worker/result.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test unit coverage decisions-covered mutants explore fuzz chaos bench handlebars-reference lint format types terraform terraform-docs terraform-lock check lock clean
+.PHONY: help venv demo up test unit coverage decisions-covered mutants explore fuzz chaos bench screenshots handlebars-reference lint format types terraform terraform-docs terraform-lock check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ chaos: venv ## Send MAILS mails while everything that can fail does, as SEED dec
 
 bench: venv ## Measure what a mail costs and how long it takes, on Google's emulators where installed (15 minutes)
 	@$(BIN)/python -m bench
+
+screenshots: venv ## Take the pictures of docs/local.md again (needs Chromium)
+	@$(BIN)/python -m tests.browser.screenshots
 
 lint: venv ## Check style, types and who imports whom
 	@$(BIN)/ruff check .

@@ -109,6 +109,11 @@ def _searched(each: Summary) -> tuple[str, ...]:
     return (each.id, *each.recipients, each.subject, each.error, each.code, each.message_id)
 
 
+def own_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an application: all but `delivery`."""
+    return {name: value for name, value in data.items() if name != "delivery"}
+
+
 def _map(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
@@ -192,10 +197,10 @@ class Documents:
         reference.create(dict(data))
         return str(reference.id)
 
-    def replace(self, identifier: str, data: Mapping[str, Any], seen: datetime | None = None) -> None:
+    def replace(self, identifier: str, data: Mapping[str, Any], was_seen: Callable[[Mapping[str, Any]], bool]) -> None:
         """Give the document these fields, and keep its `delivery`.
 
-        Raises `NotFound`, and `FailedPrecondition` if it has changed since the time `seen`.
+        Raises `NotFound`, and `FailedPrecondition` if `was_seen` says that its other fields are not as expected.
         """
         reference = self._collection.document(identifier)
 
@@ -204,9 +209,9 @@ class Documents:
             read = reference.get(transaction=transaction)
             if not read.exists:
                 raise NotFound(f"There is no document {identifier}.")
-            if seen is not None and read.update_time != seen:
-                raise FailedPrecondition("The document has changed meanwhile.")
             before = read.to_dict() or {}
+            if not was_seen(own_fields(before)):
+                raise FailedPrecondition("The document has changed meanwhile; reload the page.")
             kept = {"delivery": before["delivery"]} if "delivery" in before else {}
             transaction.set(reference, {**data, **kept})
 

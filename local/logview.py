@@ -20,6 +20,9 @@ _SPECIAL_FIELDS = {"severity", "message", "time", "logger", "stack_trace", "serv
 #: These are for Cloud Logging, and too long for a line.
 _CLOUD_FIELDS = "logging.googleapis.com/"
 
+#: What a run of the reconciler tells that has done nothing.
+_OF_EVERY_RUN = frozenset({"examined", "complete", "duration_ms"})
+
 POLL_SECONDS = 0.1
 #: Bytes at the end of each file in which the console looks for entries.
 TAIL_BYTES = 256 * 1024
@@ -59,9 +62,9 @@ def read_entry(service: str, line: str) -> LogEntry:
 
 
 def is_idle(line: str) -> bool:
-    """Whether the entry says that there was nothing to do: a run of the reconciler that found nothing."""
+    """Whether the entry says that there was nothing to do: a run of the reconciler that only looked."""
     fields = _fields(line) or {}
-    done = (value for name, value in fields.items() if _is_shown(name) and name not in ("complete", "duration_ms"))
+    done = (value for name, value in fields.items() if _is_shown(name) and name not in _OF_EVERY_RUN)
     return fields.get("event") == Event.RECONCILER_RUN and fields.get("complete") is True and not any(done)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +13,7 @@ from typing import Any
 from flask import Blueprint, abort, request
 from flask.typing import ResponseReturnValue
 
-from local.documents import KNOWN_DOCUMENTS, Document, Documents, Summary, matching
+from local.documents import KNOWN_DOCUMENTS, Document, Documents, Summary, matching, own_fields
 from local.web import parameters
 from local.web.values import from_json, to_json
 from shared.delivery.model import State
@@ -61,14 +63,16 @@ class DocumentApi:
         with parameters.waiting(self._places) as seconds:
             if seconds:
                 self._documents.wait(identifier, lambda each: each.has_ended, seconds)
-        return details(self._documents.get(identifier) or abort(404, f"There is no document {identifier}."))
+        document = self._documents.get(identifier) or abort(404, f"There is no document {identifier}.")
+        return details(document), 200, {"ETag": tag(document.data)}
 
     def replace(self, identifier: str) -> ResponseReturnValue:
         """Give a document other fields, apart from `delivery`."""
         if "delivery" in parameters.body():
             abort(400, "delivery: expected no such field; it stays as it is.")
-        self._documents.replace(identifier, self._fields(), seen())
-        return "", 204
+        fields = self._fields()
+        self._documents.replace(identifier, fields, was_seen)
+        return "", 204, {"ETag": tag(fields)}
 
     def delete(self, identifier: str) -> ResponseReturnValue:
         """Delete a document."""
@@ -92,13 +96,15 @@ def asked_for(known: Sequence[Summary]) -> list[Summary]:
     return matching(known, state=parameters.text("state"), code=parameters.text("code"), text=parameters.text("query"))
 
 
-def seen() -> datetime | None:
-    """The time of the change that the caller has seen last (the header If-Match); None if it does not matter."""
-    given = request.headers.get("If-Match", "").strip('"')
-    try:
-        return datetime.fromisoformat(given) if given else None
-    except ValueError:
-        abort(400, "Header If-Match: expected the document's `changed`.")
+def tag(data: Mapping[str, Any]) -> str:
+    """Another text for other fields; `delivery`, which Firepost changes, does not count. It is the header ETag."""
+    text = json.dumps(to_json(own_fields(data)), sort_keys=True)
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def was_seen(data: Mapping[str, Any]) -> bool:
+    """Whether the caller knows these fields (the header If-Match), or does not say."""
+    return request.headers.get("If-Match", tag(data)) == tag(data)
 
 
 def row(each: Summary) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from datetime import datetime
 from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
 
-from local.documents import KNOWN_DOCUMENTS, NEW, Document, Documents, summary
+from local.documents import KNOWN_DOCUMENTS, NEW, Document, Documents, own_fields, summary
 from local.mailstore import Mail, MailStore
 from local.web import parameters
-from local.web.document_api import LISTED, asked_for
+from local.web.document_api import LISTED, asked_for, tag
 from local.web.values import to_json
 from shared.delivery.history import entries
 from shared.delivery.model import State
@@ -47,7 +47,6 @@ def document_pages(documents: Documents, mails: MailStore) -> Blueprint:
     def document_page(identifier: str) -> ResponseReturnValue:
         document = documents.get(identifier) or abort(404, f"There is no document {identifier}.")
         data = to_json(document.data)
-        own = {name: value for name, value in data.items() if name != "delivery"}
         return render_template(
             "document.html",
             collection=documents.path,
@@ -55,8 +54,9 @@ def document_pages(documents: Documents, mails: MailStore) -> Blueprint:
             summary=summary(document.id, document.changed, document.data),
             timeline=timeline(document),
             mails=mails_of(document, mails.mails()),
+            tag=tag(document.data),
             whole=json.dumps(data, indent=2, ensure_ascii=False, sort_keys=True),
-            editable=json.dumps(own, indent=2, ensure_ascii=False, sort_keys=True),
+            editable=json.dumps(own_fields(data), indent=2, ensure_ascii=False, sort_keys=True),
         )
 
     return pages
@@ -79,16 +79,10 @@ def timeline(document: Document) -> list[Moment]:
     delivery = delivery if isinstance(delivery, Mapping) else {}
     moments = [Moment(document.created, "Written")]
     for entry in entries(delivery.get("history")):
-        words = (entry["errorCode"], entry["transport"], entry["response"], entry["messageId"])
-        moments.append(
-            Moment(
-                entry["startTime"],
-                f"Attempt {entry['attempt']}",
-                entry["state"] or "",
-                entry["endTime"],
-                tuple(word for word in words if word),
-            )
-        )
+        told = {"error code": "errorCode", "transport": "transport", "Message-ID": "messageId", "answer": "response"}
+        details = tuple(f"{name}: {entry[field]}" for name, field in told.items() if entry[field])
+        title = f"Attempt {entry['attempt']}"
+        moments.append(Moment(entry["startTime"], title, entry["state"] or "", entry["endTime"], details))
     state, next_time = delivery.get("state"), delivery.get("nextAttemptTime")
     if state == State.PROCESSING:
         until = delivery.get("leaseExpireTime")

@@ -196,6 +196,30 @@ def test_its_ports_are_the_same_from_start_to_start(tmp_path: Path) -> None:
         assert (status, "is in use" in errors) == (3, True)
 
 
+def test_the_recipe_for_pytest_works_as_it_is_documented(tmp_path: Path) -> None:
+    document = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
+    recipe = document.partition("```python\n")[2].partition("```")[0]
+    application = """
+@pytest.fixture
+def application():
+    class Application:
+        def sign_up(self, address):
+            text = "https://shop.example/confirm?code=1"
+            document = {"to": address, "message": {"subject": "Confirm your address", "text": text}}
+            requests.post(f"{INBOX}/api/documents", json=document, timeout=5).raise_for_status()
+    return Application()
+"""
+    (tmp_path / "test_recipe.py").write_text(recipe + application)
+    with Stack(StackOptions()) as stack:
+        stack.inbox.store.keep("x@example.com", ["ada@example.com"], b"Subject: An older one\r\n\r\nx")
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+            cwd=tmp_path, env={**os.environ, "FIREPOST_INBOX": stack.ready["inbox"]},
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout
+
+
 def test_a_document_in_another_project_is_told_about(tmp_path: Path) -> None:
     with up(tmp_path, "embedded") as stack:
         ready = stack.ready()

@@ -88,14 +88,14 @@ async function send(element, body) {
   const { method, url, confirm: question, then, match } = element.dataset;
   if (question && !confirm(question)) return;
   failed.hidden = true;
-  const headers = { "Content-Type": "application/json", ...(match ? { "If-Match": `"${match}"` } : {}) };
+  const headers = { "Content-Type": "application/json", ...(match ? { "If-Match": match } : {}) };
   try {
     const answer = await fetch(url, { method, headers, body });
     const result = answer.status === 204 ? {} : await answer.json();
     if (!answer.ok) throw new Error(result.error);
     if (then) location.href = then.replace("{id}", encodeURIComponent(result.id));
-    else if (match) location.reload();
     else await refresh();
+    if (match) element.dataset.match = answer.headers.get("ETag");
     if (result.response) announce(result.response);
   } catch (error) {
     announce(error.message);
@@ -107,7 +107,8 @@ function announce(text) {
   failed.hidden = false;
 }
 
-/** The JSON of a form: names with dots are paths, several fields of one name make a list, `data-whole` is all of it. */
+/** The JSON of a form: names with dots are paths, several fields of one name make a list, an empty field is
+ *  left out, `data-whole` is all of it. */
 function bodyOf(form) {
   const whole = form.querySelector("[data-whole]");
   if (whole) return whole.value;
@@ -119,7 +120,7 @@ function bodyOf(form) {
     if (skipped) continue;
     if ("lines" in field.dataset) body[field.name].push(...field.value.split("\n"));
     else if (lists.has(field.name)) body[field.name].push(field.value);
-    else put(body, field.name.split("."), field.type === "number" ? Number(field.value) : field.value);
+    else if (field.value !== "") put(body, field.name.split("."), field.type === "number" ? Number(field.value) : field.value);
   }
   return JSON.stringify(body);
 }

@@ -19,7 +19,11 @@ from cli.adopt import SHOWN
 from cli.check_documents import LIMIT
 from cli.find import READS
 from dispatcher.reconciler import PAGE, position_path
+from local.documents import KNOWN_DOCUMENTS
 from local.eventarc import LARGEST_EVENT
+from local.mailstore import KEPT_BYTES, KEPT_MAILS
+from local.options import CONSOLE_PORT, SMTP_PORT
+from local.web.parameters import LONGEST_WAIT
 from sender.bootstrap import MIB, OWN_BYTES
 from sender.document.addresses import MAX_ENTRY, MAX_TEXT
 from sender.document.custom_headers import MAX_WORD
@@ -178,6 +182,10 @@ def most(setting: str) -> object:
         ("docs/operating.md", f"after {EVENT_DELIVERIES} deliveries, which takes {EVENT_HOURS} hours"),
         ("docs/reliability.md", f"[keeps trying](deploying.md#undelivered-events), {EVENT_HOURS} hours"),
         ("docs/lifecycle-events.md", f"the document's event for [{EVENT_HOURS} hours]"),
+        ("docs/local.md", f"takes mail: {CONSOLE_PORT} and {SMTP_PORT}, or the next free port"),
+        ("docs/local.md", f"the {KNOWN_DOCUMENTS:,} that changed last"),
+        ("docs/local.md", f"The inbox keeps {KEPT_MAILS} mails, and {KEPT_BYTES // 1024**3} GB of them"),
+        ("docs/local.md", f"after that many seconds ({LONGEST_WAIT:g} at most)"),
         ("docs/reliability.md", f"has ended within {in_minutes(500)} minutes** of the last failure"),
         ("docs/reliability.md", f"{in_minutes(100_000) // 60} h {in_minutes(100_000) % 60} min with 100,000"),
     ],

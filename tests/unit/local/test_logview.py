@@ -74,7 +74,7 @@ RUN = {
     ("entry", "expected"),
     [
         pytest.param({**RUN, "duration_ms": 3.5}, True, id="it found nothing"),
-        pytest.param({**RUN, "examined": 0, "duration_ms": 3.5}, True, id="it counted nothing"),
+        pytest.param({**RUN, "examined": 7, "due": 0, "duration_ms": 3.5}, True, id="it only looked"),
         pytest.param({**RUN, "due": 2}, False, id="it did something"),
         pytest.param({**RUN, "complete": False}, False, id="it did not come to an end"),
         pytest.param(ENTRY, False, id="another entry"),
