@@ -15,6 +15,9 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber import SubscriberClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
+#: What comes back from a pull may be larger than gRPC's 4 MB.
+_ANY_SIZE = (("grpc.max_receive_message_length", -1),)
+
 
 def firestore_client(address: str, project: str) -> firestore.Client:
     """A client of the Firestore at `host:port`.
@@ -37,7 +40,7 @@ def publisher_client(address: str) -> PublisherClient:
 
 def subscriber_client(address: str) -> SubscriberClient:
     """A client of the Pub/Sub at `host:port`, for subscriptions and synchronous pull."""
-    return SubscriberClient(transport=SubscriberGrpcTransport(channel=grpc.insecure_channel(address)))
+    return SubscriberClient(transport=SubscriberGrpcTransport(channel=grpc.insecure_channel(address, _ANY_SIZE)))
 
 
 @contextlib.contextmanager

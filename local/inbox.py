@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from asyncio import AbstractServer, BaseTransport
 from collections.abc import Awaitable
 from enum import StrEnum
@@ -24,6 +25,8 @@ from local.mailstore import MailStore
 from local.ports import LOOPBACK, listening_at
 
 MAX_MAIL_BYTES = 50 * 1024 * 1024
+#: Recipients of one mail; RFC 5321 section 4.5.3.1.8 asks for 100 at least.
+MAX_RECIPIENTS = 1000
 #: The longest delay on demand, in seconds.
 LONGEST_DELAY = 600.0
 
@@ -72,6 +75,7 @@ class Inbox:
         self.port: int = listener.getsockname()[1]
         self.fault = InboxFault.NONE
         self.delay = 0.0
+        self._change = threading.RLock()
         self._listener: socket.socket | None = listener
         self._server: _Server | None = None
 
@@ -87,29 +91,32 @@ class Inbox:
 
     def start(self) -> None:
         """Accept connections, on the same port each time. Raises `CannotStart` if another program has it now."""
-        if self._server is None:
-            listener = self._listener or listening_at(self.port, "--smtp-port")
-            self._listener = None
-            self._server = _Server(self, listener)
-            self._server.start()
+        with self._change:
+            if self._server is None:
+                listener = self._listener or listening_at(self.port, "--smtp-port")
+                self._listener = None
+                self._server = _Server(self, listener)
+                self._server.start()
 
     def stop(self) -> None:
         """Accept no more connections and close the open ones. Safe to call twice."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
-        elif self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        with self._change:
+            if self._server is not None:
+                self._server.stop()
+                self._server = None
+            elif self._listener is not None:
+                self._listener.close()
+                self._listener = None
 
     def set_fault(self, fault: InboxFault, delay: float = 0.0) -> None:
-        """From now on, do this to all mails; `delay` in seconds is for DELAY."""
-        self.fault = fault
-        self.delay = min(max(delay, 0.0), LONGEST_DELAY)
-        if fault is InboxFault.DOWN:
-            self.stop()
-        else:
-            self.start()
+        """From now on, do this to all mails; `delay` in seconds is for DELAY. Raises as `start` does."""
+        with self._change:
+            self.fault = fault
+            self.delay = delay
+            if fault is InboxFault.DOWN:
+                self.stop()
+            else:
+                self.start()
 
 
 class _Server(Controller):
@@ -187,6 +194,8 @@ class _Handler:
         reply = refusal(address, self._inbox.fault)
         if reply:
             return reply
+        if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
+            return f"452 4.5.3 This inbox takes at most {MAX_RECIPIENTS} recipients"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 Ok"
 

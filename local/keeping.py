@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from google.api_core.exceptions import GoogleAPIError
-from google.api_core.retry import Retry
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+from google.api_core.retry import Retry, if_exception_type
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.types import BatchWriteRequest, Document, RunQueryRequest, StructuredQuery, Write
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -59,11 +59,9 @@ class KeptDocuments:
         self._firestore = firestore
         self._database = f"projects/{project}/databases/(default)"
         self._is_restored = False
-        self._call: dict[str, Any] = {
-            "metadata": _OWNER,
-            "timeout": REQUEST_SECONDS,
-            "retry": Retry(initial=0.1, timeout=RETRY_SECONDS),
-        }
+        # Whatever fails is tried again: it may be a fault on demand.
+        retry = Retry(if_exception_type(GoogleAPICallError), initial=0.1, timeout=RETRY_SECONDS)
+        self._call: dict[str, Any] = {"metadata": _OWNER, "timeout": REQUEST_SECONDS, "retry": retry}
 
     def restore(self) -> int:
         """Write the file's documents into the database; returns how many. Raises `PartFailed`."""

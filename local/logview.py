@@ -83,8 +83,14 @@ def compact(service: str, line: str) -> str:
 
 def last_entries(logs: Mapping[str, Path], most_bytes: int = TAIL_BYTES) -> list[LogEntry]:
     """The entries in the last bytes of each service's file, the oldest first; a file may be missing."""
-    found = [read_entry(name, line) for name, log in logs.items() for line in _tail(log, most_bytes)]
-    return sorted(found, key=lambda entry: entry.time)
+    found: list[tuple[str, LogEntry]] = []
+    for name, log in logs.items():
+        time = ""
+        for line in _tail(log, most_bytes):
+            entry = read_entry(name, line)
+            time = entry.time or time  # a line without a time belongs to the one before it
+            found.append((time, entry))
+    return [entry for _, entry in sorted(found, key=lambda each: each[0])]
 
 
 def _tail(log: Path, most_bytes: int) -> list[str]:

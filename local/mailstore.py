@@ -23,8 +23,9 @@ from local.mailview import parse_mail
 KEPT_MAILS = 500
 KEPT_BYTES = 1024**3
 
-#: Characters of the text that searches look at.
+#: Characters of the text that searches look at, and of each header in a summary.
 SEARCHED_CHARACTERS = 20_000
+LONGEST_HEADER = 2_000
 
 _TAG = re.compile(r"<[^<>]*>")
 
@@ -199,11 +200,17 @@ class MailStore:
 
 def _summary(data: bytes) -> dict[str, Any]:
     view = parse_mail(data)
-    headers = {"from_": "From", "to": "To", "cc": "Cc", "reply_to": "Reply-To", "message_id": "Message-ID"}
+    headers = {
+        "subject": "Subject",
+        "from_": "From",
+        "to": "To",
+        "cc": "Cc",
+        "reply_to": "Reply-To",
+        "message_id": "Message-ID",
+    }
     text = view.text if view.text is not None else _TAG.sub(" ", (view.html or "")[: 2 * SEARCHED_CHARACTERS])
     return {
-        "subject": view.header("Subject"),
-        **{field: view.header(name) for field, name in headers.items()},
+        **{field: view.header(name)[:LONGEST_HEADER] for field, name in headers.items()},
         "text": text[:SEARCHED_CHARACTERS],
         "attachments": len(view.attachments),
     }

@@ -15,8 +15,8 @@ from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
 from local.clients import publisher_client, subscriber_client
 from shared.pubsub.letters import Letter
 
-#: Dead letters that are looked at, and how many per request.
-MOST_LETTERS, PULLED_AT_ONCE = 200, 50
+#: Dead letters that are looked at, how many bytes of them, and how many per request: one has up to 10 MB.
+MOST_LETTERS, MOST_BYTES, PULLED_AT_ONCE = 200, 64 * 1024 * 1024, 10
 #: A pull without an answer for so many seconds has nothing to give.
 EMPTY_SECONDS = 0.5
 
@@ -77,7 +77,7 @@ class Queues:
             ]
 
     def letters(self) -> list[Letter]:
-        """The dead letters (at most `MOST_LETTERS`), newest first. They stay where they are."""
+        """The dead letters (at most `MOST_LETTERS`, about `MOST_BYTES`), newest first. They stay where they are."""
         with self._held() as (_, letters):
             return sorted(letters, key=lambda letter: letter.published, reverse=True)
 
@@ -118,7 +118,8 @@ class Queues:
         """A pull waits for a first message, so the number of those that wait, where it is known, saves time."""
         expected = self._waiting().get(self._dead_letters, MOST_LETTERS)
         found: dict[str, ReceivedMessage] = {}
-        while len(found) < min(expected, MOST_LETTERS):
+        size = 0
+        while len(found) < min(expected, MOST_LETTERS) and size < MOST_BYTES:
             try:
                 answer = client.pull(
                     subscription=self._dead_letters, max_messages=PULLED_AT_ONCE, timeout=EMPTY_SECONDS, retry=None
@@ -128,6 +129,7 @@ class Queues:
             if not answer.received_messages:
                 break
             found |= {received.message.message_id: received for received in answer.received_messages}
+            size += sum(len(received.message.data) for received in answer.received_messages)
         return list(found.values())
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
 
+from local.errors import CannotStart
 from local.inbox import InboxFault
 from local.switches import Switches
 from local.web import parameters
@@ -75,6 +76,8 @@ def fault_pages(switches: Switches) -> Blueprint:
                 switches.set_inbox(wish.inbox, wish.delay)
         except ValueError as error:
             abort(400, str(error))
+        except CannotStart as error:
+            abort(409, str(error))
         return current()
 
     return pages

@@ -62,7 +62,7 @@ def waiting(places: threading.Semaphore) -> Iterator[float]:
 
 def body() -> dict[str, Any]:
     """The request's JSON object."""
-    found = request.get_json()
+    found = request.get_json(silent=True)
     if not isinstance(found, dict):
         abort(400, "Expected a JSON object.")
     return found

@@ -15,8 +15,8 @@ from shared.delivery.model import State
 from shared.errors import ErrorCode
 from shared.pubsub.letters import DELIVERY_LIMIT, Letter
 
-#: Characters of a dead letter's data that are shown.
-SHOWN_CHARACTERS = 20_000
+#: Bytes of a dead letter's data that are shown.
+SHOWN_BYTES = 20_000
 
 
 def queue_pages(queues: Queues, documents: Documents) -> Blueprint:
@@ -82,7 +82,7 @@ def queue_pages(queues: Queues, documents: Documents) -> Blueprint:
 
 
 def described(letter: Letter, collection: str) -> dict[str, Any]:
-    """A dead letter; `data` is indented if it is JSON, and may be cut."""
+    """A dead letter; `data` is cut if it is long, or else indented if it is JSON."""
     return {
         "id": letter.id,
         "published": letter.published.isoformat(),
@@ -90,11 +90,13 @@ def described(letter: Letter, collection: str) -> dict[str, Any]:
         "error": letter.error,
         "document": letter.document(collection) or None,
         "attributes": dict(letter.attributes),
-        "data": _legible(letter.data)[:SHOWN_CHARACTERS],
+        "data": _legible(letter.data),
     }
 
 
 def _legible(data: bytes) -> str:
+    if len(data) > SHOWN_BYTES:
+        return data[:SHOWN_BYTES].decode("utf-8", "replace")
     try:
         return json.dumps(json.loads(data), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):

@@ -124,6 +124,9 @@ def test_what_can_not_be_written_is_explained(stack: Stack, page: Page) -> None:
     page.fill("#write [data-whole]", '{"sendAt": {"$timestamp": "soon"}}')
     page.click("#write form:nth-of-type(2) button")
     page.wait_for_text("$timestamp: expected an ISO 8601 time with a zone")
+    page.fill("#write [data-whole]", '{"to": }')
+    page.click("#write form:nth-of-type(2) button")
+    page.wait_for_text("is not valid JSON")
 
 
 HOSTILE = b"""Subject: Hostile\r\nContent-Type: text/html\r\n\r\n<script>parent.document.title = "taken over";

@@ -9,17 +9,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from google.pubsub_v1.types import PubsubMessage
 
-from local.clients import firestore_client
+from local.clients import firestore_client, publisher_client
 from local.errors import PartFailed
 from local.options import StackOptions
 from local.ports import accepts, free_port
 from local.stack import Stack
+from local.topics import topic_path
 from local.waiting import wait_until
 from tests.integration.backends import BACKENDS, needs_google
 from tests.patience import patience
@@ -111,10 +114,10 @@ def command_line(process: int) -> str:
     return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
 
 
-def write_mail(ready: dict[str, str], identifier: str, collection: str = "mail") -> None:
+def write_mail(ready: dict[str, str], identifier: str, collection: str = "mail", **more: Any) -> None:
     client = firestore_client(ready["firestore"], ready["project"])
     client.document(f"{collection}/{identifier}").create(
-        {"to": "grace@example.com", "message": {"subject": identifier, "text": "Hello."}}
+        {"to": "grace@example.com", "message": {"subject": identifier, "text": "Hello."}, **more}
     )
     client.close()
 
@@ -168,16 +171,40 @@ def test_documents_and_mails_are_there_after_a_restart(tmp_path: Path, backend: 
         requests.put(f"{ready['inbox']}/api/faults", json={"inbox": "down"}, timeout=PATIENCE).raise_for_status()
         write_mail(ready, "refused")
         assert wait_until(lambda: counts(ready) == {"SUCCESS": 1, "ERROR": 1}, PATIENCE)
+        write_mail(ready, "queued", sendAt=datetime.now(UTC) + timedelta(seconds=patience(5)))
+        assert wait_until(lambda: counts(ready) == {"SUCCESS": 1, "ERROR": 1, "PENDING": 1}, PATIENCE)
         stack.process.send_signal(signal.SIGINT)
         assert stack.end()[0] == 0
     with up(tmp_path, backend, *data) as stack:
         ready = stack.ready()
-        assert inbox_subjects(ready) == ["before"]
-        assert counts(ready) == {"SUCCESS": 1, "ERROR": 1}
+        assert wait_until(lambda: inbox_subjects(ready) == ["queued", "before"], PATIENCE)
         retry = f"{ready['inbox']}/api/documents/refused/retry"
         requests.post(retry, json={}, timeout=PATIENCE).raise_for_status()
-        assert wait_until(lambda: inbox_subjects(ready) == ["refused", "before"], PATIENCE)
-        assert wait_until(lambda: counts(ready) == {"SUCCESS": 2}, PATIENCE)
+        assert wait_until(lambda: inbox_subjects(ready) == ["refused", "queued", "before"], PATIENCE)
+        assert wait_until(lambda: counts(ready) == {"SUCCESS": 3}, PATIENCE)
+
+
+@on_each_backend
+def test_a_dead_letter_is_shown_and_can_be_replayed(backend: str) -> None:
+    with Stack(StackOptions(backend)) as stack:
+        api = f"{stack.ready['inbox']}/api"
+
+        def letters() -> list[str]:
+            found = requests.get(f"{api}/dead-letters", timeout=PATIENCE).json()
+            assert {each["reason"] for each in found} <= {"not-json"}
+            return [each["id"] for each in found]
+
+        assert letters() == []
+        with publisher_client(stack.ready["pubsub"]) as publisher:
+            topic = topic_path(stack.options.project, "mail")
+            publisher.publish(topic=topic, messages=[PubsubMessage(data=b"no JSON")])
+        assert wait_until(lambda: len(letters()) == 1, PATIENCE)
+        (first,) = letters()
+        requests.post(f"{api}/dead-letters/{first}/replay", json={}, timeout=PATIENCE).raise_for_status()
+        assert wait_until(lambda: letters() not in ([], [first]), PATIENCE)
+        (second,) = letters()
+        requests.delete(f"{api}/dead-letters/{second}", timeout=PATIENCE).raise_for_status()
+        assert letters() == []
 
 
 def test_its_ports_are_the_same_from_start_to_start(tmp_path: Path) -> None:

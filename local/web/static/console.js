@@ -83,14 +83,14 @@ document.addEventListener("visibilitychange", () => {
 
 // --- Buttons and forms ----------------------------------------------------------------------------------------------
 
-/** Send what `element` says; `body` is text. Goes to `data-then` afterwards, or brings this page up to date. */
-async function send(element, body) {
+/** Send what `element` says, with the text that `bodyOf` returns. Goes to `data-then` afterwards, or brings this page up to date. */
+async function send(element, bodyOf) {
   const { method, url, confirm: question, then, match } = element.dataset;
   if (question && !confirm(question)) return;
   failed.hidden = true;
   const headers = { "Content-Type": "application/json", ...(match ? { "If-Match": match } : {}) };
   try {
-    const answer = await fetch(url, { method, headers, body });
+    const answer = await fetch(url, { method, headers, body: bodyOf(element) });
     const result = answer.status === 204 ? {} : await answer.json();
     if (!answer.ok) throw new Error(result.error);
     if (then) location.href = then.replace("{id}", encodeURIComponent(result.id));
@@ -109,9 +109,9 @@ function announce(text) {
 
 /** The JSON of a form: names with dots are paths, several fields of one name make a list, an empty field is
  *  left out, `data-whole` is all of it. */
-function bodyOf(form) {
+function bodyOfForm(form) {
   const whole = form.querySelector("[data-whole]");
-  if (whole) return whole.value;
+  if (whole) return JSON.stringify(JSON.parse(whole.value)); // says where it is no JSON
   const body = {};
   const lists = new Set([...form.querySelectorAll("[type=checkbox], [data-lines]")].map((field) => field.name));
   for (const name of lists) body[name] = [];
@@ -133,13 +133,13 @@ function put(body, path, value) {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-method]");
-  if (button) send(button, button.dataset.method === "DELETE" ? undefined : button.dataset.body);
+  if (button) send(button, () => (button.dataset.method === "DELETE" ? undefined : "{}"));
 });
 
 document.addEventListener("submit", (event) => {
   if (!event.target.dataset.method) return;
   event.preventDefault();
-  send(event.target, bodyOf(event.target));
+  send(event.target, bodyOfForm);
 });
 
 showAges();

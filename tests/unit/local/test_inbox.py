@@ -140,3 +140,11 @@ def test_a_mail_that_can_not_be_kept_is_put_off(inbox: Inbox, monkeypatch: pytes
     with client(inbox) as smtp, pytest.raises(smtplib.SMTPDataError) as refused:
         smtp.sendmail("ada@example.com", ["grace@example.com"], MAIL)
     assert refused.value.smtp_code == 452
+
+
+def test_a_mail_has_a_limited_number_of_recipients(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("local.inbox.MAX_RECIPIENTS", 2)
+    with client(inbox) as smtp:
+        refused = smtp.sendmail("ada@example.com", [f"{number}@example.com" for number in range(3)], MAIL)
+    assert [code for code, _ in refused.values()] == [452]
+    assert len(inbox.store.mails()[0].recipients) == 2

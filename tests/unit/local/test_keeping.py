@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.cloud import firestore
 
@@ -36,10 +37,13 @@ def test_all_documents_come_back_as_they_were(backend: EmbeddedBackend, db: fire
     before = everything(db)
     kept = KeptDocuments(tmp_path / "documents.jsonl", backend.firestore, PROJECT)
     assert kept.restore() == 0
+    backend.faults.on("RunQuery").nth(1).fail(grpc.StatusCode.ABORTED)
     kept.save()
 
     other = EmbeddedBackend(BackendOptions("demo-other", "mail", "http://127.0.0.1:9/"))
     other.start()
+    other.faults.on("BatchWrite").nth(1).fail(grpc.StatusCode.ABORTED)
+    other.faults.on("BatchWrite").nth(2).lose_response()
     client = firestore_client(other.firestore, "demo-other")
     assert KeptDocuments(tmp_path / "documents.jsonl", other.firestore, "demo-other").restore() == 28
     assert everything(client) == before

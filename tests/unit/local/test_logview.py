@@ -91,10 +91,14 @@ def test_the_last_entries_of_all_services_are_in_order_and_without_the_idle_ones
         "missing": tmp_path / "no.log",
     }
     early, late = ENTRY | {"time": "2026-11-24T01:00:00Z", "message": "early"}, ENTRY | {"message": "late", "x": 1}
-    logs["dispatcher"].write_text("".join(json.dumps(each) + "\n" for each in (RUN, late)))
+    logs["dispatcher"].write_text("".join(json.dumps(each) + "\n" for each in (RUN, late)) + "Traceback …\n")
     logs["sender"].write_text(json.dumps(early) + "\n")
     found = last_entries(logs)
-    assert [(entry.service, entry.message) for entry in found] == [("sender", "early"), ("dispatcher", "late")]
+    assert [(entry.service, entry.message) for entry in found] == [
+        ("sender", "early"),
+        ("dispatcher", "late"),
+        ("dispatcher", "Traceback …"),
+    ]
     assert found[1].details == "document=mail/a x=1"
 
 

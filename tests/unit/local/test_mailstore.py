@@ -46,6 +46,13 @@ def test_a_mail_has_its_summary_and_its_bytes(store: MailStore) -> None:
     assert (mail.attachments, mail.size, mail.data) == (1, len(data), data)
 
 
+def test_a_summary_is_small_whatever_the_mail_is(store: MailStore) -> None:
+    data = b"Subject: " + b"s" * 500_000 + b"\r\nTo: " + b"a@b.c, " * 100_000 + b"\r\n\r\n" + b"text " * 100_000
+    mail = keep(store, data)
+    assert sum(map(len, (mail.subject, mail.to, mail.text))) < 30_000
+    assert mail.data == data
+
+
 def test_the_oldest_make_room_and_numbers_are_never_used_again(store: MailStore) -> None:
     for _ in range(4):
         keep(store)

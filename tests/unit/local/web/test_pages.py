@@ -15,6 +15,7 @@ from google.cloud import firestore
 
 from local.inbox import Inbox, InboxFault
 from local.mailstore import MailStore
+from local.ports import listening
 from local.web import API_FILE, Parts, create_app
 from local.web.live import stream
 from tests.unit.local.web.conftest import Browser, message
@@ -105,6 +106,20 @@ def test_our_own_pages_may_write(browser: Browser) -> None:
 @pytest.mark.parametrize("path", ["/api/events", "/api/messages?wait=1", "/api/documents/a?wait=1"])
 def test_another_sites_page_can_not_make_us_wait(browser: Browser, path: str) -> None:
     assert browser.get(path, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "7"])
+def test_a_body_that_is_no_object_is_refused(browser: Browser, body: str) -> None:
+    answer = browser.open("POST", "/api/documents", data=body, content_type="application/json")
+    assert (answer.status_code, answer.get_json()) == (400, {"error": "Expected a JSON object."})
+
+
+def test_a_port_that_was_taken_meanwhile_is_told(browser: Browser, inbox: Inbox) -> None:
+    assert browser.send("PUT", "/api/faults", {"inbox": "down"}) == 200
+    with listening(inbox.port, 0, ""):
+        answer = browser.open("PUT", "/api/faults", json={"inbox": "none"})
+    assert (answer.status_code, answer.get_json()) == (409, {"error": f"Port {inbox.port} (--smtp-port) is in use."})
+    assert browser.send("PUT", "/api/faults", {"inbox": "none"}) == 200
 
 
 def test_a_body_beyond_all_measure_is_refused(browser: Browser) -> None:

@@ -85,3 +85,12 @@ def test_a_dead_letter_is_deleted(browser: Browser, backend: EmbeddedBackend, de
     assert browser.open("DELETE", f"/api/dead-letters/{dead}").status_code == 404
     (left,) = browser.json("/api/dead-letters")
     assert (left["id"], left["data"], left["document"]) == (other, "\ufffd not JSON", None)
+
+
+def test_large_dead_letters_are_cut(browser: Browser, backend: EmbeddedBackend) -> None:
+    body = {"mail": {"to": "x", "message": {"text": "x" * 3_000_000}}, "id": "order-1"}
+    for _ in range(3):
+        publish(backend, "mail-dead-letter", body, reason="malformed")
+    shown = browser.json("/api/dead-letters")
+    assert [len(each["data"]) for each in shown] == [20_000] * 3
+    assert shown[0]["document"] == "mail/order-1"
