@@ -247,6 +247,20 @@ def application():
     assert ended.returncode == 0, ended.stdout
 
 
+def test_what_it_says_fits_80_columns(tmp_path: Path) -> None:
+    with up(tmp_path, "embedded") as stack:
+        ready = stack.ready()
+        stack.process.terminate()
+        output, _ = stack.process.communicate(timeout=PATIENCE)
+    assert [line for line in output.splitlines() if len(line) > 80] == []
+    for variable, name in (
+        ("FIRESTORE_EMULATOR_HOST", "firestore"),
+        ("PUBSUB_EMULATOR_HOST", "pubsub"),
+        ("GOOGLE_CLOUD_PROJECT", "project"),
+    ):
+        assert f"export {variable}={ready[name]}" in output
+
+
 def test_a_document_in_another_project_is_told_about(tmp_path: Path) -> None:
     with up(tmp_path, "embedded") as stack:
         ready = stack.ready()

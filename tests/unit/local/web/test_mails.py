@@ -128,6 +128,15 @@ def test_a_long_list_is_cut_and_says_so(browser: Browser, store: MailStore) -> N
     assert browser.get("/?limit=501").status_code == 400
 
 
+@pytest.mark.parametrize("path", ["/", "/?q=order", "/api/messages", "/api/messages?query=order"])
+def test_a_list_opens_no_mail(browser: Browser, store: MailStore, path: str) -> None:
+    """However large mails are, a list of them costs the same."""
+    store.keep("a@example.com", ["grace@example.com"], message("Your order"))
+    for mail in store.mails():
+        mail.file.unlink()
+    assert "Your order" in browser.get(path).text
+
+
 def test_a_mail_leads_to_its_document(browser: Browser, db: firestore.Client) -> None:
     db.document("mail/order 1").set({"to": "x", "delivery": {"info": {"messageId": "<1@example.com>"}}})
     assert 'href="/console/documents/order%201"' in browser.get("/mails/1").text
