@@ -121,7 +121,7 @@ class System:
         self._backend = self._start_backend(f"http://{LOOPBACK}:{dispatcher_port}/")
         ports = {DISPATCHER: dispatcher_port, SENDER: free_port()}
         urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
-        create_topics(self._backend.pubsub, self._options, **urls)
+        create_topics(self._backend.pubsub, self._options, urls[SENDER], urls[DISPATCHER])
         if self.parts.mode.pulls:
             self._stop_pushing()
         self._start_services(ports, self._start_mail_server(), family, logs)

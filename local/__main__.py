@@ -115,7 +115,7 @@ def cli() -> None:
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep documents and mails in this directory from one start to the next.",
+    help="Keep documents, mails and dead letters in this directory from one start to the next.",
 )
 @click.option("--smtp-uri", help="Send to this mail server instead of the inbox: smtp://user:password@host:port.")
 @click.option(

@@ -1,15 +1,16 @@
-"""Keeps the documents in a file from one run of the stack to the next.
+"""Keeps documents and dead letters in files from one run of the stack to the next.
 
-They are read and written through Firestore's API, so it works with each backend. What is written back causes events:
-so a document that was queued when the stack ended is queued again, although its message is lost.
+Documents are read and written through Firestore's API, so it works with each backend. What is written back causes
+events: so a document that was queued when the stack ended is queued again, although its message is lost.
 """
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -20,9 +21,11 @@ from google.api_core.retry import Retry, if_exception_type
 from google.cloud.firestore_v1.services.firestore import FirestoreClient
 from google.cloud.firestore_v1.types import BatchWriteRequest, Document, RunQueryRequest, StructuredQuery, Write
 from google.protobuf.json_format import MessageToDict, ParseDict
+from google.pubsub_v1.types import PubsubMessage
 
 from local.clients import firestore_api
 from local.errors import CannotStart, PartFailed
+from shared.pubsub.letters import Letter
 
 logger = logging.getLogger(__name__)
 
@@ -83,12 +86,9 @@ class KeptDocuments:
         """Replace the file, in one step. A failure is logged, and leaves the file as it was."""
         if not self._is_restored:  # the database lacks what the file has
             return
-        draft = self._file.with_suffix(".draft")
         try:
-            with firestore_api(self._firestore) as client, draft.open("w", encoding="utf-8") as file:
-                for document in self._all(client):
-                    file.write(json.dumps(document) + "\n")
-            draft.replace(self._file)
+            with firestore_api(self._firestore) as client:
+                _replace(self._file, self._all(client))
         except (OSError, GoogleAPIError) as error:
             logger.error("The documents can't be saved in %s: %s", self._file, error)
 
@@ -115,3 +115,41 @@ class KeptDocuments:
         refused = next((status for status in answer.status if status.code), None)
         if refused is not None:
             raise ValueError(refused.message)
+
+
+def save_letters(file: Path, letters: Callable[[], Iterable[Letter]]) -> None:
+    """Replace the file, in one step. A failure is logged, and leaves the file as it was."""
+    try:
+        _replace(
+            file,
+            (
+                {"data": base64.b64encode(letter.data).decode(), "attributes": dict(letter.attributes)}
+                for letter in letters()
+            ),
+        )
+    except (OSError, GoogleAPIError) as error:
+        logger.error("The dead letters can't be saved in %s: %s", file, error)
+
+
+def load_letters(file: Path) -> list[PubsubMessage]:
+    """The messages of the dead letters in the file, which may be missing. Raises `PartFailed`."""
+    if not file.exists():
+        return []
+    try:
+        with file.open(encoding="utf-8") as lines:
+            found = [json.loads(line) for line in lines]
+        return [
+            PubsubMessage(data=base64.b64decode(each["data"], validate=True), attributes=each["attributes"])
+            for each in found
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise PartFailed(f"{file} can't be restored: {type(error).__name__}: {error}") from error
+
+
+def _replace(file: Path, records: Iterable[Mapping[str, object]]) -> None:
+    """Write one JSON object per line, in one step: a failure leaves the file as it was."""
+    draft = file.with_suffix(".draft")
+    with draft.open("w", encoding="utf-8") as lines:
+        for record in records:
+            lines.write(json.dumps(record) + "\n")
+    draft.replace(file)

@@ -1,7 +1,7 @@
 """The mails that the inbox has received: their content in files, what lists and searches need in memory.
 
-A mail is two files, `17.eml` (as it was received) and `17.json` (the envelope, and a summary). The second is written
-last: a mail without it was not accepted.
+A mail is a file, `17.eml`, as it was received. Where mails shall be there for another store, too, there is a second
+one, `17.json`, with the envelope and the summary. It is written last: a mail without it was not accepted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -92,11 +92,14 @@ class MailStore:
     `version` changes with every change. `dropped` is how many mails had to make room for others since the start.
     """
 
-    def __init__(self, directory: Path, most_mails: int = KEPT_MAILS, most_bytes: int = KEPT_BYTES) -> None:
-        """Begin with the mails that are in `directory`, which is created if there is none."""
+    def __init__(
+        self, directory: Path, lasting: bool = False, most_mails: int = KEPT_MAILS, most_bytes: int = KEPT_BYTES
+    ) -> None:
+        """Begin with the mails that a `lasting` store has left in `directory`, which is created if there is none."""
         self.version = 0
         self.dropped = 0
         self._directory = directory
+        self._lasting = lasting
         self._most_mails = most_mails
         self._most_bytes = most_bytes
         self._changed = threading.Condition()
@@ -105,6 +108,7 @@ class MailStore:
         self._mails = {mail.number: mail for mail, _ in found}
         self._unread = {mail.number for mail, unread in found if unread}
         self._last = max(self._mails, default=0)
+        self._bytes = sum(mail.size for mail in self._mails.values())
 
     def mails(self) -> list[Mail]:
         """The kept mails, oldest first."""
@@ -143,9 +147,10 @@ class MailStore:
             file = self._directory / f"{number}.eml"
             mail = Mail(number, datetime.now(UTC), legible[0], tuple(legible[1:]), len(data), **summary, file=file)
             file.write_bytes(data)
-            _save(mail, unread=True)
+            self._save(mail, unread=True)
             self._last = number
             self._mails[number] = mail
+            self._bytes += mail.size
             self._unread.add(number)
             self._make_room()
             self._change()
@@ -156,7 +161,7 @@ class MailStore:
         with self._changed:
             mail = self._mails.get(number)
             if mail is not None and number in self._unread:
-                _save(mail, unread=False)
+                self._save(mail, unread=False)
                 self._unread.discard(number)
                 self._change()
 
@@ -175,12 +180,8 @@ class MailStore:
             self._change()
 
     def _make_room(self) -> None:
-        total = sum(mail.size for mail in self._mails.values())
-        for number, mail in list(self._mails.items())[:-1]:  # the newest stays, whatever its size
-            if len(self._mails) <= self._most_mails and total <= self._most_bytes:
-                break
-            total -= mail.size
-            self._remove(number)
+        while len(self._mails) > 1 and (len(self._mails) > self._most_mails or self._bytes > self._most_bytes):
+            self._remove(next(iter(self._mails)))
             self.dropped += 1
 
     def _remove(self, number: int) -> bool:
@@ -188,10 +189,20 @@ class MailStore:
         if mail is None:
             return False
         self._unread.discard(number)
+        self._bytes -= mail.size
         for file in (mail.file.with_suffix(".json"), mail.file):  # in this order: see above
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
         return True
+
+    def _save(self, mail: Mail, unread: bool) -> None:
+        """Write the `.json` of a mail, in one step, unless this store ends with the process."""
+        if self._lasting:
+            values = {name: getattr(mail, name) for name in _SAVED}
+            values |= {"received": mail.received.isoformat(), "unread": unread}
+            draft = mail.file.with_suffix(".draft")
+            draft.write_text(json.dumps(values), encoding="utf-8")
+            draft.replace(mail.file.with_suffix(".json"))
 
     def _change(self) -> None:
         self.version += 1
@@ -216,19 +227,14 @@ def _summary(data: bytes) -> dict[str, Any]:
     }
 
 
-def _save(mail: Mail, unread: bool) -> None:
-    """Write the `.json` of a mail, in one step."""
-    values = asdict(mail) | {"received": mail.received.isoformat(), "unread": unread}
-    del values["file"]
-    draft = mail.file.with_suffix(".draft")
-    draft.write_text(json.dumps(values), encoding="utf-8")
-    draft.replace(mail.file.with_suffix(".json"))
+#: All but the file, whose place may be another one the next time.
+_SAVED = tuple(field.name for field in fields(Mail) if field.name != "file")
 
 
 def _load(file: Path) -> tuple[Mail, bool]:
-    """The mail of a `.json` that `_save` has written, and whether it is unread."""
+    """The mail of a `.json` that a store has written, and whether it is unread."""
     values = json.loads(file.read_text(encoding="utf-8"))
-    known = {field.name: values[field.name] for field in fields(Mail) if field.name in values}
+    known = {name: values[name] for name in _SAVED}
     received, recipients = datetime.fromisoformat(values["received"]), tuple(values["recipients"])
     known |= {"received": received, "recipients": recipients, "file": file.with_suffix(".eml")}
     return Mail(**known), bool(values["unread"])

@@ -39,16 +39,17 @@ class StackOptions:
     """One run of the stack.
 
     Port 0 means any free one; None means the usual one or, if that is taken, one of the next. `smtp_uri` None means the
-    stack's own inbox. `data` is a directory in which documents and mails are kept from one run to the next; None means
-    that they are lost. Mails in the inbox can be released to real addresses over `release_uri`, a mail server; without
-    it they can't. `settings` are environment variables for
-    both services and override `DEFAULT_SETTINGS`. With `supervise`, a service that dies is restarted. The dispatcher's
-    /reconcile is called every `reconcile_seconds`, as by Cloud Scheduler; None means never. `delivery_attempts` is how
-    often Pub/Sub delivers a message before it is a dead letter: at most 100, as in production, so that only long
-    infrastructure failures cause dead letters. `faults` are the faults to inject, with random numbers from `seed`.
-    `verify_tokens` is whether the services accept only calls that carry a token; None means where the backend signs
-    tokens. `sender` is its subscription type: `push` or `pull`. With `limit_events`, events that are too large for
-    Eventarc are dropped.
+    stack's own inbox. In the directory `data`, documents, mails and dead letters are kept from one run to the next;
+    None means that they are lost. Mails in the inbox can be released to real addresses over the mail server
+    `release_uri`; None means that they can't.
+
+    `settings` are environment variables for both services and override `DEFAULT_SETTINGS`. With `supervise`, a
+    service that dies is restarted. The dispatcher's /reconcile is called every `reconcile_seconds`, as by Cloud
+    Scheduler; None means never. `delivery_attempts` is how often Pub/Sub delivers a message before it is a dead
+    letter: at most 100, as in production, so that only long infrastructure failures cause dead letters. `faults`
+    are the faults to inject, with random numbers from `seed`. `verify_tokens` is whether the services accept only
+    calls that carry a token; None means where the backend signs tokens. `sender` is its subscription type: `push`
+    or `pull`. With `limit_events`, events that are too large for Eventarc are dropped.
     """
 
     backend: str = "embedded"

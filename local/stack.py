@@ -20,7 +20,7 @@ from local.clients import firestore_client
 from local.documents import Documents
 from local.errors import PartFailed
 from local.inbox import Inbox
-from local.keeping import KeptDocuments, reserved
+from local.keeping import KeptDocuments, load_letters, reserved, save_letters
 from local.mailstore import MailStore
 from local.options import CONSOLE_PORT, SMTP_PORT, StackOptions
 from local.ports import LOOPBACK, claim_port, free_port, listening
@@ -37,6 +37,10 @@ BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = {
     "google": GoogleBackend,
     "embedded": EmbeddedBackend,
 }
+
+
+#: The files in the directory `data`, beside the mails.
+DOCUMENTS, LETTERS = "documents.jsonl", "dead-letters.jsonl"
 
 
 class Stack:
@@ -133,21 +137,23 @@ class Stack:
 
     def _start(self) -> None:
         self.logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-")))
-        if self.options.data is not None:
-            self._running.enter_context(reserved(self.options.data))
+        data = self.options.data
+        if data is not None:
+            self._running.enter_context(reserved(data))
         ports = {name: free_port() for name in SERVICES}
         backend = self._start_backend(f"http://{LOOPBACK}:{ports['dispatcher']}/")
-        kept = self._keep_documents(backend)
+        queues = self._queues(backend)
         self._start_inbox()
         urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
-        create_topics(
-            backend.pubsub, self.options, **urls
-        )  # before the services: a sender that pulls does not wait for them
+        letters = load_letters(data / LETTERS) if data is not None else []
+        # Before the services: a sender that pulls does not wait for them.
+        create_topics(backend.pubsub, self.options, **urls, old_letters=letters)
+        kept = self._keep(backend, queues)
         self._start_services(backend, ports)
         if kept is not None:
             kept.restore()
         self._start_scheduler()
-        web = self._start_web(backend)
+        web = self._start_web(backend, queues)
         self.ready = {
             "firestore": backend.firestore,
             "pubsub": backend.pubsub,
@@ -187,16 +193,29 @@ class Stack:
         self._tokens = backend.tokens if self.options.has_tokens else None
         return backend
 
-    def _keep_documents(self, backend: Backend) -> KeptDocuments | None:
-        """What keeps the documents: it saves them at the end, after the services and before the backend stop."""
-        if self.options.data is None:
+    def _queues(self, backend: Backend) -> Queues:
+        project, topic = self.options.project, self.options.setting("MAIL_TOPIC")
+        return Queues(
+            backend.pubsub,
+            project,
+            topic=topic_path(project, topic),
+            dead_letters=kept_dead_letters(self.options),
+            waiting=backend.waiting,
+        )
+
+    def _keep(self, backend: Backend, queues: Queues) -> KeptDocuments | None:
+        """Save documents and dead letters at the end, after the services and before the backend stop."""
+        data = self.options.data
+        if data is None:
             return None
-        kept = KeptDocuments(self.options.data / "documents.jsonl", backend.firestore, self.options.project)
-        self._running.callback(kept.save)
-        return kept
+        documents = KeptDocuments(data / DOCUMENTS, backend.firestore, self.options.project)
+        self._running.callback(save_letters, data / LETTERS, queues.letters)
+        self._running.callback(documents.save)
+        return documents
 
     def _start_inbox(self) -> None:
-        store = MailStore((self.options.data or self.logs) / "mails")
+        data = self.options.data
+        store = MailStore((data or self.logs) / "mails", lasting=data is not None)
         self.inbox = Inbox(store, listening(self.options.smtp_port, SMTP_PORT, "--smtp-port"))
         self._running.callback(self.inbox.stop)
         self.inbox.start()
@@ -234,7 +253,7 @@ class Stack:
             self._running.callback(scheduler.stop)
             scheduler.start()
 
-    def _start_web(self, backend: Backend) -> WebServer:
+    def _start_web(self, backend: Backend, queues: Queues) -> WebServer:
         options, stopping = self.options, threading.Event()
         client = firestore_client(backend.firestore, options.project)
         self._running.callback(client.close)
@@ -243,13 +262,7 @@ class Stack:
         parts = Parts(
             documents=self._documents,
             inbox=self.inbox,
-            queues=Queues(
-                backend.pubsub,
-                options.project,
-                topic=topic_path(options.project, options.setting("MAIL_TOPIC")),
-                dead_letters=kept_dead_letters(options),
-                waiting=backend.waiting,
-            ),
+            queues=queues,
             switches=Switches(self.inbox, faults, options.faults, options.seed),
             logs={name: self.logs / f"{name}.log" for name in SERVICES},
             token=self.token,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from google.protobuf.duration_pb2 import Duration
-from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
+from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, PushConfig, RetryPolicy, Subscription
 
 from local.backends import CALLER
 from local.clients import publisher_client, subscriber_client
@@ -18,11 +19,14 @@ SHORTEST_ACK_DEADLINE = 10
 SHORTEST_BACKOFF, LONGEST_BACKOFF = Duration(seconds=1), Duration(seconds=10)
 
 
-def create_topics(pubsub: str, options: StackOptions, sender: str, dispatcher: str) -> None:
+def create_topics(
+    pubsub: str, options: StackOptions, sender: str, dispatcher: str, old_letters: Sequence[PubsubMessage] = ()
+) -> None:
     """Create topics and subscriptions in the empty Pub/Sub at `pubsub` (host:port).
 
     Mails are pushed to `sender` (its URL), unless it pulls. Dead letters are pushed to `dispatcher`, which concludes
-    their documents, and are also kept for an operator in a pull subscription named after their topic.
+    their documents, and are also kept for an operator in a pull subscription named after their topic. It alone gets
+    `old_letters`, the dead letters of an earlier run, whose documents are concluded.
     """
     topic = topic_path(options.project, options.setting("MAIL_TOPIC"))
     dead_letters = topic_path(options.project, options.setting("DEAD_LETTER_TOPIC"))
@@ -31,16 +35,15 @@ def create_topics(pubsub: str, options: StackOptions, sender: str, dispatcher: s
         publisher.create_topic(name=dead_letters)
         if "EVENTS_TOPIC" in options.settings:
             publisher.create_topic(name=topic_path(options.project, options.settings["EVENTS_TOPIC"]))
-    with subscriber_client(pubsub) as subscriber:
+    with subscriber_client(pubsub) as subscriber, publisher_client(pubsub) as publisher:
+        subscriber.create_subscription(name=kept_dead_letters(options), topic=dead_letters)
+        for letter in old_letters:
+            publisher.publish(topic=dead_letters, messages=[letter])
         subscriber.create_subscription(request=sender_subscription(options, topic, dead_letters, f"{sender}/"))
         subscriber.create_subscription(
             name=subscription_path(options.project, f"{options.setting('DEAD_LETTER_TOPIC')}-documents"),
             topic=dead_letters,
             push_config=_push(f"{dispatcher}/dead-letters", options),
-        )
-        subscriber.create_subscription(
-            name=kept_dead_letters(options),
-            topic=dead_letters,
         )
 
 

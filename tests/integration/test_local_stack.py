@@ -122,6 +122,18 @@ def write_mail(ready: dict[str, str], identifier: str, collection: str = "mail",
     client.close()
 
 
+def publish(ready: dict[str, str], data: bytes) -> None:
+    with publisher_client(ready["pubsub"]) as publisher:
+        topic = topic_path(ready["project"], ready["topic"])
+        publisher.publish(topic=topic, messages=[PubsubMessage(data=data)])
+
+
+def dead_letters(ready: dict[str, str]) -> list[str]:
+    """The reasons of the dead letters, according to the console."""
+    found = requests.get(f"{ready['inbox']}/api/dead-letters", timeout=PATIENCE).json()
+    return [each["reason"] for each in found]
+
+
 def inbox_subjects(ready: dict[str, str]) -> list[str]:
     mails: list[dict[str, Any]] = requests.get(f"{ready['inbox']}/api/messages", timeout=PATIENCE).json()
     return [mail["subject"] for mail in mails]
@@ -162,7 +174,7 @@ def test_it_reports_its_addresses_sends_a_mail_and_leaves_nothing_behind(tmp_pat
 
 
 @on_each_backend
-def test_documents_and_mails_are_there_after_a_restart(tmp_path: Path, backend: str) -> None:
+def test_documents_mails_and_dead_letters_are_there_after_a_restart(tmp_path: Path, backend: str) -> None:
     data = ("--data", str(tmp_path / "data"), "--set", "STRANDED_AFTER=5")
     with up(tmp_path, backend, *data) as stack:
         ready = stack.ready()
@@ -171,12 +183,15 @@ def test_documents_and_mails_are_there_after_a_restart(tmp_path: Path, backend: 
         requests.put(f"{ready['inbox']}/api/faults", json={"inbox": "down"}, timeout=PATIENCE).raise_for_status()
         write_mail(ready, "refused")
         assert wait_until(lambda: counts(ready) == {"SUCCESS": 1, "ERROR": 1}, PATIENCE)
+        publish(ready, b"no JSON")
+        assert wait_until(lambda: dead_letters(ready) == ["not-json"], PATIENCE)
         write_mail(ready, "queued", sendAt=datetime.now(UTC) + timedelta(seconds=patience(5)))
         assert wait_until(lambda: counts(ready) == {"SUCCESS": 1, "ERROR": 1, "PENDING": 1}, PATIENCE)
         stack.process.send_signal(signal.SIGINT)
         assert stack.end()[0] == 0
     with up(tmp_path, backend, *data) as stack:
         ready = stack.ready()
+        assert dead_letters(ready) == ["not-json"]
         assert wait_until(lambda: inbox_subjects(ready) == ["queued", "before"], PATIENCE)
         retry = f"{ready['inbox']}/api/documents/refused/retry"
         requests.post(retry, json={}, timeout=PATIENCE).raise_for_status()
@@ -195,9 +210,7 @@ def test_a_dead_letter_is_shown_and_can_be_replayed(backend: str) -> None:
             return [each["id"] for each in found]
 
         assert letters() == []
-        with publisher_client(stack.ready["pubsub"]) as publisher:
-            topic = topic_path(stack.options.project, "mail")
-            publisher.publish(topic=topic, messages=[PubsubMessage(data=b"no JSON")])
+        publish(stack.ready, b"no JSON")
         assert wait_until(lambda: len(letters()) == 1, PATIENCE)
         (first,) = letters()
         requests.post(f"{api}/dead-letters/{first}/replay", json={}, timeout=PATIENCE).raise_for_status()

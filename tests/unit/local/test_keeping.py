@@ -8,13 +8,15 @@ from typing import Any
 
 import grpc
 import pytest
+from google.api_core.exceptions import DeadlineExceeded
 from google.cloud import firestore
 
 from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend
 from local.clients import firestore_client
 from local.errors import CannotStart, PartFailed
-from local.keeping import KeptDocuments, reserved
+from local.keeping import KeptDocuments, load_letters, reserved, save_letters
+from shared.pubsub.letters import Letter
 from tests.unit.local.conftest import PROJECT
 
 FIELDS: dict[str, Any] = {
@@ -85,3 +87,37 @@ def test_a_directory_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotStart, match=r"--data .*file: File exists"), reserved(tmp_path / "file"):
         pass
+
+
+LETTERS = [
+    Letter("1", "", b"\x00 not JSON", {"reason": "not-json", "error": "Grüße"}, datetime(2026, 11, 26, tzinfo=UTC)),
+    Letter("2", "", b"{}", {}, datetime(2026, 11, 26, tzinfo=UTC)),
+]
+
+
+def test_dead_letters_come_back(tmp_path: Path) -> None:
+    file = tmp_path / "dead-letters.jsonl"
+    assert load_letters(file) == []
+    save_letters(file, lambda: LETTERS)
+    found = load_letters(file)
+    assert [(each.data, dict(each.attributes)) for each in found] == [
+        (letter.data, letter.attributes) for letter in LETTERS
+    ]
+
+
+def test_dead_letters_that_can_not_be_read_leave_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> list[Letter]:
+        raise DeadlineExceeded("gone")
+
+    file = tmp_path / "dead-letters.jsonl"
+    save_letters(file, lambda: LETTERS)
+    save_letters(file, fail)
+    assert len(load_letters(file)) == 2
+    assert "can't be saved" in caplog.text
+
+
+@pytest.mark.parametrize("line", ["not JSON", "[]", "{}", '{"data": "?", "attributes": {}}'])
+def test_a_file_of_dead_letters_that_is_broken_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "dead-letters.jsonl").write_text(line)
+    with pytest.raises(PartFailed, match=r"dead-letters\.jsonl can't be restored"):
+        load_letters(tmp_path / "dead-letters.jsonl")

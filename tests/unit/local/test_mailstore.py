@@ -28,7 +28,7 @@ def message(subject: str, text: str, html: str = "") -> bytes:
 
 @pytest.fixture
 def store(tmp_path: Path) -> MailStore:
-    return MailStore(tmp_path / "mails", most_mails=3, most_bytes=1000)
+    return MailStore(tmp_path / "mails", lasting=True, most_mails=3, most_bytes=1000)
 
 
 def keep(store: MailStore, data: bytes = MAIL, *recipients: str) -> Mail:
@@ -74,8 +74,17 @@ def test_no_file_remains_of_what_is_gone(store: MailStore, tmp_path: Path) -> No
         keep(store)
     store.delete(3)
     assert {file.name for file in (tmp_path / "mails").iterdir()} == {"2.eml", "2.json", "4.eml", "4.json"}
+
+
+def test_a_store_that_does_not_last_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    store = MailStore(tmp_path)
+    mail = keep(store)
+    store.mark_read(1)
+    assert [file.name for file in tmp_path.iterdir()] == ["1.eml"]
+    assert MailStore(tmp_path).mails() == []
+    store.clear()
     with pytest.raises(FileNotFoundError):
-        Mail(**{name: getattr(store.mails()[0], name) for name in Mail.__slots__} | {"file": tmp_path / "3.eml"}).data  # noqa: B018
+        mail.data  # noqa: B018
 
 
 def test_a_new_store_has_what_the_last_one_had(store: MailStore, tmp_path: Path) -> None:
