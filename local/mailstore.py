@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from local.errors import PartFailed
 from local.mailview import parse_mail
 
 #: The oldest mails go when there are more mails, or more bytes of them.
@@ -95,7 +96,10 @@ class MailStore:
     def __init__(
         self, directory: Path, lasting: bool = False, most_mails: int = KEPT_MAILS, most_bytes: int = KEPT_BYTES
     ) -> None:
-        """Begin with the mails that a `lasting` store has left in `directory`, which is created if there is none."""
+        """Begin with the mails that a `lasting` store has left in `directory`, which is created if there is none.
+
+        Raises `PartFailed` if something else is there.
+        """
         self.version = 0
         self.dropped = 0
         self._directory = directory
@@ -232,9 +236,12 @@ _SAVED = tuple(field.name for field in fields(Mail) if field.name != "file")
 
 
 def _load(file: Path) -> tuple[Mail, bool]:
-    """The mail of a `.json` that a store has written, and whether it is unread."""
-    values = json.loads(file.read_text(encoding="utf-8"))
-    known = {name: values[name] for name in _SAVED}
-    received, recipients = datetime.fromisoformat(values["received"]), tuple(values["recipients"])
-    known |= {"received": received, "recipients": recipients, "file": file.with_suffix(".eml")}
-    return Mail(**known), bool(values["unread"])
+    """The mail of a `.json` that a store has written, and whether it is unread. Raises `PartFailed`."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        known = {name: values[name] for name in _SAVED}
+        received, recipients = datetime.fromisoformat(values["received"]), tuple(values["recipients"])
+        known |= {"received": received, "recipients": recipients, "file": file.with_suffix(".eml")}
+        return Mail(**known), bool(values["unread"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise PartFailed(f"{file} can't be restored: {type(error).__name__}: {error}") from error

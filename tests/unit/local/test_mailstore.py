@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from local.errors import PartFailed
 from local.mailstore import Mail, MailStore, wanted
 from tests.patience import patience
 
@@ -97,6 +98,13 @@ def test_a_new_store_has_what_the_last_one_had(store: MailStore, tmp_path: Path)
     assert again.mails() == store.mails()
     assert again.unread() == {3}
     assert keep(again).number == 4
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", "{}"])
+def test_a_file_that_is_no_mails_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "1.json").write_text(text)
+    with pytest.raises(PartFailed, match=r"1\.json can't be restored"):
+        MailStore(tmp_path)
 
 
 def test_every_change_makes_another_version(store: MailStore) -> None:
