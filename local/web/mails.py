@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
+from google.api_core.exceptions import GoogleAPICallError
 
 from local.documents import Documents
 from local.mailstore import Mail, wanted
@@ -25,9 +26,12 @@ def mail_pages(opened: OpenedMails, documents: Documents, can_release: bool) -> 
     pages = Blueprint("mails", __name__)
 
     def document_of(mail: Mail) -> str | None:
-        """The id of the document that the mail was made of."""
-        same = (each.id for each in documents.latest() if each.message_id and each.message_id == mail.message_id)
-        return next(same, None)
+        """The id of the document that the mail was made of; None if it is not known, or Firestore fails on demand."""
+        try:
+            known = documents.latest()
+        except GoogleAPICallError:
+            return None
+        return next((each.id for each in known if each.message_id and each.message_id == mail.message_id), None)
 
     @pages.get("/")
     def page() -> ResponseReturnValue:

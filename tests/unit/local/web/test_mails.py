@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
+import grpc
 import pytest
 from google.cloud import firestore
 
+from local.backends.embedded import EmbeddedBackend
 from local.mailstore import MailStore
 from tests.patience import patience
 from tests.unit.local.web.conftest import Browser, message
@@ -140,6 +142,13 @@ def test_a_list_opens_no_mail(browser: Browser, store: MailStore, path: str) -> 
 def test_a_mail_leads_to_its_document(browser: Browser, db: firestore.Client) -> None:
     db.document("mail/order 1").set({"to": "x", "delivery": {"info": {"messageId": "<1@example.com>"}}})
     assert 'href="/console/documents/order%201"' in browser.get("/mails/1").text
+
+
+def test_a_mail_is_shown_while_firestore_fails(browser: Browser, backend: EmbeddedBackend) -> None:
+    backend.faults.on("RunQuery").fail(grpc.StatusCode.PERMISSION_DENIED)
+    assert browser.get("/mails/1").status_code == 200
+    answer = browser.get("/console")
+    assert (answer.status_code, "Fault on demand" in answer.text) == (403, True)
 
 
 @pytest.mark.parametrize(
