@@ -34,6 +34,8 @@ WISHES = [
     ("dispatcher", "POST", "/dead-letters", INLINE),
     ("console", "POST", "/api/documents", DOCUMENT),
     ("console", "POST", "/api/documents/x/retry", "{}"),
+    ("console", "PUT", "/api/faults", '{"inbox": "down"}'),
+    ("console", "POST", "/api/dead-letters/1/replay", "{}"),
     ("smtp", "POST", "/", DIALOGUE),
     ("firestore", "POST", "/google.firestore.v1.Firestore/Commit", "x"),
     ("firestore", "POST", "/v1/projects/demo-firepost/databases/(default)/documents/mail", DOCUMENT),
@@ -81,7 +83,7 @@ def test_a_web_page_achieves_nothing(
 ) -> None:
     answer = answer_to(location(stack, part), method, path, headers, body)
     assert not answer.startswith(("HTTP/1.1 2", "HTTP/1.0 2"))
-    assert stack.inbox.store.mails() == []
+    assert (stack.inbox.store.mails(), stack.inbox.fault) == ([], "none")
     client = firestore_client(stack.ready["firestore"], stack.options.project)
     assert list(client.collection("mail").list_documents(timeout=PATIENCE)) == []
     client.close()
