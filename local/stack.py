@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 import threading
@@ -32,6 +33,7 @@ from local.services import SERVICES, Service, environment, service_command
 from local.switches import Switches
 from local.topics import create_topics, kept_dead_letters, topic_path
 from local.web import Parts, WebServer, create_app
+from shared.observability.logs import JsonFormatter
 
 BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = {
     "google": GoogleBackend,
@@ -39,6 +41,8 @@ BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = {
 }
 
 
+#: The name of the stack's own log, beside those of the services.
+STACK = "stack"
 #: The files in the directory `data`, beside the mails.
 DOCUMENTS, LETTERS = "documents.jsonl", "dead-letters.jsonl"
 
@@ -137,6 +141,7 @@ class Stack:
 
     def _start(self) -> None:
         self.logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-")))
+        self._start_log()
         data = self.options.data
         if data is not None:
             self._running.enter_context(reserved(data))
@@ -165,6 +170,15 @@ class Stack:
             "project": self.options.project,
             "topic": self.options.setting("MAIL_TOPIC"),
         }
+
+    def _start_log(self) -> None:
+        """What the stack itself has to say is in the console, too: such as that a document is in another project."""
+        handler = logging.FileHandler(self.logs / f"{STACK}.log", encoding="utf-8")
+        handler.setFormatter(JsonFormatter(STACK, self.options.project))
+        self._running.callback(handler.close)
+        logger = logging.getLogger("local")
+        logger.addHandler(handler)
+        self._running.callback(logger.removeHandler, handler)
 
     def _start_backend(self, events_url: str) -> Backend:
         for port, option in (
@@ -264,7 +278,7 @@ class Stack:
             inbox=self.inbox,
             queues=queues,
             switches=Switches(self.inbox, faults, options.faults, options.seed),
-            logs={name: self.logs / f"{name}.log" for name in SERVICES},
+            logs={name: self.logs / f"{name}.log" for name in (*SERVICES, STACK)},
             token=self.token,
             release=self._release.send if self._release else None,
         )

@@ -55,8 +55,8 @@ API_FILE = Path(__file__).with_name("openapi.yaml")
 class Parts:
     """What the pages show: the parts of a running stack.
 
-    `logs` are the services' files, `token` signs tokens for calls of a service. `release` sends a mail to real
-    recipients; None means that none may leave this machine.
+    `logs` are files by the name of who writes them, `token` signs tokens for calls of a service. `release` sends a mail
+    to real recipients; None means that none may leave this machine.
     """
 
     documents: Documents

@@ -1,4 +1,4 @@
-"""The logs of both services: the page at `/logs`, and `/api/logs`."""
+"""The logs of the services and of the stack itself: the page at `/logs`, and `/api/logs`."""
 
 from __future__ import annotations
 

@@ -278,6 +278,8 @@ def test_a_document_in_another_project_is_told_about(tmp_path: Path) -> None:
     with up(tmp_path, "embedded") as stack:
         ready = stack.ready()
         write_mail({**ready, "project": "my-shop"}, "lost")
+        shown = requests.get(f"{ready['inbox']}/api/logs?service=stack", timeout=PATIENCE).json()
+        assert "project my-shop, which is not served here" in shown[0]["message"]
         stack.process.terminate()
         _, errors = stack.end()
     assert "project my-shop, which is not served here: use GOOGLE_CLOUD_PROJECT=demo-firepost" in errors
