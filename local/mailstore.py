@@ -11,6 +11,7 @@ import json
 import re
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -18,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from local.errors import PartFailed
-from local.mailview import parse_mail
+from local.mailview import MailView, parse_mail
 
 #: The oldest mails go when there are more mails, or more bytes of them.
 KEPT_MAILS = 500
 KEPT_BYTES = 1024**3
+
+#: The mails that were parsed last stay parsed: a page asks for several parts of one.
+PARSED_MAILS = 4
 
 #: Characters of the text that searches look at, and of each header in a summary.
 SEARCHED_CHARACTERS = 20_000
@@ -106,7 +110,8 @@ class MailStore:
         self._lasting = lasting
         self._most_mails = most_mails
         self._most_bytes = most_bytes
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # with a reentrant lock
+        self._views: OrderedDict[int, MailView] = OrderedDict()
         directory.mkdir(parents=True, exist_ok=True)
         found = sorted((_load(file) for file in directory.glob("*.json")), key=lambda each: each[0].number)
         self._mails = {mail.number: mail for mail, _ in found}
@@ -129,6 +134,12 @@ class MailStore:
         with self._changed:
             return self._mails.get(number)
 
+    def view(self, mail: Mail) -> MailView:
+        """The mail's parts. Raises `FileNotFoundError` if it was deleted meanwhile."""
+        with self._changed:
+            known = self._views.get(mail.number)
+        return known or self._remember(mail.number, parse_mail(mail.data))
+
     def wait(self, is_wanted: Wanted, seconds: float) -> list[Mail]:
         """The mails that are wanted, oldest first, as soon as there is one; empty if there is none after `seconds`."""
         end = time.monotonic() + seconds
@@ -145,11 +156,13 @@ class MailStore:
         Raises `OSError` if it can't be written.
         """
         legible = [text.encode("utf-8", "backslashreplace").decode() for text in (sender, *recipients)]
-        summary = _summary(data)
+        view = parse_mail(data)
         with self._changed:
             number = self._last + 1
             file = self._directory / f"{number}.eml"
-            mail = Mail(number, datetime.now(UTC), legible[0], tuple(legible[1:]), len(data), **summary, file=file)
+            mail = Mail(
+                number, datetime.now(UTC), legible[0], tuple(legible[1:]), len(data), **_summary(view), file=file
+            )
             file.write_bytes(data)
             self._save(mail, unread=True)
             self._last = number
@@ -157,6 +170,7 @@ class MailStore:
             self._bytes += mail.size
             self._unread.add(number)
             self._make_room()
+            self._remember(number, view)
             self._change()
         return mail
 
@@ -183,6 +197,14 @@ class MailStore:
                 self._remove(number)
             self._change()
 
+    def _remember(self, number: int, view: MailView) -> MailView:
+        with self._changed:
+            self._views[number] = view
+            self._views.move_to_end(number)
+            while len(self._views) > PARSED_MAILS:
+                self._views.popitem(last=False)
+        return view
+
     def _make_room(self) -> None:
         while len(self._mails) > 1 and (len(self._mails) > self._most_mails or self._bytes > self._most_bytes):
             self._remove(next(iter(self._mails)))
@@ -193,6 +215,7 @@ class MailStore:
         if mail is None:
             return False
         self._unread.discard(number)
+        self._views.pop(number, None)
         self._bytes -= mail.size
         for file in (mail.file.with_suffix(".json"), mail.file):  # in this order: see above
             with contextlib.suppress(FileNotFoundError):
@@ -213,8 +236,7 @@ class MailStore:
         self._changed.notify_all()
 
 
-def _summary(data: bytes) -> dict[str, Any]:
-    view = parse_mail(data)
+def _summary(view: MailView) -> dict[str, Any]:
     headers = {
         "subject": "Subject",
         "from_": "From",

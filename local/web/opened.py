@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from typing import TypeVar
 
 from flask import abort
 
 from local.mailstore import Mail, MailStore
-from local.mailview import MailView, parse_mail
+from local.mailview import MailView
 
-#: Parsed mails that are remembered: a page asks for several parts of one.
-REMEMBERED = 4
+_T = TypeVar("_T")
 
 
 class OpenedMails:
@@ -18,7 +18,6 @@ class OpenedMails:
 
     def __init__(self, store: MailStore) -> None:
         self.store = store
-        self._parsed = lru_cache(REMEMBERED)(lambda number: parse_mail(self.content(number)))
 
     def mail(self, number: int) -> Mail:
         """The mail with that number."""
@@ -26,16 +25,18 @@ class OpenedMails:
 
     def content(self, number: int) -> bytes:
         """The message as it was received."""
-        try:
-            return self.mail(number).data
-        except FileNotFoundError:
-            abort(404, f"Mail {number} is no longer here.")
+        return self._read(number, lambda mail: mail.data)
 
     def view(self, number: int) -> MailView:
         """The message, parsed."""
-        self.mail(number)
-        return self._parsed(number)
+        return self._read(number, self.store.view)
 
     def is_unread(self, number: int) -> bool:
         """Whether nobody has opened it yet."""
         return number in self.store.unread()
+
+    def _read(self, number: int, read: Callable[[Mail], _T]) -> _T:
+        try:
+            return read(self.mail(number))
+        except FileNotFoundError:
+            abort(404, f"Mail {number} is no longer here.")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 
 from local.errors import PartFailed
-from local.mailstore import Mail, MailStore, wanted
+from local.mailstore import PARSED_MAILS, Mail, MailStore, wanted
+from local.mailview import MailView, parse_mail
 from tests.patience import patience
 
 MAIL = b"Subject: Hello\r\n\r\nText.\r\n"
@@ -45,6 +47,36 @@ def test_a_mail_has_its_summary_and_its_bytes(store: MailStore) -> None:
     assert (mail.subject, mail.from_, mail.to) == ("Grüße", "Shop <shop@example.com>", "Ada <ada@example.com>")
     assert (mail.reply_to, mail.message_id, mail.text) == ("help@example.com", "<1@example.com>", "Hello.\n")
     assert (mail.attachments, mail.size, mail.data) == (1, len(data), data)
+
+
+def noting(parsed: list[bytes]) -> Callable[[bytes], MailView]:
+    """Parses, and notes what."""
+
+    def parse(data: bytes) -> MailView:
+        parsed.append(data)
+        return parse_mail(data)
+
+    return parse
+
+
+def test_a_mail_is_parsed_once_when_it_arrives(store: MailStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = keep(store)
+    parsed: list[bytes] = []
+    monkeypatch.setattr("local.mailstore.parse_mail", noting(parsed))
+    assert store.view(mail).header("Subject") == "Hello"
+    assert parsed == []
+
+
+def test_few_mails_stay_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, parsed = MailStore(tmp_path), list[bytes]()
+    mails = [keep(store) for _ in range(PARSED_MAILS + 1)]
+    monkeypatch.setattr("local.mailstore.parse_mail", noting(parsed))
+    for mail in (*mails, *mails[1:]):
+        store.view(mail)
+    assert parsed == [MAIL] * (1 + PARSED_MAILS)
+    store.delete(5)
+    with pytest.raises(FileNotFoundError):
+        store.view(mails[4])
 
 
 def test_a_summary_is_small_whatever_the_mail_is(store: MailStore) -> None:

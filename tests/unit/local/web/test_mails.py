@@ -93,7 +93,7 @@ def test_missing_resources_are_404(browser: Browser, path: str) -> None:
 
 def test_a_mail_whose_file_is_gone_is_404(browser: Browser, store: MailStore) -> None:
     store.mails()[0].file.unlink()
-    assert browser.get("/api/messages/1").status_code == 404
+    assert browser.get("/api/messages/1/raw").status_code == 404
 
 
 def test_mails_can_be_deleted_one_by_one_and_all(browser: Browser, store: MailStore) -> None:
