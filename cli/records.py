@@ -10,7 +10,9 @@ from typing import Any, Final, TextIO
 from cli.log_entries import entries
 
 #: The times in `delivery` and in its history, which JSON has as text.
-_TIMES: Final = frozenset({"startTime", "endTime", "leaseExpireTime", "nextAttemptTime", "expireAt", "republishTime"})
+_TIMES: Final = frozenset(
+    {"startTime", "endTime", "leaseExpireTime", "nextAttemptTime", "expireAt", "republishTime", "outageTime"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ def _status_note(mail: Mail) -> str:
             return f"  {_acceptance(mail)}"
         case State.PROCESSING, {"attempts": int(attempts)}:
             return f"  attempt {attempts}"
+        case State.PENDING, {"nextAttemptTime": datetime() as time, "outageTime": datetime(), "error": str(error)}:
+            return f"  not before {rfc3339(time)}: {one_line(error)}"
         case ((State.PENDING | State.RETRY), {"nextAttemptTime": datetime() as time}):
             return f"  not before {rfc3339(time)}"
     return ""

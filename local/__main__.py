@@ -174,6 +174,10 @@ def up(ready_file: Path | None, quiet: bool, **chosen: Any) -> None:
                 stack.wait()
 
 
+#: The settings of a demo: nobody watches a mail wait for half a minute.
+_IMPATIENT = {"RETRY_FIRST_SECONDS": "1"}
+
+
 @cli.command(epilog=_EXIT_CODES)
 @_backend
 @_set
@@ -185,7 +189,7 @@ def demo(backend: str, settings: dict[str, str], keep: bool) -> None:
     with _exit_codes(stopped=EXIT_DIFFERENT):
         board.explain(backend)
         board.say("Starting …", "dim")
-        with Stack(StackOptions(backend=backend, settings=settings)) as stack:
+        with Stack(StackOptions(backend=backend, settings=_IMPATIENT | settings)) as stack:
             board.begin()
             try:
                 wrong = play(stack, STORIES, board)

@@ -64,7 +64,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
     return_large_blocks()
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
-    channel = factory.build_channel(settings, settings.data_margin, settings.turn_seconds)
+    channel = factory.build_channel(settings, settings.data_margin, settings.turn_seconds, settings.breaker)
     if settings.shadow:
         _log.warning(SHADOW_NOTICE)
         return ShadowSender(
@@ -83,6 +83,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
         downloads=downloads(settings),
         clock=_now,
         memory=memory_budget(settings),
+        policy=settings.policy(),
         retain=_retention(settings),
     )
     return Sender(

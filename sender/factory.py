@@ -18,6 +18,7 @@ from sender.message.sendgrid_json import encode_sendgrid_request
 from sender.net import host_patterns
 from sender.net.http import HttpsEndpoint
 from sender.settings import MailSettings, OAuthSettings, TransportSettings, naming
+from sender.transport.breaker import BreakerRules
 from sender.transport.envelope import DEFAULT_TRANSPORT, Transport
 from sender.transport.oauth import AccessTokens, OAuthClient
 from sender.transport.routing import RoutedTransport, Routes
@@ -36,20 +37,26 @@ class Channel:
     transport: Transport
 
 
-def build_channel(settings: MailSettings, data_margin: float, turn_seconds: float) -> Channel:
+def build_channel(
+    settings: MailSettings, data_margin: float, turn_seconds: float, breaker: BreakerRules | None = None
+) -> Channel:
     """One channel for all configured transports; it connects with the first mail. Raises `Misconfigured`.
 
     `data_margin` is the number of seconds that must be left of an attempt when the content of a mail is started;
     `turn_seconds` is the longest that a mail waits for a free connection.
     """
-    default = Channel(_encoder(settings), transport(settings, data_margin, turn_seconds))
+
+    def transport(each: TransportSettings) -> Transport:
+        return _transport(each, data_margin, turn_seconds, breaker or BreakerRules())
+
+    default = Channel(_encoder(settings), transport(settings))
     if not settings.transports:
         return default
     encoders, transports = {DEFAULT_TRANSPORT: default.encode}, {DEFAULT_TRANSPORT: default.transport}
     domains = {}
     for name, named in settings.transports.items():
         with naming(name):
-            encoders[name], transports[name] = _encoder(named), transport(named, data_margin, turn_seconds)
+            encoders[name], transports[name] = _encoder(named), transport(named)
             domains[name] = host_patterns.parse("FROM_DOMAINS", named.from_domains)
     return Channel(routed_encoder(Routes.of(domains), encoders), RoutedTransport(transports))
 
@@ -76,15 +83,17 @@ def _at_once(settings: TransportSettings, threads: int) -> int:
     return min(settings.smtp_max_connections, smtp_server(settings).max_connections or settings.smtp_max_connections)
 
 
-def transport(settings: TransportSettings, data_margin: float, turn_seconds: float) -> Transport:
-    """The transport that these settings describe; raises `Misconfigured`. For the parameters, see `build_channel`."""
+def _transport(
+    settings: TransportSettings, data_margin: float, turn_seconds: float, breaker: BreakerRules
+) -> Transport:
     if settings.transport == "sendgrid":
-        return SendGridTransport(sendgrid_account(settings), data_margin)
+        return SendGridTransport(sendgrid_account(settings), data_margin, breaker)
     limits = SmtpLimits(
         max_connections=settings.smtp_max_connections,
         turn_seconds=turn_seconds,
         mails_per_second=settings.smtp_rate_per_second,
         data_margin=data_margin,
+        breaker=breaker,
     )
     return SmtpTransport(smtp_server(settings), limits, access_tokens(settings))
 

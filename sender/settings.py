@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from sender.transport.breaker import BreakerRules
 from sender.transport.envelope import DEFAULT_TRANSPORT
 from sender.transport.oauth import GOOGLE_TOKEN_URL, Grant
 from sender.transport.sendgrid import API_URL
@@ -210,6 +211,11 @@ class SenderSettings(MailSettings, ServiceSettings):
     def attempt(self) -> float:
         """The longest that an attempt may take from claim to result, in seconds of wall-clock time."""
         return self.attempt_seconds or self.lease_seconds * 5 / 6
+
+    @property
+    def breaker(self) -> BreakerRules:
+        """When mail to a server is held back: without patience, not because the server is out."""
+        return BreakerRules(outages=self.outage_patience > 0)
 
     @property
     def data_margin(self) -> float:

@@ -110,6 +110,17 @@ class NotSent(DeliveryFailed):
     retry_after: float | None = None
 
 
+class Outage(NotSent):
+    """The mail server takes no mail at all for now: it can't be reached, or opens no session. No mail's failure."""
+
+    @classmethod
+    def of(cls, failure: NotSent) -> Self:
+        """The same error, which every other mail would meet, too."""
+        outage = cls(failure.code, str(failure))
+        outage.retry_after = failure.retry_after
+        return outage
+
+
 class Deferred(FirepostError):
     """No mail server was contacted: the mail must wait. Try again in `seconds`; None if unknown.
 

@@ -65,6 +65,7 @@ class ServiceSettings(Mode):
     retry_first_seconds: int = Field(default=30, ge=1, le=86400)
     retry_longest_seconds: int = Field(default=3600, ge=1, le=604800)
     stranded_after: int = Field(default=900, ge=1, le=604800)
+    outage_patience: int = Field(default=3600, ge=0, le=604800)
     ttl_expire_type: Literal["never", "hour", "day", "week", "month", "year"] = "never"
     ttl_expire_value: int = Field(default=1, ge=1, le=36500)
 
@@ -128,6 +129,7 @@ class ServiceSettings(Mode):
                 timedelta(seconds=self.retry_first_seconds), timedelta(seconds=self.retry_longest_seconds)
             ),
             stranded_after=timedelta(seconds=self.stranded_after),
+            outage_patience=timedelta(seconds=self.outage_patience),
         )
 
     def batching(self) -> Batching:

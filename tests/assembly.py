@@ -92,6 +92,7 @@ class SenderParts:
             downloads=Downloads(),
             clock=self.clock,
             memory=self.memory,
+            policy=self.policy,
             jitter=lambda: self.jitter,
         )
         return Sender(

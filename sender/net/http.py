@@ -43,6 +43,10 @@ class RequestNotSent(OSError):
     """The server did not get the whole request; `__cause__` is the reason."""
 
 
+class NotConnected(RequestNotSent):
+    """No connection was established, which says nothing about the request."""
+
+
 class NoResponse(OSError):
     """The server may have the request, but no complete response arrived; `__cause__` is the reason."""
 
@@ -107,7 +111,7 @@ def exchange(
         try:
             answer = connection.handle_request(request.to_httpcore())
         except (OSError, httpcore.ProtocolError) as error:
-            raise (NoResponse if bounded.has_sent else RequestNotSent) from error
+            raise bounded.kind_of_failure() from error
         yield Response(answer.status, _message(answer.headers), bounded.counted(answer.iter_stream()))
     finally:
         bounded.close()
@@ -135,14 +139,16 @@ class _BoundedConnection(httpcore.NetworkBackend, httpcore.NetworkStream):
         self._bytes_left = MAX_FRAMING_BYTES
         self._is_cut_off = False
         self._is_reading = False
+        self._is_ready = False
 
-    @property
-    def has_sent(self) -> bool:
-        """Whether the whole request was written.
+    def kind_of_failure(self) -> type[RequestNotSent | NoResponse]:
+        """What an exchange without a response is: it depends on whether the whole request was written.
 
         httpcore starts reading after it has written all, or when the server has closed its side.
         """
-        return self._is_reading and not self._is_cut_off
+        if self._is_reading and not self._is_cut_off:
+            return NoResponse
+        return RequestNotSent if self._is_ready else NotConnected
 
     def counted(self, body: Iterable[bytes]) -> Iterator[bytes]:
         """The pieces of the body; each extends the limit on received bytes."""
@@ -161,6 +167,7 @@ class _BoundedConnection(httpcore.NetworkBackend, httpcore.NetworkStream):
         """Start TLS. The socket's timeout bounds the handshake as a whole."""
         sock = self._bounded(self._start_by)
         self._sock = ssl_context.wrap_socket(sock, server_hostname=server_hostname, suppress_ragged_eofs=False)
+        self._is_ready = True
         return self
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:

@@ -5,12 +5,13 @@
 | 202, or 200 in sandbox mode | accepted for all recipients |
 | 429 with a reset time | deferred until then, like all later mails |
 | other 429 | throttled |
-| 401, 403 | auth |
+| 401 | auth: an outage, as every other mail gets it, too |
+| 403 | auth |
 | 502, 504 | unknown: a gateway got no answer |
 | other 5xx | temporary |
 | other 4xx | rejected |
 | none after the whole request was sent; any other status | unknown |
-| none before that | connection |
+| none before that | connection; an outage if there was no connection at all |
 
 https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/errors
 """
@@ -24,11 +25,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sender.net.http import Answer, HttpsEndpoint, NoResponse, RequestNotSent, why
+from sender.net.http import Answer, HttpsEndpoint, NoResponse, NotConnected, RequestNotSent, why
+from sender.transport.breaker import Breaker, BreakerRules
 from sender.transport.envelope import Begin, Envelope, Receipt, at_once
 from sender.transport.masking import mask
 from shared.deadline import Deadline
-from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeUnknown
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, Outage, OutcomeUnknown
 
 API_URL = "https://api.sendgrid.com"
 MAIL_SEND = "/v3/mail/send"
@@ -66,7 +68,11 @@ class SendGridTransport:
     """A `Transport` whose `data` is the JSON of `sender.message.sendgrid_json`. Thread-safe."""
 
     def __init__(
-        self, account: SendGridAccount, data_margin: float, wall_clock: Callable[[], float] = time.time
+        self,
+        account: SendGridAccount,
+        data_margin: float,
+        breaker: BreakerRules | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`data_margin` is the number of seconds that must be left of an attempt to start the request.
 
@@ -74,6 +80,7 @@ class SendGridTransport:
         """
         self._account = account
         self._data_margin = data_margin
+        self._breaker = Breaker(str(account.endpoint), breaker or BreakerRules())
         self._wall_clock = wall_clock
         self._paused_until = -math.inf  # by the deadlines' clock
         self._closing = threading.Event()
@@ -84,6 +91,14 @@ class SendGridTransport:
             raise Deferred(None, "This sender is shutting down.")
         if (seconds := self._paused_until - deadline.clock()) > 0:
             raise Deferred(seconds, "SendGrid's rate limit is used up.")
+        with self._breaker.passage(deadline.clock):
+            return self._send(envelope, data, deadline, begin)
+
+    def close(self) -> None:
+        """Send nothing more. No connection is kept open."""
+        self._closing.set()
+
+    def _send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin) -> Receipt:
         start_by = deadline.start_by(self._data_margin)
         if start_by.remaining() <= 0:
             raise NotSent(ErrorCode.TEMPORARY, "The attempt's time ran out before the request to SendGrid.")
@@ -94,18 +109,15 @@ class SendGridTransport:
         if seconds := pause(answer, self._wall_clock()):
             self._paused_until = deadline.clock() + seconds
             raise Deferred(seconds, "SendGrid's rate limit is used up.")
-        raise self._account.refusal(answer)
-
-    def close(self) -> None:
-        """Send nothing more. No connection is kept open."""
-        self._closing.set()
+        failure = self._account.refusal(answer)
+        raise Outage.of(failure) if isinstance(failure, NotSent) and answer.status == 401 else failure
 
     def _post(self, data: bytes, start_by: Deadline, end_by: Deadline) -> Answer:
         try:
             return self._account.ask("POST", MAIL_SEND, data, start_by=start_by, end_by=end_by)
         except RequestNotSent as error:
             text = f"The mail could not be handed over to SendGrid ({self._account.endpoint}): {why(error)}."
-            raise NotSent(ErrorCode.CONNECTION, text) from error
+            raise (Outage if isinstance(error, NotConnected) else NotSent)(ErrorCode.CONNECTION, text) from error
         except NoResponse as error:
             text = f"The mail was sent to SendGrid, but {why(error)}. It may or may not have been accepted."
             raise OutcomeUnknown(text) from error

@@ -27,9 +27,11 @@ from sender.worker.result import Earlier, as_expired, result_of_failure, result_
 from sender.worker.retention import Retain, retain_all
 from sender.worker.timing import Timings
 from shared.deadline import Deadline
-from shared.delivery.model import Result, State
+from shared.delivery.machine import out
+from shared.delivery.model import Changes, Result, State
+from shared.delivery.policy import Policy
 from shared.delivery.store import Claim, Finish, Release
-from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, OutcomeUnknown
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, Outage, OutcomeUnknown
 
 _log = logging.getLogger("firepost.sender")
 
@@ -85,6 +87,14 @@ class PutOff:
     wait: Deferred
 
 
+class _Waiting(Deferred):
+    """The mail waits for a server that is out; `notes` say so in its document."""
+
+    def __init__(self, pause: timedelta, outage: Outage, notes: Changes) -> None:
+        super().__init__(pause.total_seconds(), str(outage))
+        self.notes = notes
+
+
 class _Handover:
     """The moment from which on a mail may have been sent (`begun`), and its `claim`, as it is before and after that."""
 
@@ -111,17 +121,19 @@ class Attempts:
         downloads: Downloads,
         clock: Callable[[], datetime],
         memory: MemoryBudget,
+        policy: Policy,
         retain: Retain = retain_all,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`clock` returns the time in UTC; `jitter` returns a random number from 0 to 1 that spreads retries.
 
-        `memory` is what all mails together may use.
+        `memory` is what all mails together may use; `policy` says how long a mail waits for a server that is out.
         """
         self._transport = transport
         self._composing = Composing(compose, downloads)
         self._clock = clock
         self._memory = memory
+        self._policy = policy
         self._retain = retain
         self._jitter = jitter
         self._draining = threading.Event()
@@ -143,7 +155,8 @@ class Attempts:
                 result, accepted = self._result(attempt, handover, room)
         except Deferred as wait:
             later = None if wait.seconds is None else self._clock() + timedelta(seconds=wait.seconds)
-            return PutOff(attempt, Release(handover.claim, later), wait)
+            notes = wait.notes if isinstance(wait, _Waiting) else None
+            return PutOff(attempt, Release(handover.claim, later, notes), wait)
         finish = Finish(handover.claim, result, self._clock(), self._jitter())
         return Ended(attempt, finish, handover.begun, accepted)
 
@@ -174,9 +187,25 @@ class Attempts:
         except DeliveryFailed as failure:
             if deadline.start_missed or claim.known.expired(self._clock()):
                 failure = as_expired(failure)
-            return self._retaining(result_of_failure(failure, mail, earlier), claim, mail), None
+            elif isinstance(failure, Outage):
+                self._wait_for(failure, claim)
+            return self._retaining(self._failed(failure, mail, earlier), claim, mail), None
         accepted = self._clock()
         return self._retaining(result_of_receipt(mail, receipt, earlier), claim, mail), accepted
+
+    def _wait_for(self, outage: Outage, claim: Claim) -> None:
+        """Raises `Deferred`, unless the mail has waited long enough for its server."""
+        now, delivery = self._clock(), claim.known.delivery
+        since = self._policy.outage_since(delivery.outage_time if delivery else None, now)
+        pause = self._policy.outage_pause(outage.code, since, now, timedelta(seconds=outage.retry_after or 0.0))
+        if pause is not None:
+            raise _Waiting(pause, outage, out(since, str(outage), outage.code)) from outage
+
+    def _failed(self, failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
+        """The result of a failure; final if the mail has waited through an outage in vain."""
+        result = result_of_failure(failure, mail, earlier)
+        waited = isinstance(failure, Outage) and bool(self._policy.outage_patience)
+        return replace(result, unsettled=False) if waited else result
 
     def _retaining(self, result: Result, claim: Claim, mail: Mail | None) -> Result:
         """The result with what it changes of the mail's content: also where the last recipients were not reached."""

@@ -47,7 +47,7 @@ def put_off(attempt: PutOff, written: Decision) -> HandlerResult:
     that time. Otherwise Pub/Sub redelivers the message.
     """
     wait, later = attempt.wait, attempt.release.next_attempt
-    reason = "released" if later is None else "deferred"
+    reason = "outage" if attempt.release.notes else "released" if later is None else "deferred"
     fields = _claimed(attempt.attempt) | {"reason": reason} | _written(attempt.attempt, written)
     if wait.seconds is not None:
         fields["retry_after_ms"] = millis(wait.seconds)

@@ -37,12 +37,13 @@ def latest_end(policy: Policy, around: Surroundings) -> timedelta:
     """The longest until a document ends: SUCCESS or ERROR, even if its mail server goes on failing.
 
     Counted from the last failure, the document's writing, or its `sendAt`, whichever comes last. It holds as long as
-    the senders keep up, and nobody asks them to wait (a limit, a mail server that is throttled or names a time).
+    the senders keep up, and nobody makes them wait (a limit, a mail server that is out, throttled or names a time).
     """
     published = max(
         around.event_pause,
         policy.stranded_after + around.found_within(around.queued),
         policy.lease + around.found_within(around.processing),
+        policy.longest_outage_pause + around.interval,
     )
     attempt = around.message_pause + policy.lease
     pause = policy.back_off.longest + around.interval

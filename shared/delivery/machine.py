@@ -76,7 +76,8 @@ Two things come first: a live lease, since its holder may be sending the mail, a
 `on_release`: what the holder of a lease may write if it has not begun to send (first matching row):
 
     document                                      decision
-    PROCESSING, same lease                        write PENDING, the attempt not counted (released)
+    PROCESSING, same lease                        write PENDING, the attempt not counted; in an outage
+                                                  also outageTime and the error (released)
     PENDING or RETRY, same lease                  only end the lease (requeued)
     CANCELLED, same lease                         only end the lease (cancelled)
     anything else                                 nothing (outdated)
@@ -97,6 +98,9 @@ Two things come first: a live lease, since its holder may be sending the mail, a
 "As scheduled": `nextAttemptTime` is the time at which the document is due, or expires if that is earlier. The
 reconciler finds what is due by this field alone. So every decision to wait makes it true, and every decision that ends
 the wait removes it.
+
+An attempt that finds the mail server out is released until the mail has waited for OUTAGE_PATIENCE
+(`Policy.outage_pause`). `outageTime` says since when it waits, and stays until an attempt or the mail ends.
 
 `on_dead_letter`: the decision about a document whose message Pub/Sub has given up (first matching row):
 
@@ -341,11 +345,13 @@ def on_result(
     return Decision(Reason.OUTDATED)
 
 
-def on_release(known: DocumentState | None, lease: Lease, next_attempt: datetime | None = None) -> Decision:
-    """Decide what the holder of `lease` may write to give it back before sending, until `next_attempt` (if known)."""
+def on_release(
+    known: DocumentState | None, lease: Lease, next_attempt: datetime | None = None, notes: Changes | None = None
+) -> Decision:
+    """Decide what the holder of `lease` may write to give it back before sending; for the rest, see `released`."""
     if known is None or known.delivery is None or not known.delivery.holds(lease):
         return Decision(Reason.OUTDATED)
-    delivery, changes = known.delivery, released(lease, next_attempt, known.expires_at)
+    delivery, changes = known.delivery, released(lease, next_attempt, known.expires_at, notes)
     ended = {path: changes[path] for path in ("delivery.attempts", "delivery.leaseExpireTime")}
     if delivery.state in QUEUED:
         return Decision(Reason.REQUEUED, write=ended)
@@ -524,10 +530,21 @@ def _final(result: Result, now: datetime) -> Changes:
     return {**changes, **result.retained} if result.state is State.SUCCESS else changes
 
 
-def released(lease: Lease, next_attempt: datetime | None = None, expires_at: datetime | None = None) -> Changes:
+def out(since: datetime, error: str, code: ErrorCode) -> Changes:
+    """The notes on a mail that has waited since `since` for a server that is out."""
+    return {"delivery.outageTime": since, "delivery.error": error[:MAX_TEXT], "delivery.errorCode": code}
+
+
+def released(
+    lease: Lease,
+    next_attempt: datetime | None = None,
+    expires_at: datetime | None = None,
+    notes: Changes | None = None,
+) -> Changes:
     """The changes that undo a claim as if it had never been made.
 
-    `next_attempt` is when to try again; it counts up to `expires_at`, when the mail ends.
+    `next_attempt` is when to try again; it counts up to `expires_at`, when the mail ends. `notes` say what the mail
+    waits for.
     """
     times = [time for time in (next_attempt, expires_at) if time is not None]
     return {
@@ -535,6 +552,7 @@ def released(lease: Lease, next_attempt: datetime | None = None, expires_at: dat
         "delivery.attempts": lease.attempt - 1,
         "delivery.leaseExpireTime": None,
         "delivery.nextAttemptTime": min(times) if next_attempt else DELETE,
+        **(notes or {}),
     }
 
 
@@ -552,6 +570,7 @@ def _outcome(result: Result) -> dict[str, Any]:
         "delivery.errorCode": result.error_code or DELETE,
         "delivery.warnings": list(result.warnings) or DELETE,
         "delivery.resumes": DELETE,
+        "delivery.outageTime": DELETE,
     }
     if result.info is not None:
         changes["delivery.info"] = dict(result.info)

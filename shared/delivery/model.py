@@ -97,6 +97,7 @@ DECIDING_DELIVERY_FIELDS: Final = (
     "errorCode",
     "resumes",
     "unsentLease",
+    "outageTime",
 )
 
 #: Field paths (`delivery.state`) and their new values, written in one conditional update.
@@ -116,9 +117,10 @@ class Delivery:
     """The decoded `delivery` field. `state` is None if this version does not know the state.
 
     `resumes`: the next attempt leaves out recipients that an earlier one has settled, perhaps reached. `unsent_lease`
-    is the end of the lease under which nothing has been sent yet. `attempts` is at most `MOST_ATTEMPTS`. Times may be
-    any: `leased` and `DocumentState.due` judge them. No decision depends on `history`; it is known wherever an attempt
-    may be added to it.
+    is the end of the lease under which nothing has been sent yet. `outage_time` is since when the mail waits for a
+    server that is out. `attempts` is at most `MOST_ATTEMPTS`. Times may be any: `leased`, `DocumentState.due` and
+    `Policy.outage_since` judge them. No decision depends on `history`; it is known wherever an attempt may be added to
+    it.
     """
 
     state: State | None
@@ -131,6 +133,7 @@ class Delivery:
     error_code: str | None = None
     resumes: bool = False
     unsent_lease: datetime | None = None
+    outage_time: datetime | None = None
     history: tuple[Entry, ...] = field(default=(), compare=False)
 
     @classmethod
@@ -152,6 +155,7 @@ class Delivery:
             error_code=code if isinstance(code, str) and len(code) <= _LONGEST_CODE else None,
             resumes=fields.get("resumes") is True,
             unsent_lease=_time(fields.get("unsentLease")),
+            outage_time=_time(fields.get("outageTime")),
             history=entries(fields.get("history")),
         )
 

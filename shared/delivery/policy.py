@@ -7,6 +7,8 @@ from datetime import MAXYEAR, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from shared.errors import ErrorCode
+
 #: The longest lease that an operator may set, in seconds (LEASE_SECONDS).
 LONGEST_LEASE_SECONDS: Final = 540
 
@@ -16,6 +18,14 @@ UNSENT_RETRIES: Final = 5
 
 #: The longest pause that is granted to a mail server that asks for one; the back-off may be longer.
 LONGEST_RETRY_AFTER: Final = timedelta(days=1)
+
+#: The longest pause between two attempts at a mail whose server is out: it is sent that soon after the outage.
+LONGEST_OUTAGE_PAUSE: Final = timedelta(minutes=10)
+
+#: What may pass by itself. Anything else, such as a refused login, waits only for a twelfth of the patience: somebody
+#: has to mend it.
+_PASSING: Final = frozenset({ErrorCode.CONNECTION, ErrorCode.TEMPORARY, ErrorCode.THROTTLED})
+_PART: Final = 12
 
 
 class LeaseExpiryPolicy(StrEnum):
@@ -98,7 +108,7 @@ class Policy:
 
     `max_attempts` counts all attempts at a document, including those that users requested; after that, nothing is
     retried automatically. `stranded_after` is how long a queued document may remain unchanged before another message is
-    published for it.
+    published for it. `outage_patience` is how long a mail waits for a server that is out; zero: the attempt fails.
     """
 
     lease: timedelta
@@ -107,11 +117,37 @@ class Policy:
     ttl: Ttl | None = None
     back_off: BackOff = BackOff()
     stranded_after: timedelta = timedelta(minutes=15)
+    outage_patience: timedelta = timedelta(hours=1)
 
     @property
     def longest_pause(self) -> timedelta:
         """The longest time ahead for which the next attempt is ever scheduled, unless `sendAt` asks for more."""
         return max(self.back_off.longest, LONGEST_RETRY_AFTER)
+
+    @property
+    def longest_outage_pause(self) -> timedelta:
+        """The longest pause between two attempts at a mail whose server is out, unless the server asks for more."""
+        return min(self.back_off.longest, LONGEST_OUTAGE_PAUSE)
+
+    def outage_pause(self, code: ErrorCode, since: datetime, now: datetime, wanted: timedelta) -> timedelta | None:
+        """How long a mail waits that has waited since `since` for a server whose outage has this code.
+
+        None: it has waited long enough. Pauses grow with the time waited, so that a long outage costs few writes; they
+        are at least `wanted`, and don't exceed the patience.
+        """
+        patience = self.outage_patience if code in _PASSING else self.outage_patience / _PART
+        waited = now - since
+        if waited >= patience:
+            return None
+        pause = min(max(waited, self.back_off.first), self.longest_outage_pause)
+        return min(max(pause, wanted), patience - waited)
+
+    def outage_since(self, noted: datetime | None, now: datetime) -> datetime:
+        """When a mail began to wait for a server that is out; `noted` is what its document says.
+
+        It has just begun if there is no note, or one that no waiting mail can have: in the future, or long ago.
+        """
+        return noted if noted is not None and timedelta() <= now - noted <= 2 * self.outage_patience else now
 
     @property
     def notes_sending(self) -> bool:

@@ -91,10 +91,14 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A claim given back before anything was sent; `next_attempt` is when to try again, if known."""
+    """A claim given back before anything was sent; `next_attempt` is when to try again, if known.
+
+    `notes` are the changes that say what the mail waits for.
+    """
 
     claim: Claim
     next_attempt: datetime | None = None
+    notes: Changes | None = None
 
 
 #: How a claim ends.
@@ -261,8 +265,8 @@ class MailStore:
         match ending:
             case Finish(claim, result, at, jitter):
                 return concluded(result, claim.lease.attempt, at, self._policy, jitter, claim.known.expires_at)
-            case Release(claim, next_attempt):  # pragma: no branch (no ending is left, says mypy)
-                return released(claim.lease, next_attempt, claim.known.expires_at)
+            case Release(claim, next_attempt, notes):  # pragma: no branch (no ending is left, says mypy)
+                return released(claim.lease, next_attempt, claim.known.expires_at, notes)
 
     def _ended(self, ending: Ending) -> Changes:
         """The changes to a document that has not changed since the claim."""
@@ -292,8 +296,8 @@ class MailStore:
                         changes = decision.write if "delivery.state" in decision.write else self.changes_after(ending)
                         write = self._with_entry(decision.write, ending, changes, known.delivery.history)
                         decision = replace(decision, write=write)
-                case Release(_, next_attempt):  # pragma: no branch (no ending is left, says mypy)
-                    decision = on_release(known, lease, next_attempt)
+                case Release(_, next_attempt, notes):  # pragma: no branch (no ending is left, says mypy)
+                    decision = on_release(known, lease, next_attempt, notes)
             return _shortened(decision, shorten)
 
         seconds = self._finish_retry_seconds if isinstance(ending, Finish) else None

@@ -29,6 +29,7 @@ class Event(StrEnum):
     RECONCILIATION = "reconciliation"
     RECONCILER_RUN = "reconciler-run"
     CONNECTION = "connection"
+    BREAKER = "breaker"
     SHADOW = "shadow"
 
 
@@ -102,6 +103,7 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
         "duration_ms",
     ),
     Event.CONNECTION: ("server", "duration_ms", "replaced"),
+    Event.BREAKER: ("server", "reason", "retry_after_ms"),
     Event.SHADOW: (
         "document",
         "reason",

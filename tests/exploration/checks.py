@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -74,6 +75,8 @@ def check_write(world: World, author: Author, new: DocumentState) -> None:
         raise Violation(f"{author}: a mail that may have been sent is called unsent")
     if transition[1] is State.SUCCESS and not world.accepted:
         raise Violation("SUCCESS, and no mail server has the mail")
+    if transition[1] in FINAL and new.delivery and new.delivery.outage_time is not None:
+        raise Violation(f"{author}: the mail has ended, and still waits for its server")
     scheduled = new.delivery.next_attempt_time if new.delivery else None
     if scheduled is not None and new.expires_at is not None and scheduled > new.expires_at:
         raise Violation(f"{author}: scheduled for later than it expires")
@@ -123,6 +126,18 @@ def check_unwritten(world: World, sender: Answered) -> None:
     delivery = world.document.delivery if world.document else None
     if delivery is not None and delivery.state is State.CANCELLED and delivery.holds(sender.lease):
         raise Violation("what became of a cancelled mail is not told")
+
+
+def check_waiting(world: World, since: datetime, policy: Policy) -> None:
+    """Check that a mail may wait on for a server that is out."""
+    if world.now - since >= policy.outage_patience:
+        raise Violation("a mail waits for its server for longer than its patience")
+
+
+def check_out_of_patience(world: World, since: datetime, policy: Policy) -> None:
+    """Check that a mail need not wait any longer for a server that is out."""
+    if world.now - since < policy.outage_patience:
+        raise Violation("an attempt fails because of an outage, before the mail's patience is over")
 
 
 def check_acceptance(world: World, sender: Claimed, policy: Policy) -> None:

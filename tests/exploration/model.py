@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 
-from shared.delivery.machine import SENDING, released
+from shared.delivery.machine import SENDING, out, released
 from shared.delivery.model import AT_REST, Changes, Decision, DocumentState, Result, State
 from shared.errors import ErrorCode
 from tests.exploration.checks import (
@@ -18,8 +19,10 @@ from tests.exploration.checks import (
     Author,
     check_acceptance,
     check_claim,
+    check_out_of_patience,
     check_result,
     check_unwritten,
+    check_waiting,
     check_write,
 )
 from tests.exploration.rules import Rules
@@ -177,9 +180,9 @@ class Model:
     def _written_release(self, world: World, sender: Releasing) -> World:
         if sender.fresh:
             expires_at = world.document.expires_at if world.document else None
-            write: Changes | None = released(sender.lease, sender.later, expires_at)
+            write: Changes | None = released(sender.lease, sender.later, expires_at, _notes(sender))
         else:
-            write = self.rules.on_release(world.document, sender.lease, sender.later).write
+            write = self.rules.on_release(world.document, sender.lease, sender.later, _notes(sender)).write
         return world if write is None else self._write(world, Author.RELEASE, write)
 
     def _senders_in_trouble(self, world: World) -> Steps:
@@ -191,10 +194,23 @@ class Model:
                 yield "gives back", spent.with_sender(index, Releasing(sender.lease, None, sender.fresh))
                 later = Releasing(sender.lease, world.now + TICK, sender.fresh)
                 yield "puts off", spent.with_sender(index, later)
+            if isinstance(sender, Claimed) and sender.began is None and world.left.outages:
+                yield "server is out", self._out(world.spent("outages"), index, sender)
             if world.left.crashes:
                 yield "sender dies", world.spent("crashes").with_sender(index, None).sent_again()
             if world.left.lost_answers:
                 yield from self._sender_unanswered(world.spent("lost_answers"), index, sender)
+
+    def _out(self, world: World, index: int, sender: Claimed) -> World:
+        """The mail waits for its server; or its patience is over, and the attempt ends."""
+        delivery = world.document.delivery if world.document else None
+        since = self.policy.outage_since(delivery.outage_time if delivery else None, world.now)
+        pause = self.rules.outage_pause(self.policy, ErrorCode.CONNECTION, since, world.now, timedelta())
+        if pause is None:
+            check_out_of_patience(world, since, self.policy)
+            return world.with_sender(index, Answered(sender.lease, Answer.OUT, world.now, sender.fresh))
+        check_waiting(world, since, self.policy)
+        return world.with_sender(index, Releasing(sender.lease, world.now + pause, sender.fresh, since))
 
     def _sender_unanswered(self, world: World, index: int, sender: Sender) -> Steps:
         """The sender's write succeeds, but the answer is lost, so the sender repeats it."""
@@ -360,3 +376,7 @@ class Model:
         """Whether an event may lead to a message or a write at any time."""
         decisions = [self.rules.on_event(event.old, event.new, time, self.policy) for time in _TIMES]
         return any(each.publish or (each.write is not None and event.fresh) for each in decisions)
+
+
+def _notes(sender: Releasing) -> Changes | None:
+    return None if sender.since is None else out(sender.since, "nobody there", ErrorCode.CONNECTION)

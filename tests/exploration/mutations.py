@@ -105,7 +105,9 @@ def _gives_up_at_once(
     return machine.concluded(replace(result, unsettled=False), attempt, now, policy, jitter, expires_at)
 
 
-def _releases_anything(known: DocumentState | None, lease: Lease, later: datetime | None) -> Decision:
+def _releases_anything(
+    known: DocumentState | None, lease: Lease, later: datetime | None, notes: Changes | None
+) -> Decision:
     return Decision(Reason.RELEASED, write=machine.released(lease, later)) if known else Decision(Reason.OUTDATED)
 
 
@@ -131,6 +133,20 @@ def _dead_letters_a_running_attempt(
         queued = replace(known, delivery=replace(known.delivery, state=QUEUED[0]))
         return machine.on_dead_letter(queued, changed, given_up, now, result, policy)
     return machine.on_dead_letter(known, changed, given_up, now, result, policy)
+
+
+def _keeps_the_note_of_an_outage(
+    result: Result, attempt: int, now: datetime, policy: Policy, jitter: float, expires_at: datetime | None
+) -> Changes:
+    changes = dict(machine.concluded(result, attempt, now, policy, jitter, expires_at))
+    del changes["delivery.outageTime"]
+    return changes
+
+
+def _waits_for_ever(
+    policy: Policy, code: ErrorCode, since: datetime, now: datetime, wanted: timedelta
+) -> timedelta | None:
+    return policy.back_off.first
 
 
 def _with_delivery(known: DocumentState | None, **changes: Any) -> DocumentState | None:
@@ -165,10 +181,12 @@ def _drops_the_result_of_a_cancelled_mail(
     return machine.on_result(known, lease, result, now, policy, jitter)
 
 
-def _queues_a_cancelled_mail_again(known: DocumentState | None, lease: Lease, later: datetime | None) -> Decision:
+def _queues_a_cancelled_mail_again(
+    known: DocumentState | None, lease: Lease, later: datetime | None, notes: Changes | None
+) -> Decision:
     if _is_cancelled(known):
         known = _with_delivery(known, state=State.PROCESSING)
-    return machine.on_release(known, lease, later)
+    return machine.on_release(known, lease, later, notes)
 
 
 def _ends_expired_mails_despite_a_lease(
@@ -363,6 +381,18 @@ MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
     "a mail is handed over without a note that it is": (
         "again if unsent, a lost answer",
         lambda rules: replace(rules, on_sending=_never_notes_that_it_sends),
+    ),
+    "an outage is a failed attempt": (
+        "once, two outages",
+        lambda rules: replace(rules, outage_pause=lambda *known: None),
+    ),
+    "a mail waits for a server for longer than its patience": (
+        "once, two outages",
+        lambda rules: replace(rules, outage_pause=_waits_for_ever),
+    ),
+    "a mail that has ended still waits for a server": (
+        "once, two outages",
+        lambda rules: replace(rules, concluded=_keeps_the_note_of_an_outage),
     ),
     "an unsent mail is not tried again": ("again if unsent, a crash", _as_if_begun),
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.delivery import machine
 from shared.delivery.model import Changes, Decision, DocumentState, Lease, Result
 from shared.delivery.policy import Policy
+from shared.errors import ErrorCode
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,13 @@ class Rules:
     on_message: Callable[[DocumentState | None, datetime, Policy, Lease | None], Decision] = machine.on_message
     on_sending: Callable[[DocumentState | None, Lease], Decision] = machine.on_sending
     on_result: Callable[[DocumentState | None, Lease, Result, datetime, Policy, float], Decision] = machine.on_result
-    on_release: Callable[[DocumentState | None, Lease, datetime | None], Decision] = machine.on_release
+    on_release: Callable[[DocumentState | None, Lease, datetime | None, Changes | None], Decision] = machine.on_release
     on_reconcile: Callable[[DocumentState, datetime, datetime, Policy], Decision] = machine.on_reconcile
     on_dead_letter: Callable[[DocumentState | None, bool, bool, datetime, Result, Policy], Decision] = (
         machine.on_dead_letter
     )
     concluded: Callable[[Result, int, datetime, Policy, float, datetime | None], Changes] = machine.concluded
+    outage_pause: Callable[[Policy, ErrorCode, datetime, datetime, timedelta], timedelta | None] = Policy.outage_pause
     expired: Callable[[DocumentState, datetime], bool] = DocumentState.expired
     publishes_first: bool = True
     conditional: bool = True

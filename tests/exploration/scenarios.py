@@ -38,6 +38,7 @@ class Scenario:
                 max_attempts=self.max_attempts,
                 lease_expiry=self.policy,
                 back_off=BackOff(TICK, TICK),
+                outage_patience=TICK,
                 stranded_after=timedelta(days=1),
             )
         )
@@ -71,6 +72,8 @@ SMALL: Final[Mapping[str, Scenario]] = {
     "once, scheduled, expires, a crash": Scenario(
         ERROR, 1, Bounds(ticks=2, crashes=1), 3_432, due_after=1, expires_after=2
     ),
+    "once, two outages": Scenario(ERROR, 1, Bounds(ticks=1, outages=2), 643),
+    "again if unsent, an outage": Scenario(UNSENT, 1, Bounds(ticks=1, outages=1), 17_221),
     "twice if surely not sent, cancelled": Scenario(ERROR, 2, Bounds(ticks=1, cancellations=1), 1_356),
     "twice if surely not sent, expires": Scenario(ERROR, 2, Bounds(ticks=2), 4_745, expires_after=2),
     "twice whatever happened, expires at once": Scenario(RETRY, 2, Bounds(ticks=1), 369, expires_after=1),
@@ -97,6 +100,9 @@ LARGE: Final[Mapping[str, Scenario]] = {
     "twice whatever happened, cancelled, a crash": Scenario(
         RETRY, 2, Bounds(ticks=1, cancellations=1, crashes=1), 156_751
     ),
+    "once, an outage, asked again": Scenario(ERROR, 1, Bounds(ticks=1, outages=1, user_requests=1), 14_551),
+    "once, two outages, a crash": Scenario(ERROR, 1, Bounds(ticks=2, outages=2, crashes=1), 41_167),
+    "twice if surely not sent, two outages": Scenario(ERROR, 2, Bounds(ticks=2, outages=2), 16_204),
     "again if unsent, cancelled, a crash": Scenario(UNSENT, 1, Bounds(ticks=1, cancellations=1, crashes=1), 44_598),
     "again if unsent, expires": Scenario(UNSENT, 1, Bounds(ticks=2), 16_616, expires_after=2),
     "again if unsent, a release": Scenario(UNSENT, 1, Bounds(ticks=1, releases=1), 69_510),

@@ -16,7 +16,7 @@ from sender.worker.attempt import Attempts
 from shared.delivery.model import DocumentState
 from shared.delivery.policy import BackOff, LeaseExpiryPolicy, Policy
 from shared.delivery.store import ClaimRequest
-from shared.errors import Deferred, ErrorCode, FirepostError, NotSent, OutcomeUnknown
+from shared.errors import Deferred, ErrorCode, FirepostError, NotSent, Outage, OutcomeUnknown
 from shared.firestore.database import Version, Write
 from shared.observability.logs import JsonFormatter
 from shared.pubsub.push import ReceivedMessage
@@ -122,6 +122,17 @@ def is_put_off_once(place: Place) -> None:
     place.work()
     place.transport.fail = None
     place.clock.advance(2 * _SOON)
+    place.reconcile()
+    place.work()
+
+
+def waits_for_its_server(place: Place) -> None:
+    """The mail server is out, and the mail is sent when it is back."""
+    place.transport.fail = Outage(ErrorCode.CONNECTION, "nobody there")
+    place.write()
+    place.work()
+    place.transport.fail = None
+    place.clock.advance(LEASE)
     place.reconcile()
     place.work()
 
@@ -276,6 +287,7 @@ STORIES: Final[Sequence[Callable[[Place], None]]] = (
     sends_between_read_and_claim,
     hears_no_answer,
     is_put_off_once,
+    waits_for_its_server,
     shuts_down_too_late,
     asks_again,
     is_given_up_while_it_is_sent,
@@ -379,7 +391,10 @@ def put_into_services(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
         f"{store}.on_message",
         lambda known, now, policy, written=None: rules.on_message(known, now, policy, written),
     )
-    monkeypatch.setattr(f"{store}.on_release", lambda known, lease, later=None: rules.on_release(known, lease, later))
+    monkeypatch.setattr(
+        f"{store}.on_release",
+        lambda known, lease, later=None, notes=None: rules.on_release(known, lease, later, notes),
+    )
     monkeypatch.setattr(f"{store}.on_sending", rules.on_sending)
     monkeypatch.setattr(f"{store}.on_result", rules.on_result)
     monkeypatch.setattr(f"{store}.concluded", rules.concluded)

@@ -43,7 +43,16 @@ def test_nothing_is_found_in_the_logs_and_documents_of_right_services(
     assert findings([story], policy) == []
 
 
-@pytest.mark.parametrize(("scenario", "mutation"), MUTATIONS.values(), ids=MUTATIONS)
+#: Wrong rules that only the exploration finds. The log does not say since when a mail waits for a server.
+UNTOLD = {
+    "an outage is a failed attempt",
+    "a mail waits for a server for longer than its patience",
+    "a mail that has ended still waits for a server",
+}
+TOLD = {what: each for what, each in MUTATIONS.items() if what not in UNTOLD}
+
+
+@pytest.mark.parametrize(("scenario", "mutation"), TOLD.values(), ids=TOLD)
 def test_each_wrong_rule_is_found_in_the_log_alone(
     scenario: str, mutation: Mutation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

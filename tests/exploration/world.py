@@ -37,6 +37,8 @@ class Answer(Enum):
     NEVER = (False, Result(State.ERROR, error="5", error_code=ErrorCode.REJECTED))
     #: The sender's own: the mail has expired, and no server was asked.
     TOO_LATE = (False, Result(State.ERROR, error="!", error_code=ErrorCode.EXPIRED))
+    #: The server has been out for longer than the mail's patience.
+    OUT = (False, Result(State.ERROR, error="!", error_code=ErrorCode.CONNECTION))
 
     # Members are compared by identity; the results in them are not hashable.
     __hash__ = object.__hash__
@@ -51,7 +53,7 @@ class Answer(Enum):
 
 
 #: What a mail server may answer.
-ANSWERS: Final = tuple(answer for answer in Answer if answer is not Answer.TOO_LATE)
+ANSWERS: Final = tuple(answer for answer in Answer if answer not in (Answer.TOO_LATE, Answer.OUT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,15 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Releasing:
-    """A sender that is about to release its claim; `later` is when to try again, if known."""
+    """A sender that is about to release its claim; `later` is when to try again, if known.
+
+    `since` is since when the mail has waited for a server that is out, if it does.
+    """
 
     lease: Lease
     later: datetime | None
     fresh: bool = True
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +167,7 @@ class Bounds:
     deletions: int = 0
     dead_letters: int = 0
     cancellations: int = 0
+    outages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +278,7 @@ def _delivery_fields(delivery: Delivery) -> Mapping[str, Any]:
         "leaseExpireTime": delivery.lease_expire_time,
         "nextAttemptTime": delivery.next_attempt_time,
         "errorCode": delivery.error_code,
+        "outageTime": delivery.outage_time,
         "unsentLease": delivery.unsent_lease if delivery.surely_unsent else None,
     }
 

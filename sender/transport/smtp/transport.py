@@ -6,15 +6,16 @@ import logging
 import threading
 from dataclasses import dataclass, field, replace
 
+from sender.transport.breaker import Breaker, BreakerRules
 from sender.transport.envelope import Begin, Envelope, Receipt, at_once
 from sender.transport.oauth import AccessTokens
-from sender.transport.rate_limit import Breaker, BreakerRules, Rate
+from sender.transport.rate_limit import Rate
 from sender.transport.smtp.config import SmtpServer
 from sender.transport.smtp.connection import Progress, SmtpConnection, no_progress
 from sender.transport.smtp.pool import IdleConnections, KeepOpen
 from sender.transport.smtp.replies import ConnectionSpent, LoginRefused
 from shared.deadline import Deadline
-from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent
+from shared.errors import Deferred, ErrorCode, NotSent, Outage
 from shared.observability.events import Event, log_event, millis
 
 _log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class SmtpTransport:
         self._data_margin = limits.data_margin
         self._turn_seconds = limits.turn_seconds
         self._idle = IdleConnections(keep_open)
-        self._breaker = Breaker(limits.breaker)
+        self._breaker = Breaker(str(server), limits.breaker)
         self._rate = Rate(limits.mails_per_second) if limits.mails_per_second else None
         self._turns = threading.Condition()
         self._free = min(limits.max_connections, server.max_connections or limits.max_connections)
@@ -88,19 +89,13 @@ class SmtpTransport:
         An idle connection that turns out to be dead, or accepts no more mails, is replaced once, provided that no
         content was sent over it.
         """
-        self._wait_for_limits(deadline)
-        self._take_turn(deadline)
-        try:
-            receipt = self._send_in_turn(envelope, data, deadline, begin)
-        except DeliveryFailed as failure:
-            if failure.code is not ErrorCode.CONNECTION:  # a lost connection says nothing about throttling
-                wait = failure.retry_after if isinstance(failure, NotSent) else None
-                self._breaker.record(failure.code is ErrorCode.THROTTLED, deadline.clock(), wait or 0.0)
-            raise
-        finally:
-            self._end_turn()
-        self._breaker.record(False, deadline.clock())
-        return receipt
+        with self._breaker.passage(deadline.clock):
+            self._wait_for_rate(deadline)
+            self._take_turn(deadline)
+            try:
+                return self._send_in_turn(envelope, data, deadline, begin)
+            finally:
+                self._end_turn()
 
     def close(self) -> None:
         """Close idle connections; those in use are closed after their mail.
@@ -112,18 +107,12 @@ class SmtpTransport:
             self._turns.notify_all()
         self._idle.close()
 
-    def _wait_for_limits(self, deadline: Deadline) -> None:
-        """Wait for the rate limit; raises `Deferred` if that takes too long or the breaker is open."""
-        now = deadline.clock()
-        seconds = self._breaker.wait(now)
-        if seconds:
-            raise Deferred(
-                seconds, f"Circuit breaker open: the mail server {self._server} is throttling. Retrying later."
-            )
+    def _wait_for_rate(self, deadline: Deadline) -> None:
+        """Wait for the rate limit; raises `Deferred` if that takes too long."""
         if self._rate is None:
             return
         patience = min(LONGEST_WAIT, max(0.0, deadline.start_by(self._data_margin).remaining()))
-        seconds = self._rate.wait(now, patience)
+        seconds = self._rate.wait(deadline.clock(), patience)
         if seconds > patience:
             raise Deferred(seconds, "SMTP_RATE_PER_SECOND is used up.")
         if seconds and self._closing.wait(seconds):
@@ -158,8 +147,14 @@ class SmtpTransport:
         return self._send_over(self._connect(deadline, replaced=True), envelope, data, deadline, at_once)
 
     def _connect(self, deadline: Deadline, replaced: bool) -> SmtpConnection:
-        began = deadline.clock()
-        connection = open_connection(self._server, self._tokens, deadline.start_by(self._data_margin))
+        """A new session. Raises `Outage`, unless it was the attempt that had no time left for it."""
+        began, start_by = deadline.clock(), deadline.start_by(self._data_margin)
+        try:
+            connection = open_connection(self._server, self._tokens, start_by)
+        except NotSent as failure:
+            if failure.code is ErrorCode.TEMPORARY and start_by.remaining() <= 0:
+                raise
+            raise Outage.of(failure) from failure
         fields = {
             "server": str(self._server),
             "duration_ms": millis(deadline.clock() - began),

@@ -44,7 +44,7 @@ def test_a_metric_counts_entries_that_are_logged_by_fields_that_they_have(name: 
 #: Each use of a metric from the logs: its name, and the text up to the next one, or the end of a chart's next line.
 #: Labels are in there.
 USES = re.findall(r"(?:metric_filters|logged)\.(\w+)((?:(?!\blogged\.).)*(?:\n +by .*)?)", WATCHING)
-WORDS = {*State, *Reason, *ErrorCode, "deferred"}  # the last: sender/worker/reports.py
+WORDS = {*State, *Reason, *ErrorCode, "deferred", "outage"}  # the last two: sender/worker/reports.py
 
 #: A label and its value or values in a PromQL selector.
 SELECTED = re.compile(r'(\w+)(?:=~|!=|=)\\?"([a-zA-Z|-]+)\\?"')

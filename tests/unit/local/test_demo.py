@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,18 @@ def test_differences_are_named(delivery: dict[str, Any], expected: list[str]) ->
 )
 def test_waiting_ends_with_the_attempt(delivery: dict[str, Any], expected: bool) -> None:
     assert is_settled(SENT, delivery) is expected
+
+
+@pytest.mark.parametrize(
+    ("delivery", "expected"),
+    [
+        pytest.param({"state": "PENDING", "attempts": 0}, False, id="queued"),
+        pytest.param({"state": "PROCESSING", "attempts": 1}, False, id="under way"),
+        pytest.param({"state": "PENDING", "attempts": 0, "outageTime": datetime.now(UTC)}, True, id="waits"),
+    ],
+)
+def test_a_mail_may_be_expected_to_wait_for_the_mail_server(delivery: dict[str, Any], expected: bool) -> None:
+    assert is_settled(Outcome("PENDING", attempts=0, error_code="connection"), delivery) is expected
 
 
 def test_each_mail_must_be_received_once(tmp_path: Path) -> None:

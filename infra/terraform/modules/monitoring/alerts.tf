@@ -103,10 +103,19 @@ locals {
         (
           (sum(increase(${local.logged.attempts},${local.server_faults}}[1h])) or vector(0))
           + (sum(increase(${local.logged.deferrals},reason="deferred"}[1h])) or vector(0))
+          + (sum(increase(${local.logged.deferrals},reason="outage"}[1h])) or vector(0))
           >= ${var.alerts.stalled_attempts}
           and (sum(increase(${local.logged.attempts},after="SUCCESS"}[1h])) or vector(0)) < 1
         )
       EOT
+    }
+
+    outage = {
+      title    = "a mail server is out"
+      severity = "CRITICAL"
+      text     = "A mail server can't be reached, or refuses the login. Its mails wait for it, an hour by default (OUTAGE_PATIENCE), or five minutes for a refused login; then they end in ERROR."
+      minutes  = 1
+      query    = "(sum(increase(${local.logged.deferrals},reason=\"outage\"}[15m])) or vector(0)) >= ${var.alerts.stalled_attempts}"
     }
 
     # Cloud Run does not count requests that it refused itself, for lack of permissions or instances: so the age counts, too.

@@ -7,14 +7,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
+from sender.transport.breaker import BreakerRules
 from sender.transport.envelope import Receipt, Transport
 from sender.transport.smtp.pool import KeepOpen
 from sender.transport.smtp.socket import SmtpSocket
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
-from shared.errors import Deferred, ErrorCode, NotSent, OutcomeUnknown
+from shared.errors import Deferred, ErrorCode, NotSent, Outage, OutcomeUnknown
 from tests.patience import patience
 from tests.smtp_server import ScriptedServer
 from tests.unit.sender.transport.builders import ANA, BOB, DATA, envelope, server_at, soon
@@ -263,3 +266,71 @@ class TestBegin:
         send(transport, BOB)
         assert [mail.recipients for mail in smtp.accepted] == [(BOB,)]
         assert sessions_used(smtp) == [1]
+
+
+class TestOutages:
+    """What keeps a session from being opened is not the mail's failure."""
+
+    @pytest.mark.parametrize(
+        ("event", "reply", "code"),
+        [
+            ("CONNECT", None, ErrorCode.CONNECTION),
+            ("CONNECT", "421 4.3.2 Too many connections", ErrorCode.THROTTLED),
+            ("CONNECT", "450 4.3.2 Not now", ErrorCode.TEMPORARY),
+            ("CONNECT", "554 5.7.1 Your address is blocked", ErrorCode.REJECTED),
+            ("AUTH", "535 5.7.8 Wrong password", ErrorCode.AUTH),
+        ],
+    )
+    def test_a_server_that_opens_no_session_is_out(
+        self, start_server: StartServer, event: str, reply: str | None, code: ErrorCode
+    ) -> None:
+        smtp = start_server(users={"ana": "s3cret"})
+        rule = smtp.when(event)
+        rule.drop() if reply is None else rule.reply(reply)
+        with closing(SmtpTransport(server_at(smtp, login="ana:s3cret"), LIMITS)) as transport:
+            with pytest.raises(Outage) as caught:
+                send(transport)
+            assert caught.value.code is code
+            smtp.forget_rules()
+            assert send(transport).accepted == (ANA,)
+
+    def test_so_is_one_that_nobody_can_reach(self) -> None:
+        with ScriptedServer() as gone:
+            server = server_at(gone)
+        with closing(SmtpTransport(server, LIMITS)) as transport, pytest.raises(Outage, match="nothing listens there"):
+            send(transport)
+
+    def test_so_is_one_that_goes_away_after_a_mail(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
+        send(transport)
+        smtp.when("CONNECT").drop()
+        smtp.when("MAIL").drop()
+        with pytest.raises(Outage):
+            send(transport, BOB)
+
+    def test_an_attempt_without_time_left_says_nothing_about_the_server(
+        self, smtp: ScriptedServer, transport: SmtpTransport
+    ) -> None:
+        with pytest.raises(NotSent, match="time ran out") as caught:
+            send(transport, seconds=0.0)
+        assert not isinstance(caught.value, Outage)
+
+    def test_a_connection_lost_in_a_mail_is_not_an_outage(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
+        smtp.when("MAIL").drop()
+        with pytest.raises(NotSent) as caught:
+            send(transport)
+        assert not isinstance(caught.value, Outage)
+
+    def test_few_connections_are_tried_however_many_mails_there_are(self, smtp: ScriptedServer) -> None:
+        smtp.when("CONNECT").drop()
+        limits = replace(LIMITS, breaker=BreakerRules(first_pause=0.2, longest_pause=0.2))
+        with closing(SmtpTransport(server_at(smtp), limits)) as transport, ThreadPoolExecutor(20) as threads:
+            failures = list(threads.map(lambda _: self.failure(transport), range(500)))
+        assert {type(failure) for failure in failures} == {Outage}
+        assert len(smtp.sessions) < 3 + LIMITS.max_connections + 20
+
+    def failure(self, transport: SmtpTransport) -> Exception | None:
+        try:
+            send(transport)
+        except Exception as error:
+            return error
+        return None

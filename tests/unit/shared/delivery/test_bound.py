@@ -23,7 +23,13 @@ CLOUD = Surroundings(
     [
         pytest.param(DEFAULT, CLOUD, 20, id="by default: stranded, found, delivered, attempted"),
         pytest.param(DEFAULT, replace(CLOUD, queued=100_000), 219, id="among many queued ones"),
-        pytest.param(replace(DEFAULT, stranded_after=MINUTE), CLOUD, 13, id="its event comes last"),
+        pytest.param(
+            replace(DEFAULT, stranded_after=MINUTE),
+            replace(CLOUD, event_pause=15 * MINUTE),
+            18,
+            id="its event comes last",
+        ),
+        pytest.param(replace(DEFAULT, stranded_after=MINUTE), CLOUD, 14, id="it has waited for its server"),
         pytest.param(replace(DEFAULT, stranded_after=MINUTE, lease=9 * MINUTE), CLOUD, 22, id="its sender has died"),
         pytest.param(replace(DEFAULT, max_attempts=4), CLOUD, 212, id="tried again at the longest intervals"),
     ],

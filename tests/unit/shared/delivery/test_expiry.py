@@ -52,6 +52,7 @@ ENDED: Final = {
     "delivery.nextAttemptTime": DELETE,
     "delivery.warnings": DELETE,
     "delivery.resumes": DELETE,
+    "delivery.outageTime": DELETE,
 }
 STARTED: Final = {"delivery.startTime": NOW}
 #: The holder of a lease that ended at NOW has left no result.

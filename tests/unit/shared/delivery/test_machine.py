@@ -20,6 +20,7 @@ from shared.delivery.machine import (
     on_reconcile,
     on_release,
     on_result,
+    out,
     refused_mail,
     unpublishable,
 )
@@ -77,6 +78,7 @@ NOT_KNOWN = {
     "delivery.leaseExpireTime": None,
     "delivery.warnings": DELETE,
     "delivery.resumes": DELETE,
+    "delivery.outageTime": DELETE,
     "delivery.history": [history.ended(1, PAST - LEASE, NOW, State.ERROR, "lease-expired")],
 }
 
@@ -329,6 +331,7 @@ class TestConcluded:
             "delivery.leaseExpireTime": None,
             "delivery.warnings": DELETE,
             "delivery.resumes": DELETE,
+            "delivery.outageTime": DELETE,
             "delivery.info": {"accepted": ["a@b.c"]},
         }
 
@@ -342,6 +345,7 @@ class TestConcluded:
             "delivery.leaseExpireTime": None,
             "delivery.warnings": ["Not sent: x."],
             "delivery.resumes": DELETE,
+            "delivery.outageTime": DELETE,
         }
 
     @pytest.mark.parametrize(
@@ -409,10 +413,21 @@ class TestOnRelease:
         assert decision.write is not None
         assert decision.write["delivery.nextAttemptTime"] == SOON
 
+    def test_in_an_outage_it_says_since_when_and_why_it_waits(self) -> None:
+        decision = on_release(HELD, self.MINE, SOON, out(PAST, "!" * 3000, ErrorCode.CONNECTION))
+        assert decision.write is not None
+        assert decision.write["delivery.state"] is State.PENDING
+        assert {name: decision.write[f"delivery.{name}"] for name in ("outageTime", "error", "errorCode")} == {
+            "outageTime": PAST,
+            "error": "!" * 2000,
+            "errorCode": "connection",
+        }
+
     def test_a_users_wish_stands(self) -> None:
         requeued = known(State.RETRY, attempts=1, lease_expire_time=SOON)
         changes = {"delivery.attempts": 0, "delivery.leaseExpireTime": None}
-        assert on_release(requeued, self.MINE) == Decision(Reason.REQUEUED, write=changes)
+        notes = out(PAST, "!", ErrorCode.CONNECTION)
+        assert on_release(requeued, self.MINE, SOON, notes) == Decision(Reason.REQUEUED, write=changes)
 
     @pytest.mark.parametrize(
         "document",
@@ -543,6 +558,7 @@ class TestOnDeadLetter:
             "delivery.leaseExpireTime": None,
             "delivery.warnings": DELETE,
             "delivery.resumes": DELETE,
+            "delivery.outageTime": DELETE,
         }
 
     def test_a_document_without_delivery_gets_all_of_it(self) -> None:
@@ -591,6 +607,7 @@ class TestUnpublishable:
         "delivery.leaseExpireTime": None,
         "delivery.warnings": DELETE,
         "delivery.resumes": DELETE,
+        "delivery.outageTime": DELETE,
         "delivery.nextAttemptTime": DELETE,
     }
 
@@ -623,6 +640,7 @@ def test_the_document_of_a_refused_mail_has_only_delivery() -> None:
         "delivery.expireAt": NOW + timedelta(days=1),
         "delivery.warnings": DELETE,
         "delivery.resumes": DELETE,
+        "delivery.outageTime": DELETE,
     }
 
 

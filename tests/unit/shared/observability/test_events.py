@@ -6,6 +6,8 @@ import base64
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -167,6 +169,14 @@ def a_server_that_throttles(world: World) -> None:
         world.push({"mail": MAIL, "id": f"throttled-{number}"})
 
 
+def a_server_that_is_out(world: World) -> None:
+    world.smtp.when("CONNECT").drop()
+    with closing(SmtpTransport(parse_server(world.smtp.uri(), None, None))) as transport:
+        sender = replace(world.parts, transport=transport).sender()
+        for number in range(4):
+            sender.handle(ReceivedMessage(json.dumps({"mail": MAIL, "id": f"out-{number}"}).encode(), {}, "77", None))
+
+
 def a_dead_letter(world: World) -> None:
     world.database.put("mail/a", MAIL | {"delivery": {"state": "RETRY"}})
     world.push({"document": "mail/a"}, "dispatcher", CloudPubSubDeadLetterSourceDeliveryCount="5")
@@ -267,6 +277,7 @@ WORK = (
     a_mail_that_one_recipient_does_not_get,
     a_mail_to_be_tried_again,
     a_mail_that_expires_before_it_could_be_tried_again,
+    a_server_that_is_out,
     a_mail_that_is_invalid,
     a_message_for_nothing,
     a_message_that_is_none,
