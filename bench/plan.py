@@ -74,9 +74,10 @@ class Mode:
 UNBATCHED = Mode("push unbatched", settings={"BATCH_SIZE": "1"}, loads=(SINGLE, BURST_1K, BURST_3K, STEADY))
 PUSH = Mode("push", loads=(SINGLE, BURST_1K, BURST_3K, BURST_10K, STEADY, LARGE_10K))
 PUSH_50_MS = Mode("push, SMTP 50 ms", smtp_delay_ms=50, loads=(BURST_1K,))
-PUSH_300_MS = Mode("push, SMTP 300 ms", smtp_delay_ms=300, loads=(BURST_300,))
+PUSH_300_MS = Mode("push, SMTP 300 ms", smtp_delay_ms=300, loads=(BURST_1K,))
 PULL = Mode("pull", sender=("sender", "pull"), pulls=True, loads=(SINGLE, BURST_1K, BURST_3K, BURST_10K, STEADY))
-PULL_300_MS = Mode("pull, SMTP 300 ms", sender=PULL.sender, pulls=True, smtp_delay_ms=300, loads=(BURST_300,))
+PULL_50_MS = Mode("pull, SMTP 50 ms", sender=PULL.sender, pulls=True, smtp_delay_ms=50, loads=(BURST_1K,))
+PULL_300_MS = Mode("pull, SMTP 300 ms", sender=PULL.sender, pulls=True, smtp_delay_ms=300, loads=(BURST_1K,))
 UNPIPELINED = Mode("push without PIPELINING", smtp_without=("PIPELINING", "CHUNKING"))
 NAIVE = Mode("naive sender", sender=("bench.naive",))
 FLOOR = Mode("empty handlers", sender=("bench.standin", "take"))
@@ -87,6 +88,7 @@ MODES = {
     "pull": PULL,
     "push-50-ms": PUSH_50_MS,
     "push-300-ms": PUSH_300_MS,
+    "pull-50-ms": PULL_50_MS,
     "pull-300-ms": PULL_300_MS,
 }
 

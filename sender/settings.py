@@ -59,7 +59,7 @@ class TransportSettings(BaseSettings):
     sendgrid_api_key: SecretStr | None = None
     sendgrid_api_url: str = API_URL
     tls_options: str | None = None
-    smtp_max_connections: int = Field(default=10, ge=1, le=1000)
+    smtp_max_connections: int = Field(default=40, ge=1, le=1000)
     smtp_rate_per_second: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="before")
@@ -158,6 +158,7 @@ class MailSettings(TransportSettings):
 class SenderSettings(MailSettings, ServiceSettings):
     """All settings of a sender. Times are in seconds."""
 
+    threads: int = Field(default=64, ge=1, le=1000)
     dead_letter_topic: TopicId = "mail-dead-letter"
     users_collection: CollectionPath | None = None
     templates_collection: CollectionPath | None = None

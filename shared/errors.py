@@ -103,11 +103,13 @@ class NotSent(DeliveryFailed):
     """The server accepted the mail for no recipient; sending it again can't duplicate anything.
 
     `rejected` are the recipients that the server permanently refused, if any. `retry_after` is the pause in seconds
-    that the server asked for, if any.
+    that the server asked for, if any. `crowded`: the server only objects to the number of our connections, and has got
+    no content.
     """
 
     rejected: tuple[str, ...] = ()
     retry_after: float | None = None
+    crowded: bool = False
 
 
 class Outage(NotSent):

@@ -106,6 +106,8 @@ class ScriptedServer:
         self.idle: Idle | None = None
         self.sessions: list[Session] = []
         self.mails: list[Mail] = []
+        self.surplus_reply: str | None = None
+        self._allowed: int | None = None
         self._rules: list[Rule] = []
         self._stalls: list[Stall] = []
         self._counts: Counter[str] = Counter()
@@ -151,6 +153,10 @@ class ScriptedServer:
         self._rules.insert(0, rule)
         return rule
 
+    def allow(self, sessions: int, reply: str | None = None) -> None:
+        """Admit so many sessions at a time; others get the `reply`, if any, and are closed."""
+        self._allowed, self.surplus_reply = sessions, reply
+
     def forget_rules(self) -> None:
         """Remove all rules. A stalled session stays so until the test releases it."""
         self._rules.clear()
@@ -158,6 +164,7 @@ class ScriptedServer:
     def reset(self) -> None:
         """Return to the initial state: remove the rules, restart all counts, and release every stalled session."""
         self.forget_rules()
+        self._allowed = None
         with self._changed:
             self._counts.clear()
         for session in self.sessions:
@@ -221,6 +228,8 @@ class ScriptedServer:
             except OSError:
                 return
             session = Session(self, connection, len(self.sessions) + 1)
+            are_open = sum(not (other.ended or other.is_surplus) for other in self.sessions)
+            session.is_surplus = self._allowed is not None and are_open >= self._allowed
             self.sessions.append(session)
             self._start(session.run)
 
@@ -243,6 +252,7 @@ class Session:
         self.user: str | None = None
         self.encrypted = False
         self.ended = False
+        self.is_surplus = False
         self.farewell_said = False
         self.round_trips = 0
         self.counts: Counter[str] = Counter()
@@ -303,6 +313,10 @@ class Session:
             self._unanswered = None
 
     def _converse(self) -> None:
+        if self.is_surplus:
+            if self.server.surplus_reply is not None:
+                self.reply(self.server.surplus_reply)
+            return
         if self.server.tls and self.server.implicit:
             self._encrypt(self.server.tls)
         self._at("CONNECT", "", functools.partial(self.reply, "220 scripted.test ESMTP"))

@@ -135,8 +135,8 @@ variable "sender" {
   description = <<-EOT
     Size of the sender. `concurrency` is messages (and threads) per instance; those beyond `smtp_max_connections` wait.
     With subscription_type = "push", Cloud Run runs `min_instances` to `max_instances`, and aims at no more: in a spike or
-    while a new revision takes over, there may be up to twice as many for some minutes. So `max_instances` ×
-    `smtp_max_connections` connections to the mail server, and `max_instances` × `smtp_rate_per_second` mails per second,
+    while a new revision takes over, there may be up to twice as many for some minutes. So at most `max_instances` ×
+    `smtp_max_connections` connections to the mail server, of which each instance uses as many as the server takes, and `max_instances` × `smtp_rate_per_second` mails per second,
     are its usual load: stay at half of the provider's limits. (Further transports, TRANSPORTS, have separate limits.)
     With subscription_type = "pull", exactly `pull_instances` run, and are billed, all the time; with `pull_max_instances`,
     from `pull_instances` to that many, by CPU. Each is one process, so give it one CPU and take more instances instead.
@@ -144,12 +144,12 @@ variable "sender" {
   type = object({
     cpu                  = optional(number, 1)
     memory               = optional(string, "512Mi")
-    concurrency          = optional(number, 32)
+    concurrency          = optional(number, 64)
     min_instances        = optional(number, 0)
     max_instances        = optional(number, 4)
     pull_instances       = optional(number, 1)
     pull_max_instances   = optional(number)
-    smtp_max_connections = optional(number, 10)
+    smtp_max_connections = optional(number, 40)
     smtp_rate_per_second = optional(number)
   })
   default  = {}

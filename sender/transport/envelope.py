@@ -75,6 +75,11 @@ class Transport(Protocol):
         """
         ...
 
+    @property
+    def capacity(self) -> int:
+        """The number of mails that it takes at a time, for now."""
+        ...
+
     def close(self) -> None:
         """Close all idle connections and start nothing new."""
         ...

@@ -57,6 +57,11 @@ class RoutedTransport:
         """See `Transport.send`."""
         return self._transports[envelope.transport].send(envelope, data, deadline, begin)
 
+    @property
+    def capacity(self) -> int:
+        """See `Transport.capacity`."""
+        return sum(transport.capacity for transport in self._transports.values())
+
     def close(self) -> None:
         """See `Transport.close`."""
         for transport in self._transports.values():

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -93,6 +94,11 @@ class SendGridTransport:
             raise Deferred(seconds, "SendGrid's rate limit is used up.")
         with self._breaker.passage(deadline.clock):
             return self._send(envelope, data, deadline, begin)
+
+    @property
+    def capacity(self) -> int:
+        """See `Transport.capacity`: any number."""
+        return sys.maxsize
 
     def close(self) -> None:
         """Send nothing more. No connection is kept open."""

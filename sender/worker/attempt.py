@@ -138,6 +138,11 @@ class Attempts:
         self._jitter = jitter
         self._draining = threading.Event()
 
+    @property
+    def capacity(self) -> int:
+        """The number of mails that can be sent at a time, for now."""
+        return self._transport.capacity
+
     def drain(self) -> None:
         """Put off every mail that has not reached the mail server yet. Called on SIGTERM."""
         self._draining.set()

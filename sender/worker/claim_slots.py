@@ -6,6 +6,7 @@ Further messages wait here, before their claim, and stop waiting at once when th
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from shared.delivery.model import Reason
 
@@ -13,9 +14,13 @@ from shared.delivery.model import Reason
 class ClaimSlots:
     """A counting semaphore that can be closed. Thread-safe."""
 
-    def __init__(self, count: int, wait_seconds: float) -> None:
-        """`count` mails may hold a slot at a time; `wait_seconds` is the longest that a mail waits for one."""
-        self._free = count
+    def __init__(self, count: Callable[[], int], wait_seconds: float) -> None:
+        """`count()` mails may hold a slot at a time; `wait_seconds` is the longest that a mail waits for one.
+
+        The number may change. If it has grown, that is noticed when the next slot is returned.
+        """
+        self._count = count
+        self._held = 0
         self._wait_seconds = wait_seconds
         self._closed = False
         self._changed = threading.Condition()
@@ -23,20 +28,23 @@ class ClaimSlots:
     def acquire(self) -> Reason | None:
         """Wait for a slot and take it. Returns None, or the reason if there is no slot."""
         with self._changed:
-            if not self._free and not self._closed:
-                self._changed.wait_for(lambda: self._free or self._closed, self._wait_seconds)
+            if not self._is_free() and not self._closed:
+                self._changed.wait_for(lambda: self._is_free() or self._closed, self._wait_seconds)
             if self._closed:
                 return Reason.RELEASED
-            if not self._free:
+            if not self._is_free():
                 return Reason.BUSY
-            self._free -= 1
+            self._held += 1
             return None
 
     def release(self) -> None:
         """Return a slot: the mail was sent, or will not be."""
         with self._changed:
-            self._free += 1
-            self._changed.notify()
+            self._held -= 1
+            self._changed.notify(max(1, self._count() - self._held))
+
+    def _is_free(self) -> bool:
+        return self._held < self._count()
 
     def close(self) -> None:
         """Give out no more slots and wake all waiting threads."""

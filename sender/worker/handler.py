@@ -93,7 +93,7 @@ class Sender:
         self._clock = clock
         self._monotonic = monotonic
         self._tracer = tracer
-        self._slots = ClaimSlots(limits.claimed, limits.queue_seconds)
+        self._slots = ClaimSlots(lambda: min(limits.claimed, attempts.capacity), limits.queue_seconds)
         self._claims = Claims(store, limits.batching)
 
     def drain(self) -> None:

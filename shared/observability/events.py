@@ -29,6 +29,7 @@ class Event(StrEnum):
     RECONCILIATION = "reconciliation"
     RECONCILER_RUN = "reconciler-run"
     CONNECTION = "connection"
+    CONNECTION_LIMIT = "connection-limit"
     BREAKER = "breaker"
     SHADOW = "shadow"
 
@@ -102,7 +103,8 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
         "complete",
         "duration_ms",
     ),
-    Event.CONNECTION: ("server", "duration_ms", "replaced"),
+    Event.CONNECTION: ("server", "duration_ms", "replaced", "connections"),
+    Event.CONNECTION_LIMIT: ("server", "reason", "connections"),
     Event.BREAKER: ("server", "reason", "retry_after_ms"),
     Event.SHADOW: (
         "document",

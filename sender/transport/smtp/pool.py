@@ -33,6 +33,9 @@ class IdleConnections:
         self._idle: list[tuple[SmtpConnection, float]] = []
         self._closed = False
 
+    def __len__(self) -> int:
+        return len(self._idle)
+
     def take(self, now: float) -> SmtpConnection | None:
         """Take a connection that is still good at `now` (monotonic seconds); None if there is none.
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sender.transport.smtp import wording
-from shared.errors import ErrorCode, NotSent
+from shared.errors import ErrorCode, NotSent, Outage
 
 #: The most characters of a reply that are interpreted, and that are written to a document.
 MAX_WORDS = 2000
@@ -111,7 +111,7 @@ class ConnectionSpent(NotSent):
     def by(cls, refusal: NotSent) -> ConnectionSpent:
         """The same error, attributed to the connection."""
         spent = cls(refusal.code, str(refusal))
-        spent.rejected, spent.retry_after = refusal.rejected, refusal.retry_after
+        spent.rejected, spent.retry_after, spent.crowded = refusal.rejected, refusal.retry_after, refusal.crowded
         return spent
 
 
@@ -159,7 +159,7 @@ def refusal(server: str, step: Step, reply: Reply, advice: str = LOGIN_ADVICE) -
     """The error for a reply; `server` is `host:port`, `advice` is appended if the login was refused.
 
     421 means that the server closes the connection, so another connection may work, unless the server has already
-    received the content.
+    received the content. If it then objects to the number of our connections, that is no mail's failure: an `Outage`.
     """
     code = classify(step, reply)
     if not reply.refused:
@@ -172,6 +172,10 @@ def refusal(server: str, step: Step, reply: Reply, advice: str = LOGIN_ADVICE) -
         text = f"{sentence(text)} {advice}"
     failure = _kind(step, reply, code)(code, text)
     failure.retry_after = wait_after(step, reply)
+    if code is ErrorCode.THROTTLED and wording.is_about_connections(reply.text):
+        if step is Step.BODY:
+            return Outage.of(failure)
+        failure.crowded = True
     return failure
 
 

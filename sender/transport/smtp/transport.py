@@ -12,6 +12,7 @@ from sender.transport.oauth import AccessTokens
 from sender.transport.rate_limit import Rate
 from sender.transport.smtp.config import SmtpServer
 from sender.transport.smtp.connection import Progress, SmtpConnection, no_progress
+from sender.transport.smtp.connection_limit import ConnectionLimit
 from sender.transport.smtp.pool import IdleConnections, KeepOpen
 from sender.transport.smtp.replies import ConnectionSpent, LoginRefused
 from shared.deadline import Deadline
@@ -33,7 +34,7 @@ class SmtpLimits:
     claimed mail waits for a free connection before it is deferred.
     """
 
-    max_connections: int = 10
+    max_connections: int = 40
     turn_seconds: float = 6.0
     mails_per_second: float | None = None
     data_margin: float = 10.0
@@ -55,6 +56,10 @@ def open_connection(
         return SmtpConnection(server, deadline, token, progress)
     except LoginRefused:
         return SmtpConnection(server, deadline, tokens.get(deadline, refused=token), progress)
+
+
+class _NoSession(Outage):
+    """The server opens no session, or no further one."""
 
 
 class SmtpTransport:
@@ -79,7 +84,9 @@ class SmtpTransport:
         self._breaker = Breaker(str(server), limits.breaker)
         self._rate = Rate(limits.mails_per_second) if limits.mails_per_second else None
         self._turns = threading.Condition()
-        self._free = min(limits.max_connections, server.max_connections or limits.max_connections)
+        self._limit = ConnectionLimit(min(limits.max_connections, server.max_connections or limits.max_connections))
+        self._in_use = 0
+        self._in_session = 0
         self._closing = threading.Event()
         self._has_warned = False
 
@@ -91,11 +98,12 @@ class SmtpTransport:
         """
         with self._breaker.passage(deadline.clock):
             self._wait_for_rate(deadline)
-            self._take_turn(deadline)
-            try:
-                return self._send_in_turn(envelope, data, deadline, begin)
-            finally:
-                self._end_turn()
+            return self._send_when_free(envelope, data, deadline, _once(begin))
+
+    @property
+    def capacity(self) -> int:
+        """See `Transport.capacity`."""
+        return self._limit.value
 
     def close(self) -> None:
         """Close idle connections; those in use are closed after their mail.
@@ -118,50 +126,116 @@ class SmtpTransport:
         if seconds and self._closing.wait(seconds):
             raise _shutting_down()
 
-    def _take_turn(self, deadline: Deadline) -> None:
-        """Wait for a free connection; raises `Deferred` if that takes too long."""
+    def _send_when_free(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin) -> Receipt:
+        """Send over a connection of those that the limit allows.
+
+        If the server takes no more connections than are open, the limit falls, and the mail waits for one of these.
+        """
+        wait_until = deadline.start_by(self._data_margin).within(self._turn_seconds)
+        while True:
+            self._take_turn(wait_until)
+            began = deadline.clock()
+            try:
+                receipt = self._send_in_turn(envelope, data, deadline, begin)
+                self._may_grow(deadline.clock())
+                return receipt
+            except NotSent as failure:
+                if not self._is_turned_away(failure, began, deadline.clock()):
+                    raise (Outage.of(failure) if failure.crowded else failure) from None
+            finally:
+                self._end_turn()
+
+    def _take_turn(self, until: Deadline) -> None:
+        """Wait until a connection may be used; raises `Deferred` if that takes too long."""
         with self._turns:
-            if self._free == 0:
-                left = max(0.0, deadline.start_by(self._data_margin).remaining())
-                timeout = min(self._turn_seconds, left)
-                self._turns.wait_for(lambda: self._free > 0 or self._closing.is_set(), timeout)
+            if not self._is_free():
+                timeout = max(0.0, until.remaining())
+                self._turns.wait_for(lambda: self._is_free() or self._closing.is_set(), timeout)
             if self._closing.is_set():
                 raise _shutting_down()
-            if self._free == 0:
+            if not self._is_free():
                 raise Deferred(self._turn_seconds, f"All connections to the mail server {self._server} are busy.")
-            self._free -= 1
+            self._in_use += 1
+
+    def _is_free(self) -> bool:
+        return self._in_use < self._limit.value
 
     def _end_turn(self) -> None:
         with self._turns:
-            self._free += 1
+            self._in_use -= 1
             self._turns.notify()
 
+    def _may_grow(self, now: float) -> None:
+        """The server has taken a mail, or opened a session: perhaps it takes more at a time."""
+        with self._turns:
+            if self._limit.accepted(now, self._in_use, self._open()):
+                self._turns.notify()
+
+    def _is_turned_away(self, failure: NotSent, began: float, now: float) -> bool:
+        """Whether the mail may go over another connection, since the server only objects to how many there are.
+
+        Lowers the limit if the server wants less.
+        """
+        with self._turns:
+            before, are_open = self._limit.value, self._open()
+            is_throttled = failure.code is ErrorCode.THROTTLED
+            # A server that hangs up may be out, unless it has other sessions.
+            is_surplus = isinstance(failure, _NoSession) and (
+                (is_throttled and self._in_use > 1) or (failure.code is ErrorCode.CONNECTION and are_open > 0)
+            )
+            if is_surplus:
+                self._limit.refused(now, are_open)
+            elif is_throttled:
+                self._limit.throttled(began, now)
+            after = self._limit.value
+        if after < before:
+            fields = {"server": str(self._server), "reason": failure.code, "connections": after}
+            log_event(_log, Event.CONNECTION_LIMIT, f"at most {after} connections from now on", fields)
+        return is_surplus or (failure.crowded and self._in_use > 1)
+
+    def _open(self) -> int:
+        """The number of sessions that are open, as far as we know."""
+        return self._in_session + len(self._idle)
+
     def _send_in_turn(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin) -> Receipt:
-        kept = self._idle.take(deadline.clock())
+        kept = self._take_kept(deadline.clock())
         try:
             return self._send_over(kept or self._connect(deadline, replaced=False), envelope, data, deadline, begin)
         except ConnectionSpent:
             if kept is None or deadline.start_by(self._data_margin).remaining() <= 0:
                 raise  # without time left, it was slow rather than dead
-        # `begin` has succeeded: over the spent connection, no content was sent.
-        return self._send_over(self._connect(deadline, replaced=True), envelope, data, deadline, at_once)
+        return self._send_over(self._connect(deadline, replaced=True), envelope, data, deadline, begin)
+
+    def _take_kept(self, now: float) -> SmtpConnection | None:
+        with self._turns:
+            self._in_session += 1
+        kept = self._idle.take(now)
+        if kept is None:
+            with self._turns:
+                self._in_session -= 1
+        return kept
 
     def _connect(self, deadline: Deadline, replaced: bool) -> SmtpConnection:
-        """A new session. Raises `Outage`, unless it was the attempt that had no time left for it."""
+        """A new session. Raises `_NoSession`, unless it was the attempt that had no time left for it."""
         began, start_by = deadline.clock(), deadline.start_by(self._data_margin)
         try:
             connection = open_connection(self._server, self._tokens, start_by)
         except NotSent as failure:
             if failure.code is ErrorCode.TEMPORARY and start_by.remaining() <= 0:
                 raise
-            raise Outage.of(failure) from failure
+            raise _NoSession.of(failure) from failure
         fields = {
             "server": str(self._server),
             "duration_ms": millis(deadline.clock() - began),
             "replaced": replaced,
         }
         text = "replaced a dead connection" if replaced else "connected"
-        log_event(_log, Event.CONNECTION, text, fields)
+        with self._turns:
+            self._in_session += 1
+            self._limit.opened(began, self._open())
+            self._turns.notify_all()
+        self._may_grow(deadline.clock())
+        log_event(_log, Event.CONNECTION, text, fields | {"connections": self._limit.value})
         if connection.password_was_visible and not self._has_warned:
             self._has_warned = True
             _log.warning("the password was sent without TLS", extra={"fields": {"server": str(self._server)}})
@@ -175,6 +249,19 @@ class SmtpTransport:
             return connection.send(envelope, data, deadline, self._data_margin)
         finally:
             self._idle.put(connection, deadline.clock())
+            with self._turns:
+                self._in_session -= 1
+
+
+def _once(begin: Begin) -> Begin:
+    """Calls `begin` once, however many connections are tried: none of them has got any content before the last."""
+    left = [begin]
+
+    def begin_once() -> None:
+        if left:
+            left.pop()()
+
+    return begin_once
 
 
 def _shutting_down() -> Deferred:

@@ -79,6 +79,7 @@ _DAY = _about(
     r"\d+ ?/ ?\d*d",
 )
 _CONNECTIONS = _about(r"connections?", r"sessions?", r"logins?", r"threads?")
+_AT_ONCE = _about(r"connections?", r"sessions?", r"threads?", r"concurren\w+", r"simultaneous\w*")
 _SENDING = _about(
     r"sending", r"outgoing", r"outbound", r"submissions?", r"relays?", r"send (?:limit|quota)", r"credits?"
 )
@@ -156,6 +157,11 @@ def is_sending_limit(text: str) -> bool:
     if _SENDING.search(words):
         return True
     return _MAILS.search(words) is not None and not (_MAILBOX.search(words) or _CONTENT.search(words))
+
+
+def is_about_connections(text: str) -> bool:
+    """Whether a sending limit is about how much we do at the same time."""
+    return _AT_ONCE.search(_words(text)) is not None
 
 
 def is_daily(text: str) -> bool:

@@ -31,6 +31,7 @@ IN_OTHER_WORDS = {
     "OIDC_SERVICE_ACCOUNTS": "(required outside an emulator)",
     "PULL_MAX_MESSAGES": "`THREADS`",
     "REFRESH_TOKEN": "(required with the grant of that name)",
+    "THREADS": "`32` (a sender's: `64`)",
     "SENDGRID_API_KEY": "`SMTP_PASSWORD`",
     "SMTP_CONNECTION_URI": "(required for SMTP with a password)",
 }

@@ -34,11 +34,11 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("changes", "claimed"),
     [
-        pytest.param({}, 10, id="one-server"),
-        pytest.param({"SMTP_MAX_CONNECTIONS": "40"}, 40, id="more-connections"),
+        pytest.param({}, 40, id="one-server"),
+        pytest.param({"SMTP_MAX_CONNECTIONS": "50"}, 50, id="more-connections"),
         pytest.param({"SMTP_CONNECTION_URI": "smtp://mail.example.com?maxConnections=3"}, 3, id="as-the-uri-says"),
         pytest.param(
-            {"TRANSPORTS": "billing", "BILLING_SMTP_CONNECTION_URI": "smtp://b.example.com"}, 20, id="two-servers"
+            {"TRANSPORTS": "billing", "BILLING_SMTP_CONNECTION_URI": "smtp://b.example.com"}, 80, id="two-servers"
         ),
         pytest.param({"TRANSPORT": "sendgrid", "SENDGRID_API_KEY": "SG.x", "THREADS": "8"}, 8, id="sendgrid"),
     ],

@@ -121,10 +121,11 @@ locals {
         ]
       },
       {
-        title = "SMTP connections opened (replaced: a kept one was dead)"
+        title = "SMTP connections opened (replaced: a kept one was dead), and refused as too many"
         unit  = "per second"
         lines = [
           { look = "rate", filter = local.metric_filters.connections, by = "metric.label.replaced" },
+          { look = "rate", filter = local.metric_filters.connection_limits, by = "metric.label.reason" },
         ]
       },
       {

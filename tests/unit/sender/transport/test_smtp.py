@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from local.waiting import wait_until
 from sender.transport.breaker import BreakerRules
 from sender.transport.envelope import Receipt, Transport
 from sender.transport.smtp.pool import KeepOpen
@@ -325,7 +326,7 @@ class TestOutages:
         limits = replace(LIMITS, breaker=BreakerRules(first_pause=0.2, longest_pause=0.2))
         with closing(SmtpTransport(server_at(smtp), limits)) as transport, ThreadPoolExecutor(20) as threads:
             failures = list(threads.map(lambda _: self.failure(transport), range(500)))
-        assert {type(failure) for failure in failures} == {Outage}
+        assert all(isinstance(failure, Outage) for failure in failures)
         assert len(smtp.sessions) < 3 + LIMITS.max_connections + 20
 
     def failure(self, transport: SmtpTransport) -> Exception | None:
@@ -334,3 +335,62 @@ class TestOutages:
         except Exception as error:
             return error
         return None
+
+
+class TestConnectionLimit:
+    """A server that allows few connections: their number is found out, and no mail fails for it."""
+
+    @pytest.mark.parametrize(
+        ("allowed", "reply"),
+        [
+            (1, "421 4.3.2 Too many connections"),
+            (3, "432 4.3.2 Concurrent connections limit exceeded"),
+            (7, "421 4.3.2 Too many connections"),
+            (7, None),
+        ],
+    )
+    def test_mails_wait_for_the_connections_that_the_server_takes(
+        self, smtp: ScriptedServer, allowed: int, reply: str | None
+    ) -> None:
+        smtp.allow(allowed, reply)
+        smtp.when("BODY").pause(0.01)
+        limits = replace(LIMITS, max_connections=20)
+        with closing(SmtpTransport(server_at(smtp), limits)) as transport, ThreadPoolExecutor(24) as threads:
+            receipts = list(threads.map(lambda _: send(transport), range(200)))
+            assert [receipt.accepted for receipt in receipts] == [(ANA,)] * 200
+            assert transport.capacity == allowed
+        assert sum(session.is_surplus for session in smtp.sessions) < 20
+
+    def test_a_mail_that_is_refused_for_that_waits_for_another_connection(self, smtp: ScriptedServer) -> None:
+        smtp.when("BODY").pause(0.01)
+        with closing(SmtpTransport(server_at(smtp), LIMITS)) as transport, ThreadPoolExecutor(9) as threads:
+            list(threads.map(lambda _: send(transport), range(30)))
+            assert transport.capacity == 3
+            stall = smtp.when("BODY", BOB).stall()
+            other = threads.submit(send, transport, BOB)
+            assert stall.reached.wait(patience(5))
+            for nth in (32, 33):  # over a kept connection, and over the fresh one in its place
+                smtp.when("MAIL", nth=nth).reply("432 4.3.2 sender thread limit exceeded")
+            turned_away = threads.submit(send, transport)
+            assert wait_until(lambda: transport.capacity == 1, patience(5))
+            stall.release()
+            assert other.result(5).accepted == (BOB,)
+            assert turned_away.result(5).accepted == (ANA,)
+
+    def test_alone_it_meets_an_outage(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
+        smtp.when("MAIL").reply("432 4.3.2 sender thread limit exceeded")
+        with pytest.raises(Outage):
+            send(transport)
+
+    def test_after_the_content_it_is_an_outage(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
+        smtp.when("BODY").reply("432 4.3.2 sender thread limit exceeded")
+        with pytest.raises(Outage):
+            send(transport)
+        assert len(smtp.mails) == 1
+
+    def test_throttled_mails_lower_it(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
+        assert transport.capacity == 2
+        smtp.when("RCPT").reply("450 4.7.1 Slow down")
+        with pytest.raises(NotSent):
+            send(transport)
+        assert transport.capacity == 1

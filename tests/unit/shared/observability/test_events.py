@@ -169,12 +169,23 @@ def a_server_that_throttles(world: World) -> None:
         world.push({"mail": MAIL, "id": f"throttled-{number}"})
 
 
+def a_server_that_wants_less_at_a_time(world: World) -> None:
+    world.smtp.when("RCPT").reply("450 4.7.1 Too many messages at a time")
+    _send_anew(world, "less")
+
+
 def a_server_that_is_out(world: World) -> None:
     world.smtp.when("CONNECT").drop()
+    _send_anew(world, "out", 4)
+
+
+def _send_anew(world: World, what: str, mails: int = 1) -> None:
+    """Send mails by a sender that has just been started."""
     with closing(SmtpTransport(parse_server(world.smtp.uri(), None, None))) as transport:
         sender = replace(world.parts, transport=transport).sender()
-        for number in range(4):
-            sender.handle(ReceivedMessage(json.dumps({"mail": MAIL, "id": f"out-{number}"}).encode(), {}, "77", None))
+        for number in range(mails):
+            data = json.dumps({"mail": MAIL, "id": f"{what}-{number}"}).encode()
+            sender.handle(ReceivedMessage(data, {}, "77", None))
 
 
 def a_dead_letter(world: World) -> None:
@@ -277,6 +288,8 @@ WORK = (
     a_mail_that_one_recipient_does_not_get,
     a_mail_to_be_tried_again,
     a_mail_that_expires_before_it_could_be_tried_again,
+    a_server_that_wants_less_at_a_time,
+    a_server_that_is_out,
     a_server_that_is_out,
     a_mail_that_is_invalid,
     a_message_for_nothing,
