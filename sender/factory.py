@@ -21,7 +21,7 @@ from sender.settings import MailSettings, OAuthSettings, TransportSettings, nami
 from sender.transport.breaker import BreakerRules
 from sender.transport.envelope import DEFAULT_TRANSPORT, Transport
 from sender.transport.oauth import AccessTokens, OAuthClient
-from sender.transport.routing import RoutedTransport, Routes
+from sender.transport.routing import Failover, RoutedTransport, Routes
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport
 from sender.transport.smtp.config import SmtpServer, parse_server, token_server
 from sender.transport.smtp.tls import build_context, parse_tls_options
@@ -58,7 +58,20 @@ def build_channel(
         with naming(name):
             encoders[name], transports[name] = _encoder(named), transport(named)
             domains[name] = host_patterns.parse("FROM_DOMAINS", named.from_domains)
-    return Channel(routed_encoder(Routes.of(domains), encoders), RoutedTransport(transports))
+    return Channel(routed_encoder(Routes.of(domains), encoders), RoutedTransport(transports, _failovers(settings)))
+
+
+def _failovers(settings: MailSettings) -> Mapping[str, Failover]:
+    """What each transport fails over to, by name; raises `Misconfigured`."""
+    domains = {DEFAULT_TRANSPORT: host_patterns.parse("FAILOVER_DOMAINS", settings.failover_domains)}
+    for name, named in settings.transports.items():
+        with naming(name):
+            domains[name] = host_patterns.parse("FAILOVER_DOMAINS", named.failover_domains)
+    others = {
+        DEFAULT_TRANSPORT: settings.failover,
+        **{name: each.failover for name, each in settings.transports.items()},
+    }
+    return {name: Failover(other, domains[other]) for name, other in others.items() if other is not None}
 
 
 def routed_encoder(routes: Routes, encoders: Mapping[str, Encoder]) -> Encoder:

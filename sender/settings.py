@@ -61,6 +61,8 @@ class TransportSettings(BaseSettings):
     tls_options: str | None = None
     smtp_max_connections: int = Field(default=40, ge=1, le=1000)
     smtp_rate_per_second: float | None = Field(default=None, gt=0)
+    failover: str | None = None
+    failover_domains: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -153,6 +155,18 @@ class MailSettings(TransportSettings):
                 expected = f"names in lower case such as 'billing', separated by commas, and none '{DEFAULT_TRANSPORT}'"
                 raise Misconfigured(f"TRANSPORTS: expected {expected}, found something else as name {number}")
         return values | {"transports": {name: _load_named(name) for name in names}, "guard": load(GuardSettings)}
+
+    @model_validator(mode="after")
+    def _failovers_exist(self) -> Self:
+        of_kind = {DEFAULT_TRANSPORT: self.transport} | {name: each.transport for name, each in self.transports.items()}
+        transports: dict[str, TransportSettings] = {DEFAULT_TRANSPORT: self, **self.transports}
+        for name, each in transports.items():
+            others = [other for other, kind in of_kind.items() if other != name and kind == each.transport]
+            if each.failover is not None and each.failover not in others:
+                expected = f"one of the other transports of its kind ({', '.join(others) or 'there is none'})"
+                variable = "FAILOVER" if name == DEFAULT_TRANSPORT else f"{_prefix(name)}FAILOVER"
+                raise ValueError(f"{variable}: expected {expected}, found something else")
+        return self
 
 
 class SenderSettings(MailSettings, ServiceSettings):

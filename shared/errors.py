@@ -75,7 +75,12 @@ class Unavailable(FirepostError):
 
 
 class DeliveryFailed(FirepostError):
-    """The attempt ends in ERROR; the text goes into `delivery.error`, the code into `delivery.errorCode`."""
+    """The attempt ends in ERROR; the text goes into `delivery.error`, the code into `delivery.errorCode`.
+
+    `transport` is the transport that failed, if it is another one than the mail was encoded for.
+    """
+
+    transport: str | None = None
 
     def __init__(self, code: ErrorCode, text: str) -> None:
         super().__init__(text)

@@ -29,6 +29,10 @@ class BreakerRules:
     outages: bool = True
 
 
+class HeldBack(Deferred):
+    """The breaker is open, because the mail server is throttling."""
+
+
 class Breaker:
     """Opens after several mails in a row that were throttled or met an outage; then lets one mail at a time probe.
 
@@ -115,7 +119,7 @@ class Breaker:
         """What a mail gets that is not admitted for so long."""
         if not isinstance(self._cause, Outage):
             text = f"Circuit breaker open: the mail server {self._server} is throttling. Retrying later."
-            return Deferred(seconds, text)
+            return HeldBack(seconds, text)
         outage = Outage.of(self._cause)
         outage.retry_after = seconds
         return outage

@@ -39,7 +39,8 @@ class Receipt:
     Recipients with a 2xx reply to RCPT are in `accepted`, 4xx in `pending`, 5xx in `rejected`, each in the envelope's
     order. `response` is the reply to the content ("250 2.0.0 Ok: queued as 4F2"); `queue_id` is SendGrid's message id.
     `warnings` list requested features that the server does not support. `retry_after` is the delay, in seconds, that
-    the server announced for the pending recipients, if any.
+    the server announced for the pending recipients, if any. `transport` is the one that took the mail, if it is another
+    one than the mail was encoded for.
     """
 
     accepted: tuple[str, ...]
@@ -49,6 +50,7 @@ class Receipt:
     queue_id: str | None = None
     warnings: tuple[str, ...] = ()
     retry_after: float | None = None
+    transport: str | None = None
 
 
 #: Called before a mail is handed over; raises `Deferred` if it may not be.
@@ -57,6 +59,17 @@ Begin = Callable[[], None]
 
 def at_once() -> None:
     """Nothing has to be done before the mail is handed over."""
+
+
+def once(begin: Begin) -> Begin:
+    """Calls `begin` once, however many connections are tried: before the last one, none got any content."""
+    left = [begin]
+
+    def begin_once() -> None:
+        if left:
+            left.pop()()
+
+    return begin_once
 
 
 class Transport(Protocol):

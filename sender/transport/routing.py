@@ -5,14 +5,20 @@ The choice is made when the mail is encoded and stored in its envelope, so encod
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from sender.document.fields import describe
 from sender.net import host_patterns
-from sender.transport.envelope import DEFAULT_TRANSPORT, Begin, Envelope, Receipt, Transport, at_once
+from sender.transport.breaker import HeldBack
+from sender.transport.envelope import DEFAULT_TRANSPORT, Begin, Envelope, Receipt, Transport, at_once, once
 from shared.deadline import Deadline
-from shared.errors import ErrorCode, Misconfigured, NotSendable
+from shared.errors import Deferred, ErrorCode, Misconfigured, NotSendable, NotSent, Outage, OutcomeUnknown
+from shared.observability.events import Event, log_event
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +53,72 @@ class Routes:
         raise NotSendable(ErrorCode.VALIDATION, text)
 
 
-class RoutedTransport:
-    """A `Transport` that passes each mail to the transport named in its envelope."""
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """The transport that takes mails in place of another, and the host patterns of the authors for whom it may."""
 
-    def __init__(self, transports: Mapping[str, Transport]) -> None:
+    transport: str
+    domains: frozenset[str]
+
+    def may_send_for(self, envelope: Envelope) -> bool:
+        """Whether it may send a mail with this author."""
+        domain = envelope.sender.rpartition("@")[2].lower()
+        return not self.domains.isdisjoint(host_patterns.patterns_for(domain))
+
+
+#: Failures about the transport, rather than the mail.
+_ABOUT_THE_TRANSPORT: Final = frozenset({ErrorCode.CONNECTION, ErrorCode.THROTTLED, ErrorCode.AUTH})
+
+
+def may_fail_over(failure: Exception) -> bool:
+    """Whether another transport may be tried after this: the mail is surely not sent, and could be by another."""
+    match failure:
+        case HeldBack():
+            return True
+        case Outage(rejected=()):
+            return True
+        case NotSent(rejected=()):
+            return failure.code in _ABOUT_THE_TRANSPORT
+    return False
+
+
+class RoutedTransport:
+    """A `Transport` that passes each mail to the transport named in its envelope, and perhaps to another after that."""
+
+    def __init__(self, transports: Mapping[str, Transport], failovers: Mapping[str, Failover] | None = None) -> None:
+        """`failovers` has, by name, the transports that have another one to fail over to, of the same kind."""
         self._transports = transports
+        self._failovers = failovers or {}
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
-        """See `Transport.send`."""
-        return self._transports[envelope.transport].send(envelope, data, deadline, begin)
+        """See `Transport.send`. If two transports fail, the error is the first one's, unless the outcome is unknown."""
+        other = self._failovers.get(envelope.transport)
+        if other is None or not other.may_send_for(envelope):
+            return self._transports[envelope.transport].send(envelope, data, deadline, begin)
+        begin = once(begin)
+        try:
+            return self._transports[envelope.transport].send(envelope, data, deadline, begin)
+        except (NotSent, Deferred) as failure:
+            if not may_fail_over(failure):
+                raise
+            fields = {
+                "transport": envelope.transport,
+                "failover": other.transport,
+                "reason": failure.code if isinstance(failure, NotSent) else ErrorCode.THROTTLED,
+            }
+            log_event(_log, Event.FAILOVER, "the mail goes through another transport", fields)
+            return self._send_by(other.transport, failure, envelope, data, deadline, begin)
+
+    def _send_by(
+        self, name: str, first: Exception, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin
+    ) -> Receipt:
+        try:
+            return replace(self._transports[name].send(envelope, data, deadline, begin), transport=name)
+        except OutcomeUnknown as unknown:
+            unknown.transport = name
+            raise
+        except (NotSent, Deferred):
+            raise first from None  # which may still take the mail, and this one perhaps may not
 
     @property
     def capacity(self) -> int:

@@ -78,6 +78,7 @@ def result_of_receipt(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> 
         pending=receipt.pending,
         response=receipt.response,
         queue_id=receipt.queue_id,
+        transport=receipt.transport,
     )
     warnings = (*mail.warnings, *receipt.warnings)
     result = bounded(
@@ -90,7 +91,7 @@ def result_of_receipt(mail: Mail, receipt: Receipt, earlier: Earlier | None) -> 
             retry_after=receipt.retry_after,
         )
     )
-    return _of_attempt(result, mail, receipt.response)
+    return _of_attempt(result, mail, receipt.response, receipt.transport)
 
 
 def result_of_failure(failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
@@ -99,14 +100,18 @@ def result_of_failure(failure: DeliveryFailed, mail: Mail | None, earlier: Earli
     `mail` is None if it could not be composed. If an earlier attempt reached a recipient, the state is SUCCESS.
     """
     wait = failure.retry_after if isinstance(failure, NotSent) else None
-    return _of_attempt(replace(bounded(_failed(failure, mail, earlier)), retry_after=wait), mail, str(failure))
+    return _of_attempt(
+        replace(bounded(_failed(failure, mail, earlier)), retry_after=wait), mail, str(failure), failure.transport
+    )
 
 
-def _of_attempt(result: Result, mail: Mail | None, response: str) -> Result:
-    """The result with what the history says about this attempt alone."""
+def _of_attempt(result: Result, mail: Mail | None, response: str, transport: str | None) -> Result:
+    """The result with what the history says about this attempt alone; `transport` is the one that took over, if any."""
     if mail is None:
         return replace(result, response=response)
-    return replace(result, transport=mail.envelope.transport, message_id=mail.message_id, response=response)
+    return replace(
+        result, transport=transport or mail.envelope.transport, message_id=mail.message_id, response=response
+    )
 
 
 def as_expired(failure: DeliveryFailed) -> DeliveryFailed:
@@ -209,6 +214,7 @@ def _info(
     pending: tuple[str, ...],
     response: str | None,
     queue_id: str | None = None,
+    transport: str | None = None,
 ) -> dict[str, Any]:
     """The `info` map with Trigger Email's keys."""
     return {
@@ -218,6 +224,7 @@ def _info(
         "rejected": list(rejected),
         "pending": list(pending),
         "response": response and cut(response, MAX_TEXT),
+        **({"transport": transport} if transport else {}),
         **({"missingUids": list(mail.missing_uids)} if mail.missing_uids else {}),
         **({"withheld": list(mail.withheld)} if mail.withheld else {}),
     }

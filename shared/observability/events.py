@@ -31,6 +31,7 @@ class Event(StrEnum):
     CONNECTION = "connection"
     CONNECTION_LIMIT = "connection-limit"
     BREAKER = "breaker"
+    FAILOVER = "failover"
     SHADOW = "shadow"
 
 
@@ -106,6 +107,7 @@ FIELDS: Final[Mapping[Event, tuple[str, ...]]] = {
     Event.CONNECTION: ("server", "duration_ms", "replaced", "connections"),
     Event.CONNECTION_LIMIT: ("server", "reason", "connections"),
     Event.BREAKER: ("server", "reason", "retry_after_ms"),
+    Event.FAILOVER: ("transport", "failover", "reason"),
     Event.SHADOW: (
         "document",
         "reason",

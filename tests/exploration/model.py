@@ -13,7 +13,7 @@ from functools import cache
 
 from shared.delivery.machine import SENDING, out, released
 from shared.delivery.model import AT_REST, Changes, Decision, DocumentState, Result, State
-from shared.errors import ErrorCode
+from shared.errors import ErrorCode, NotSent
 from tests.exploration.checks import (
     EXPIRED,
     Author,
@@ -102,7 +102,7 @@ class Model:
             case Claimed(began=None) if world.document is not None and world.document.expires_at is not None:
                 yield "hand over", self._begin(world, index, sender, world.document)
             case Claimed():
-                for answer in answers:
+                for answer in (*answers, Answer.DOWN) if world.left.failover and len(answers) > 1 else answers:
                     yield f"server: {answer.name}", self._answer(world, index, sender, answer)
             case Answered():
                 yield "finish", self._finish(world, index, sender).with_sender(index, None)
@@ -151,10 +151,15 @@ class Model:
         return world.with_sender(index, replace(sender, began=world.now))
 
     def _answer(self, world: World, index: int, sender: Claimed, answer: Answer) -> World:
-        answered = world.with_sender(index, Answered(sender.lease, answer, world.now, sender.fresh))
+        known, failure = answer, answer.failure
+        if sender.first is not None and isinstance(failure, NotSent):
+            known = sender.first  # if two transports fail, the first one's error counts
+        answered = world.with_sender(index, Answered(sender.lease, known, world.now, sender.fresh))
         if answer.taken:
             answered = replace(answered, accepted=min(answered.accepted, answered.requests) + 1)
             check_acceptance(answered, sender, self.policy)
+        if world.left.failover and sender.first is None and failure is not None and self.rules.may_fail_over(failure):
+            return answered.with_sender(index, replace(sender, first=answer))
         return answered
 
     def _finish(self, world: World, index: int, sender: Answered) -> World:

@@ -382,6 +382,10 @@ MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
         "again if unsent, a lost answer",
         lambda rules: replace(rules, on_sending=_never_notes_that_it_sends),
     ),
+    "a mail whose outcome is unknown goes through another transport": (
+        "once, two transports",
+        lambda rules: replace(rules, may_fail_over=lambda failure: True),
+    ),
     "an outage is a failed attempt": (
         "once, two outages",
         lambda rules: replace(rules, outage_pause=lambda *known: None),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sender.transport.routing import may_fail_over
 from shared.delivery import machine
 from shared.delivery.model import Changes, Decision, DocumentState, Lease, Result
 from shared.delivery.policy import Policy
@@ -32,6 +33,7 @@ class Rules:
     )
     concluded: Callable[[Result, int, datetime, Policy, float, datetime | None], Changes] = machine.concluded
     outage_pause: Callable[[Policy, ErrorCode, datetime, datetime, timedelta], timedelta | None] = Policy.outage_pause
+    may_fail_over: Callable[[Exception], bool] = may_fail_over
     expired: Callable[[DocumentState, datetime], bool] = DocumentState.expired
     publishes_first: bool = True
     conditional: bool = True

@@ -73,6 +73,7 @@ SMALL: Final[Mapping[str, Scenario]] = {
         ERROR, 1, Bounds(ticks=2, crashes=1), 3_432, due_after=1, expires_after=2
     ),
     "once, two outages": Scenario(ERROR, 1, Bounds(ticks=1, outages=2), 643),
+    "once, two transports": Scenario(ERROR, 1, Bounds(ticks=1, failover=1), 423),
     "again if unsent, an outage": Scenario(UNSENT, 1, Bounds(ticks=1, outages=1), 17_221),
     "twice if surely not sent, cancelled": Scenario(ERROR, 2, Bounds(ticks=1, cancellations=1), 1_356),
     "twice if surely not sent, expires": Scenario(ERROR, 2, Bounds(ticks=2), 4_745, expires_after=2),
@@ -101,6 +102,9 @@ LARGE: Final[Mapping[str, Scenario]] = {
         RETRY, 2, Bounds(ticks=1, cancellations=1, crashes=1), 156_751
     ),
     "once, an outage, asked again": Scenario(ERROR, 1, Bounds(ticks=1, outages=1, user_requests=1), 14_551),
+    "once, two transports, a crash": Scenario(ERROR, 1, Bounds(ticks=1, crashes=1, failover=1), 3_699),
+    "twice if surely not sent, two transports": Scenario(ERROR, 2, Bounds(ticks=1, failover=1), 1_263),
+    "again if unsent, two transports": Scenario(UNSENT, 1, Bounds(ticks=1, crashes=1, failover=1), 27_406),
     "once, two outages, a crash": Scenario(ERROR, 1, Bounds(ticks=2, outages=2, crashes=1), 41_167),
     "twice if surely not sent, two outages": Scenario(ERROR, 2, Bounds(ticks=2, outages=2), 16_204),
     "again if unsent, cancelled, a crash": Scenario(UNSENT, 1, Bounds(ticks=1, cancellations=1, crashes=1), 44_598),

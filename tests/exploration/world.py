@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Final, TypeVar
 
 from shared.delivery.model import Changes, Delivery, DocumentState, Lease, Result, State
-from shared.errors import ErrorCode
+from shared.errors import ErrorCode, NotSent, OutcomeUnknown
 from tests.fakes import applied
 
 START: Final = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -43,9 +43,20 @@ class Answer(Enum):
     # Members are compared by identity; the results in them are not hashable.
     __hash__ = object.__hash__
 
+    #: Only explored with a second transport: the connection is lost before the content.
+    DOWN = (False, Result(State.ERROR, error="!", error_code=ErrorCode.CONNECTION, unsettled=True))
+
     @property
     def taken(self) -> bool:
         return self.value[0]
+
+    @property
+    def failure(self) -> Exception | None:
+        """What the transport raises."""
+        code = self.result.error_code
+        if code is ErrorCode.UNKNOWN:
+            return OutcomeUnknown("?")
+        return None if code is None else NotSent(code, "!")
 
     @property
     def result(self) -> Result:
@@ -53,7 +64,7 @@ class Answer(Enum):
 
 
 #: What a mail server may answer.
-ANSWERS: Final = tuple(answer for answer in Answer if answer not in (Answer.TOO_LATE, Answer.OUT))
+ANSWERS: Final = tuple(answer for answer in Answer if answer not in (Answer.TOO_LATE, Answer.OUT, Answer.DOWN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +104,14 @@ class Claimed:
     """A sender that holds a lease, before the mail server's answer.
 
     `noted`: it may hand the mail over, as the document says so or need not. `began` is when it began to; not recorded
-    for a mail that never expires.
+    for a mail that never expires. `first` is what a first transport has answered, after which another one is tried.
     """
 
     lease: Lease
     noted: bool
     fresh: bool = True
     began: datetime | None = None
+    first: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +168,10 @@ Sender = Asked | Read | Claimed | Answered | Releasing
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How often each kind of failure or interference may still happen; `user_requests` are those after the first."""
+    """How often each kind of failure or interference may still happen; `user_requests` are those after the first.
+
+    `failover` is not spent: 1 if there is another transport to fail over to.
+    """
 
     ticks: int = 0
     crashes: int = 0
@@ -168,6 +183,7 @@ class Bounds:
     dead_letters: int = 0
     cancellations: int = 0
     outages: int = 0
+    failover: int = 0
 
 
 @dataclass(frozen=True, slots=True)

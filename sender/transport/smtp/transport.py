@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field, replace
 
 from sender.transport.breaker import Breaker, BreakerRules
-from sender.transport.envelope import Begin, Envelope, Receipt, at_once
+from sender.transport.envelope import Begin, Envelope, Receipt, at_once, once
 from sender.transport.oauth import AccessTokens
 from sender.transport.rate_limit import Rate
 from sender.transport.smtp.config import SmtpServer
@@ -98,7 +98,7 @@ class SmtpTransport:
         """
         with self._breaker.passage(deadline.clock):
             self._wait_for_rate(deadline)
-            return self._send_when_free(envelope, data, deadline, _once(begin))
+            return self._send_when_free(envelope, data, deadline, once(begin))
 
     @property
     def capacity(self) -> int:
@@ -251,17 +251,6 @@ class SmtpTransport:
             self._idle.put(connection, deadline.clock())
             with self._turns:
                 self._in_session -= 1
-
-
-def _once(begin: Begin) -> Begin:
-    """Calls `begin` once, however many connections are tried: none of them has got any content before the last."""
-    left = [begin]
-
-    def begin_once() -> None:
-        if left:
-            left.pop()()
-
-    return begin_once
 
 
 def _shutting_down() -> Deferred:

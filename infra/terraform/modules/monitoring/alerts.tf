@@ -113,9 +113,13 @@ locals {
     outage = {
       title    = "a mail server is out"
       severity = "CRITICAL"
-      text     = "A mail server can't be reached, or refuses the login. Its mails wait for it, an hour by default (OUTAGE_PATIENCE), or five minutes for a refused login; then they end in ERROR."
+      text     = "A mail server can't be reached, or refuses the login. Its mails go through another transport, if it has FAILOVER; otherwise they wait for it, an hour by default (OUTAGE_PATIENCE), or five minutes for a refused login, and then end in ERROR."
       minutes  = 1
-      query    = "(sum(increase(${local.logged.deferrals},reason=\"outage\"}[15m])) or vector(0)) >= ${var.alerts.stalled_attempts}"
+      query    = <<-EOT
+        (sum(increase(${local.logged.deferrals},reason="outage"}[15m])) or vector(0))
+        + (sum(increase(${local.logged.failovers}}[15m])) or vector(0))
+        >= ${var.alerts.stalled_attempts}
+      EOT
     }
 
     # Cloud Run does not count requests that it refused itself, for lack of permissions or instances: so the age counts, too.

@@ -106,6 +106,22 @@ def test_each_mail_goes_to_the_server_of_its_transport(settings: Any) -> None:
     assert [mail.sender for mail in news.mails] == ["weekly@news.example.com", "shop@example.com"]
 
 
+def test_a_mail_goes_to_the_server_that_its_transport_fails_over_to(settings: Any) -> None:
+    with ScriptedServer() as default, ScriptedServer() as spare:
+        default.when("CONNECT").drop()
+        ours = settings(
+            SMTP_CONNECTION_URI=default.uri(),
+            FAILOVER="spare",
+            TRANSPORTS="spare",
+            SPARE_SMTP_CONNECTION_URI=spare.uri(),
+            SPARE_FAILOVER_DOMAINS="example.com",
+        )
+        channel, mail = factory.build_channel(ours, data_margin=0, turn_seconds=1), written(ours)
+        receipt = channel.transport.send(mail.envelope, mail.data, Deadline.after(10))
+        channel.transport.close()
+    assert (receipt.transport, len(spare.accepted)) == ("spare", 1)
+
+
 def test_a_mail_is_encoded_for_its_transport(settings: Any) -> None:
     ours = settings(TRANSPORTS="bulk", BULK_TRANSPORT="sendgrid", BULK_SENDGRID_API_KEY="SG.k")
     assert written(ours, transport="bulk").data.startswith(b'{"')
@@ -145,6 +161,24 @@ def test_without_named_transports_the_field_is_ignored(settings: Any) -> None:
             {"TRANSPORTS": "news", "NEWS_SMTP_CONNECTION_URI": "smtp://u:hunter2@h:x"},
             "expected smtp://USER@HOST:PORT",
             id="bad-server",
+        ),
+        pytest.param(
+            {"FAILOVER": "news"}, "FAILOVER: expected one of the other transports of its kind (there", id="alone"
+        ),
+        pytest.param(
+            {"TRANSPORTS": "news", "NEWS_SMTP_CONNECTION_URI": "smtp://h", "NEWS_FAILOVER": "news"},
+            "NEWS_FAILOVER: expected one of the other transports of its kind (default), found something else",
+            id="over-to-itself",
+        ),
+        pytest.param(
+            {"TRANSPORTS": "news", "NEWS_TRANSPORT": "sendgrid", "NEWS_SENDGRID_API_KEY": "SG.k", "FAILOVER": "news"},
+            "FAILOVER: expected one of the other transports of its kind (there is none), found something else",
+            id="over-to-another-kind",
+        ),
+        pytest.param(
+            {"TRANSPORTS": "news", "NEWS_SMTP_CONNECTION_URI": "smtp://h", "NEWS_FAILOVER_DOMAINS": "a b"},
+            "FAILOVER_DOMAINS: expected host names such as",
+            id="bad-failover-domain",
         ),
         pytest.param({"TRANSPORTS": "news", "NEWS_AUTH_TYPE": "OAuth2"}, "HOST is not set", id="oauth-by-prefix"),
         pytest.param(

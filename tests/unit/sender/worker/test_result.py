@@ -54,6 +54,11 @@ class TestSent:
         assert result.info is not None
         assert result.info["sendgridQueueId"] == "4F2"
 
+    def test_says_which_transport_took_over(self) -> None:
+        result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok", transport="spare"), None)
+        assert result.info is not None
+        assert (result.info["transport"], result.transport) == ("spare", "spare")
+
     def test_has_the_warnings_of_the_mail_and_the_transport(self) -> None:
         result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok", warnings=("sent",)), None)
         assert result.warnings == ("composed", "sent")
@@ -124,6 +129,12 @@ class TestFailed:
         assert (expired.code, expired.rejected) == (ErrorCode.EXPIRED, rejected)
         assert str(expired) == "The mail expired ('expiresAt') before a server could take it. 451 Later"
         assert not result_of_failure(expired, mail(), None).unsettled
+
+    def test_says_which_transport_took_over(self) -> None:
+        unknown = OutcomeUnknown("?")
+        assert result_of_failure(unknown, mail(), None).transport == "default"
+        unknown.transport = "spare"
+        assert result_of_failure(unknown, mail(), None).transport == "spare"
 
     def test_a_mail_that_could_not_be_composed_has_no_warnings(self) -> None:
         assert result_of_failure(NotSendable(ErrorCode.VALIDATION, "No."), None, None).warnings == ()

@@ -17,16 +17,17 @@ from flask.testing import FlaskClient
 from dispatcher.app import create_app as dispatcher_app
 from dispatcher.events import EVENT_TYPE
 from sender.entrypoints.push import create_app as sender_app
+from sender.transport.routing import Failover, RoutedTransport
 from sender.transport.smtp.config import parse_server
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.delivery.policy import Policy
-from shared.errors import Deferred, FirepostError, Unavailable
+from shared.errors import Deferred, ErrorCode, FirepostError, Outage, Unavailable
 from shared.firestore.database import Unwritable, Version, Write
 from shared.observability import tracing
 from shared.observability.events import FIELDS, Event
 from shared.pubsub.push import ReceivedMessage
 from tests.assembly import COMPOSER, LEASE, LIMITS, DispatcherParts, SenderParts
-from tests.fakes import Clock, MemoryDatabase, MemoryPublisher
+from tests.fakes import Clock, MemoryDatabase, MemoryPublisher, MemoryTransport
 from tests.smtp_server import ScriptedServer
 from tests.unit.dispatcher.test_events import body
 
@@ -179,6 +180,15 @@ def a_server_that_is_out(world: World) -> None:
     _send_anew(world, "out", 4)
 
 
+def a_mail_through_another_transport(world: World) -> None:
+    own = MemoryTransport()
+    own.fail = Outage(ErrorCode.CONNECTION, "Nobody there for ada@example.com.")
+    failover = {"default": Failover("spare", frozenset({"example.com"}))}
+    transport = RoutedTransport({"default": own, "spare": MemoryTransport()}, failover)
+    data = json.dumps({"mail": MAIL, "id": "through-another"}).encode()
+    replace(world.parts, transport=transport).sender().handle(ReceivedMessage(data, {}, "77", None))
+
+
 def _send_anew(world: World, what: str, mails: int = 1) -> None:
     """Send mails by a sender that has just been started."""
     with closing(SmtpTransport(parse_server(world.smtp.uri(), None, None))) as transport:
@@ -290,7 +300,7 @@ WORK = (
     a_mail_that_expires_before_it_could_be_tried_again,
     a_server_that_wants_less_at_a_time,
     a_server_that_is_out,
-    a_server_that_is_out,
+    a_mail_through_another_transport,
     a_mail_that_is_invalid,
     a_message_for_nothing,
     a_message_that_is_none,

@@ -44,7 +44,7 @@ run "pull_makes_a_worker_pool_and_no_push" {
   }
 
   assert {
-    condition     = output.mail_server_load.connections == 20 && !google_cloud_run_v2_worker_pool.sender[0].deletion_protection
+    condition     = output.mail_server_load.connections == 80 && !google_cloud_run_v2_worker_pool.sender[0].deletion_protection
     error_message = "The load must be that of the pool, and a pool that failed to start be replaceable."
   }
 }
