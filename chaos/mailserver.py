@@ -92,6 +92,8 @@ class MailServer:
         self.plan = plan
         self.log = log
         self.sender = sender
+        #: Whether it takes no connection, and no mail over those that are open.
+        self.is_out = False
         self._armed: dict[Interruption, Callable[[], None]] = {}
         self._controller = _Controller(self)
 
@@ -130,7 +132,8 @@ class _Controller(Controller):
 
     def factory(self) -> _Session:
         self.accepted += 1
-        refused = self._mail_server.plan.refuses_connection(self._mail_server.sender, self.accepted)
+        server = self._mail_server
+        refused = server.is_out or server.plan.refuses_connection(server.sender, self.accepted)
         if refused:
             self._mail_server.log.count_fault("SMTP: connection refused")
         return _Session(self.connections, refused, self.handler, **self.SMTP_kwargs)
@@ -175,6 +178,9 @@ class _Handler:
         self, smtp: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         server = self._server
+        if server.is_out:
+            server.log.count_fault("SMTP at RCPT: out")
+            return await self._carry_out(smtp, Fate.DROP)
         attempt = server.log.count_rcpt(address)
         await server.reached(Interruption.KILL_AT_RCPT)
         fate = server.plan.at_rcpt(address, attempt)

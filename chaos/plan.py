@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 DISPATCHER, SENDER_A, SENDER_B = "dispatcher", "sender-a", "sender-b"
+MAIL_SERVERS = "mail servers"
 
 
 class Fate(StrEnum):
@@ -53,6 +54,7 @@ class Interruption(StrEnum):
     KILL_AT_RCPT = "killed before the mail was handed over"
     KILL_AT_DATA = "killed after the mail server accepted the mail, before its answer"
     FREEZE = "frozen for longer than its lease"
+    OUTAGE = "out"
 
 
 #: Repeated in this order; a short run has the first three.
@@ -104,11 +106,13 @@ class Plan:
         return self._random(f"connection {whose} {number}").random() < _REFUSED_CONNECTIONS
 
     def interruptions(self) -> Sequence[Planned]:
-        """All interruptions, in order: between the first tenth of the mails and the last."""
+        """All interruptions, in order: between the first tenth of the mails and the last; an outage in the middle."""
         count = max(3, self.mails // _INTERRUPTED_EVERY)
         chance = self._random("interruptions")
         times = sorted(int(self.mails * chance.uniform(0.1, 0.9)) for _ in range(count))
-        return [Planned(after, *_INTERRUPTIONS[number % len(_INTERRUPTIONS)]) for number, after in enumerate(times)]
+        planned = [Planned(after, *_INTERRUPTIONS[number % len(_INTERRUPTIONS)]) for number, after in enumerate(times)]
+        planned.append(Planned(self.mails // 2, MAIL_SERVERS, Interruption.OUTAGE))
+        return sorted(planned, key=lambda each: each.after)
 
     def fault_seed(self, what: str) -> int:
         """A seed for one of the backend's faults."""

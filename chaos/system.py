@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +17,7 @@ import grpc
 from google.pubsub_v1.types import Subscription
 
 from chaos.mailserver import Log, MailServer
-from chaos.plan import DISPATCHER, SENDER_A, SENDER_B, Interruption, Plan, Planned
+from chaos.plan import DISPATCHER, MAIL_SERVERS, SENDER_A, SENDER_B, Interruption, Plan, Planned
 from dispatcher.reconciler import PAGE
 from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend, Faults
@@ -33,6 +33,7 @@ from shared.delivery.bound import Surroundings
 
 LEASE_SECONDS = 6
 FROZEN_SECONDS = LEASE_SECONDS + 2.0
+OUTAGE_SECONDS = 5.0
 RECONCILE_SECONDS = 1.0
 
 #: Documents whose ids begin with this are offered to both senders at the same time.
@@ -95,7 +96,9 @@ class ChaoticSystem:
 
     def arrange(self, planned: Planned) -> None:
         """Interrupt a process, now or when a mail reaches the planned point."""
-        if planned.what in (Interruption.KILL_AT_RCPT, Interruption.KILL_AT_DATA):
+        if planned.process == MAIL_SERVERS:
+            self._take_mail_servers_out(planned)
+        elif planned.what in (Interruption.KILL_AT_RCPT, Interruption.KILL_AT_DATA):
             self.mail_servers[planned.process].at_next(planned.what, lambda: self._kill(planned))
         elif planned.what is Interruption.FREEZE:
             self._freeze(planned)
@@ -129,9 +132,23 @@ class ChaoticSystem:
         service = self._services[planned.process]
         self._note(planned)
         service.pause()
-        thaw = threading.Timer(FROZEN_SECONDS, service.resume)
-        self._thaws.append(thaw)
-        thaw.start()
+        self._later(FROZEN_SECONDS, service.resume)
+
+    def _take_mail_servers_out(self, planned: Planned) -> None:
+        self._note(planned)
+        for server in self.mail_servers.values():
+            server.is_out = True
+        self._later(OUTAGE_SECONDS, self._bring_mail_servers_back)
+
+    def _bring_mail_servers_back(self) -> None:
+        for server in self.mail_servers.values():
+            server.is_out = False
+
+    def _later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do it then, and before the run gets calm."""
+        timer = threading.Timer(seconds, act)
+        self._thaws.append(timer)
+        timer.start()
 
     def _note(self, planned: Planned) -> None:
         now = time.monotonic()

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from sender.worker.claims import Claims
+from shared.delivery.machine import out
 from shared.delivery.model import DELETE, Changes, Decision, DocumentState, Lease, Reason, Result, State
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.delivery.store import Claim, ClaimRequest, Conflict, Finish, MailStore, Release
@@ -201,6 +202,18 @@ class TestDisturbed:
         database.edit("mail/a", {"note": "newer"})
         assert store.end(Release(held, clock.now + LEASE)).reason is Reason.RELEASED
         assert delivery(database)["nextAttemptTime"] == clock.now + LEASE
+
+    @pytest.mark.parametrize("edited", [False, True], ids=["as it was", "after an edit"])
+    def test_a_release_says_what_the_mail_waits_for(
+        self, store: Claims, database: MemoryDatabase, clock: Clock, edited: bool
+    ) -> None:
+        held = claim(store, clock)
+        if edited:
+            database.edit("mail/a", {"note": "newer"})
+        notes = out(clock.now, "nobody there", ErrorCode.CONNECTION)
+        assert store.end(Release(held, clock.now + LEASE, notes)).reason is Reason.RELEASED
+        assert delivery(database)["outageTime"] == clock.now
+        assert (delivery(database)["error"], delivery(database)["errorCode"]) == ("nobody there", "connection")
 
     def test_a_release_whose_answer_is_lost_has_happened(
         self, store: Claims, database: MemoryDatabase, clock: Clock
