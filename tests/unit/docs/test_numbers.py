@@ -41,6 +41,8 @@ from sender.message.templates import EASY_CHARACTERS, MAX_CHARACTERS, RENDER_SEC
 from sender.settings import MIN_MEMORY_MB, SenderSettings
 from sender.transport.oauth import _EARLY_SECONDS
 from sender.transport.smtp.commands import GROUP_BYTES
+from sender.transport.smtp.connection_limit import FIRST as FIRST_CONNECTIONS
+from sender.transport.smtp.connection_limit import HOLD_SECONDS
 from sender.transport.smtp.pool import KeepOpen
 from sender.worker.result import MAX_LIST_BYTES, MAX_WARNINGS
 from sender.worker.retention import MAX_RENDERED_BYTES
@@ -48,13 +50,13 @@ from shared.delivery.bound import Surroundings, latest_end
 from shared.delivery.history import _LENGTHS, MOST_ENTRIES
 from shared.delivery.model import MAX_TEXT as MAX_ERROR
 from shared.delivery.model import MOST_ATTEMPTS
-from shared.delivery.policy import LONGEST_LEASE_SECONDS, UNSENT_RETRIES
+from shared.delivery.policy import LONGEST_LEASE_SECONDS, LONGEST_OUTAGE_PAUSE, UNSENT_RETRIES
 from shared.firestore.values import MAX_VALUES
 from shared.http.server import EXIT_MISCONFIGURED, GRACE_SECONDS
 from tests.unit.docs.documents import ROOT, prose
 from tests.unit.infra.module import alerts, source
 
-IN_WORDS = {5: "five", 9: "nine", 10: "ten", 60: "a minute"}
+IN_WORDS = {2: "two", 5: "five", 9: "nine", 10: "ten", 60: "a minute"}
 
 KEPT_OPEN = KeepOpen()
 LIMITS = Limits()
@@ -177,6 +179,12 @@ def most(setting: str) -> object:
         ("docs/local.md", f"[events of up to {LARGEST_EVENT // KILOBYTE} KB]"),
         ("docs/reliability.md", f"no event exceeds its {LARGEST_EVENT // KILOBYTE} KB"),
         ("docs/reliability.md", f"after `MAX_ATTEMPTS` and {IN_WORDS[UNSENT_RETRIES]} more, the mail ends as ERROR"),
+        (
+            "docs/transports.md",
+            f"as long as it has waited already, at most {LONGEST_OUTAGE_PAUSE.total_seconds() // 60:.0f} minutes",
+        ),
+        ("docs/transports.md", f"begins with {IN_WORDS[FIRST_CONNECTIONS]}, and adds one"),
+        ("docs/transports.md", f"What was found is kept for {IN_WORDS[round(HOLD_SECONDS / 60)]} minutes"),
         ("docs/capacity.md", f"| alerts: {len(alerts())} conditions |"),
         ("docs/deploying.md", f"has failed {EVENT_DELIVERIES} times (in {EVENT_HOURS} hours"),
         ("docs/operating.md", f"after {EVENT_DELIVERIES} deliveries, which takes {EVENT_HOURS} hours"),
