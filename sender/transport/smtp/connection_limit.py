@@ -13,18 +13,23 @@ from typing import Final
 
 #: The limit at first: what every server takes.
 FIRST: Final = 2
-#: How long, in seconds, a limit that was found is kept before one connection more is tried.
+#: How long, in seconds, a limit that was found is kept before one connection more is tried; and how long if the server
+#: did not say that there were too many: perhaps it was only restarted.
 HOLD_SECONDS: Final = 300.0
+UNSURE_SECONDS: Final = 30.0
 
 
 class ConnectionLimit:
     """The limit, from 1 to `most`. Its user's lock must be held. All times are monotonic seconds."""
 
-    def __init__(self, most: int, hold_seconds: float = HOLD_SECONDS) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
-        self._hold_seconds = hold_seconds
-        self._value = min(FIRST, most)
-        self._lowered_at = -math.inf
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: the server was out, so whatever was found may have been due to that."""
+        self._value = min(FIRST, self._most)
+        self._lowered_at = self._held_until = -math.inf
 
     @property
     def value(self) -> int:
@@ -39,7 +44,7 @@ class ConnectionLimit:
         """
         is_needed = in_use >= self._value < self._most
         was_found = self._lowered_at > -math.inf
-        if was_found and (now < self._lowered_at + self._hold_seconds or are_open < self._value):
+        if was_found and (now < self._held_until or are_open < self._value):
             return False
         self._value += is_needed
         return is_needed
@@ -52,14 +57,17 @@ class ConnectionLimit:
         if began < self._lowered_at:
             self._value = min(max(self._value, are_open), self._most)
 
-    def refused(self, now: float, are_open: int) -> None:
-        """The server refused a further connection while so many were open: these it takes."""
-        self._lower(max(1, min(self._value, are_open)), now)
+    def refused(self, now: float, are_open: int, with_words: bool) -> None:
+        """The server refused a further connection while so many were open: these it takes.
+
+        `with_words`: it said that there were too many.
+        """
+        self._lower(max(1, min(self._value, are_open)), now, HOLD_SECONDS if with_words else UNSURE_SECONDS)
 
     def throttled(self, began: float, now: float) -> None:
         """The server wants less, and said so to a mail whose turn `began` then; at most once per round of mails."""
         if began >= self._lowered_at:
-            self._lower(max(1, self._value // 2), now)
+            self._lower(max(1, self._value // 2), now, HOLD_SECONDS)
 
-    def _lower(self, value: int, now: float) -> None:
-        self._value, self._lowered_at = value, now
+    def _lower(self, value: int, now: float, seconds: float) -> None:
+        self._value, self._lowered_at, self._held_until = value, now, now + seconds

@@ -184,11 +184,13 @@ class SmtpTransport:
                 (is_throttled and self._in_use > 1) or (failure.code is ErrorCode.CONNECTION and are_open > 0)
             )
             if is_surplus:
-                self._limit.refused(now, are_open)
+                self._limit.refused(now, are_open, with_words=is_throttled)
             elif is_throttled:
                 self._limit.throttled(began, now)
+            elif isinstance(failure, _NoSession):
+                self._limit.forget()
             after = self._limit.value
-        if after < before:
+        if after < before and (is_surplus or is_throttled):
             fields = {"server": str(self._server), "reason": failure.code, "connections": after}
             log_event(_log, Event.CONNECTION_LIMIT, f"at most {after} connections from now on", fields)
         return is_surplus or (failure.crowded and self._in_use > 1)

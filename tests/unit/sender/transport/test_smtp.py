@@ -377,6 +377,22 @@ class TestConnectionLimit:
             assert other.result(5).accepted == (BOB,)
             assert turned_away.result(5).accepted == (ANA,)
 
+    def test_an_outage_is_not_taken_for_a_limit(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
+        smtp.when("BODY").pause(0.01)
+        with ThreadPoolExecutor(6) as threads:
+            list(threads.map(lambda _: send(transport), range(30)))
+            assert transport.capacity == 3
+            smtp.when("CONNECT").drop()
+            smtp.when("MAIL").drop()
+            with pytest.raises(Outage):
+                send(transport)
+            with pytest.raises(Outage):
+                send(transport)
+            smtp.forget_rules()
+            smtp.when("BODY").pause(0.01)
+            list(threads.map(lambda _: send(transport), range(30)))
+            assert transport.capacity == 3
+
     def test_alone_it_meets_an_outage(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
         smtp.when("MAIL").reply("432 4.3.2 sender thread limit exceeded")
         with pytest.raises(Outage):
