@@ -77,6 +77,8 @@ class ChaoticSystem:
             verify_tokens=False,
         )
         self.mail_servers = {name: MailServer(plan, self.log, name) for name in (SENDER_A, SENDER_B)}
+        #: What the second sender fails over to; it has no outage.
+        self.spare = MailServer(plan, self.log, SENDER_B)
         self._services: dict[str, Service] = {}
         self._thaws: list[threading.Timer] = []
         self._running = ExitStack()
@@ -159,7 +161,7 @@ class ChaoticSystem:
         self.logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-chaos-")))
         ports = {name: free_port() for name in (DISPATCHER, SENDER_A, SENDER_B)}
         self.backend = self._start_backend(f"http://{LOOPBACK}:{ports[DISPATCHER]}/")
-        for server in self.mail_servers.values():
+        for server in (*self.mail_servers.values(), self.spare):
             server.start()
             self._running.callback(server.stop)
         self._create_topics({name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()})
@@ -190,6 +192,12 @@ class ChaoticSystem:
             )
             if name == SENDER_B:
                 variables["MAIL_SUBSCRIPTION"] = f"{self.options.setting('MAIL_TOPIC')}-sender{RIVAL}"
+                variables |= {
+                    "FAILOVER": "spare",
+                    "TRANSPORTS": "spare",
+                    "SPARE_SMTP_CONNECTION_URI": self.spare.uri,
+                    "SPARE_FAILOVER_DOMAINS": "example.com",
+                }
             command = service_command(name.partition("-")[0], self.options.sender, logs / f"{name}.log", variables)
             service = Service(command, port, family, supervise=False, on_failure=lambda text: None)
             self._services[name] = service
