@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import uuid4
 
 from sender import factory
 from sender.downloads.downloader import Downloads
@@ -20,14 +24,16 @@ from sender.message.html_worker import MEMORY_BYTES as PAGE_BYTES
 from sender.message.recipients import FirestoreUsers
 from sender.message.template_repository import FirestoreTemplates
 from sender.settings import MIN_MEMORY_MB, PullSettings, SenderSettings
+from sender.transport.rate_limit import RateLimit
 from sender.worker.attempt import Attempts
 from sender.worker.composing import Composing
 from sender.worker.handler import Handler, Limits, Sender
 from sender.worker.retention import Retain, retain_all, retain_nothing_private, retain_rendered
 from sender.worker.shadow import ShadowSender
+from shared.delivery.model import Changes
 from shared.delivery.store import MailStore
 from shared.firestore.client import connect_firestore
-from shared.firestore.database import FirestoreDatabase
+from shared.firestore.database import Database, FirestoreDatabase
 from shared.http.server import Service
 from shared.observability import tracing
 from shared.observability.tracing import Tracer
@@ -64,7 +70,8 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
     return_large_blocks()
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
-    channel = factory.build_channel(settings, settings.data_margin, settings.turn_seconds, settings.breaker)
+    rates = partial(rate_limit, database, settings.mail_collection, uuid4().hex)
+    channel = factory.build_channel(settings, settings.data_margin, settings.turn_seconds, settings.breaker, rates)
     if settings.shadow:
         _log.warning(SHADOW_NOTICE)
         return ShadowSender(
@@ -95,6 +102,20 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
         clock=_now,
         tracer=tracer,
     )
+
+
+def rate_limit(database: Database, collection: str, process: str, transport: str, mails_per_second: float) -> RateLimit:
+    """The limit that all processes share which send the mails of `collection` through `transport`.
+
+    `process` is this one's own word. The shares stand in a document beside the collection, not in it, so that it is no
+    mail and causes no event.
+    """
+    path = f"{collection}-firepost/rate-{transport}"
+
+    def exchange(decide: Callable[[Mapping[str, Any]], Changes]) -> None:
+        database.transact(path, lambda found: (None, decide(found.fields if found else {})))
+
+    return RateLimit(exchange, process, mails_per_second)
 
 
 def _now() -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import SecretStr
@@ -21,12 +21,20 @@ from sender.settings import MailSettings, OAuthSettings, TransportSettings, nami
 from sender.transport.breaker import BreakerRules
 from sender.transport.envelope import DEFAULT_TRANSPORT, Transport
 from sender.transport.oauth import AccessTokens, OAuthClient
+from sender.transport.rate_limit import RateLimit
 from sender.transport.routing import Failover, RoutedTransport, Routes
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport
 from sender.transport.smtp.config import SmtpServer, parse_server, token_server
 from sender.transport.smtp.tls import build_context, parse_tls_options
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.errors import Misconfigured
+
+#: The limit of the transport with a name, in mails per second; None: there is none.
+RateLimits = Callable[[str, float], RateLimit | None]
+
+
+def unlimited(name: str, mails_per_second: float) -> None:
+    """No limit, for a process that sends single mails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +46,38 @@ class Channel:
 
 
 def build_channel(
-    settings: MailSettings, data_margin: float, turn_seconds: float, breaker: BreakerRules | None = None
+    settings: MailSettings,
+    data_margin: float,
+    turn_seconds: float,
+    breaker: BreakerRules | None = None,
+    rate_limits: RateLimits = unlimited,
 ) -> Channel:
     """One channel for all configured transports; it connects with the first mail. Raises `Misconfigured`.
 
     `data_margin` is the number of seconds that must be left of an attempt when the content of a mail is started;
-    `turn_seconds` is the longest that a mail waits for a free connection.
+    `turn_seconds` is the longest that a mail waits for a free connection. `rate_limits` makes the limits that hold for
+    all processes; by default there are none.
     """
 
-    def transport(each: TransportSettings) -> Transport:
-        return _transport(each, data_margin, turn_seconds, breaker or BreakerRules())
+    def transport(name: str, each: TransportSettings) -> Transport:
+        rate = each.smtp_rate_per_second and rate_limits(name, each.smtp_rate_per_second)
+        limits = SmtpLimits(
+            max_connections=each.smtp_max_connections,
+            turn_seconds=turn_seconds,
+            rate=rate or None,
+            data_margin=data_margin,
+            breaker=breaker or BreakerRules(),
+        )
+        return _transport(each, limits)
 
-    default = Channel(_encoder(settings), transport(settings))
+    default = Channel(_encoder(settings), transport(DEFAULT_TRANSPORT, settings))
     if not settings.transports:
         return default
     encoders, transports = {DEFAULT_TRANSPORT: default.encode}, {DEFAULT_TRANSPORT: default.transport}
     domains = {}
     for name, named in settings.transports.items():
         with naming(name):
-            encoders[name], transports[name] = _encoder(named), transport(named)
+            encoders[name], transports[name] = _encoder(named), transport(name, named)
             domains[name] = host_patterns.parse("FROM_DOMAINS", named.from_domains)
     return Channel(routed_encoder(Routes.of(domains), encoders), RoutedTransport(transports, _failovers(settings)))
 
@@ -96,18 +117,9 @@ def _at_once(settings: TransportSettings, threads: int) -> int:
     return min(settings.smtp_max_connections, smtp_server(settings).max_connections or settings.smtp_max_connections)
 
 
-def _transport(
-    settings: TransportSettings, data_margin: float, turn_seconds: float, breaker: BreakerRules
-) -> Transport:
+def _transport(settings: TransportSettings, limits: SmtpLimits) -> Transport:
     if settings.transport == "sendgrid":
-        return SendGridTransport(sendgrid_account(settings), data_margin, breaker)
-    limits = SmtpLimits(
-        max_connections=settings.smtp_max_connections,
-        turn_seconds=turn_seconds,
-        mails_per_second=settings.smtp_rate_per_second,
-        data_margin=data_margin,
-        breaker=breaker,
-    )
+        return SendGridTransport(sendgrid_account(settings), limits.data_margin, limits.breaker)
     return SmtpTransport(smtp_server(settings), limits, access_tokens(settings))
 
 

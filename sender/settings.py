@@ -80,14 +80,8 @@ class TransportSettings(BaseSettings):
         return self
 
     def shared_by(self, workers: int) -> Self:
-        """The share of each of `workers` processes in the limits on connections and rate.
-
-        The remainder of connections that does not divide evenly is unused.
-        """
-        connections, rate = self.smtp_max_connections // workers, self.smtp_rate_per_second
-        return self.model_copy(
-            update={"smtp_max_connections": connections, "smtp_rate_per_second": rate and rate / workers}
-        )
+        """The share of each of `workers` processes in the connections; a remainder is unused."""
+        return self.model_copy(update={"smtp_max_connections": self.smtp_max_connections // workers})
 
     @property
     def api_key(self) -> SecretStr | None:

@@ -86,8 +86,7 @@ class MemoryDatabase:
         decision, changes = decide(document)
         if changes is None:
             return decision, document, None
-        assert document is not None
-        version = self._written(path, applied(document.fields, changes))
+        version = self._written(path, applied(document.fields if document else {}, changes))
         if isinstance(version, FirepostError):
             raise version
         return decision, document, version

@@ -136,7 +136,7 @@ variable "sender" {
     Size of the sender. `concurrency` is messages (and threads) per instance; those beyond `smtp_max_connections` wait.
     With subscription_type = "push", Cloud Run runs `min_instances` to `max_instances`, and aims at no more: in a spike or
     while a new revision takes over, there may be up to twice as many for some minutes. So at most `max_instances` ×
-    `smtp_max_connections` connections to the mail server, of which each instance uses as many as the server takes, and `max_instances` × `smtp_rate_per_second` mails per second,
+    `smtp_max_connections` connections to the mail server, of which each instance uses as many as the server takes, and `smtp_rate_per_second` mails per second, which all instances share,
     are its usual load: stay at half of the provider's limits. (Further transports, TRANSPORTS, have separate limits.)
     With subscription_type = "pull", exactly `pull_instances` run, and are billed, all the time; with `pull_max_instances`,
     from `pull_instances` to that many, by CPU. Each is one process, so give it one CPU and take more instances instead.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from sender.transport.breaker import Breaker, BreakerRules
 from sender.transport.envelope import Begin, Envelope, Receipt, at_once, once
 from sender.transport.oauth import AccessTokens
-from sender.transport.rate_limit import Rate
+from sender.transport.rate_limit import LONGEST_TURN, RateLimit
 from sender.transport.smtp.config import SmtpServer
 from sender.transport.smtp.connection import Progress, SmtpConnection, no_progress
 from sender.transport.smtp.connection_limit import ConnectionLimit
@@ -20,9 +20,6 @@ from shared.errors import Deferred, ErrorCode, NotSent, Outage
 from shared.observability.events import Event, log_event, millis
 
 _log = logging.getLogger(__name__)
-
-#: The longest, in seconds, that a claimed mail waits for the rate limit before it is deferred.
-LONGEST_WAIT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,7 @@ class SmtpLimits:
 
     max_connections: int = 40
     turn_seconds: float = 6.0
-    mails_per_second: float | None = None
+    rate: RateLimit | None = None
     data_margin: float = 10.0
     keep_open: KeepOpen = field(default_factory=KeepOpen)
     breaker: BreakerRules = field(default_factory=BreakerRules)
@@ -82,7 +79,7 @@ class SmtpTransport:
         self._turn_seconds = limits.turn_seconds
         self._idle = IdleConnections(keep_open)
         self._breaker = Breaker(str(server), limits.breaker)
-        self._rate = Rate(limits.mails_per_second) if limits.mails_per_second else None
+        self._rate = limits.rate
         self._turns = threading.Condition()
         self._limit = ConnectionLimit(min(limits.max_connections, server.max_connections or limits.max_connections))
         self._in_use = 0
@@ -97,7 +94,8 @@ class SmtpTransport:
         content was sent over it.
         """
         with self._breaker.passage(deadline.clock):
-            self._wait_for_rate(deadline)
+            if self._rate:
+                self._wait_for_rate(self._rate.wait(deadline.clock(), self._patience(deadline)), deadline)
             return self._send_when_free(envelope, data, deadline, once(begin))
 
     @property
@@ -114,14 +112,16 @@ class SmtpTransport:
         with self._turns:
             self._turns.notify_all()
         self._idle.close()
+        if self._rate:
+            self._rate.close()
 
-    def _wait_for_rate(self, deadline: Deadline) -> None:
-        """Wait for the rate limit; raises `Deferred` if that takes too long."""
-        if self._rate is None:
-            return
-        patience = min(LONGEST_WAIT, max(0.0, deadline.start_by(self._data_margin).remaining()))
-        seconds = self._rate.wait(deadline.clock(), patience)
-        if seconds > patience:
+    def _patience(self, deadline: Deadline) -> float:
+        """The longest that the mail waits for the rate limit, in seconds."""
+        return min(LONGEST_TURN, max(0.0, deadline.start_by(self._data_margin).remaining()))
+
+    def _wait_for_rate(self, seconds: float, deadline: Deadline) -> None:
+        """Wait for these seconds; raises `Deferred` if that takes too long."""
+        if seconds > self._patience(deadline):
             raise Deferred(seconds, "SMTP_RATE_PER_SECOND is used up.")
         if seconds and self._closing.wait(seconds):
             raise _shutting_down()
@@ -247,6 +247,8 @@ class SmtpTransport:
         self, connection: SmtpConnection, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin
     ) -> Receipt:
         try:
+            if self._rate:
+                self._wait_for_rate(self._rate.pace(deadline.clock()), deadline)
             begin()
             return connection.send(envelope, data, deadline, self._data_margin)
         finally:

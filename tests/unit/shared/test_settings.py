@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from sender import bootstrap, factory
@@ -10,6 +12,7 @@ from sender.settings import PullSettings, SenderSettings
 from sender.transport.smtp.transport import SmtpTransport
 from shared.errors import Misconfigured
 from shared.settings import ServiceSettings, load
+from tests.fakes import MemoryDatabase
 
 EMULATED = {"FIRESTORE_EMULATOR_HOST": "h:1", "PUBSUB_EMULATOR_HOST": "h:2", "GOOGLE_CLOUD_PROJECT": "p"}
 TOKENS = {"OIDC_AUDIENCE": "https://x", "OIDC_SERVICE_ACCOUNTS": "a@p.iam"}
@@ -92,22 +95,29 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, changes: dict
 
 
 @pytest.mark.parametrize(
-    ("workers", "connections", "rate"),
-    [pytest.param("1", 10, 5.0, id="one"), pytest.param("2", 5, 2.5, id="two"), pytest.param("4", 2, 1.25, id="four")],
+    ("workers", "connections"),
+    [pytest.param("1", 10, id="one"), pytest.param("2", 5, id="two"), pytest.param("4", 2, id="four")],
 )
 def test_all_workers_together_keep_an_instances_limits_of_each_transport(
-    monkeypatch: pytest.MonkeyPatch, workers: str, connections: int, rate: float
+    monkeypatch: pytest.MonkeyPatch, workers: str, connections: int
 ) -> None:
+    """The rate needs no division: it holds for all processes, wherever they run."""
     limits = {"SMTP_MAX_CONNECTIONS": "10", "SMTP_RATE_PER_SECOND": "5"}
     billing = {f"BILLING_{name}": value for name, value in limits.items()}
     uri = {"BILLING_SMTP_CONNECTION_URI": "smtp://billing.example.com"}
     chosen = sender(monkeypatch, TRANSPORTS="billing", WEB_WORKERS=workers, **limits, **billing, **uri).of_one_worker()
     for settings in (chosen, chosen.transports["billing"]):
-        assert (settings.smtp_max_connections, settings.smtp_rate_per_second) == (connections, rate)
+        assert (settings.smtp_max_connections, settings.smtp_rate_per_second) == (connections, 5.0)
 
 
-def test_without_a_rate_no_worker_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sender(monkeypatch, WEB_WORKERS="2").of_one_worker().smtp_rate_per_second is None
+def test_processes_share_the_rate_of_a_transport_through_firestore(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = MemoryDatabase()
+    first, second = (bootstrap.rate_limit(database, "mail", process, "billing", 5.0) for process in ("a", "b"))
+    now = time.monotonic()
+    assert first.wait(now, 2.0) == 0.0
+    assert second.wait(now, 2.0) > 2.0, "the first one has all of it"
+    shares = database.documents["mail-firepost/rate-billing"].fields["shares"]
+    assert {process: share["mails"] for process, share in shares.items()} == {"a": 5, "b": 0}
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ output "mail_server_load" {
   description = "Usual maximum load on the mail server of the default transport; mails_per_second is null if unlimited. Cloud Run may exceed it, with up to twice as many instances for some minutes; with subscription_type = \"pull\" it is exact but for updates."
   value = {
     connections      = local.most_instances * var.sender.smtp_max_connections
-    mails_per_second = try(local.most_instances * var.sender.smtp_rate_per_second, null)
+    mails_per_second = var.sender.smtp_rate_per_second
   }
 }
 

@@ -24,6 +24,7 @@ from shared.errors import ErrorCode, NotLoaded, NotSendable, NotSent, OutcomeUnk
 from shared.pubsub.push import ReceivedMessage
 from tests.assembly import COMPOSER, LEASE, PATIENCE, POLICY, SenderParts, memory_budget
 from tests.fakes import Clock, MemoryDatabase, MemoryTransport
+from tests.rate import limited_to
 from tests.smtp_server import EXTENSIONS, ScriptedServer, without
 from tests.unit.sender.transport.builders import server_at
 
@@ -106,7 +107,7 @@ def test_waiting_for_a_connection_does_not_outlast_it(smtp: ScriptedServer) -> N
 
 
 def test_nor_does_waiting_for_the_rate_limit(smtp: ScriptedServer) -> None:
-    limits = SmtpLimits(data_margin=0.0, mails_per_second=0.7)  # the second mail waits for longer than SOON
+    limits = SmtpLimits(data_margin=0.0, rate=limited_to(0.7))  # the second mail waits for longer than SOON
     with closing(SmtpTransport(server_at(smtp), limits)) as transport:
         world = World(transport)
         world.write(expiresAt=None)
