@@ -32,7 +32,7 @@ LONGEST_TURN: Final = 2.0
 #: What a share loses is free for others after this many seconds: the answer, the last turns, and the second counted.
 PAUSE: Final = LONGEST_ANSWER + LONGEST_TURN + 1.0
 #: The part of a share that is used: mails that leave at even intervals may arrive at slightly uneven ones.
-USED: Final = 0.95
+USED: Final = 0.92
 
 #: More processes than ever share a limit; an installation's document can't hold more entries.
 _MOST_PROCESSES: Final = 1_000

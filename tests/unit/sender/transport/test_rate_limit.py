@@ -16,6 +16,7 @@ from sender.transport.rate_limit import (
     LONGEST_TURN,
     PAUSE,
     PERIOD,
+    USED,
     RateLimit,
     Share,
     Sighting,
@@ -244,10 +245,10 @@ def test_a_smaller_share_counts_even_if_only_its_answer_is_lost() -> None:
         raise Unavailable("the answer was lost")
 
     one = One()
-    assert one.per_second() == pytest.approx(0.95 * LIMIT)
+    assert one.per_second() == pytest.approx(USED * LIMIT)
     one.fields = written_shares(read_shares(one.fields) | shares(b=(1, 0, 0, LIMIT)))
     one.now, one.before_the_answer = PERIOD + 1.0, lose
-    assert one.per_second() == pytest.approx(0.95 * LIMIT / 2)
+    assert one.per_second() == pytest.approx(USED * LIMIT / 2)
 
 
 def test_nothing_is_sent_while_the_answer_is_overdue() -> None:
@@ -261,5 +262,5 @@ def test_nothing_is_sent_while_the_answer_is_overdue() -> None:
 
     one.per_second()
     one.now, one.before_the_answer = PERIOD + 1.0, answer_late
-    assert one.per_second() == pytest.approx(0.95 * LIMIT)
-    assert found == [pytest.approx(0.95 * LIMIT), 0.0]
+    assert one.per_second() == pytest.approx(USED * LIMIT)
+    assert found == [pytest.approx(USED * LIMIT), 0.0]
