@@ -140,6 +140,7 @@ def composer(settings: SenderSettings, database: FirestoreDatabase, encode: Enco
         templates=FirestoreTemplates(database, templates) if templates else None,
         postprocess=html_postprocessor(inline_css=settings.inline_css, text_from_html=settings.text_from_html),
         guard=factory.guard(settings),
+        lanes=settings.lanes,
     )
 
 
