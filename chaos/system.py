@@ -198,7 +198,7 @@ class ChaoticSystem:
                     "SPARE_SMTP_CONNECTION_URI": self.spare.uri,
                     "SPARE_FAILOVER_DOMAINS": "example.com",
                 }
-            command = service_command(name.partition("-")[0], self.options.sender, logs / f"{name}.log", variables)
+            command = service_command(name, self.options.sender, logs / f"{name}.log", variables)
             service = Service(command, port, family, supervise=False, on_failure=lambda text: None)
             self._services[name] = service
             self._running.callback(service.stop)
@@ -209,11 +209,11 @@ class ChaoticSystem:
     def _create_topics(self, urls: Mapping[str, str]) -> None:
         """The usual topics, plus one subscription: the second sender competes for every other mail."""
         options = self.options
-        create_topics(self.backend.pubsub, options, sender=urls[SENDER_A], dispatcher=urls[DISPATCHER])
+        create_topics(self.backend.pubsub, options, {"dispatcher": urls[DISPATCHER], "sender": urls[SENDER_A]})
         topic, dead_letters = (
             topic_path(options.project, options.setting(name)) for name in ("MAIL_TOPIC", "DEAD_LETTER_TOPIC")
         )
-        rival: Subscription = sender_subscription(options, topic, dead_letters, f"{urls[SENDER_B]}/")
+        rival: Subscription = sender_subscription(options, "sender", topic, dead_letters, f"{urls[SENDER_B]}/")
         rival.name += RIVAL
         rival.filter = f'hasPrefix(attributes.document, "{options.setting("MAIL_COLLECTION")}/{CONTESTED}")'
         with subscriber_client(self.backend.pubsub) as subscriber:
