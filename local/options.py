@@ -33,6 +33,7 @@ DECIDED_HERE: Mapping[str, str] = {
     "GOOGLE_CLOUD_PROJECT": "use --project",
     "SMTP_CONNECTION_URI": "use --smtp-uri",
     "MAIL_SUBSCRIPTION": "it is called after MAIL_TOPIC",
+    "LANE": "each sender has its own; use LANES",
     "DATABASE": "the local stack has one database, (default)",
 }
 

@@ -34,6 +34,7 @@ from local.switches import Switches
 from local.topics import create_topics, kept_dead_letters, topic_path
 from local.web import Parts, WebServer, create_app
 from shared.observability.logs import JsonFormatter
+from shared.delivery.lanes import DEFAULT_LANE
 
 BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = {
     "google": GoogleBackend,
@@ -247,7 +248,10 @@ class Stack:
                 port=port,
             )
             if name in self.options.senders:
-                variables["MAIL_SUBSCRIPTION"] = self.options.subscription(name)
+                variables |= {
+                    "MAIL_SUBSCRIPTION": self.options.subscription(name),
+                    "LANE": self.options.senders[name] or DEFAULT_LANE,
+                }
             if self._tokens is not None:
                 variables |= {
                     "OIDC_AUDIENCE": f"http://{LOOPBACK}:{port}/",

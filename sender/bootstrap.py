@@ -94,6 +94,8 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
         collection=settings.mail_collection,
         clock=_now,
         tracer=tracer,
+        lanes=settings.lanes,
+        lane=settings.lane,
     )
 
 

@@ -30,7 +30,7 @@ from sender.worker.composing import Composing
 from sender.worker.handler import Limits, Sender
 from sender.worker.shadow import ShadowSender
 from shared.batcher import Batcher, Batching
-from shared.delivery.lanes import NO_LANES, Lanes
+from shared.delivery.lanes import DEFAULT_LANE, NO_LANES, Lanes
 from shared.delivery.policy import Policy
 from shared.delivery.store import MailStore
 from shared.firestore.database import Database
@@ -85,6 +85,8 @@ class SenderParts:
     memory: MemoryBudget = field(default_factory=lambda: memory_budget())
     monotonic: Callable[[], float] = time.monotonic
     jitter: float = 0.5
+    lanes: Lanes = NO_LANES
+    lane: str = DEFAULT_LANE
 
     def sender(self) -> Sender:
         attempts = Attempts(
@@ -104,6 +106,8 @@ class SenderParts:
             collection=COLLECTION,
             clock=self.clock,
             monotonic=self.monotonic,
+            lanes=self.lanes,
+            lane=self.lane,
         )
 
     def shadow(self) -> ShadowSender:

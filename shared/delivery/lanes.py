@@ -87,6 +87,11 @@ class Lanes:
         matching = {f"template:{traits.template}", f"transport:{traits.transport}"}
         return next((name for name, rules in self.rules.items() if rules & matching), None)
 
+    def of_message(self, attributes: Mapping[str, str]) -> str:
+        """The name of the lane of a message with these attributes."""
+        given = attributes.get(LANE)
+        return given if given in self.rules else DEFAULT_LANE
+
     def has(self, lane: str) -> bool:
         """Whether a document may name this lane."""
         return lane == DEFAULT_LANE or lane in self.rules

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     OUTDATED = "outdated"
     RELEASED = "released"
     BUSY = "busy"
+    OTHER_LANE = "other-lane"
     DUE = "due"
     STRANDED = "stranded"
     UNSCHEDULED = "unscheduled"
