@@ -17,7 +17,7 @@ pytestmark = pytest.mark.integration
 MESSAGE = {"subject": "Hello", "text": "World"}
 #: Mails of the lane `bulk` that are queued, and the seconds that the mail server takes for each: over ten connections,
 #: more than the time that the other mails take here, so that there is always a queue.
-BULK, BULK_SECONDS = 500, 0.4
+BULK, BULK_SECONDS = 500, 0.8
 #: Mails of the default lane.
 SINGLE = 20
 #: Seconds by which a machine that does other things as well may delay any mail.
@@ -87,17 +87,25 @@ def test_a_scheduled_mail_and_one_sent_again_are_in_the_documents_lane(system: S
     assert [len(system.log(name, path, Event.ATTEMPT)) for name in system.stack.options.senders] == [0, 1, 1]
 
 
-def latencies(system: System) -> list[float]:
-    """The seconds in which single mails, one after another, get from the document to the mail server."""
-    took = []
-    for number in range(SINGLE):
-        address = f"{system.new_path().partition('/')[2]}@single.example.com"
-        began = time.monotonic()
-        path = system.write({"to": address, "message": MESSAGE})
-        system.server.wait_until(lambda address=address: bool(system.mails_to(address)), PATIENCE)
-        took.append(time.monotonic() - began)
-        assert system.concluded(path)["state"] == "SUCCESS", number
+def latency(system: System) -> float:
+    """The seconds in which a mail of the default lane gets from the document to the mail server."""
+    address = f"{system.new_path().partition('/')[2]}@single.example.com"
+    began = time.monotonic()
+    path = system.write({"to": address, "message": MESSAGE})
+    system.server.wait_until(lambda: bool(system.mails_to(address)), PATIENCE)
+    took = time.monotonic() - began
+    assert system.concluded(path)["state"] == "SUCCESS"
     return took
+
+
+def latencies(system: System) -> list[float]:
+    """Those of `SINGLE` mails, one after another, once the first is as fast as usual.
+
+    Earlier ones wait for what happens once, such as connections, and for what Google's emulators do one by one: events
+    about earlier documents, and messages of other lanes, because its Pub/Sub ignores filters.
+    """
+    wait_for(lambda: latency(system) < 2 * NOISE, "a mail is as fast as usual")
+    return [latency(system) for _ in range(SINGLE)]
 
 
 def p95(values: list[float]) -> float:
@@ -114,7 +122,8 @@ def test_a_mail_does_not_wait_for_those_of_another_lane(system: System) -> None:
             to = f"{path.partition('/')[2]}@bulk.example.com"
             batch.set(system.firestore.document(path), {"to": to, "message": MESSAGE, "lane": "bulk"})
         batch.commit()
-    wait_for(lambda: not unmarked(system), "all mails of the lane bulk are queued")
+    for path in paths:
+        wait_for(lambda path=path: system.delivery(path), "the mail is queued")
     beside = p95(latencies(system))
     system.server.forget_rules()
     assert sent_in_bulk(system) < BULK, "the lane bulk was not busy all the time"
@@ -125,8 +134,3 @@ def test_a_mail_does_not_wait_for_those_of_another_lane(system: System) -> None:
 
 def sent_in_bulk(system: System) -> int:
     return sum(mail.recipients[0].endswith("@bulk.example.com") for mail in system.server.accepted)
-
-
-def unmarked(system: System) -> bool:
-    """Whether there are documents that the dispatcher has not queued yet."""
-    return any("delivery" not in (each.to_dict() or {}) for each in system.firestore.collection("mail").stream())
