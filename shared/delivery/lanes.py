@@ -90,7 +90,7 @@ class Lanes:
     def of_message(self, attributes: Mapping[str, str]) -> str:
         """The name of the lane of a message with these attributes."""
         given = attributes.get(LANE)
-        return given if given in self.rules else DEFAULT_LANE
+        return given if given is not None and given in self.rules else DEFAULT_LANE
 
     def has(self, lane: str) -> bool:
         """Whether a document may name this lane."""

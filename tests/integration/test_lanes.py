@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_a_mail_does_not_wait_for_those_of_another_lane(system: System) -> None:
             batch.set(system.firestore.document(path), {"to": to, "message": MESSAGE, "lane": "bulk"})
         batch.commit()
     for path in paths:
-        wait_for(lambda path=path: system.delivery(path), "the mail is queued")
+        wait_for(partial(system.delivery, path), "the mail is queued")
     beside = p95(latencies(system))
     system.server.forget_rules()
     assert sent_in_bulk(system) < BULK, "the lane bulk was not busy all the time"
