@@ -213,7 +213,7 @@ class ChaoticSystem:
             service.await_ready()
 
     def _create_topics(self, urls: Mapping[str, str]) -> None:
-        """The usual topics, plus one subscription: a second sender competes for every other mail of the default lane."""
+        """The usual topics, plus one subscription: another sender competes for some mails of the default lane."""
         options = self.options
         create_topics(self.backend.pubsub, options, {**urls, "sender": urls[SENDER_A]})
         topic, dead_letters = (
