@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.errors import CannotStart
-from shared.delivery.lanes import Lanes
+from shared.delivery.lanes import DEFAULT_LANE, Lanes
 
 #: Defaults that suit a laptop. `ACK_DEADLINE_SECONDS` is here because the sender, which derives its time limits from
 #: it, and the subscription must agree on it. `STRANDED_AFTER` is short, because Google's Pub/Sub emulator loses some
@@ -90,9 +90,9 @@ class StackOptions:
             raise CannotStart(f"LANES: {error}.") from error
 
     @property
-    def senders(self) -> Mapping[str, str | None]:
+    def senders(self) -> Mapping[str, str]:
         """The lane of each sender by the sender's name: `sender`, which has the default one, `sender-bulk` …"""
-        return {"sender": None, **{f"sender-{lane}": lane for lane in self.lanes.rules}}
+        return {"sender": DEFAULT_LANE, **{f"sender-{lane}": lane for lane in self.lanes.rules}}
 
     @property
     def services(self) -> tuple[str, ...]:

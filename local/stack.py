@@ -34,7 +34,6 @@ from local.switches import Switches
 from local.topics import create_topics, kept_dead_letters, topic_path
 from local.web import Parts, WebServer, create_app
 from shared.observability.logs import JsonFormatter
-from shared.delivery.lanes import DEFAULT_LANE
 
 BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = {
     "google": GoogleBackend,
@@ -250,7 +249,7 @@ class Stack:
             if name in self.options.senders:
                 variables |= {
                     "MAIL_SUBSCRIPTION": self.options.subscription(name),
-                    "LANE": self.options.senders[name] or DEFAULT_LANE,
+                    "LANE": self.options.senders[name],
                 }
             if self._tokens is not None:
                 variables |= {

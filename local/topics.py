@@ -11,7 +11,6 @@ from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, PushConfig, 
 from local.backends import CALLER
 from local.clients import publisher_client, subscriber_client
 from local.options import StackOptions
-from shared.delivery.lanes import LANE, Lanes
 
 #: Pub/Sub's minimum ack deadline (cloud.google.com/pubsub/docs/lease-management).
 SHORTEST_ACK_DEADLINE = 10
@@ -63,7 +62,7 @@ def sender_subscription(
     return Subscription(
         name=subscription_path(options.project, options.subscription(sender)),
         topic=topic,
-        filter=lane_filter(options.senders[sender], options.lanes),
+        filter=options.lanes.filter_of(options.senders[sender]),
         push_config=_push(endpoint, options) if options.sender == "push" else None,
         ack_deadline_seconds=max(SHORTEST_ACK_DEADLINE, ack_deadline),
         retry_policy=RetryPolicy(minimum_backoff=SHORTEST_BACKOFF, maximum_backoff=LONGEST_BACKOFF),
@@ -71,13 +70,6 @@ def sender_subscription(
             dead_letter_topic=dead_letters, max_delivery_attempts=options.delivery_attempts
         ),
     )
-
-
-def lane_filter(lane: str | None, lanes: Lanes) -> str:
-    """The filter of a lane's subscription. The default lane, None, gets all messages that no other one gets."""
-    if lane is not None:
-        return f'attributes.{LANE}="{lane}"'
-    return " AND ".join(f'NOT attributes.{LANE}="{other}"' for other in lanes.rules)
 
 
 def _push(endpoint: str, options: StackOptions) -> PushConfig:

@@ -92,6 +92,12 @@ class Lanes:
         given = attributes.get(LANE)
         return given if given is not None and given in self.rules else DEFAULT_LANE
 
+    def filter_of(self, lane: str) -> str:
+        """The filter of a lane's subscription. The default lane gets all messages that no other one gets."""
+        if lane != DEFAULT_LANE:
+            return f'attributes.{LANE}="{lane}"'
+        return " AND ".join(f'NOT attributes.{LANE}="{other}"' for other in self.rules)
+
     def has(self, lane: str) -> bool:
         """Whether a document may name this lane."""
         return lane == DEFAULT_LANE or lane in self.rules

@@ -5,8 +5,8 @@ import pytest
 from local.backends.embedded.pubsub.filters import MAX_BYTES, compile_filter
 from local.errors import CannotStart
 from local.options import StackOptions
-from local.topics import lane_filter, sender_subscription
-from shared.delivery.lanes import MOST_LANES, Lanes
+from local.topics import sender_subscription
+from shared.delivery.lanes import DEFAULT_LANE, MOST_LANES, Lanes
 
 TOPICS = ("projects/p/topics/mail", "projects/p/topics/dead")
 ENDPOINT = "http://127.0.0.1:1/"
@@ -47,24 +47,25 @@ def test_each_lane_has_a_sender_with_a_subscription() -> None:
 @pytest.mark.parametrize(
     ("attributes", "lane"),
     [
-        ({}, None),
-        ({"document": "mail/a"}, None),
+        ({}, "default"),
+        ({"document": "mail/a"}, "default"),
         ({"lane": "bulk"}, "bulk"),
         ({"lane": "reports"}, "reports"),
-        ({"lane": "Bulk"}, None),
-        ({"lane": ""}, None),
-        ({"lane": "default"}, None),
+        ({"lane": "Bulk"}, "default"),
+        ({"lane": ""}, "default"),
+        ({"lane": "default"}, "default"),
     ],
 )
-def test_each_message_gets_to_one_lane(attributes: dict[str, str], lane: str | None) -> None:
+def test_each_message_gets_to_one_lane(attributes: dict[str, str], lane: str) -> None:
     lanes = Lanes.parse("bulk,reports")
-    matching = [name for name in (None, *lanes.rules) if compile_filter(lane_filter(name, lanes))(attributes)]
-    assert matching == [lane]
+    every = (DEFAULT_LANE, *lanes.rules)
+    assert [each for each in every if compile_filter(lanes.filter_of(each))(attributes)] == [lane]
+    assert lanes.of_message(attributes) == lane
 
 
 def test_the_filter_of_the_longest_lanes_is_one_that_pubsub_takes() -> None:
     lanes = Lanes.parse(",".join(letter * 20 for letter in "abcdefgh"[:MOST_LANES]))
-    assert len(lane_filter(None, lanes)) <= MAX_BYTES
+    assert len(lanes.filter_of(DEFAULT_LANE)) <= MAX_BYTES
 
 
 def test_lanes_that_can_not_be_meant_stop_the_start() -> None:
