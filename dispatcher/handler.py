@@ -10,7 +10,7 @@ from datetime import datetime
 from dispatcher.events import DocumentChange
 from dispatcher.ignored import IgnoredEvents
 from dispatcher.outbox import Effect, Executed, Outbox
-from shared.delivery.lanes import NO_LANES, Lanes
+from shared.delivery.lanes import DEFAULT_LANE, NO_LANES, Lanes
 from shared.delivery.machine import on_event
 from shared.delivery.model import Decision, Reason, state_of
 from shared.delivery.policy import Policy
@@ -61,7 +61,7 @@ class Dispatcher:
         done, refused = Executed(None), False
         if decision.publish or decision.write is not None:
             try:
-                lane = self._lanes.of(change.new.traits) if change.new else None
+                lane = self._lanes.of(change.new.traits) if change.new else DEFAULT_LANE
                 done = self._outbox.execute(Effect.of(decision, change.path, change.version, now, lane))
             except Unpublishable:
                 refused = True

@@ -36,7 +36,7 @@ class Effect:
     if_refused: Changes | None = None
 
     @classmethod
-    def of(cls, decision: Decision, path: str, version: Version, now: datetime, lane: str | None) -> Effect:
+    def of(cls, decision: Decision, path: str, version: Version, now: datetime, lane: str) -> Effect:
         """The effect of a decision at `now` (UTC) about the document at this version.
 
         Its message belongs to the current trace, and to this lane (`Lanes.of`).

@@ -20,9 +20,9 @@ DEFAULT_LANE: Final = "default"
 #: The filter of the default lane names all others, and Pub/Sub allows it 256 bytes:
 #: https://cloud.google.com/pubsub/docs/subscription-message-filter
 MOST_LANES: Final = 5
-_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,19}")
+#: Cloud Run's services are called after lanes, and their names don't end with a hyphen.
+_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
 _RULE: Final = re.compile(r"(template|transport):[^\s,]{1,200}")
-
 
 #: The fields of a document that its lane depends on: those of `Traits`.
 TRAITS: Final = (LANE, "transport", "template.name")
@@ -72,8 +72,8 @@ class Lanes:
             raise ValueError(f"expected at most {MOST_LANES} lanes, found {len(rules)}")
         return cls(rules)
 
-    def of(self, traits: Traits) -> str | None:
-        """The name of the lane; None for the default one.
+    def of(self, traits: Traits) -> str:
+        """The name of the lane of a document:
 
         traits                                     lane
         a `lane` of this installation              that one, whatever the rules say
@@ -83,14 +83,14 @@ class Lanes:
         nothing of these                           the default one
         """
         if traits.lane is not None:
-            return traits.lane if traits.lane in self.rules else None
-        matching = {f"template:{traits.template}", f"transport:{traits.transport}"}
-        return next((name for name, rules in self.rules.items() if rules & matching), None)
+            return self._known(traits.lane)
+        given = (("template", traits.template), ("transport", traits.transport))
+        matching = {f"{kind}:{name}" for kind, name in given if name is not None}
+        return next((name for name, rules in self.rules.items() if rules & matching), DEFAULT_LANE)
 
     def of_message(self, attributes: Mapping[str, str]) -> str:
         """The name of the lane of a message with these attributes."""
-        given = attributes.get(LANE)
-        return given if given is not None and given in self.rules else DEFAULT_LANE
+        return self._known(attributes.get(LANE, DEFAULT_LANE))
 
     def filter_of(self, lane: str) -> str:
         """The filter of a lane's subscription. The default lane gets all messages that no other one gets."""
@@ -101,6 +101,9 @@ class Lanes:
     def has(self, lane: str) -> bool:
         """Whether a document may name this lane."""
         return lane == DEFAULT_LANE or lane in self.rules
+
+    def _known(self, lane: str) -> str:
+        return lane if lane in self.rules else DEFAULT_LANE
 
 
 NO_LANES: Final = Lanes()

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shared.delivery.lanes import LANE
+from shared.delivery.lanes import DEFAULT_LANE, LANE
 from shared.delivery.model import DECIDING_TIMES
 from shared.delivery.times import point_in_time
 from shared.document_ids import MAX_ID_BYTES, is_document_id
@@ -47,15 +47,15 @@ class Message:
     mail: Mapping[str, Any] | None = None
 
 
-def encode(path: str, reason: str, version: str = VERSION, lane: str | None = None) -> tuple[bytes, dict[str, str]]:
+def encode(path: str, reason: str, version: str = VERSION, lane: str = DEFAULT_LANE) -> tuple[bytes, dict[str, str]]:
     """The data and attributes of a message that names a document; `path` is relative to the database.
 
-    `lane` is the name of its lane; None is the default one, which has no attribute. The attribute `document` is omitted
-    if the path exceeds Pub/Sub's limit; the data always contains the path.
+    The default lane has no attribute. The attribute `document` is omitted if the path exceeds Pub/Sub's limit; the data
+    always contains the path.
     """
     data = json.dumps({"document": path}, ensure_ascii=False).encode()
     attributes = {"document": path} if len(path.encode()) <= MAX_ATTRIBUTE_BYTES else {}
-    if lane is not None:
+    if lane != DEFAULT_LANE:
         attributes[LANE] = lane
     return data, {**attributes, "reason": reason, "version": version}
 
