@@ -28,7 +28,8 @@ NOISE = patience(0.25)
 @pytest.fixture(scope="module", params=["push", "pull"])
 def configuration(request: pytest.FixtureRequest) -> Configuration:
     lanes = "bulk=template:news transport:marketing, reports"
-    return Configuration(sender=request.param, reconcile_seconds=1, settings={"LANES": lanes})
+    settings = {"LANES": lanes, "SMTP_MAX_CONNECTIONS": "10"}
+    return Configuration(sender=request.param, reconcile_seconds=1, settings=settings)
 
 
 def lane_of(system: System, path: str) -> str:
