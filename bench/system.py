@@ -121,7 +121,7 @@ class System:
         self._backend = self._start_backend(f"http://{LOOPBACK}:{dispatcher_port}/")
         ports = {DISPATCHER: dispatcher_port, SENDER: free_port()}
         urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
-        create_topics(self._backend.pubsub, self._options, urls[SENDER], urls[DISPATCHER])
+        create_topics(self._backend.pubsub, self._options, urls)
         if self.parts.mode.pulls:
             self._stop_pushing()
         self._start_services(ports, self._start_mail_server(), family, logs)
@@ -133,7 +133,7 @@ class System:
 
     @property
     def _subscription(self) -> str:
-        return subscription_path(self._options.project, f"{self._options.setting('MAIL_TOPIC')}-sender")
+        return subscription_path(self._options.project, self._options.subscription(SENDER))
 
     def _stop_pushing(self) -> None:
         with subscriber_client(self._backend.pubsub) as subscriber:

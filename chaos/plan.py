@@ -13,6 +13,8 @@ from typing import Final
 
 DISPATCHER, SENDER_A, SENDER_B = "dispatcher", "sender-a", "sender-b"
 MAIL_SERVERS = "mail servers"
+#: A lane, and its sender.
+LANE, SENDER_LANE = "bulk", "sender-bulk"
 
 
 class Fate(StrEnum):
@@ -62,11 +64,13 @@ _INTERRUPTIONS: Final = (
     (SENDER_A, Interruption.KILL_AT_DATA),
     (DISPATCHER, Interruption.KILL),
     (SENDER_B, Interruption.KILL_AT_RCPT),
+    (SENDER_LANE, Interruption.KILL_AT_DATA),
     (SENDER_A, Interruption.FREEZE),
     (SENDER_A, Interruption.KILL),
     (SENDER_B, Interruption.KILL_AT_DATA),
     (DISPATCHER, Interruption.KILL),
     (SENDER_B, Interruption.KILL),
+    (SENDER_LANE, Interruption.KILL),
     (SENDER_A, Interruption.KILL_AT_RCPT),
     (SENDER_B, Interruption.FREEZE),
 )
@@ -92,6 +96,10 @@ class Plan:
         """The recipients of mail `number`: two for every fifth, one for the others."""
         first = f"{number}.a@example.com"
         return (first, f"{number}.b@example.com") if number % 5 == 0 else (first,)
+
+    def lane(self, number: int) -> str | None:
+        """The lane that mail `number` names, if any: every fourth, with one recipient or two, contested or not."""
+        return LANE if number % 8 in (0, 3) else None
 
     def at_rcpt(self, recipient: str, attempt: int) -> Fate:
         """The fate of a recipient at its RCPT number `attempt`."""

@@ -156,7 +156,8 @@ class _Run:
         """Write as an application does: retry what Firestore did not confirm. The id prevents a duplicate."""
         name = f"{CONTESTED if number % 2 else 'solo'}-{number}"
         recipients = self._plan.recipients(number)
-        fields = {"to": list(recipients), "message": {"subject": name, "text": "Chaos."}}
+        message, lane = {"subject": name, "text": "Chaos."}, self._plan.lane(number)
+        fields = {"to": list(recipients), "message": message, "lane": lane}
         self._mails[name] = recipients
         self._under_way[recipients[0]] = time.monotonic()
 

@@ -1,4 +1,7 @@
-"""The system under chaos: the real services, two senders among them, over the embedded backend with its faults."""
+"""The system under chaos: the real services over the embedded backend with its faults.
+
+Two senders compete for the mails of the default lane, and one has another lane.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ import grpc
 from google.pubsub_v1.types import Subscription
 
 from chaos.mailserver import Log, MailServer
-from chaos.plan import DISPATCHER, MAIL_SERVERS, SENDER_A, SENDER_B, Interruption, Plan, Planned
+from chaos.plan import DISPATCHER, LANE, MAIL_SERVERS, SENDER_A, SENDER_B, SENDER_LANE, Interruption, Plan, Planned
 from dispatcher.reconciler import PAGE
 from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend, Faults
@@ -48,6 +51,7 @@ SETTINGS: Mapping[str, str] = {
     "RETRY_FIRST_SECONDS": "1",
     "RETRY_LONGEST_SECONDS": "3",
     "STRANDED_AFTER": "20",
+    "LANES": LANE,
 }
 
 
@@ -76,7 +80,7 @@ class ChaoticSystem:
             sender=sender,
             verify_tokens=False,
         )
-        self.mail_servers = {name: MailServer(plan, self.log, name) for name in (SENDER_A, SENDER_B)}
+        self.mail_servers = {name: MailServer(plan, self.log, name) for name in (SENDER_A, SENDER_B, SENDER_LANE)}
         #: What the second sender fails over to; it has no outage.
         self.spare = MailServer(plan, self.log, SENDER_B)
         self._services: dict[str, Service] = {}
@@ -159,7 +163,7 @@ class ChaoticSystem:
 
     def _start(self) -> None:
         self.logs = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-chaos-")))
-        ports = {name: free_port() for name in (DISPATCHER, SENDER_A, SENDER_B)}
+        ports = {name: free_port() for name in (DISPATCHER, *self.mail_servers)}
         self.backend = self._start_backend(f"http://{LOOPBACK}:{ports[DISPATCHER]}/")
         for server in (*self.mail_servers.values(), self.spare):
             server.start()
@@ -191,14 +195,16 @@ class ChaoticSystem:
                 port=port,
             )
             if name == SENDER_B:
-                variables["MAIL_SUBSCRIPTION"] = f"{self.options.setting('MAIL_TOPIC')}-sender{RIVAL}"
+                variables["MAIL_SUBSCRIPTION"] = self.options.subscription("sender") + RIVAL
                 variables |= {
                     "FAILOVER": "spare",
                     "TRANSPORTS": "spare",
                     "SPARE_SMTP_CONNECTION_URI": self.spare.uri,
                     "SPARE_FAILOVER_DOMAINS": "example.com",
                 }
-            command = service_command(name.partition("-")[0], self.options.sender, logs / f"{name}.log", variables)
+            if name == SENDER_LANE:
+                variables |= {"LANE": LANE, "MAIL_SUBSCRIPTION": self.options.subscription(name)}
+            command = service_command(name, self.options.sender, logs / f"{name}.log", variables)
             service = Service(command, port, family, supervise=False, on_failure=lambda text: None)
             self._services[name] = service
             self._running.callback(service.stop)
@@ -207,13 +213,13 @@ class ChaoticSystem:
             service.await_ready()
 
     def _create_topics(self, urls: Mapping[str, str]) -> None:
-        """The usual topics, plus one subscription: the second sender competes for every other mail."""
+        """The usual topics, plus one subscription: another sender competes for some mails of the default lane."""
         options = self.options
-        create_topics(self.backend.pubsub, options, sender=urls[SENDER_A], dispatcher=urls[DISPATCHER])
+        create_topics(self.backend.pubsub, options, {**urls, "sender": urls[SENDER_A]})
         topic, dead_letters = (
             topic_path(options.project, options.setting(name)) for name in ("MAIL_TOPIC", "DEAD_LETTER_TOPIC")
         )
-        rival: Subscription = sender_subscription(options, topic, dead_letters, f"{urls[SENDER_B]}/")
+        rival: Subscription = sender_subscription(options, "sender", topic, dead_letters, f"{urls[SENDER_B]}/")
         rival.name += RIVAL
         rival.filter = f'hasPrefix(attributes.document, "{options.setting("MAIL_COLLECTION")}/{CONTESTED}")'
         with subscriber_client(self.backend.pubsub) as subscriber:

@@ -164,6 +164,8 @@ def _ignorable(policy: Policy) -> frozenset[str]:
 def _message(entry: Entry, policy: Policy) -> str | None:
     if "acknowledged" not in entry:  # logged by an older version
         return None
+    if entry.get("reason") == Reason.OTHER_LANE:
+        return None if entry["acknowledged"] else "a message of another lane was not acknowledged"
     if entry.get("reason") in _BEFORE_READING:
         return "a message was acknowledged though nobody had read its document" if entry["acknowledged"] else None
     found: list[DocumentState | None] = [*documents(entry, entry.get("before"), _numbers(entry, policy))]

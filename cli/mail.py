@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from shared.delivery.lanes import LANE
 from shared.delivery.model import AT_REST, Delivery, DocumentState, State
 
 #: The outcomes of recipients for whom the mail server did not take the mail.
@@ -17,7 +18,7 @@ NOT_ACCEPTED = ("rejected", "pending")
 class Mail:
     """One document; `path` is relative to the database, `version` its update time.
 
-    `fields` are the decoded fields that were asked for. Only `delivery` is ever shown.
+    `fields` are the decoded fields that were asked for. Only `delivery` and `lane` are ever shown.
     """
 
     path: str
@@ -30,6 +31,12 @@ class Mail:
         """The field `delivery`; None if there is none, or it is not a map."""
         delivery = self.fields.get("delivery")
         return delivery if isinstance(delivery, Mapping) else None
+
+    @property
+    def lane(self) -> str | None:
+        """The lane that the document names; None if it names none."""
+        lane = self.fields.get(LANE)
+        return lane if isinstance(lane, str) else None
 
     @property
     def info(self) -> Mapping[str, Any]:

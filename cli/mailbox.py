@@ -20,6 +20,7 @@ from google.cloud.firestore_v1.base_query import BaseFilter
 from cli.exits import Failed, Unreachable, reaching
 from cli.mail import Mail
 from cli.selection import Query
+from shared.delivery.lanes import LANE
 from shared.delivery.model import State
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Database, Stale, Unwritable, Version, Write
@@ -63,7 +64,7 @@ class Mailbox:
     def get(self, path: str) -> Mail | None:
         """The document, or None if there is none."""
         with reaching(self._name):
-            snapshot = self._client.document(path).get(field_paths=["delivery"], **self._retry_options)
+            snapshot = self._client.document(path).get(field_paths=["delivery", LANE], **self._retry_options)
         return _mail(snapshot) if snapshot.exists else None
 
     def find(

@@ -19,7 +19,8 @@ from cli.exits import EXIT_CODES
 from cli.output import Output, json_option
 from cli.status import watch
 from cli.times import future, rfc3339
-from shared.pubsub.message import VERSION, Message
+from shared.delivery.lanes import LANE, Traits
+from shared.pubsub.message import MAX_ATTRIBUTE_BYTES, VERSION, Message
 
 DEFAULT_WAIT_SECONDS = 60.0
 
@@ -49,6 +50,7 @@ _file = click.File(encoding="utf-8")
     "--send-at", metavar="TIME", help="Send no earlier than: in 2h, 3d ..., or at an ISO time (UTC by default)."
 )
 @click.option("--expires-at", metavar="TIME", help="Don't send after: in 10m, 2h ..., or at an ISO time.")
+@click.option("--lane", help="The lane, one of the services' LANES.")
 @click.option("--id", "identifier", help="The document's id; default: a random one.")
 @click.option("--publish", is_flag=True, help="Publish it to the mail topic, instead of writing the document.")
 @click.option(
@@ -88,7 +90,7 @@ def send(
     data, mail = _compose(target, file, identifier or secrets.token_hex(10), flags)
     output = Output(as_json)
     if publish:
-        _publish(target, data, mail.path)
+        _publish(target, data, mail)
     else:
         with open_mailbox(target) as mailbox:
             mailbox.create(mail.path, mail.mail or {})
@@ -125,6 +127,7 @@ def _from_flags(flags: dict[str, Any]) -> draft.Json:
         "message": _given(message),
         "sendAt": _time(flags["send_at"]),
         "expiresAt": _time(flags["expires_at"]),
+        "lane": flags["lane"],
     }
     return _given(mail)
 
@@ -149,8 +152,15 @@ def _given(fields: draft.Json) -> draft.Json:
     return {name: value for name, value in fields.items() if value is not None and value != [] and value != {}}
 
 
-def _publish(target: Target, data: bytes, path: str) -> None:
+def attributes(mail: Message) -> dict[str, str]:
+    """The attributes of the message with this inline mail, with its `lane` if Pub/Sub takes that."""
+    lane = Traits.of(mail.mail or {}).lane or ""
+    own = {LANE: lane} if 0 < len(lane.encode()) <= MAX_ATTRIBUTE_BYTES else {}
+    return {"version": VERSION, "document": mail.path, **own}
+
+
+def _publish(target: Target, data: bytes, mail: Message) -> None:
     if len(data) > draft.MAX_DOCUMENT_BYTES:
         raise click.UsageError("The mail is larger than 1 MiB, Firestore's limit for a document.")
     with open_topic(target) as topic:
-        topic.publish(data, {"version": VERSION, "document": path})
+        topic.publish(data, attributes(mail))

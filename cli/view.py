@@ -24,7 +24,10 @@ COUNT_COLUMNS = ("COUNTED", "NAME", "MAILS", "SHARE", "")
 _BAR = 20
 
 #: The display order; other fields follow by name.
-_ORDER = ("error", "errorCode", "attempts", "startTime", "endTime", "nextAttemptTime", "leaseExpireTime", "createTime")
+_ORDER = (
+    *("error", "errorCode", "attempts", "startTime", "endTime", "nextAttemptTime", "leaseExpireTime", "createTime"),
+    "lane",
+)
 #: The colour of each state.
 COLOURS: Mapping[str, str] = {
     State.SUCCESS: "green",
@@ -38,7 +41,8 @@ COLOURS: Mapping[str, str] = {
 
 def mail_record(mail: Mail) -> dict[str, Any]:
     """The mail as JSON data."""
-    return {"document": mail.path, "createTime": mail.created, "delivery": mail.delivery}
+    lane = {"lane": mail.lane} if mail.lane is not None else {}
+    return {"document": mail.path, "createTime": mail.created, **lane, "delivery": mail.delivery}
 
 
 def mail_row(mail: Mail, now: datetime) -> Sequence[Cell]:
@@ -55,9 +59,11 @@ def mail_row(mail: Mail, now: datetime) -> Sequence[Cell]:
 
 
 def mail_details(mail: Mail, now: datetime) -> Text:
-    """The whole `delivery` field, one line per field, without the history, which has a table (cli/timeline.py)."""
+    """The `lane` and the whole `delivery`, one line per field, without the history, which has a table (timeline.py)."""
     lines = [Text.assemble((one_line(mail.path), "bold"), "  ", _state(mail))]
     facts = {"createTime": mail.created, **(mail.delivery or {})}
+    if mail.lane is not None:
+        facts["lane"] = mail.lane
     for shown in ("state", "history"):
         facts.pop(shown, None)
     fields = sorted(_flat(facts), key=_reading_order)

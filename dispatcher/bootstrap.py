@@ -47,11 +47,11 @@ def _handlers(settings: DispatcherSettings, tracer: Tracer) -> Handlers:
     store, client = MailStore(database, policy), connect_publisher()
     places = _places(settings, client)
     outbox = Outbox(TopicPublisher(client, project, settings.mail_topic), store, settings.batching())
-    dispatcher = Dispatcher(outbox, policy, _utc_now, tracer=tracer)
+    dispatcher = Dispatcher(outbox, policy, _utc_now, tracer=tracer, lanes=settings.lanes)
     return Handlers(
         change=dispatcher.handle,
         log_ignored=dispatcher.log_ignored,
-        reconcile=Reconciler(database, outbox, policy, collection, _utc_now, tracer=tracer).run,
+        reconcile=Reconciler(database, outbox, policy, collection, _utc_now, tracer=tracer, lanes=settings.lanes).run,
         dead_letter=DeadLetters(store, policy, collection, _utc_now).handle,
         lifecycle=Lifecycle(places) if places else None,
     )

@@ -10,6 +10,7 @@ from datetime import datetime
 from dispatcher.events import DocumentChange
 from dispatcher.ignored import IgnoredEvents
 from dispatcher.outbox import Effect, Executed, Outbox
+from shared.delivery.lanes import DEFAULT_LANE, NO_LANES, Lanes
 from shared.delivery.machine import on_event
 from shared.delivery.model import Decision, Reason, state_of
 from shared.delivery.policy import Policy
@@ -31,6 +32,7 @@ class Dispatcher:
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
+        lanes: Lanes = NO_LANES,
     ) -> None:
         """`clock` returns the time in UTC, `monotonic` returns seconds."""
         self._outbox = outbox
@@ -38,6 +40,7 @@ class Dispatcher:
         self._clock = clock
         self._monotonic = monotonic
         self._tracer = tracer
+        self._lanes = lanes
         self._ignored = IgnoredEvents(monotonic)
 
     def log_ignored(self) -> None:
@@ -58,7 +61,8 @@ class Dispatcher:
         done, refused = Executed(None), False
         if decision.publish or decision.write is not None:
             try:
-                done = self._outbox.execute(Effect.of(decision, change.path, change.version, now))
+                lane = self._lanes.of(change.new.traits) if change.new else DEFAULT_LANE
+                done = self._outbox.execute(Effect.of(decision, change.path, change.version, now, lane))
             except Unpublishable:
                 refused = True
                 _log.error("Pub/Sub refuses the message", extra={"fields": {"document": change.path}})

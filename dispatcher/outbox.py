@@ -36,14 +36,14 @@ class Effect:
     if_refused: Changes | None = None
 
     @classmethod
-    def of(cls, decision: Decision, path: str, version: Version, now: datetime) -> Effect:
+    def of(cls, decision: Decision, path: str, version: Version, now: datetime, lane: str) -> Effect:
         """The effect of a decision at `now` (UTC) about the document at this version.
 
-        Its message belongs to the current trace.
+        Its message belongs to the current trace, and to this lane (`Lanes.of`).
         """
         if not decision.publish:
             return cls(path, version, None, decision.write)
-        data, attributes = message.encode(path, decision.reason)
+        data, attributes = message.encode(path, decision.reason, lane=lane)
         published = data, attributes | tracing.attributes()
         return cls(path, version, published, decision.write, unpublishable(decision, now))
 

@@ -20,6 +20,7 @@ from typing import Final
 from opentelemetry.context import Context
 
 from dispatcher.outbox import Effect, Executed, Outbox
+from shared.delivery.lanes import NO_LANES, Lanes
 from shared.delivery.machine import on_reconcile
 from shared.delivery.model import QUEUED, Decision, DocumentState, State, state_of
 from shared.delivery.policy import Policy
@@ -60,6 +61,7 @@ class Reconciler:
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
         page: int = PAGE,
+        lanes: Lanes = NO_LANES,
     ) -> None:
         """`seconds` is the time limit of one run, on the `monotonic` clock: less than the interval between runs."""
         self._database = database
@@ -72,6 +74,7 @@ class Reconciler:
         self._tracer = tracer
         self._unwritable: dict[str, datetime] = {}
         self._page = page
+        self._lanes = lanes
 
     def run(self) -> dict[str, int | bool]:
         """One run; returns how many documents were examined, and how many had which outcome.
@@ -163,7 +166,7 @@ class Reconciler:
                 _log_decision(found, decision, now, state_of(found.known))
             return None
         with self._tracer.span("reconciliation", document=found.path, reason=decision.reason):
-            effect = Effect.of(decision, found.path, found.version, now)
+            effect = Effect.of(decision, found.path, found.version, now, self._lanes.of(found.known.traits))
             return _Plan(found, decision, effect, now, tracing.current())
 
     def _remember_unwritable(self, found: Found) -> None:

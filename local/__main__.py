@@ -22,7 +22,7 @@ from local.errors import CannotStart, PartFailed
 from local.logview import LogFollower, compact, is_idle
 from local.options import CONSOLE_PORT, SMTP_PORT, StackOptions, parse_setting
 from local.release import Release
-from local.services import SERVICES, SUBSCRIPTION_TYPES
+from local.services import SUBSCRIPTION_TYPES
 from local.setting_names import check_names
 from local.stack import BACKENDS, Stack, write_ready_file
 from shared.errors import Misconfigured
@@ -253,7 +253,7 @@ def _about_callers(stack: Stack) -> str:
 @contextlib.contextmanager
 def _shown_logs(stack: Stack) -> Iterator[None]:
     """Show the services' logs while the block runs."""
-    logs = {name: stack.logs / f"{name}.log" for name in SERVICES}
+    logs = {name: stack.logs / f"{name}.log" for name in stack.options.services}
 
     def show(name: str, line: str) -> None:
         if not is_idle(line):

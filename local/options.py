@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local.errors import CannotStart
+from shared.delivery.lanes import DEFAULT_LANE, Lanes
+
 #: Defaults that suit a laptop. `ACK_DEADLINE_SECONDS` is here because the sender, which derives its time limits from
 #: it, and the subscription must agree on it. `STRANDED_AFTER` is short, because Google's Pub/Sub emulator loses some
 #: messages when a push endpoint goes away, and a developer is waiting.
@@ -30,6 +33,7 @@ DECIDED_HERE: Mapping[str, str] = {
     "GOOGLE_CLOUD_PROJECT": "use --project",
     "SMTP_CONNECTION_URI": "use --smtp-uri",
     "MAIL_SUBSCRIPTION": "it is called after MAIL_TOPIC",
+    "LANE": "each sender has its own; use LANES",
     "DATABASE": "the local stack has one database, (default)",
 }
 
@@ -75,6 +79,29 @@ class StackOptions:
     def has_tokens(self) -> bool:
         """Whether calls carry a token, and the services verify it. Google's emulators sign none."""
         return self.backend == "embedded" if self.verify_tokens is None else self.verify_tokens
+
+    @property
+    def lanes(self) -> Lanes:
+        """The lanes beside the default one. Raises `CannotStart`."""
+        given = self.settings.get("LANES")
+        try:
+            return Lanes.parse(given) if given else Lanes()
+        except ValueError as error:
+            raise CannotStart(f"LANES: {error}.") from error
+
+    @property
+    def senders(self) -> Mapping[str, str]:
+        """The lane of each sender by the sender's name: `sender`, which has the default one, `sender-bulk` …"""
+        return {"sender": DEFAULT_LANE, **{f"sender-{lane}": lane for lane in self.lanes.rules}}
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The names of all services."""
+        return ("dispatcher", *self.senders)
+
+    def subscription(self, sender: str) -> str:
+        """The id of the subscription of one of the `senders`."""
+        return f"{self.setting('MAIL_TOPIC')}-{sender}"
 
     def setting(self, name: str) -> str:
         """The services' value of one of `DEFAULT_SETTINGS`."""

@@ -23,7 +23,6 @@ from local.waiting import wait_until
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVICES = ("dispatcher", "sender")
 #: The sender's subscription types: the commands of `python -m sender`.
 SUBSCRIPTION_TYPES = ("push", "pull")
 
@@ -50,8 +49,11 @@ def environment(options: StackOptions, *, firestore: str, pubsub: str, smtp_uri:
 
 
 def service_command(name: str, subscription_type: str, log: Path, variables: Mapping[str, str]) -> Command:
-    """The command for service `name` (of `SERVICES`); `subscription_type` is one of `SUBSCRIPTION_TYPES`."""
-    module = ("sender", subscription_type) if name == "sender" else (name,)
+    """The command for service `name`: `dispatcher`, `sender` or one such as `sender-bulk`.
+
+    `subscription_type` is one of `SUBSCRIPTION_TYPES`.
+    """
+    module = (name,) if name == "dispatcher" else ("sender", subscription_type)
     inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
     return Command(
         name=name,
@@ -89,7 +91,7 @@ class Service:
 
     @property
     def name(self) -> str:
-        """`dispatcher` or `sender`."""
+        """The name, as in `service_command`."""
         return self._command.name
 
     @property

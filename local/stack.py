@@ -29,7 +29,7 @@ from local.processes import Family
 from local.queues import Queues
 from local.release import Release
 from local.scheduler import Scheduler
-from local.services import SERVICES, Service, environment, service_command
+from local.services import Service, environment, service_command
 from local.switches import Switches
 from local.topics import create_topics, kept_dead_letters, topic_path
 from local.web import Parts, WebServer, create_app
@@ -51,7 +51,7 @@ class Stack:
     """One running system. As a context manager, it starts and stops with the block.
 
     `ready` has the addresses of all parts (DESIGN section 10); `inbox` is the mail server, `logs` the directory with
-    one file per service. Services are named `dispatcher` and `sender`.
+    one file per service. Services are named `dispatcher`, `sender` and, with LANES, `sender-bulk` and so on.
     """
 
     def __init__(self, options: StackOptions) -> None:
@@ -145,14 +145,14 @@ class Stack:
         data = self.options.data
         if data is not None:
             self._running.enter_context(reserved(data))
-        ports = {name: free_port() for name in SERVICES}
+        ports = {name: free_port() for name in self.options.services}
         backend = self._start_backend(f"http://{LOOPBACK}:{ports['dispatcher']}/")
         queues = self._queues(backend)
         self._start_inbox()
         urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
         letters = load_letters(data / LETTERS) if data is not None else []
         # Before the services: a sender that pulls does not wait for them.
-        create_topics(backend.pubsub, self.options, **urls, old_letters=letters)
+        create_topics(backend.pubsub, self.options, urls, letters)
         kept = self._keep(backend, queues)
         self._start_services(backend, ports)
         if kept is not None:
@@ -235,7 +235,7 @@ class Stack:
         self.inbox.start()
 
     def _start_services(self, backend: Backend, ports: Mapping[str, int]) -> None:
-        """Start both at once, because most of a start is spent importing."""
+        """Start all at once, because most of a start is spent importing."""
         family = Family()
         self._running.callback(family.stop)
         for name, port in ports.items():
@@ -246,6 +246,11 @@ class Stack:
                 smtp_uri=self.options.smtp_uri or self.inbox.uri,
                 port=port,
             )
+            if name in self.options.senders:
+                variables |= {
+                    "MAIL_SUBSCRIPTION": self.options.subscription(name),
+                    "LANE": self.options.senders[name],
+                }
             if self._tokens is not None:
                 variables |= {
                     "OIDC_AUDIENCE": f"http://{LOOPBACK}:{port}/",
@@ -278,7 +283,7 @@ class Stack:
             inbox=self.inbox,
             queues=queues,
             switches=Switches(self.inbox, faults, options.faults, options.seed),
-            logs={name: self.logs / f"{name}.log" for name in (*SERVICES, STACK)},
+            logs={name: self.logs / f"{name}.log" for name in (*self.options.services, STACK)},
             token=self.token,
             release=self._release.send if self._release else None,
         )

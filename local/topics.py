@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from google.protobuf.duration_pb2 import Duration
@@ -20,13 +20,13 @@ SHORTEST_BACKOFF, LONGEST_BACKOFF = Duration(seconds=1), Duration(seconds=10)
 
 
 def create_topics(
-    pubsub: str, options: StackOptions, sender: str, dispatcher: str, old_letters: Sequence[PubsubMessage] = ()
+    pubsub: str, options: StackOptions, urls: Mapping[str, str], old_letters: Sequence[PubsubMessage] = ()
 ) -> None:
-    """Create topics and subscriptions in the empty Pub/Sub at `pubsub` (host:port).
+    """Create topics and subscriptions in the empty Pub/Sub at `pubsub` (host:port); `urls` are the services', by name.
 
-    Mails are pushed to `sender` (its URL), unless it pulls. Dead letters are pushed to `dispatcher`, which concludes
-    their documents, and are also kept for an operator in a pull subscription named after their topic. It alone gets
-    `old_letters`, the dead letters of an earlier run, whose documents are concluded.
+    The mails of each lane are pushed to its sender, unless it pulls. Dead letters are pushed to the dispatcher, which
+    concludes their documents, and are also kept for an operator in a pull subscription named after their topic. It
+    alone gets `old_letters`, the dead letters of an earlier run, whose documents are concluded.
     """
     topic = topic_path(options.project, options.setting("MAIL_TOPIC"))
     dead_letters = topic_path(options.project, options.setting("DEAD_LETTER_TOPIC"))
@@ -39,11 +39,13 @@ def create_topics(
         subscriber.create_subscription(name=kept_dead_letters(options), topic=dead_letters)
         for letter in old_letters:
             publisher.publish(topic=dead_letters, messages=[letter])
-        subscriber.create_subscription(request=sender_subscription(options, topic, dead_letters, f"{sender}/"))
+        for sender in options.senders:
+            made = sender_subscription(options, sender, topic, dead_letters, f"{urls[sender]}/")
+            subscriber.create_subscription(request=made)
         subscriber.create_subscription(
             name=subscription_path(options.project, f"{options.setting('DEAD_LETTER_TOPIC')}-documents"),
             topic=dead_letters,
-            push_config=_push(f"{dispatcher}/dead-letters", options),
+            push_config=_push(f"{urls['dispatcher']}/dead-letters", options),
         )
 
 
@@ -52,12 +54,15 @@ def kept_dead_letters(options: StackOptions) -> str:
     return subscription_path(options.project, f"{options.setting('DEAD_LETTER_TOPIC')}-pull")
 
 
-def sender_subscription(options: StackOptions, topic: str, dead_letters: str, endpoint: str) -> Subscription:
-    """The sender's subscription; topics are full names, `endpoint` is for push."""
+def sender_subscription(
+    options: StackOptions, sender: str, topic: str, dead_letters: str, endpoint: str
+) -> Subscription:
+    """The subscription of one of the `options.senders`; topics are full names, `endpoint` is for push."""
     ack_deadline = int(options.setting("ACK_DEADLINE_SECONDS"))
     return Subscription(
-        name=subscription_path(options.project, f"{options.setting('MAIL_TOPIC')}-sender"),
+        name=subscription_path(options.project, options.subscription(sender)),
         topic=topic,
+        filter=options.lanes.filter_of(options.senders[sender]),
         push_config=_push(endpoint, options) if options.sender == "push" else None,
         ack_deadline_seconds=max(SHORTEST_ACK_DEADLINE, ack_deadline),
         retry_policy=RetryPolicy(minimum_backoff=SHORTEST_BACKOFF, maximum_backoff=LONGEST_BACKOFF),

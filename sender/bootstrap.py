@@ -101,6 +101,8 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
         collection=settings.mail_collection,
         clock=_now,
         tracer=tracer,
+        lanes=settings.lanes,
+        lane=settings.lane,
     )
 
 
@@ -161,6 +163,7 @@ def composer(settings: SenderSettings, database: FirestoreDatabase, encode: Enco
         templates=FirestoreTemplates(database, templates) if templates else None,
         postprocess=html_postprocessor(inline_css=settings.inline_css, text_from_html=settings.text_from_html),
         guard=factory.guard(settings),
+        lanes=settings.lanes,
     )
 
 

@@ -14,6 +14,7 @@ from sender.transport.breaker import BreakerRules
 from sender.transport.envelope import DEFAULT_TRANSPORT
 from sender.transport.oauth import GOOGLE_TOKEN_URL, Grant
 from sender.transport.sendgrid import API_URL
+from shared.delivery.lanes import DEFAULT_LANE
 from shared.errors import Misconfigured
 from shared.settings import CollectionPath, ServiceSettings, TopicId, load
 
@@ -166,6 +167,7 @@ class MailSettings(TransportSettings):
 class SenderSettings(MailSettings, ServiceSettings):
     """All settings of a sender. Times are in seconds."""
 
+    lane: str = DEFAULT_LANE
     threads: int = Field(default=64, ge=1, le=1000)
     dead_letter_topic: TopicId = "mail-dead-letter"
     users_collection: CollectionPath | None = None
@@ -184,6 +186,14 @@ class SenderSettings(MailSettings, ServiceSettings):
     def _retention_is_unambiguous(self) -> Self:
         if self.store_rendered and self.redact_after_success:
             raise ValueError("STORE_RENDERED and REDACT_AFTER_SUCCESS exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def _lane_exists(self) -> Self:
+        if not self.lanes.has(self.lane):
+            raise ValueError(
+                f"LANE: expected one of {', '.join((*self.lanes.rules, DEFAULT_LANE))} (LANES), found another"
+            )
         return self
 
     @model_validator(mode="after")

@@ -9,10 +9,11 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field, IPvAnyAddress, StringConstraints, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, IPvAnyAddress, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.batcher import Batching
+from shared.delivery.lanes import NO_LANES, Lanes
 from shared.delivery.policy import LONGEST_LEASE_SECONDS, BackOff, LeaseExpiryPolicy, Policy, Ttl, TtlUnit
 from shared.errors import Misconfigured
 from shared.http.auth import TokenVerifier
@@ -22,6 +23,10 @@ GOOGLE_CERTIFICATES = "https://www.googleapis.com/oauth2/v1/certs"
 
 CollectionPath = Annotated[str, StringConstraints(pattern=r"^[^/]+(/[^/]+/[^/]+)*$")]
 TopicId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$")]
+
+
+def _lanes(given: Any) -> Any:
+    return Lanes.parse(given) if isinstance(given, str) else given
 
 
 #: What both services log when they start in shadow mode.
@@ -51,6 +56,7 @@ class ServiceSettings(Mode):
     database: str = "(default)"
     mail_collection: CollectionPath = "mail"
     mail_topic: TopicId = "mail"
+    lanes: Annotated[Lanes, NoDecode, BeforeValidator(_lanes)] = NO_LANES
     listen_address: IPvAnyAddress | None = None
     port: int = Field(default=8080, ge=0, le=65535)
     threads: int = Field(default=32, ge=1, le=1000)

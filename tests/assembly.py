@@ -30,6 +30,7 @@ from sender.worker.composing import Composing
 from sender.worker.handler import Limits, Sender
 from sender.worker.shadow import ShadowSender
 from shared.batcher import Batcher, Batching
+from shared.delivery.lanes import DEFAULT_LANE, NO_LANES, Lanes
 from shared.delivery.policy import Policy
 from shared.delivery.store import MailStore
 from shared.firestore.database import Database
@@ -84,6 +85,8 @@ class SenderParts:
     memory: MemoryBudget = field(default_factory=lambda: memory_budget())
     monotonic: Callable[[], float] = time.monotonic
     jitter: float = 0.5
+    lanes: Lanes = NO_LANES
+    lane: str = DEFAULT_LANE
 
     def sender(self) -> Sender:
         attempts = Attempts(
@@ -103,6 +106,8 @@ class SenderParts:
             collection=COLLECTION,
             clock=self.clock,
             monotonic=self.monotonic,
+            lanes=self.lanes,
+            lane=self.lane,
         )
 
     def shadow(self) -> ShadowSender:
@@ -132,16 +137,25 @@ class DispatcherParts:
     batching: Batching = TOGETHER
     monotonic: Callable[[], float] = time.monotonic
     patience: float = 5.0
+    lanes: Lanes = NO_LANES
 
     def outbox(self) -> Outbox:
         return Outbox(self.topic, store(self.database, self.policy, patience=self.patience), self.batching)
 
     def dispatcher(self) -> Dispatcher:
-        return Dispatcher(self.outbox(), self.policy, self.clock, self.monotonic)
+        return Dispatcher(self.outbox(), self.policy, self.clock, self.monotonic, lanes=self.lanes)
 
     def reconciler(self, seconds: float = 40.0, page: int = PAGE) -> Reconciler:
         return Reconciler(
-            self.database, self.outbox(), self.policy, COLLECTION, self.clock, seconds, self.monotonic, page=page
+            self.database,
+            self.outbox(),
+            self.policy,
+            COLLECTION,
+            self.clock,
+            seconds,
+            self.monotonic,
+            page=page,
+            lanes=self.lanes,
         )
 
     def dead_letters(self) -> DeadLetters:

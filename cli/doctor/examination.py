@@ -5,7 +5,7 @@ Some questions follow from answers: the trigger names its subscription, the send
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,8 +14,9 @@ from cli.doctor.answers import Answer, Ask, last_part, text
 from cli.doctor.finding import Finding, unknown
 from cli.doctor.installation import Installation
 from cli.doctor.subscriptions import KEEP_EVENTS, Expected, Push
+from shared.delivery.lanes import DEFAULT_LANE, Lanes
 
-#: The checks of `examine`, in its order.
+#: The checks of `examine`, in its order. After the subscriptions, each lane has two more of its own.
 CHECKS: Final = (
     "apis",
     "trigger",
@@ -45,11 +46,16 @@ def examine(names: Installation, ask: Ask, now: datetime) -> Iterator[Finding]:
     """One finding per hop, in the order in which a mail passes them."""
     yield services.apis(ask(questions.apis(names)))
     dispatcher = ask(questions.service(names, names.dispatcher))
-    sender = ask((questions.worker_pool if names.pulls else questions.service)(names, names.sender))
+    sender, *others = [
+        ask((questions.worker_pool if names.pulls else questions.service)(names, each))
+        for each in (names.sender, *(f"{names.sender}-{lane}" for lane in names.lanes or ()))
+    ]
+    lanes = dict(zip(names.lanes or (), others, strict=True))
     trigger = ask(questions.trigger(names))
     events = last_part(text(trigger.data, "transport", "pubsub", "subscription"))
     yield subscriptions.trigger(names, trigger)
     yield from _subscriptions(names, ask, services.addresses(dispatcher), services.addresses(sender), events)
+    yield from _lanes(names, ask, lanes)
     yield from _permissions(names, ask, events)
     yield services.revision("dispatcher", names.dispatcher, dispatcher)
     yield services.revision("sender", names.sender, sender)
@@ -71,7 +77,11 @@ def _subscriptions(
     push = names.account("push")
     to_sender = None if names.pulls else Push(sender, "/", push)
     expected: list[tuple[str, str, Expected]] = [
-        ("mail-subscription", names.mail_subscription, Expected(to_sender, names.dead_letter_topic, 7)),
+        (
+            "mail-subscription",
+            names.mail_subscription,
+            Expected(to_sender, names.dead_letter_topic, 7, filter=_filter(names, DEFAULT_LANE)),
+        ),
         (
             "dead-letters-recorded",
             f"{names.dead_letter_topic}-documents",
@@ -93,6 +103,21 @@ def _subscriptions(
         yield unknown("events-subscription", "can't tell which without the trigger")
     for check, name, each in expected:
         yield subscriptions.subscription(check, name, each, ask(questions.subscription(names, name)))
+
+
+def _lanes(names: Installation, ask: Ask, senders: Mapping[str, Answer]) -> Iterator[Finding]:
+    """The subscription and the sender of each lane but the default one."""
+    for lane, sender in senders.items():
+        push = None if names.pulls else Push(services.addresses(sender), "/", names.account("push"))
+        expected = Expected(push, names.dead_letter_topic, 7, filter=_filter(names, lane))
+        name = f"{names.mail_subscription}-{lane}"
+        found = ask(questions.subscription(names, name))
+        yield subscriptions.subscription(f"lane {lane}", name, expected, found)
+        yield services.revision(f"lane {lane}", f"{names.sender}-{lane}", sender)
+
+
+def _filter(names: Installation, lane: str) -> str | None:
+    return None if names.lanes is None else Lanes(dict.fromkeys(names.lanes, frozenset())).filter_of(lane)
 
 
 def _permissions(names: Installation, ask: Ask, events: str) -> Iterator[Finding]:

@@ -19,7 +19,8 @@ _ENVIRONMENT = ("GOOGLE_CLOUD_PROJECT", "DATABASE", "MAIL_COLLECTION", "MAIL_TOP
 class Installation:
     """One instance of the Terraform module. `trigger` and `scheduler_job` are full names, all others ids.
 
-    `pulls`: the sender is a worker pool. `is_watched`: it has modules/monitoring.
+    `pulls`: the senders are worker pools. `is_watched`: it has modules/monitoring. `lanes` are those beside the default
+    one; None if they are not known.
     """
 
     project: str
@@ -31,6 +32,7 @@ class Installation:
     scheduler_job: str
     pulls: bool
     is_watched: bool = True
+    lanes: tuple[str, ...] | None = None
 
     @classmethod
     def named(
@@ -150,8 +152,14 @@ def _outputs(outputs: Mapping[str, Any]) -> Outputs:
         scheduler_job=_text(resources, "scheduler_job"),
         pulls=resources.get("sender_is_worker_pool") is True,
         is_watched="dashboard" in outputs,
+        lanes=_lanes(resources.get("lanes")),
     )
     return Outputs(installation, topic, dead_letters)
+
+
+def _lanes(given: object) -> tuple[str, ...] | None:
+    """In the order of the module, which is that of their names."""
+    return tuple(sorted(given)) if isinstance(given, Mapping) else None
 
 
 def _text(values: Mapping[str, Any], key: str) -> str:

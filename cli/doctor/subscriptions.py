@@ -33,12 +33,16 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """How a subscription should be. `push` None: it is pulled. `dead_letters`: the topic's id, or None for none."""
+    """How a subscription should be. `push` None: it is pulled. `dead_letters`: the topic's id, or None for none.
+
+    `filter`: that of its lane, or None if it may have any.
+    """
 
     push: Push | None
     dead_letters: str | None
     kept_days: int
     remedy: str = APPLY
+    filter: str | None = None
 
 
 def trigger(names: Installation, answer: Answer) -> Finding:
@@ -88,7 +92,7 @@ def subscription(check: str, name: str, expected: Expected, answer: Answer) -> F
     """Whether a subscription works, keeps messages long enough, and delivers to whom it should."""
 
     def faults(data: Mapping[str, Any]) -> list[Fault]:
-        return [*_health(data), *_delivery(expected, data), *_keeping(expected, data)]
+        return [*_health(data), *_selection(expected, data), *_delivery(expected, data), *_keeping(expected, data)]
 
     to = "is pulled" if expected.push is None else "pushes"
     kept = number(answer.data, "messageRetentionDuration") or 0
@@ -101,6 +105,15 @@ def _health(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(f"its state is {state}", APPLY)
     if data.get("detached") is True or text(data, "topic") == "_deleted-topic_":
         yield Fault("it has lost its topic, and gets no messages any more", f"delete it, then {APPLY}")
+
+
+def _selection(expected: Expected, data: Mapping[str, Any]) -> Iterator[Fault]:
+    found = text(data, "filter")
+    if expected.filter is not None and found != expected.filter:
+        yield Fault(
+            f"its filter is {found or 'missing'}, not {expected.filter or 'none'}",
+            f"{APPLY} (this replaces the subscription: docs/lanes.md#deploy-them)",
+        )
 
 
 def _delivery(expected: Expected, data: Mapping[str, Any]) -> Iterator[Fault]:

@@ -24,6 +24,7 @@ module "core" {
   shadow                     = var.shadow
   dispatcher                 = var.dispatcher
   sender                     = var.sender
+  lanes                      = var.lanes
   default_from               = var.default_from
   default_reply_to           = var.default_reply_to
   recipients_allowed         = var.recipients_allowed

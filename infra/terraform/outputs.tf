@@ -16,7 +16,7 @@ output "dispatcher_url" {
 }
 
 output "sender_url" {
-  description = "Address of the sender's service. Null with subscription_type = \"pull\"."
+  description = "Address of the service of the default lane's sender. Null with subscription_type = \"pull\"."
   value       = module.core.sender_url
 }
 
@@ -46,7 +46,7 @@ output "created_secrets" {
 }
 
 output "mail_server_load" {
-  description = "Usual maximum load on the mail server of the default transport; mails_per_second is null if unlimited. Cloud Run may exceed it, with up to twice as many instances for some minutes; with subscription_type = \"pull\" it is exact but for updates."
+  description = "Usual maximum load of all lanes together on the mail server of the default transport; mails_per_second is null if unlimited. Cloud Run may exceed it, with up to twice as many instances for some minutes; with subscription_type = \"pull\" it is exact but for updates."
   value       = module.core.mail_server_load
 }
 

@@ -156,6 +156,25 @@ variable "sender" {
   nullable = false
 }
 
+variable "lanes" {
+  description = <<-EOT
+    Lanes beside the default one, by name: mails of one never wait for those of another (docs/lanes.md). In a lane are the mails
+    with this `lane`, and those without any that have one of the `templates` or `transports`. Each has a sender of its own
+    that scales to zero, of the size of `sender`, with 0 to `max_instances`; with subscription_type = "pull", exactly
+    `pull_instances`. `smtp_max_connections` is per instance; null: as in `sender`. Each change of the names replaces the
+    default lane's subscription.
+  EOT
+  type = map(object({
+    templates            = optional(set(string), [])
+    transports           = optional(set(string), [])
+    max_instances        = optional(number, 1)
+    pull_instances       = optional(number, 1)
+    smtp_max_connections = optional(number)
+  }))
+  default  = {}
+  nullable = false
+}
+
 variable "default_from" {
   description = "DEFAULT_FROM: the `from` address if the document has none."
   type        = string
@@ -337,7 +356,8 @@ variable "runbook_url" {
 
 variable "alerts" {
   description = <<-EOT
-    Thresholds. `backlog_seconds`: age of the oldest message, and of the oldest event. `error_ratio`: share of attempts that end
+    Thresholds. `backlog_seconds`: age of the oldest message, and of the oldest event; `lane_backlog_seconds`: of the oldest
+    message of a lane other than the default one. `error_ratio`: share of attempts that end
     in ERROR, given at least `error_ratio_attempts` in ten minutes. `partial_ratio`: share of the mails sent within an hour
     that some recipients did not get, given at least `error_ratio_attempts`. `lease_expiries`: in ten minutes.
     `stalled_backlog`: waiting messages while nothing is sent for ten minutes; `stalled_attempts`: attempts that failed or
@@ -346,6 +366,7 @@ variable "alerts" {
   EOT
   type = object({
     backlog_seconds      = optional(number, 300)
+    lane_backlog_seconds = optional(number, 3600)
     error_ratio          = optional(number, 0.05)
     error_ratio_attempts = optional(number, 20)
     partial_ratio        = optional(number, 0.05)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from flask import Blueprint, Response, abort
 from flask.typing import ResponseReturnValue
 
-#: Returns a token for calls of the service with that name (of `SERVICES`), or None if it verifies none.
+#: Returns a token for calls of the service with that name, or None if it verifies none.
 TokenOf = Callable[[str], str | None]
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 #: The fields that Firepost reads, by the map that they are in.
 DOCUMENT: Final = (
     *("to", "cc", "bcc", "toUids", "ccUids", "bccUids", "from", "replyTo", "headers", "message", "template"),
-    *("sendAt", "expiresAt", "transport", "listUnsubscribe", "sendGrid", "categories"),
+    *("sendAt", "expiresAt", "transport", "lane", "listUnsubscribe", "sendGrid", "categories"),
 )
 MESSAGE: Final = (
     *("subject", "text", "html", "amp", "messageId", "attachments", "alternatives", "icalEvent", "headers"),

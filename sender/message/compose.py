@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import format_datetime
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sender.document.addresses import Address, mailboxes
 from sender.document.document import MailDocument, Message, parse_document
+from sender.document.fields import describe
 from sender.downloads.source import Fetch, fetch_nothing
 from sender.memory import need
 from sender.memory.budget import Room, Unlimited
@@ -22,6 +23,7 @@ from sender.message.recipients import Users, with_users
 from sender.message.templates import Templates, render
 from sender.transport.envelope import Envelope
 from shared.deadline import NEVER, Deadline
+from shared.delivery.lanes import DEFAULT_LANE, LANE, NO_LANES, Lanes
 from shared.errors import ErrorCode, NotSendable, NotSent
 
 
@@ -97,7 +99,8 @@ class Composer:
     """Composes mails by an installation's configuration.
 
     `users` resolves user ids, `templates` provides templates; None if not configured. `postprocess` changes a rendered
-    message; `encode` encodes it for the transport. `guard` says who may get mail; None: anybody.
+    message; `encode` encodes it for the transport. `guard` says who may get mail; None: anybody. `lanes` are those that
+    documents may name.
     """
 
     defaults: Defaults
@@ -106,6 +109,7 @@ class Composer:
     templates: Templates | None = None
     postprocess: HtmlPostprocess = unchanged
     guard: Guard | None = None
+    lanes: Lanes = NO_LANES
 
     def __call__(
         self,
@@ -162,7 +166,7 @@ class Composer:
             envelope=Envelope(author[0].email, draft.recipients, document.dsn, encoded.transport),
             data=encoded.data,
             message_id=encoded.message_id,
-            warnings=(*document.warnings, *encoded.warnings),
+            warnings=(*document.warnings, *_unknown_lane(fields.get(LANE), self.lanes), *encoded.warnings),
             message=draft.message,
             missing_uids=missing_uids,
             settled=tuple(address for address in dict.fromkeys((*everyone, *addressed)) if address in settled),
@@ -198,6 +202,13 @@ def _recipients(document: MailDocument) -> tuple[str, ...]:
     """The distinct addresses, in the order of to, cc and bcc."""
     everyone = mailboxes((*document.to, *document.cc, *document.bcc))
     return tuple(dict.fromkeys(address.email for address in everyone))
+
+
+def _unknown_lane(lane: object, lanes: Lanes) -> Iterator[str]:
+    if lane is not None and not (isinstance(lane, str) and lanes.has(lane)):
+        expected = ", ".join((*lanes.rules, DEFAULT_LANE))
+        found = "another string" if isinstance(lane, str) and lane else describe(lane)
+        yield f"Field 'lane': expected one of {expected}; found {found}. The mail is in the lane '{DEFAULT_LANE}'."
 
 
 def _warnings(document: MailDocument) -> Iterable[str]:

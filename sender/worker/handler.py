@@ -23,6 +23,7 @@ from sender.worker.claims import Claims
 from sender.worker.timing import Timings
 from shared.batcher import Batching
 from shared.deadline import Deadline
+from shared.delivery.lanes import DEFAULT_LANE, NO_LANES, Lanes
 from shared.delivery.model import Decision, Reason
 from shared.delivery.store import ClaimRequest, MailStore
 from shared.errors import InvalidMessage, Unavailable
@@ -83,8 +84,13 @@ class Sender:
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
+        lanes: Lanes = NO_LANES,
+        lane: str = DEFAULT_LANE,
     ) -> None:
-        """`clock` returns the time in UTC; `monotonic` returns seconds and is used for durations in the log."""
+        """`clock` returns the time in UTC; `monotonic` returns seconds and is used for durations in the log.
+
+        `lane` is this sender's, one of `lanes` or the default one.
+        """
         self._store = store
         self._attempts = attempts
         self._dead_letters = dead_letters
@@ -93,6 +99,8 @@ class Sender:
         self._clock = clock
         self._monotonic = monotonic
         self._tracer = tracer
+        self._lanes = lanes
+        self._lane = lane
         self._slots = ClaimSlots(lambda: min(limits.claimed, attempts.capacity), limits.queue_seconds)
         self._claims = Claims(store, limits.batching)
 
@@ -105,9 +113,11 @@ class Sender:
         """See `Handler.handle`. A message that can never work is dead-lettered."""
         with working_on(received, self._tracer) as annotate:
             try:
-                handled = self._attempt(
-                    message.decode(received.data, received.attributes, received.message_id, self._collection)
-                )
+                decoded = message.decode(received.data, received.attributes, received.message_id, self._collection)
+                if self._lanes.of_message(received.attributes) == self._lane:
+                    handled = self._attempt(decoded)
+                else:  # a subscription without a filter; the other lane's has the message as well
+                    handled = reports.declined(Decision(Reason.OTHER_LANE), decoded.path, self._clock())
             except InvalidMessage as error:
                 handled = self._dead_letter(received, error)
             except Unwritable as error:

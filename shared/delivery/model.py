@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from shared.delivery.history import Entry, entries
+from shared.delivery.lanes import Traits
 from shared.delivery.policy import LONGEST_LEASE_SECONDS
 from shared.delivery.times import point_in_time
 from shared.errors import ErrorCode
@@ -68,6 +69,7 @@ class Reason(StrEnum):
     OUTDATED = "outdated"
     RELEASED = "released"
     BUSY = "busy"
+    OTHER_LANE = "other-lane"
     DUE = "due"
     STRANDED = "stranded"
     UNSCHEDULED = "unscheduled"
@@ -181,25 +183,30 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DocumentState:
-    """Everything that decisions need to know about an existing document; None stands for one that does not exist."""
+    """Everything that decisions need to know about an existing document; None stands for one that does not exist.
+
+    No decision depends on `traits`; they choose the lane of a message.
+    """
 
     delivery: Delivery | None = None
     send_at: datetime | None = None
     expires_at: datetime | None = None
+    traits: Traits = field(default=Traits(), compare=False)
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> DocumentState:
-        """Read a decoded document; only `delivery` and `DECIDING_TIMES` matter.
+        """Read a decoded document; only `delivery`, `DECIDING_TIMES` and what `Traits` reads matter.
 
         A `delivery` without a word as its `state` counts as absent: the mail is new. An unreadable `sendAt` or
         `expiresAt` delays and ends nothing here: the attempt begins and ends with an error about it
         (`sender.document.document`).
         """
         send_at, expires_at = (point_in_time(fields.get(name)) for name in DECIDING_TIMES)
+        traits = Traits.of(fields)
         match fields.get("delivery"):
             case {"state": str(word)} as delivery if word and type(word) in (str, State):  # no `Reference`
-                return cls(Delivery.of(delivery), send_at, expires_at)
-        return cls(None, send_at, expires_at)
+                return cls(Delivery.of(delivery), send_at, expires_at, traits)
+        return cls(None, send_at, expires_at, traits)
 
     @property
     def never_due(self) -> bool:

@@ -19,6 +19,7 @@ from google.cloud.firestore_v1.types import write as write_types
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from shared.batcher import in_requests
+from shared.delivery.lanes import TRAITS
 from shared.delivery.model import (
     DECIDING_DELIVERY_FIELDS,
     DECIDING_TIMES,
@@ -34,6 +35,7 @@ from shared.firestore.values import (
     decode,
     decode_deciding,
     decode_document,
+    decode_text,
     decode_time,
     encode,
     encode_fields,
@@ -47,11 +49,11 @@ _Write = write_types.Write.pb()
 #: Writes in one request: https://firebase.google.com/docs/firestore/manage-data/transactions#batched-writes
 MAX_WRITES: Final = 500
 
-#: What a query reads of a document: the fields that decisions depend on, because a mail may be as large as 1 MiB.
+#: What a query reads of a document: what `deciding_fields` decodes, because a mail may be as large as 1 MiB.
 _SELECT: Final = {
     "fields": [
         *({"field_path": f"delivery.{name}"} for name in (*DECIDING_DELIVERY_FIELDS, "history")),
-        *({"field_path": name} for name in DECIDING_TIMES),
+        *({"field_path": name} for name in (*DECIDING_TIMES, *TRAITS)),
     ]
 }
 
@@ -415,12 +417,25 @@ def _version(document: RawDocument) -> Version:
 
 
 def deciding_fields(document: RawDocument) -> dict[str, Any]:
-    """The decoded fields of a raw document that decisions depend on; of `delivery`, if it is a map, those within."""
+    """The decoded fields of a raw document that decisions and its lane depend on; of maps, those within."""
     fields = document.fields
-    decoded = {name: decode_deciding(fields[name]) for name in DECIDING_TIMES if name in fields}
+    decoded: dict[str, Any] = {name: decode_deciding(fields[name]) for name in DECIDING_TIMES if name in fields}
+    for path in TRAITS:
+        _copy_text(fields, path, decoded)
     if "delivery" in fields and fields["delivery"].HasField("map_value"):
         decoded["delivery"] = _deciding_delivery(fields["delivery"].map_value.fields)
     return decoded
+
+
+def _copy_text(fields: Mapping[str, RawValue], path: str, decoded: dict[str, Any]) -> None:
+    """Decode the text at `path`, such as `template.name`, if there is something, to the same place in `decoded`."""
+    name, _, within = path.partition(".")
+    if name not in fields:
+        return
+    if not within:
+        decoded[name] = decode_text(fields[name])
+    elif fields[name].HasField("map_value"):
+        _copy_text(fields[name].map_value.fields, within, decoded.setdefault(name, {}))
 
 
 def _deciding_delivery(fields: Mapping[str, RawValue]) -> dict[str, Any]:

@@ -150,6 +150,16 @@ def decode_deciding(value: RawValue) -> Any:
     return decode(value)
 
 
+def decode_text(value: RawValue) -> str | None:
+    """A text, cut as by `decode_deciding`; None for null, and "" for anything else."""
+    match value.WhichOneof("value_type"):
+        case "string_value":
+            return str(value.string_value[:_MAX_DECIDING])
+        case "null_value" | None:
+            return None
+    return ""
+
+
 def encode_time(time: datetime) -> Timestamp:
     """An aware datetime as a protobuf timestamp."""
     since = time - _EPOCH

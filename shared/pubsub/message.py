@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shared.delivery.lanes import DEFAULT_LANE, LANE
 from shared.delivery.model import DECIDING_TIMES
 from shared.delivery.times import point_in_time
 from shared.document_ids import MAX_ID_BYTES, is_document_id
@@ -46,13 +47,16 @@ class Message:
     mail: Mapping[str, Any] | None = None
 
 
-def encode(path: str, reason: str, version: str = VERSION) -> tuple[bytes, dict[str, str]]:
+def encode(path: str, reason: str, version: str = VERSION, lane: str = DEFAULT_LANE) -> tuple[bytes, dict[str, str]]:
     """The data and attributes of a message that names a document; `path` is relative to the database.
 
-    The attribute `document` is omitted if the path exceeds Pub/Sub's limit; the data always contains the path.
+    The default lane has no attribute. The attribute `document` is omitted if the path exceeds Pub/Sub's limit; the data
+    always contains the path.
     """
     data = json.dumps({"document": path}, ensure_ascii=False).encode()
     attributes = {"document": path} if len(path.encode()) <= MAX_ATTRIBUTE_BYTES else {}
+    if lane != DEFAULT_LANE:
+        attributes[LANE] = lane
     return data, {**attributes, "reason": reason, "version": version}
 
 
@@ -66,8 +70,9 @@ def decode(
     """Parse and validate a message from any publisher.
 
     `message_id` is Pub/Sub's id, the default document id of an inline mail. Only documents in `collection` are
-    accepted, and only the given `versions`. Raises `InvalidMessage` (`unknown-version`, `not-json`, `wrong-shape`,
-    `foreign-path`, `unwritable`).
+    accepted, and only the given `versions`. An inline mail without a `lane` is in the lane of its message, so that it
+    stays there when the reconciler publishes it again. Raises `InvalidMessage` (`unknown-version`, `not-json`,
+    `wrong-shape`, `foreign-path`, `unwritable`).
     """
     if attributes.get("version", VERSION) not in versions:
         raise InvalidMessage("unknown-version", f"Attribute 'version': this sender reads version {VERSION}.")
@@ -76,9 +81,9 @@ def decode(
         case {"document": str(path), **rest} if not rest:
             return Message(_own(path, collection))
         case {"mail": dict(mail), "id": str(identifier), **rest} if not rest:
-            return Message(f"{collection}/{_checked_id(identifier)}", _mail(mail))
+            return Message(f"{collection}/{_checked_id(identifier)}", _mail(mail, attributes.get(LANE)))
         case {"mail": dict(mail), **rest} if not rest:
-            return Message(f"{collection}/{_checked_id(message_id)}", _mail(mail))
+            return Message(f"{collection}/{_checked_id(message_id)}", _mail(mail, attributes.get(LANE)))
     raise InvalidMessage(
         "wrong-shape",
         'The data must be {"document": "<collection>/<id>"} or {"mail": {…}, "id": "<id>"} (id is optional).',
@@ -124,16 +129,18 @@ def _checked_id(identifier: str) -> str:
     return identifier
 
 
-def _mail(mail: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The mail as a document's fields. `sendAt` and `expiresAt` are converted to timestamps, which JSON lacks.
+def _mail(mail: Mapping[str, Any], lane: str | None) -> Mapping[str, Any]:
+    """The mail as a document's fields, with the `lane` of its message if it has none of its own.
 
-    An invalid one is kept, so that the document gets the validation error.
+    `sendAt` and `expiresAt` are converted to timestamps, which JSON lacks. An invalid one is kept, so that the document
+    gets the validation error.
     """
     if "delivery" in mail:
         raise InvalidMessage("wrong-shape", "'mail.delivery' is Firepost's to write; leave it out.")
     _check_storable(mail)
     times = {name: time for name in DECIDING_TIMES if (time := point_in_time(mail.get(name))) is not None}
-    return {**mail, **times}
+    own = {} if lane is None or mail.get(LANE) is not None else {LANE: lane}
+    return {**mail, **own, **times}
 
 
 def _check_storable(mail: object) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -35,6 +36,14 @@ def test_details_show_all_of_delivery_in_reading_order() -> None:
         "  info.response  250 OK",
         "  more           7",
     ]
+
+
+@pytest.mark.parametrize(("lane", "shown"), [("bulk", "bulk"), (None, None), (7, None)])
+def test_the_lane_that_a_document_names_is_shown(lane: object, shown: str | None) -> None:
+    found = replace(mail(state="PENDING"), fields={"lane": lane, "delivery": {"state": "PENDING"}})
+    assert mail_record(found).get("lane") == shown
+    lines = mail_details(found, NOW).plain.splitlines()
+    assert [line.split() for line in lines if "lane" in line] == ([["lane", shown]] if shown else [])
 
 
 def test_a_row_tells_code_attempts_age_and_error() -> None:

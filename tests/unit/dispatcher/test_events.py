@@ -11,6 +11,7 @@ import pytest
 from google.events.cloud.firestore_v1 import DocumentEventData
 
 from dispatcher.events import EVENT_TYPE, parse
+from shared.delivery.lanes import Traits
 from shared.delivery.model import DECIDING_DELIVERY_FIELDS, Delivery, DocumentState, State
 from shared.errors import InvalidEvent
 from shared.firestore.database import Version
@@ -65,6 +66,13 @@ def test_a_change_is_read(
     change = parse(EVENT_TYPE, body(old, new), "mail")
     assert (change.path, change.old, change.new) == ("mail/a", known_old, known_new)
     assert change.version == Version(seconds=1_800_000_000)
+
+
+def test_what_the_lane_depends_on_is_read() -> None:
+    fields = {"lane": "bulk", "transport": "billing", "template": {"name": "news", "data": {"name": "Ada"}}}
+    change = parse(EVENT_TYPE, body({}, fields), "mail")
+    assert change.new is not None
+    assert change.new.traits == Traits("bulk", "billing", "news")
 
 
 def test_the_emulators_base64_is_decoded() -> None:

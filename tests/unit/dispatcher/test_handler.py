@@ -19,6 +19,7 @@ from dispatcher.app import create_app
 from dispatcher.events import EVENT_TYPE
 from dispatcher.handler import Dispatcher
 from dispatcher.ignored import PERIOD
+from shared.delivery.lanes import Lanes
 from shared.delivery.store import MailStore
 from shared.errors import Unavailable
 from shared.firestore.database import Snapshot, Unwritable
@@ -75,6 +76,17 @@ def test_a_new_document_is_published_then_marked_pending(
     assert (response.status_code, response.text) == (200, "new\n")
     assert topic.published[0][1] == {"document": "mail/a", "reason": "new", "version": "1"}
     assert database.documents["mail/a"].fields["delivery"]["state"] == "PENDING"
+
+
+@pytest.mark.parametrize(
+    ("fields", "lane"),
+    [({"lane": "bulk"}, "bulk"), ({"template": {"name": "news"}}, "bulk"), ({"lane": "fast"}, None), ({}, None)],
+)
+def test_the_message_has_the_lane_as_an_attribute(fields: dict[str, Any], lane: str | None) -> None:
+    topic = MemoryPublisher()
+    parts = DispatcherParts(topic=topic, lanes=Lanes.parse("bulk=template:news"))
+    post(create_app(parts.handlers(), "mail", verifier=None).test_client(), body(None, MAIL | fields))
+    assert [attributes.get("lane") for _, attributes in topic.published] == [lane]
 
 
 def test_a_document_that_has_changed_since_is_not_written(

@@ -13,6 +13,7 @@ import pytest
 
 import dispatcher.reconciler as reconciler_module
 from dispatcher.reconciler import BULK, PAGE, Reconciler, position_path
+from shared.delivery.lanes import Lanes
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Unwritable, Version, Write
@@ -66,6 +67,20 @@ def test_due_documents_are_published_once(world: World) -> None:
     assert "nextAttemptTime" not in world.delivery("mail/a")
     assert "due" not in world.run()
     assert len(world.topic.published) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "lane"), [({"lane": "bulk"}, "bulk"), ({"transport": "b"}, "bulk"), ({"lane": "x"}, None), ({}, None)]
+)
+@pytest.mark.parametrize("waits", ["due", "stranded"])
+def test_a_message_that_is_published_again_is_in_the_documents_lane(
+    waits: str, fields: dict[str, Any], lane: str | None
+) -> None:
+    parts = DispatcherParts(topic=(topic := MemoryPublisher()), lanes=Lanes.parse("bulk=transport:b"))
+    times = {"nextAttemptTime": Clock().now} if waits == "due" else {}
+    parts.database.put("mail/a", {"to": "a@b.c", **fields, "delivery": {"state": "PENDING", **times}})
+    assert parts.reconciler().run()[waits] == 1
+    assert [attributes.get("lane") for _, attributes in topic.published] == [lane]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ from sender.worker.result import MAX_LIST_BYTES, MAX_WARNINGS
 from sender.worker.retention import MAX_RENDERED_BYTES
 from shared.delivery.bound import Surroundings, latest_end
 from shared.delivery.history import _LENGTHS, MOST_ENTRIES
+from shared.delivery.lanes import MOST_LANES
 from shared.delivery.model import MAX_TEXT as MAX_ERROR
 from shared.delivery.model import MOST_ATTEMPTS
 from shared.delivery.policy import LONGEST_LEASE_SECONDS, LONGEST_OUTAGE_PAUSE, UNSENT_RETRIES
@@ -91,6 +92,8 @@ def most(setting: str) -> object:
     ("document", "sentence"),
     [
         ("README.md", f"They require Python 3.{FIRST} to 3.{BEYOND - 1}"),
+        ("docs/lanes.md", f"There can be {IN_WORDS[MOST_LANES]} lanes"),
+        ("docs/lanes.md", f"after `STRANDED_AFTER` ({STRANDED_AFTER // 60} minutes)"),
         ("docs/command-line.md", f"reads at most `--limit` documents ({LIMIT:,})"),
         ("docs/command-line.md", f"(on a terminal the first {IN_WORDS[SHOWN]})"),
         ("docs/command-line.md", f"`find` reads at most `--reads` documents ({READS:,}, which cost less than a cent)"),

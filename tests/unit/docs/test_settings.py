@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 
 from dispatcher.settings import DispatcherSettings
 from sender.settings import GuardSettings, OAuthSettings, PullSettings
+from shared.delivery.lanes import NO_LANES
 from tests.unit.docs.documents import quoted, rows
 
 DOCUMENT = "docs/settings.md"
@@ -67,7 +68,7 @@ def as_written(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
-    if default is None or default == "" or default == {}:
+    if default is None or default in ("", {}, NO_LANES):
         return ""
     return f"`{default.value if isinstance(default, Enum) else default}`"
 

@@ -31,7 +31,7 @@ def secret_names(*kinds: type[BaseSettings]) -> set[str]:
 
 
 def set_by(block: str) -> set[str]:
-    return variable_names(local(block, ENVIRONMENT))
+    return variable_names(local(block, "lanes.tf" if block == "lane_environments" else ENVIRONMENT))
 
 
 DISPATCHER = names(DispatcherSettings)
@@ -41,6 +41,7 @@ SECRET = set(strings(local("secret_settings", ENVIRONMENT)))
 TYPED = set[str]().union(
     *map(set_by, ["common_environment", "dispatcher_environment", "sender_environment", "push_environment"]),
     set_by("pull_environment"),
+    set_by("lane_environments"),
 )
 
 
@@ -52,6 +53,7 @@ TYPED = set[str]().union(
         pytest.param("sender_environment", SENDER, id="sender"),
         pytest.param("push_environment", SENDER, id="sender-push"),
         pytest.param("pull_environment", SENDER, id="sender-pull"),
+        pytest.param("lane_environments", SENDER, id="sender-of-a-lane"),
     ],
 )
 def test_each_variable_that_is_set_is_a_setting_of_the_service(block: str, known: set[str]) -> None:

@@ -49,3 +49,8 @@ def test_the_sender_starts_after_its_nat(kind: str) -> None:
     depends_on = re.search(r"depends_on = \[(.*?)\]", DEFINITIONS[CORE][f"{kind}.sender"], re.DOTALL)
     assert depends_on is not None
     assert "google_compute_router_nat.egress" in depends_on.group(1)
+
+
+def test_a_lane_has_a_subscription_before_the_dispatcher_publishes_into_it() -> None:
+    definition = DEFINITIONS[CORE]["google_cloud_run_v2_service.dispatcher"]
+    assert waits_for("google_pubsub_subscription.mail", "dispatcher", {"dispatcher": definition})

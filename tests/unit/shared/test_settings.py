@@ -70,6 +70,8 @@ def test_a_claimed_mail_waits_for_a_connection_no_longer_than_a_tenth_of_its_lea
         pytest.param(
             {"LEASE_EXPIRY_POLICY": "hope"}, "input should be 'error', 'retry-unsent' or 'retry'", id="unknown-policy"
         ),
+        pytest.param({"LANES": "bulk,2"}, "LANES: expected names of up to 20 small letters", id="lanes"),
+        pytest.param({"LANES": "bulk", "LANE": "fast"}, "LANE: expected one of bulk, default (LANES)", id="lane"),
         pytest.param({"BATCH_SIZE": "501"}, "BATCH_SIZE='501': input should be less than or equal to 500", id="batch"),
         pytest.param({"TTL_EXPIRE_TYPE": "eon"}, "TTL_EXPIRE_TYPE='eon': input should be 'never', 'hour'", id="ttl"),
         pytest.param(

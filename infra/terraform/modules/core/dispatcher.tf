@@ -106,5 +106,9 @@ resource "google_cloud_run_v2_service" "dispatcher" {
     }
   }
 
-  depends_on = [time_sleep.permissions, time_sleep.key]
+  depends_on = [
+    time_sleep.permissions,
+    time_sleep.key,
+    google_pubsub_subscription.mail, # of each lane, before messages are published into it
+  ]
 }

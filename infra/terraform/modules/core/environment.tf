@@ -17,6 +17,9 @@ locals {
     },
     var.ttl == null ? {} : { TTL_EXPIRE_TYPE = var.ttl.type, TTL_EXPIRE_VALUE = var.ttl.value },
     var.shadow ? { SHADOW = true } : {},
+    length(var.lanes) == 0 ? {} : {
+      LANES = join(",", [for lane, rules in local.lane_rules : join("=", compact([lane, join(" ", rules)]))])
+    },
     local.traces_environment,
     var.settings,
   ))

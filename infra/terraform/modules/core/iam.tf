@@ -104,12 +104,21 @@ resource "google_pubsub_topic_iam_member" "sender_refuses" {
 }
 
 resource "google_pubsub_subscription_iam_member" "sender_pulls" {
-  count = local.pulls ? 1 : 0
+  for_each = local.pulls ? local.senders : {}
 
   project      = var.project
-  subscription = google_pubsub_subscription.mail.name
+  subscription = google_pubsub_subscription.mail[each.key].name
   role         = "roles/pubsub.subscriber"
   member       = google_service_account.sender.member
+
+  lifecycle {
+    replace_triggered_by = [google_pubsub_subscription.mail[each.key].filter] # another subscription of the same name
+  }
+}
+
+moved {
+  from = google_pubsub_subscription_iam_member.sender_pulls[0]
+  to   = google_pubsub_subscription_iam_member.sender_pulls["default"]
 }
 
 # Pub/Sub itself moves dead letters: it publishes to one topic and acknowledges on the other's subscription.
@@ -121,10 +130,21 @@ resource "google_pubsub_topic_iam_member" "forwards_dead_letters" {
 }
 
 resource "google_pubsub_subscription_iam_member" "forwards_dead_letters" {
+  for_each = local.senders
+
   project      = var.project
-  subscription = google_pubsub_subscription.mail.name
+  subscription = google_pubsub_subscription.mail[each.key].name
   role         = "roles/pubsub.subscriber"
   member       = google_project_service_identity.this["pubsub"].member
+
+  lifecycle {
+    replace_triggered_by = [google_pubsub_subscription.mail[each.key].filter] # another subscription of the same name
+  }
+}
+
+moved {
+  from = google_pubsub_subscription_iam_member.forwards_dead_letters
+  to   = google_pubsub_subscription_iam_member.forwards_dead_letters["default"]
 }
 
 # Those of events are moved by the same account; eventarc.tf says why a command has to complete this.
@@ -174,13 +194,18 @@ resource "google_cloud_run_v2_service_iam_member" "invokes_dispatcher" {
 }
 
 resource "google_cloud_run_v2_service_iam_member" "invokes_sender" {
-  count = local.pulls ? 0 : 1
+  for_each = google_cloud_run_v2_service.sender
 
   project  = var.project
   location = local.region
-  name     = google_cloud_run_v2_service.sender[0].name
+  name     = each.value.name
   role     = "roles/run.invoker"
   member   = google_service_account.push.member
+}
+
+moved {
+  from = google_cloud_run_v2_service_iam_member.invokes_sender[0]
+  to   = google_cloud_run_v2_service_iam_member.invokes_sender["default"]
 }
 
 resource "google_project_iam_member" "receives_events" {

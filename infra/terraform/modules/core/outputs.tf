@@ -14,8 +14,8 @@ output "dispatcher_url" {
 }
 
 output "sender_url" {
-  description = "Address of the sender's service. Null with subscription_type = \"pull\"."
-  value       = one(google_cloud_run_v2_service.sender[*].uri)
+  description = "Address of the service of the default lane's sender. Null with subscription_type = \"pull\"."
+  value       = try(google_cloud_run_v2_service.sender["default"].uri, null)
 }
 
 output "mail_topic" {
@@ -56,9 +56,9 @@ output "created_secrets" {
 }
 
 output "mail_server_load" {
-  description = "Usual maximum load on the mail server of the default transport; mails_per_second is null if unlimited. Cloud Run may exceed it, with up to twice as many instances for some minutes; with subscription_type = \"pull\" it is exact but for updates."
+  description = "Usual maximum load of all lanes together on the mail server of the default transport; mails_per_second is null if unlimited. Cloud Run may exceed it, with up to twice as many instances for some minutes; with subscription_type = \"pull\" it is exact but for updates."
   value = {
-    connections      = local.most_instances * var.sender.smtp_max_connections
+    connections      = sum([for sender in local.senders : sender.most_instances * sender.connections])
     mails_per_second = var.sender.smtp_rate_per_second
   }
 }
@@ -76,11 +76,17 @@ output "keep_events_command" {
 output "resources" {
   description = "Names of the resources: for modules/monitoring, and for checks of a deployment."
   value = {
-    database                   = local.database_id
-    dispatcher                 = google_cloud_run_v2_service.dispatcher.name
-    sender                     = local.pulls ? google_cloud_run_v2_worker_pool.sender[0].name : google_cloud_run_v2_service.sender[0].name
-    sender_is_worker_pool      = local.pulls
-    mail_subscription          = google_pubsub_subscription.mail.name
+    database              = local.database_id
+    dispatcher            = google_cloud_run_v2_service.dispatcher.name
+    sender                = local.sender_names.default
+    sender_is_worker_pool = local.pulls
+    mail_subscription     = google_pubsub_subscription.mail["default"].name
+    lanes = {
+      for lane in keys(var.lanes) : lane => {
+        sender       = local.sender_names[lane]
+        subscription = google_pubsub_subscription.mail[lane].name
+      }
+    }
     dead_letter_subscription   = google_pubsub_subscription.dead_letters_pull.name
     dead_event_subscription    = google_pubsub_subscription.dead_events_pull.name
     dead_letter_retention_days = var.dead_letter_retention_days

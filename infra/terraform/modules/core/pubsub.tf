@@ -52,11 +52,15 @@ resource "google_pubsub_subscription" "dead_events_pull" {
   }
 }
 
-# The sender's messages. Without a push endpoint, they wait to be pulled.
+# The messages of each lane. Without a push endpoint, they wait to be pulled. A filter can't be changed: another one replaces
+# the subscription, and what it held is published again by the reconciler (docs/lanes.md).
 resource "google_pubsub_subscription" "mail" {
+  for_each = local.senders
+
   project = var.project
-  name    = "${var.name}-mail-sender"
+  name    = each.value.subscription
   topic   = google_pubsub_topic.this["mail"].id
+  filter  = each.value.filter
   labels  = local.labels
 
   ack_deadline_seconds       = var.ack_deadline_seconds
@@ -77,7 +81,7 @@ resource "google_pubsub_subscription" "mail" {
   }
 
   dynamic "push_config" {
-    for_each = google_cloud_run_v2_service.sender
+    for_each = local.pulls ? [] : [google_cloud_run_v2_service.sender[each.key]]
 
     content {
       push_endpoint = "${push_config.value.uri}/"
@@ -90,6 +94,11 @@ resource "google_pubsub_subscription" "mail" {
   }
 
   depends_on = [google_pubsub_topic_iam_member.forwards_dead_letters]
+}
+
+moved {
+  from = google_pubsub_subscription.mail
+  to   = google_pubsub_subscription.mail["default"]
 }
 
 # Dead letters go to two places: to the dispatcher, which records them on their documents …

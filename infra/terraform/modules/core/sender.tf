@@ -1,10 +1,11 @@
-# The sender's service, which Pub/Sub pushes mail to. With subscription_type = "pull", worker_pool.tf replaces it.
+# The senders' services, which Pub/Sub pushes mail to: one per lane (lanes.tf). With subscription_type = "pull",
+# worker_pool.tf replaces them.
 
 resource "google_cloud_run_v2_service" "sender" {
-  count = local.pulls ? 0 : 1
+  for_each = local.pulls ? {} : local.senders
 
   project  = var.project
-  name     = "${var.name}-sender"
+  name     = each.value.name
   location = local.region
   labels   = local.labels
 
@@ -18,8 +19,8 @@ resource "google_cloud_run_v2_service" "sender" {
     max_instance_request_concurrency = var.sender.concurrency
 
     scaling {
-      min_instance_count = var.sender.min_instances
-      max_instance_count = var.sender.max_instances
+      min_instance_count = each.value.min_instances
+      max_instance_count = each.value.max_instances
     }
 
     encryption_key = var.kms_key
@@ -45,7 +46,7 @@ resource "google_cloud_run_v2_service" "sender" {
       }
 
       dynamic "env" {
-        for_each = merge(local.sender_environment, local.push_environment)
+        for_each = merge(local.sender_environment, local.push_environment, each.value.environment)
 
         content {
           name  = env.key
@@ -140,4 +141,9 @@ resource "google_cloud_run_v2_service" "sender" {
     time_sleep.key,
     google_compute_router_nat.egress, # without it, no connection leaves the VPC, and mail would end in ERROR
   ]
+}
+
+moved {
+  from = google_cloud_run_v2_service.sender[0]
+  to   = google_cloud_run_v2_service.sender["default"]
 }

@@ -135,6 +135,49 @@ variable "sender" {
   }
 }
 
+variable "lanes" {
+  description = <<-EOT
+    Lanes beside the default one, by name: mails of one never wait for those of another (docs/lanes.md). In a lane are the mails
+    with this `lane`, and those without any that have one of the `templates` or `transports`. Each has a sender of its own
+    that scales to zero, of the size of `sender`, with 0 to `max_instances`; with subscription_type = "pull", exactly
+    `pull_instances`. `smtp_max_connections` is per instance; null: as in `sender`. Each change of the names replaces the
+    default lane's subscription.
+  EOT
+  type = map(object({
+    templates            = optional(set(string), [])
+    transports           = optional(set(string), [])
+    max_instances        = optional(number, 1)
+    pull_instances       = optional(number, 1)
+    smtp_max_connections = optional(number)
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    # Pub/Sub allows a filter 256 bytes, and Cloud Run a service's name 49.
+    condition     = length(var.lanes) <= 5 && alltrue([for lane in keys(var.lanes) : can(regex("^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$", lane)) && lane != "default"])
+    error_message = "lanes must be at most 5; a name has up to 20 lower-case letters, digits and hyphens, begins with a letter, does not end with a hyphen, and is not default."
+  }
+
+  validation {
+    condition     = alltrue([for each in values(var.lanes) : alltrue([for name in setunion(each.templates, each.transports) : can(regex("^[^[:space:],]{1,200}$", name))])])
+    error_message = "lanes: templates and transports must be names without spaces and commas; documents can name the lane instead."
+  }
+
+  validation {
+    condition = alltrue([
+      for kind in ["templates", "transports"] :
+      length(distinct(flatten([for each in values(var.lanes) : tolist(each[kind])]))) == length(flatten([for each in values(var.lanes) : tolist(each[kind])]))
+    ])
+    error_message = "lanes: a template or transport can be in one lane only."
+  }
+
+  validation {
+    condition     = alltrue([for each in values(var.lanes) : each.max_instances >= 1 && each.pull_instances >= 1])
+    error_message = "lanes: max_instances and pull_instances must be at least 1."
+  }
+}
+
 variable "default_from" {
   description = "DEFAULT_FROM: the `from` address if the document has none."
   type        = string

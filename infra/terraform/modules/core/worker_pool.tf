@@ -1,17 +1,10 @@
-# The sender as a worker pool, which pulls messages: for subscription_type = "pull".
-
-locals {
-  pool_scales = var.sender.pull_max_instances != null
-
-  # Of either kind of sender. Cloud Run exceeds a service's maximum at times.
-  most_instances = local.pulls ? coalesce(var.sender.pull_max_instances, var.sender.pull_instances) : var.sender.max_instances
-}
+# The senders as worker pools, which pull messages: for subscription_type = "pull".
 
 resource "google_cloud_run_v2_worker_pool" "sender" {
-  count = local.pulls ? 1 : 0
+  for_each = local.pulls ? local.senders : {}
 
   project  = var.project
-  name     = "${var.name}-sender"
+  name     = each.value.name
   location = local.region
   labels   = local.labels
 
@@ -19,10 +12,10 @@ resource "google_cloud_run_v2_worker_pool" "sender" {
 
   # Manual scaling is the default. Naming it would show as a change in every plan: the API does not return it.
   scaling {
-    scaling_mode          = local.pool_scales ? "AUTOMATIC" : null
-    manual_instance_count = local.pool_scales ? null : var.sender.pull_instances
-    min_instance_count    = local.pool_scales ? var.sender.pull_instances : null
-    max_instance_count    = var.sender.pull_max_instances
+    scaling_mode          = each.value.pull_max_instances == null ? null : "AUTOMATIC"
+    manual_instance_count = each.value.pull_max_instances == null ? each.value.pull_instances : null
+    min_instance_count    = each.value.pull_max_instances == null ? null : each.value.pull_instances
+    max_instance_count    = each.value.pull_max_instances
   }
 
   template {
@@ -40,7 +33,7 @@ resource "google_cloud_run_v2_worker_pool" "sender" {
       }
 
       dynamic "env" {
-        for_each = merge(local.sender_environment, local.pull_environment)
+        for_each = merge(local.sender_environment, local.pull_environment, each.value.environment)
 
         content {
           name  = env.key
@@ -103,4 +96,9 @@ resource "google_cloud_run_v2_worker_pool" "sender" {
     google_compute_router_nat.egress, # without it, no connection leaves the VPC, and mail would end in ERROR
     google_pubsub_subscription_iam_member.sender_pulls,
   ]
+}
+
+moved {
+  from = google_cloud_run_v2_worker_pool.sender[0]
+  to   = google_cloud_run_v2_worker_pool.sender["default"]
 }

@@ -8,11 +8,23 @@ locals {
   # Labels that select the series of Google's metrics.
   series = merge(
     {
-      for subscription in ["mail", "dead_letter", "dead_event", "events"] :
+      for subscription in ["dead_letter", "dead_event", "events"] :
       subscription => "monitored_resource=\"pubsub_subscription\",subscription_id=\"${var.resources["${subscription}_subscription"]}\""
     },
     { dispatcher = "monitored_resource=\"cloud_run_revision\",service_name=\"${var.resources.dispatcher}\"" },
   )
+
+  # Those of each lane's subscription, and of the log entries' metrics of its sender.
+  lane_series  = { for lane, each in local.lanes : lane => "monitored_resource=\"pubsub_subscription\",subscription_id=\"${each.subscription}\"" }
+  lane_senders = { for lane, each in local.lanes : lane => "${local.sender_label}=\"${each.sender}\"" }
+
+  # Whether messages of a lane wait and none of its mails was sent.
+  stalled_lanes = [
+    for lane, series in local.lane_series : join("\n        ", [
+      "((max(min_over_time(${local.waiting}{${series}}[10m])) or vector(0)) > ${var.alerts.stalled_backlog}",
+      "and (sum(increase(${local.logged.attempts},${local.lane_senders[lane]},after=\"SUCCESS\"}[10m])) or vector(0)) < 1)",
+    ])
+  ]
 
   # Those of the log entries' metrics, which are this installation's alone: `name{monitored_resource="…"`, to be closed.
   logged = {
@@ -34,9 +46,12 @@ locals {
     backlog-age = {
       title    = "mail waits too long"
       severity = "CRITICAL"
-      text     = "The oldest message of the mail subscription has waited for more than ${var.alerts.backlog_seconds} s: mail arrives faster than it is sent, or is not sent at all."
+      text     = "The oldest message of the mail subscription has waited for more than ${var.alerts.backlog_seconds} s${length(local.lanes) == 1 ? "" : ", or that of another lane for more than ${var.alerts.lane_backlog_seconds} s"}: mail arrives faster than it is sent, or is not sent at all."
       minutes  = 5
-      query    = "max(${local.oldest}{${local.series.mail}}) > ${var.alerts.backlog_seconds}"
+      query = join("\nor\n", [
+        for lane, series in local.lane_series :
+        "max(${local.oldest}{${series}}) > ${lane == "default" ? var.alerts.backlog_seconds : var.alerts.lane_backlog_seconds}"
+      ])
     }
 
     dead-letters = {
@@ -95,10 +110,7 @@ locals {
       text     = "More than ${var.alerts.stalled_backlog} messages have waited for ten minutes and no mail was sent; or within an hour at least ${var.alerts.stalled_attempts} attempts met a fault of the mail server or were put off, and none succeeded."
       minutes  = 1
       query    = <<-EOT
-        (
-          (max(min_over_time(${local.waiting}{${local.series.mail}}[10m])) or vector(0)) > ${var.alerts.stalled_backlog}
-          and (sum(increase(${local.logged.attempts},after="SUCCESS"}[10m])) or vector(0)) < 1
-        )
+        ${join("\n        or ", local.stalled_lanes)}
         or
         (
           (sum(increase(${local.logged.attempts},${local.server_faults}}[1h])) or vector(0))

@@ -1,12 +1,12 @@
 # One dashboard: first what users notice, then backlogs, then infrastructure.
 
 locals {
-  mail_subscription_filter = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${var.resources.mail_subscription}\""
+  mail_subscription_filter = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=one_of(${join(",", [for lane in local.lanes : "\"${lane.subscription}\""])})"
   dead_letters_filter      = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${var.resources.dead_letter_subscription}\""
   dead_events_filter       = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${var.resources.dead_event_subscription}\""
   events_filter            = "resource.type=\"pubsub_subscription\" resource.label.subscription_id=\"${var.resources.events_subscription}\""
   dispatcher_filter        = "resource.type=\"cloud_run_revision\" resource.label.service_name=\"${var.resources.dispatcher}\""
-  sender_filter            = "resource.type=\"${local.sender_resource}\" resource.label.${local.sender_label}=\"${var.resources.sender}\""
+  sender_filter            = "resource.type=\"${local.sender_resource}\" resource.label.${local.sender_label}=one_of(${join(",", [for lane in local.lanes : "\"${lane.sender}\""])})"
   database_filter          = "resource.type=\"firestore.googleapis.com/Database\" resource.label.database_id=\"${var.resources.database}\""
   service_filters          = { dispatcher = local.dispatcher_filter, sender = local.sender_filter }
 
@@ -61,6 +61,7 @@ locals {
           {
             look   = "total"
             filter = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" ${local.mail_subscription_filter}"
+            by     = "resource.label.subscription_id"
           },
         ]
       },
@@ -71,6 +72,7 @@ locals {
           {
             look   = "highest"
             filter = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" ${local.mail_subscription_filter}"
+            by     = "resource.label.subscription_id"
           },
         ]
       },

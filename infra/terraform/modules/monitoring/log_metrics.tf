@@ -14,7 +14,7 @@ locals {
   # The entries' origin, as a Cloud Logging filter.
   log_sources = {
     dispatcher = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"${var.resources.dispatcher}\""
-    sender     = "resource.type=\"${local.sender_resource}\" AND resource.labels.${local.sender_label}=\"${var.resources.sender}\""
+    sender     = "resource.type=\"${local.sender_resource}\" AND resource.labels.${local.sender_label}=(${join(" OR ", [for lane in local.lanes : "\"${lane.sender}\""])})"
   }
 
   # Each metric's filter in Cloud Monitoring, which requires the resource's type.

@@ -1,4 +1,5 @@
-# The latency objective: the share of sent mails that were accepted in time.
+# The latency objective: the share of sent mails of the default lane that were accepted in time. Other lanes are for mails
+# that may wait.
 
 resource "google_monitoring_custom_service" "mail" {
   project      = var.project
@@ -20,7 +21,7 @@ resource "google_monitoring_slo" "time_to_accept" {
 
   request_based_sli {
     distribution_cut {
-      distribution_filter = local.metric_filters.time_to_accept
+      distribution_filter = "${local.metric_filters.time_to_accept} resource.label.${local.sender_label}=\"${var.resources.sender}\""
 
       range {
         min = 0

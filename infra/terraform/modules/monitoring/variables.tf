@@ -32,6 +32,7 @@ variable "resources" {
     dead_letter_retention_days = number
     events_subscription        = string
     reconcile_minutes          = number
+    lanes                      = optional(map(object({ sender = string, subscription = string })), {})
   })
 }
 
@@ -60,7 +61,8 @@ variable "runbook_url" {
 
 variable "alerts" {
   description = <<-EOT
-    Thresholds. `backlog_seconds`: age of the oldest message, and of the oldest event. `error_ratio`: share of attempts that end
+    Thresholds. `backlog_seconds`: age of the oldest message, and of the oldest event; `lane_backlog_seconds`: of the oldest
+    message of a lane other than the default one. `error_ratio`: share of attempts that end
     in ERROR, given at least `error_ratio_attempts` in ten minutes. `partial_ratio`: share of the mails sent within an hour
     that some recipients did not get, given at least `error_ratio_attempts`. `lease_expiries`: in ten minutes.
     `stalled_backlog`: waiting messages while nothing is sent for ten minutes; `stalled_attempts`: attempts that failed or
@@ -69,6 +71,7 @@ variable "alerts" {
   EOT
   type = object({
     backlog_seconds      = optional(number, 300)
+    lane_backlog_seconds = optional(number, 3600)
     error_ratio          = optional(number, 0.05)
     error_ratio_attempts = optional(number, 20)
     partial_ratio        = optional(number, 0.05)

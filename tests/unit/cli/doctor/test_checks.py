@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -412,3 +413,69 @@ def test_a_trigger_delivers_two_minutes_after_its_creation() -> None:
 
 def test_a_denial_without_details_is_one_too() -> None:
     assert "details" not in denied(None)["error"]
+
+
+LANES = dataclasses.replace(NAMES, lanes=("bulk",))
+FILTERED: Change = put("filter", 'NOT attributes.lane="bulk"')
+
+
+def lane_answer(question: Question, change: Change = lambda _: None) -> Answer | None:
+    """The answer about the lane's own subscription or sender; None if it is about something else."""
+    if not question.path.endswith("-bulk"):
+        return None
+    file = "mail-subscription" if question.api == "pubsub" else "sender"
+    text = json.dumps(body(file)).replace("firepost-sender-", "firepost-sender-bulk-")
+    data = json.loads(text)
+    if question.api == "pubsub":
+        data["filter"] = 'attributes.lane="bulk"'
+        change(data)
+    return Answer(data)
+
+
+def lane_findings(
+    change: Change = lambda _: None, default: Change = FILTERED, names: Installation = LANES
+) -> dict[str, list[Finding]]:
+    apis = Apis({"mail-subscription": answer("mail-subscription", default)})
+    found: dict[str, list[Finding]] = {}
+    for each in examine(names, lambda question: lane_answer(question, change) or apis.ask(question), NOW):
+        found.setdefault(each.check, []).append(each)
+    return found
+
+
+def test_each_lane_has_a_subscription_and_a_sender() -> None:
+    found = lane_findings()
+    assert {check for check, each in found.items() if not all(one.is_fine for one in each)} == set()
+    assert [one.detail for one in found["lane bulk"]] == [
+        "firepost-mail-sender-bulk pushes, and keeps messages for 7 days",
+        "firepost-sender-bulk-00007-abc serves",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "default", "check", "words"),
+    [
+        (
+            put("filter", "attributes.lane"),
+            FILTERED,
+            "lane bulk",
+            'its filter is attributes.lane, not attributes.lane="bulk"',
+        ),
+        (put("pushConfig", {}), FILTERED, "lane bulk", "no push endpoint"),
+        (lambda _: None, put("filter", ""), "mail-subscription", 'missing, not NOT attributes.lane="bulk"'),
+    ],
+)
+def test_a_lane_that_gets_the_wrong_messages_is_named(change: Change, default: Change, check: str, words: str) -> None:
+    found = lane_findings(change, default)
+    assert words in found[check][0].detail
+    assert {each for each, some in found.items() if not all(one.is_fine for one in some)} == {check}
+
+
+def test_a_filter_that_is_left_of_a_lane_is_named() -> None:
+    found = lane_findings(names=dataclasses.replace(NAMES, lanes=()))
+    assert found["mail-subscription"][0].detail == 'its filter is NOT attributes.lane="bulk", not none'
+
+
+def test_without_the_modules_outputs_lanes_are_not_known() -> None:
+    found = lane_findings(names=dataclasses.replace(NAMES, lanes=None))
+    assert found["mail-subscription"][0].is_fine
+    assert "lane bulk" not in found

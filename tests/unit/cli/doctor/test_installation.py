@@ -96,9 +96,8 @@ def test_indexes_are_for_the_last_part_of_the_collection() -> None:
     ("file", "text", "name"),
     [
         ("dispatcher.tf", '"${var.name}-dispatcher"', NAMES.dispatcher),
-        ("sender.tf", '"${var.name}-sender"', NAMES.sender),
-        ("worker_pool.tf", '"${var.name}-sender"', NAMES.sender),
-        ("pubsub.tf", '"${var.name}-mail-sender"', NAMES.mail_subscription),
+        ("lanes.tf", '"${var.name}-sender"', NAMES.sender),
+        ("lanes.tf", '"${var.name}-mail-sender"', NAMES.mail_subscription),
         ("pubsub.tf", '"${var.name}-mail-dead-letter"', NAMES.dead_letter_topic),
         ("pubsub.tf", '"${local.topics.dead_letters}-documents"', f"{NAMES.dead_letter_topic}-documents"),
         ("pubsub.tf", '"${local.topics.dead_letters}-pull"', f"{NAMES.dead_letter_topic}-pull"),

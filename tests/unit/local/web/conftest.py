@@ -43,7 +43,7 @@ def store(inbox: Inbox) -> MailStore:
 @pytest.fixture
 def queues(backend: EmbeddedBackend) -> Queues:
     options = StackOptions(project=PROJECT, verify_tokens=False, sender="pull")
-    create_topics(backend.pubsub, options, sender="http://127.0.0.1:9", dispatcher="http://127.0.0.1:9")
+    create_topics(backend.pubsub, options, dict.fromkeys(options.services, "http://127.0.0.1:9"))
     return Queues(
         backend.pubsub, PROJECT, topic_path(PROJECT, "mail"), kept_dead_letters(options), waiting=backend.waiting
     )

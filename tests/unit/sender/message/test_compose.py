@@ -12,6 +12,7 @@ import pytest
 from sender.document.addresses import Address
 from sender.message.compose import Composer, Defaults, Mail
 from sender.transport.envelope import Envelope
+from shared.delivery.lanes import Lanes
 from shared.errors import ErrorCode, NotSendable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -242,6 +243,22 @@ class TestHeaders:
 )
 def test_fields_that_are_not_sent_cause_warnings(fields: dict[str, Any], warning: str) -> None:
     assert made(**fields).warnings == (warning,)
+
+
+@pytest.mark.parametrize(
+    ("lane", "found"),
+    [
+        pytest.param("fast", "another string", id="unknown"),
+        pytest.param("", "an empty string", id="empty"),
+        pytest.param(7, "a number", id="no text"),
+        *[pytest.param(lane, None, id=f"{lane}") for lane in (None, "bulk", "default")],
+    ],
+)
+def test_an_unknown_lane_causes_a_warning(lane: object, found: str | None) -> None:
+    document = {"to": "ada@example.com", "message": {"subject": "Hi", "text": "Hello"}, "lane": lane}
+    mail = Composer(SHOP, lanes=Lanes.parse("bulk"))(document, seed="order-17", now=NOW)
+    text = f"Field 'lane': expected one of bulk, default; found {found}. The mail is in the lane 'default'."
+    assert mail.warnings == ((text,) if found else ())
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from sender.entrypoints.push import create_app
 from sender.message.compose import Compose
 from sender.worker.attempt import HandlerResult
 from shared.deadline import NEVER
+from shared.delivery.lanes import Lanes
 from shared.delivery.policy import Policy
 from shared.errors import Deferred, ErrorCode, FirepostError, NotSent, OutcomeUnknown
 from shared.firestore.database import Unwritable, Version, Write
@@ -56,6 +57,28 @@ def world() -> World:
 
 
 BY_REFERENCE = {"document": "mail/a"}
+
+
+@pytest.mark.parametrize(
+    ("lane", "attributes", "reason"),
+    [
+        ("default", {}, "sent"),
+        ("default", {"lane": "default"}, "sent"),
+        ("default", {"lane": "fast"}, "sent"),
+        ("default", {"lane": "bulk"}, "other-lane"),
+        ("bulk", {"lane": "bulk"}, "sent"),
+        ("bulk", {"lane": "slow"}, "other-lane"),
+        ("bulk", {}, "other-lane"),
+    ],
+)
+def test_a_message_of_another_lane_is_left_to_the_senders_of_that_lane(
+    lane: str, attributes: dict[str, str], reason: str
+) -> None:
+    parts = SenderParts(lanes=Lanes.parse("bulk,slow"), lane=lane)
+    parts.database.put("mail/a", dict(MAIL))
+    received = ReceivedMessage(json.dumps(BY_REFERENCE).encode(), attributes, "77")
+    assert parts.sender().handle(received) == HandlerResult(True, reason)
+    assert unclaimed(parts.database, "mail/a") is (reason == "other-lane")
 
 
 def test_a_mail_is_sent_and_its_result_has_the_extensions_format(world: World) -> None:

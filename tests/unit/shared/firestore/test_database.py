@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import grpc
 import pytest
 
 from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend
+from shared.delivery.lanes import Traits
 from shared.delivery.model import DELETE, QUEUED, Changes, Delivery, DocumentState, State
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.client import connect_firestore
@@ -321,6 +323,29 @@ class TestQueries:
         [[found]] = database.due(collection, self.NOW, 2)
         assert found.known == DocumentState(Delivery(State.RETRY, 2, next_attempt_time=self.NOW), self.NOW)
         assert written(database, found.path, {"delivery.attempts": 3}, found.version) != found.version
+
+    @pytest.mark.parametrize(
+        ("fields", "traits"),
+        [
+            pytest.param({}, Traits(), id="none"),
+            pytest.param(
+                {"template": {"name": "news", "data": {"name": "Ada"}}}, Traits(template="news"), id="template"
+            ),
+            pytest.param({"template": {"name": {"a": 1}}}, Traits(template=""), id="template without a readable name"),
+            pytest.param({"template": "news"}, Traits(), id="no map"),
+            pytest.param({"lane": "bulk", "transport": "b"}, Traits("bulk", "b"), id="lane and transport"),
+            pytest.param({"lane": ["x" * 2_000], "transport": None}, Traits(""), id="not text"),
+            pytest.param({"lane": "x" * 2_000}, Traits("x" * 1_000), id="long"),
+        ],
+    )
+    def test_what_the_lane_depends_on_is_known(
+        self, database: FirestoreDatabase, path: str, fields: dict[str, Any], traits: Traits
+    ) -> None:
+        collection = f"{path}/mail"
+        document = {**fields, "delivery": {"state": "PENDING"}}
+        database.write([Write(f"{collection}/a", document, None)])
+        [found] = database.in_states(collection, [State.PENDING], 2, None).found
+        assert found.known.traits == traits
 
 
 def test_more_writes_than_a_request_takes_are_split(database: FirestoreDatabase, path: str) -> None:

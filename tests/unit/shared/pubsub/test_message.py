@@ -78,6 +78,21 @@ def test_an_invalid_message_is_rejected(data: bytes, reason: str) -> None:
     assert not schema_accepts(data)
 
 
+@pytest.mark.parametrize(
+    ("mail", "attributes", "expected"),
+    [
+        pytest.param(MAIL, {"lane": "bulk"}, {**MAIL, "lane": "bulk"}, id="the message's"),
+        pytest.param({**MAIL, "lane": None}, {"lane": "bulk"}, {**MAIL, "lane": "bulk"}, id="null is none"),
+        pytest.param({**MAIL, "lane": "slow"}, {"lane": "bulk"}, {**MAIL, "lane": "slow"}, id="the mail's own wins"),
+        pytest.param(MAIL, {}, MAIL, id="none"),
+    ],
+)
+def test_an_inline_mail_keeps_the_lane_of_its_message(
+    mail: dict[str, Any], attributes: dict[str, str], expected: dict[str, Any]
+) -> None:
+    assert decode(json.dumps({"mail": mail}).encode(), **attributes) == Message("mail/123", expected)
+
+
 @pytest.mark.parametrize("many", [[None] * MOST_VALUES, {f"f{n}": [n] for n in range(MOST_VALUES // 2)}])
 def test_an_inline_mail_with_more_values_than_a_sender_decodes_is_refused(many: object) -> None:
     assert MOST_VALUES < MAX_VALUES, "there is room for 'delivery'"

@@ -24,27 +24,27 @@ run "pull_makes_a_worker_pool_and_no_push" {
   }
 
   assert {
-    condition     = length(google_cloud_run_v2_service.sender) == 0 && length(google_pubsub_subscription.mail.push_config) == 0
+    condition     = length(google_cloud_run_v2_service.sender) == 0 && length(google_pubsub_subscription.mail["default"].push_config) == 0
     error_message = "With subscription_type = \"pull\" nothing may be pushed."
   }
 
   assert {
-    condition     = google_cloud_run_v2_worker_pool.sender[0].scaling[0].manual_instance_count == 2 && google_cloud_run_v2_worker_pool.sender[0].scaling[0].scaling_mode == null
+    condition     = google_cloud_run_v2_worker_pool.sender["default"].scaling[0].manual_instance_count == 2 && google_cloud_run_v2_worker_pool.sender["default"].scaling[0].scaling_mode == null
     error_message = "The pool must have as many instances as sender.pull_instances says, without the attribute that the API drops."
   }
 
   assert {
-    condition     = google_pubsub_subscription_iam_member.sender_pulls[0].subscription == google_pubsub_subscription.mail.name && local.pull_environment.MAIL_SUBSCRIPTION == google_pubsub_subscription.mail.name
+    condition     = google_pubsub_subscription_iam_member.sender_pulls["default"].subscription == google_pubsub_subscription.mail["default"].name && local.pull_environment.MAIL_SUBSCRIPTION == google_pubsub_subscription.mail["default"].name
     error_message = "The sender must know its subscription, and be allowed to pull from it."
   }
 
   assert {
-    condition     = alltrue([for each in google_cloud_run_v2_worker_pool.sender[0].template[0].containers[0].env : each.name != "OIDC_AUDIENCE"])
+    condition     = alltrue([for each in google_cloud_run_v2_worker_pool.sender["default"].template[0].containers[0].env : each.name != "OIDC_AUDIENCE"])
     error_message = "A sender that nobody calls needs no audience."
   }
 
   assert {
-    condition     = output.mail_server_load.connections == 80 && !google_cloud_run_v2_worker_pool.sender[0].deletion_protection
+    condition     = output.mail_server_load.connections == 80 && !google_cloud_run_v2_worker_pool.sender["default"].deletion_protection
     error_message = "The load must be that of the pool, and a pool that failed to start be replaceable."
   }
 }
@@ -59,10 +59,10 @@ run "a_pool_can_scale_by_cpu" {
 
   assert {
     condition = (
-      google_cloud_run_v2_worker_pool.sender[0].scaling[0].scaling_mode == "AUTOMATIC" &&
-      google_cloud_run_v2_worker_pool.sender[0].scaling[0].min_instance_count == 1 &&
-      google_cloud_run_v2_worker_pool.sender[0].scaling[0].max_instance_count == 4 &&
-      google_cloud_run_v2_worker_pool.sender[0].scaling[0].manual_instance_count == null
+      google_cloud_run_v2_worker_pool.sender["default"].scaling[0].scaling_mode == "AUTOMATIC" &&
+      google_cloud_run_v2_worker_pool.sender["default"].scaling[0].min_instance_count == 1 &&
+      google_cloud_run_v2_worker_pool.sender["default"].scaling[0].max_instance_count == 4 &&
+      google_cloud_run_v2_worker_pool.sender["default"].scaling[0].manual_instance_count == null
     )
     error_message = "With pull_max_instances, Cloud Run chooses between the two numbers."
   }
@@ -117,7 +117,7 @@ run "a_region_of_ones_own" {
   }
 
   assert {
-    condition     = google_cloud_run_v2_service.sender[0].location == "europe-west1" && output.region == "europe-west1"
+    condition     = google_cloud_run_v2_service.sender["default"].location == "europe-west1" && output.region == "europe-west1"
     error_message = "region must win over what the database suggests."
   }
 }
@@ -142,7 +142,7 @@ run "another_database_and_collection" {
   }
 
   assert {
-    condition     = google_project_iam_custom_role.database.role_id == "acme_mail_database" && google_pubsub_subscription.mail.name == "acme-mail-mail-sender"
+    condition     = google_project_iam_custom_role.database.role_id == "acme_mail_database" && google_pubsub_subscription.mail["default"].name == "acme-mail-mail-sender"
     error_message = "Nothing may be called as in another instance of the module."
   }
 }
@@ -177,7 +177,7 @@ run "without_static_egress_there_is_no_network" {
   command = plan
 
   assert {
-    condition     = length(google_compute_network.egress) + length(google_compute_address.egress) == 0 && length(google_cloud_run_v2_service.sender[0].template[0].vpc_access) == 0
+    condition     = length(google_compute_network.egress) + length(google_compute_address.egress) == 0 && length(google_cloud_run_v2_service.sender["default"].template[0].vpc_access) == 0
     error_message = "A network may only be made where it is wanted."
   }
 }
@@ -188,7 +188,7 @@ run "static_egress_sends_all_through_one_address" {
   }
 
   assert {
-    condition     = google_cloud_run_v2_service.sender[0].template[0].vpc_access[0].egress == "ALL_TRAFFIC"
+    condition     = google_cloud_run_v2_service.sender["default"].template[0].vpc_access[0].egress == "ALL_TRAFFIC"
     error_message = "All of the sender's traffic must go through the VPC, or mail leaves by other addresses."
   }
 
@@ -199,7 +199,7 @@ run "static_egress_sends_all_through_one_address" {
 
   assert {
     condition = alltrue([
-      for each in google_cloud_run_v2_service.sender[0].template[0].vpc_access[0].network_interfaces :
+      for each in google_cloud_run_v2_service.sender["default"].template[0].vpc_access[0].network_interfaces :
       each.network == google_compute_network.egress[0].id && each.subnetwork == google_compute_subnetwork.egress[0].id
     ])
     error_message = "The sender must be in the network that has the NAT, named as Cloud Run names networks."
@@ -224,7 +224,7 @@ run "large_instances_have_as_much_memory_as_they_must" {
   }
 
   assert {
-    condition     = google_cloud_run_v2_service.sender[0].template[0].containers[0].resources[0].limits == tomap({ cpu = "4", memory = "2048Mi" })
+    condition     = google_cloud_run_v2_service.sender["default"].template[0].containers[0].resources[0].limits == tomap({ cpu = "4", memory = "2048Mi" })
     error_message = "What Cloud Run allows must not be refused."
   }
 }
@@ -402,7 +402,7 @@ run "an_image_is_a_repository_and_a_version" {
   }
 
   assert {
-    condition     = google_cloud_run_v2_service.sender[0].template[0].containers[0].image == "europe-west1-docker.pkg.dev/shared/firepost/sender:1.2.3" && length(google_artifact_registry_repository.images) == 0
+    condition     = google_cloud_run_v2_service.sender["default"].template[0].containers[0].image == "europe-west1-docker.pkg.dev/shared/firepost/sender:1.2.3" && length(google_artifact_registry_repository.images) == 0
     error_message = "Images of a repository that exists must be taken from there, and none be created."
   }
 }
@@ -465,7 +465,7 @@ run "a_key_encrypts_all_that_is_stored" {
       one(distinct([for topic in google_pubsub_topic.this : topic.kms_key_name])),
       google_artifact_registry_repository.images[0].kms_key_name,
       google_cloud_run_v2_service.dispatcher.template[0].encryption_key,
-      google_cloud_run_v2_service.sender[0].template[0].encryption_key,
+      google_cloud_run_v2_service.sender["default"].template[0].encryption_key,
       google_firestore_database.this[0].cmek_config[0].kms_key_name,
       google_secret_manager_secret.created["SMTP_CONNECTION_URI"].replication[0].user_managed[0].replicas[0].customer_managed_encryption[0].kms_key_name,
     ]) == toset([var.kms_key])
@@ -507,7 +507,7 @@ run "traces_go_through_a_collector_beside_each_service" {
 
   assert {
     condition = alltrue(flatten([
-      for service in concat([google_cloud_run_v2_service.dispatcher], google_cloud_run_v2_service.sender) : [
+      for service in concat([google_cloud_run_v2_service.dispatcher], values(google_cloud_run_v2_service.sender)) : [
         [for each in service.template[0].containers : each.name][1] == "collector",
         service.template[0].containers[0].depends_on == tolist(["collector"]),
         service.template[0].containers[0].ports[0].container_port == 8080,
@@ -538,7 +538,81 @@ run "a_pool_has_a_collector_too" {
   }
 
   assert {
-    condition     = [for each in google_cloud_run_v2_worker_pool.sender[0].template[0].containers : each.name] == ["sender", "collector"]
+    condition     = [for each in google_cloud_run_v2_worker_pool.sender["default"].template[0].containers : each.name] == ["sender", "collector"]
     error_message = "A pulling sender records spans, too."
+  }
+}
+
+run "a_lane_has_a_subscription_and_a_sender_of_its_own" {
+  command = plan
+
+  variables {
+    lanes = {
+      bulk    = { templates = ["newsletter", "digest"], transports = ["marketing"], max_instances = 2, smtp_max_connections = 5 }
+      reports = {}
+    }
+  }
+
+  assert {
+    condition = { for lane, each in google_pubsub_subscription.mail : lane => [each.name, each.filter] } == {
+      bulk    = ["firepost-mail-sender-bulk", "attributes.lane=\"bulk\""]
+      default = ["firepost-mail-sender", "NOT attributes.lane=\"bulk\" AND NOT attributes.lane=\"reports\""]
+      reports = ["firepost-mail-sender-reports", "attributes.lane=\"reports\""]
+    }
+    error_message = "Each message must get to one lane: the default one, unless another has its name."
+  }
+
+  assert {
+    condition     = alltrue([for each in [local.sender_environment, local.dispatcher_environment] : each.LANES == "bulk=template:digest template:newsletter transport:marketing,reports"])
+    error_message = "Both services must know the lanes and their rules."
+  }
+
+  assert {
+    condition = { for lane, each in google_cloud_run_v2_service.sender : lane => [each.name, tostring(each.template[0].scaling[0].min_instance_count), tostring(each.template[0].scaling[0].max_instance_count)] } == {
+      bulk    = ["firepost-sender-bulk", "0", "2"]
+      default = ["firepost-sender", "0", "4"]
+      reports = ["firepost-sender-reports", "0", "1"]
+    }
+    error_message = "A lane's sender must scale to zero, and to what the lane may have."
+  }
+
+  assert {
+    condition = { for lane in ["bulk", "default", "reports"] : lane => [
+      for name in ["LANE", "SMTP_MAX_CONNECTIONS"] :
+      join("", [for each in google_cloud_run_v2_service.sender[lane].template[0].containers[0].env : each.value if each.name == name])
+      ] } == {
+      bulk    = ["bulk", "5"]
+      default = ["", tostring(var.sender.smtp_max_connections)]
+      reports = ["reports", tostring(var.sender.smtp_max_connections)]
+    }
+    error_message = "A lane's sender must know its lane, and its limits where they differ."
+  }
+
+  assert {
+    condition     = output.mail_server_load.connections == 4 * var.sender.smtp_max_connections + 2 * 5 + var.sender.smtp_max_connections && output.mail_server_load.mails_per_second == null
+    error_message = "The load must be that of all lanes."
+  }
+
+  assert {
+    condition     = output.resources.lanes == { for lane in ["bulk", "reports"] : lane => { sender = "firepost-sender-${lane}", subscription = "firepost-mail-sender-${lane}" } }
+    error_message = "Monitoring must know the lanes."
+  }
+}
+
+run "a_lane_is_pulled_if_all_mail_is" {
+  command = plan
+
+  variables {
+    subscription_type = "pull"
+    lanes             = { bulk = { pull_instances = 2 } }
+  }
+
+  assert {
+    condition = (
+      google_cloud_run_v2_worker_pool.sender["bulk"].scaling[0].manual_instance_count == 2 &&
+      one([for each in google_cloud_run_v2_worker_pool.sender["bulk"].template[0].containers[0].env : each.value if each.name == "MAIL_SUBSCRIPTION"]) == google_pubsub_subscription.mail["bulk"].name &&
+      google_pubsub_subscription_iam_member.sender_pulls["bulk"].subscription == google_pubsub_subscription.mail["bulk"].name
+    )
+    error_message = "The lane's pool must pull from the lane's subscription, and be allowed to."
   }
 }

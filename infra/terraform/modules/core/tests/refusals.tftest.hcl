@@ -16,7 +16,7 @@ variables {
 
 run "times_that_do_not_nest_and_a_password" {
   command         = plan
-  expect_failures = [var.ack_deadline_seconds, var.attempt_seconds, var.settings, var.sender]
+  expect_failures = [var.ack_deadline_seconds, var.attempt_seconds, var.settings, var.sender, var.lanes]
 
   variables {
     lease_seconds        = 90
@@ -24,18 +24,20 @@ run "times_that_do_not_nest_and_a_password" {
     attempt_seconds      = 90
     settings             = { SMTP_PASSWORD = "hunter2" }
     sender               = { min_instances = 5, max_instances = 4 }
+    lanes                = { default = {} }
   }
 }
 
 run "times_beyond_pubsub_and_a_private_key" {
   command         = plan
-  expect_failures = [var.ack_deadline_seconds, var.max_backoff_seconds, var.settings, var.sender]
+  expect_failures = [var.ack_deadline_seconds, var.max_backoff_seconds, var.settings, var.sender, var.lanes]
 
   variables {
     ack_deadline_seconds = 601
     max_backoff_seconds  = 601
     settings             = { TLS_OPTIONS = "{\"key\": \"-----BEGIN PRIVATE KEY-----\"}" }
     sender               = { memory = "512" } # without a unit
+    lanes                = { bulk = { templates = ["news"] }, slow = { templates = ["news"] } }
   }
 }
 

@@ -136,7 +136,7 @@ run "a_worker_pool_is_watched_as_one" {
   }
 
   assert {
-    condition     = strcontains(google_logging_metric.this["attempts"].filter, "resource.labels.worker_pool_name=\"acme-mail-sender\"") && google_logging_metric.this["attempts"].name == "acme-mail/attempts"
+    condition     = strcontains(google_logging_metric.this["attempts"].filter, "resource.labels.worker_pool_name=(\"acme-mail-sender\")") && google_logging_metric.this["attempts"].name == "acme-mail/attempts"
     error_message = "The sender's metrics must be counted where its entries come from."
   }
 
@@ -183,5 +183,42 @@ run "a_runbook_that_is_no_address" {
 
   variables {
     runbook_url = "docs/operating.md"
+  }
+}
+
+run "each_lane_is_watched" {
+  variables {
+    resources = merge(var.resources, { lanes = { bulk = { sender = "firepost-sender-bulk", subscription = "firepost-mail-sender-bulk" } } })
+  }
+
+  assert {
+    condition     = strcontains(google_logging_metric.this["attempts"].filter, "resource.labels.service_name=(\"firepost-sender-bulk\" OR \"firepost-sender\")")
+    error_message = "The attempts of all senders must count."
+  }
+
+  assert {
+    condition = alltrue([
+      for part in ["subscription_id=\"firepost-mail-sender\"}) > 300", "subscription_id=\"firepost-mail-sender-bulk\"}) > 3600"] :
+      strcontains(google_monitoring_alert_policy.this["backlog-age"].conditions[0].condition_prometheus_query_language[0].query, part)
+    ])
+    error_message = "Mails of a lane may wait longer than others, but not for ever."
+  }
+
+  assert {
+    condition = alltrue([
+      for part in ["subscription_id=\"firepost-mail-sender-bulk\"}[10m]", "service_name=\"firepost-sender-bulk\",after=\"SUCCESS\"}[10m]"] :
+      strcontains(google_monitoring_alert_policy.this["stalled"].conditions[0].condition_prometheus_query_language[0].query, part)
+    ])
+    error_message = "A lane that stands still must be noticed while others move."
+  }
+
+  assert {
+    condition     = endswith(google_monitoring_slo.time_to_accept.request_based_sli[0].distribution_cut[0].distribution_filter, "resource.label.service_name=\"firepost-sender\"")
+    error_message = "The objective must be about the default lane."
+  }
+
+  assert {
+    condition     = strcontains(google_monitoring_dashboard.this.dashboard_json, "subscription_id=one_of(\\\"firepost-mail-sender-bulk\\\",\\\"firepost-mail-sender\\\")")
+    error_message = "The dashboard must show all lanes."
   }
 }

@@ -1,0 +1,4 @@
+output "firepost" {
+  description = "All outputs of the module."
+  value       = module.firepost
+}
