@@ -29,8 +29,8 @@ run "four_variables_make_a_system" {
   }
 
   assert {
-    condition     = output.firepost.mail_server_load.connections == 40
-    error_message = "The default towards the mail server is four instances of ten connections."
+    condition     = output.firepost.mail_server_load.connections == 160
+    error_message = "The default towards the mail server is four instances of forty connections."
   }
 
   assert {
