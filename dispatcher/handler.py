@@ -1,4 +1,4 @@
-"""The dispatcher's reaction to a document's change: decide, publish, then write. It never reads."""
+"""The dispatcher's reaction to a document's change: decide, publish, then write. It reads no document."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from datetime import datetime
 from dispatcher.events import DocumentChange
 from dispatcher.ignored import IgnoredEvents
 from dispatcher.outbox import Effect, Executed, Outbox
-from shared.delivery.machine import on_event
+from shared.delivery.machine import on_event, while_paused
 from shared.delivery.model import Decision, Reason, state_of
+from shared.delivery.pause import Pause
 from shared.delivery.policy import Policy
 from shared.firestore.database import Unwritable
 from shared.observability.events import Event, log_event, millis, sight
@@ -29,11 +30,13 @@ class Dispatcher:
         outbox: Outbox,
         policy: Policy,
         clock: Callable[[], datetime],
+        pause: Callable[[], Pause],
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
     ) -> None:
-        """`clock` returns the time in UTC, `monotonic` returns seconds."""
+        """`clock` returns the time in UTC, `monotonic` returns seconds; `pause` is `Control.pause`."""
         self._outbox = outbox
+        self._pause = pause
         self._policy = policy
         self._clock = clock
         self._monotonic = monotonic
@@ -55,6 +58,8 @@ class Dispatcher:
         began = self._monotonic()
         now = self._clock()
         decision = on_event(change.old, change.new, now, self._policy)
+        if decision.publish and change.new is not None and self._pause().since is not None:
+            decision = while_paused(decision, change.new, now, self._policy)
         done, refused = Executed(None), False
         if decision.publish or decision.write is not None:
             try:

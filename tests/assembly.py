@@ -30,6 +30,8 @@ from sender.worker.composing import Composing
 from sender.worker.handler import Limits, Sender
 from sender.worker.shadow import ShadowSender
 from shared.batcher import Batcher, Batching
+from shared.control import Control
+from shared.delivery.pause import Pause
 from shared.delivery.policy import Policy
 from shared.delivery.store import MailStore
 from shared.firestore.database import Database
@@ -40,6 +42,7 @@ from tests.patience import patience
 LEASE: Final = timedelta(seconds=60)
 POLICY: Final = Policy(LEASE)
 COLLECTION: Final = "mail"
+NOT_PAUSED: Final = Pause()
 #: Seconds that a test waits only if it hangs.
 PATIENCE: Final = patience(10)
 #: Batches that wait for all the items that a test submits.
@@ -84,6 +87,7 @@ class SenderParts:
     memory: MemoryBudget = field(default_factory=lambda: memory_budget())
     monotonic: Callable[[], float] = time.monotonic
     jitter: float = 0.5
+    pause: Pause = NOT_PAUSED
 
     def sender(self) -> Sender:
         attempts = Attempts(
@@ -93,6 +97,7 @@ class SenderParts:
             clock=self.clock,
             memory=self.memory,
             policy=self.policy,
+            pause=lambda: self.pause,
             jitter=lambda: self.jitter,
         )
         return Sender(
@@ -101,6 +106,7 @@ class SenderParts:
             self.dead_letters,
             self.limits,
             collection=COLLECTION,
+            pause=lambda: self.pause,
             clock=self.clock,
             monotonic=self.monotonic,
         )
@@ -137,12 +143,23 @@ class DispatcherParts:
         return Outbox(self.topic, store(self.database, self.policy, patience=self.patience), self.batching)
 
     def dispatcher(self) -> Dispatcher:
-        return Dispatcher(self.outbox(), self.policy, self.clock, self.monotonic)
+        return Dispatcher(self.outbox(), self.policy, self.clock, self.control().pause, self.monotonic)
 
     def reconciler(self, seconds: float = 40.0, page: int = PAGE) -> Reconciler:
         return Reconciler(
-            self.database, self.outbox(), self.policy, COLLECTION, self.clock, seconds, self.monotonic, page=page
+            self.database,
+            self.outbox(),
+            self.policy,
+            COLLECTION,
+            self.control(),
+            self.clock,
+            seconds,
+            self.monotonic,
+            page=page,
         )
+
+    def control(self) -> Control:
+        return Control(self.database, COLLECTION)
 
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(store(self.database, self.policy), self.policy, COLLECTION, self.clock)
