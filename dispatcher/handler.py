@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from dispatcher.events import DocumentChange
@@ -57,13 +58,15 @@ class Dispatcher:
     def _handle(self, change: DocumentChange) -> Reason:
         began = self._monotonic()
         now = self._clock()
-        decision = on_event(change.old, change.new, now, self._policy)
-        if decision.publish and change.new is not None and self._pause().since is not None:
-            decision = while_paused(decision, change.new, now, self._policy)
+        decided = on_event(change.old, change.new, now, self._policy)
+        decision = self._unless_paused(decided, change, now)
         done, refused = Executed(None), False
         if decision.publish or decision.write is not None:
             try:
                 done = self._outbox.execute(Effect.of(decision, change.path, change.version, now))
+                if decision.reason is Reason.PAUSED and not done.written:  # the document has changed: see the machine
+                    decision = replace(decided, write=None)
+                    done = self._outbox.execute(Effect.of(decision, change.path, change.version, now))
             except Unpublishable:
                 refused = True
                 _log.error("Pub/Sub refuses the message", extra={"fields": {"document": change.path}})
@@ -78,6 +81,12 @@ class Dispatcher:
         level = logging.WARNING if decision.reason is Reason.UNKNOWN_STATE else logging.INFO
         log_event(_log, Event.CHANGE, f"event {decision.reason}", fields, level)
         return decision.reason
+
+    def _unless_paused(self, decision: Decision, change: DocumentChange, now: datetime) -> Decision:
+        """What is decided if all mail is paused, which is looked up only if it matters."""
+        if decision.publish and change.new is not None and self._pause().since is not None:
+            return while_paused(decision, change.new, now, self._policy)
+        return decision
 
 
 def _fields(change: DocumentChange, decision: Decision, now: datetime) -> dict[str, object]:

@@ -125,6 +125,9 @@ An attempt that finds the mail server out is released until the mail has waited 
     claim of any other                            write nextAttemptTime, acknowledge (paused)
     anything else                                 the same
 
+If the dispatcher can't write that, because the document has changed since the event, it publishes after all: the newer
+event may be one that it ignores, because a message should be on its way. Whoever gets the message decides anew.
+
 That `nextAttemptTime` is since when the mail has been waiting. So what is due comes in the order of age. A mail whose
 transport is paused is known to a sender only, which puts it off until the same time of the next day (`next_look`).
 
