@@ -1,7 +1,8 @@
 """Publishes what waited while mail was paused: in the order of age, and no faster than `resume --rate` says.
 
-First comes what is due since before the resumption, then what senders have put off because its transport was paused.
-Nothing here has to be done at once or by one process: a run uses its share, and the next one goes on.
+First, what senders have put off because its transport was paused is made due. Then, what is due since before the
+resumption is published. Nothing here has to be done at once or by one process: a run uses its share of the rate, and
+the next one goes on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 from shared.delivery.machine import after_pause, on_reconcile
 from shared.delivery.model import Changes, Decision, Reason
-from shared.delivery.pause import AFTERMATH, Pause, Resumed, caught_up, control_path, share
+from shared.delivery.pause import AFTERMATH, Pause, Resumed, caught_up, control_path, gathered, share
 from shared.delivery.policy import Policy
 from shared.firestore.database import Database, Found, Snapshot
 
@@ -34,30 +35,28 @@ class CatchingUp:
         self._clock = clock
 
     def pages(self, resumed: Resumed) -> Iterator[tuple[Sequence[Found], Decide]]:
-        """A run's share of what waits since before `resumed`, and how to decide about it. Raises `Unavailable`.
+        """What a run does about the documents that wait since before `resumed`. Raises `Unavailable`."""
+        if not resumed.gathered:
+            yield from self._put_off(resumed)
+            self._control(lambda pause, now: (None, gathered(pause, resumed, now)), nothing=None)
+        yield from self._due(resumed, self._control(share, nothing=0))
 
-        After the last of it, the control document says so.
-        """
-        left = self._control(share, nothing=0)
-        if left == 0:
-            return
-        for found, decide in self._waiting(resumed, left):
-            page = found[:left]
-            if page:
-                yield page, decide
-            if left is not None:
-                left -= len(page)
-                if left == 0:
-                    return
-        self._control(lambda pause, now: (None, caught_up(pause, resumed, now)), nothing=None)
-
-    def _waiting(self, resumed: Resumed, most: int | None) -> Iterator[tuple[Sequence[Found], Decide]]:
-        limit = min(most or BULK, BULK)
-        for page in self._database.due(self._collection, resumed.time, limit):
-            yield page, self._on_due
+    def _put_off(self, resumed: Resumed) -> Iterator[tuple[Sequence[Found], Decide]]:
         now = self._clock()
         for page in self._database.due(self._collection, now + self._policy.longest_pause, BULK, after=now):
             yield [found for found in page if self._was_put_off(found, resumed, now)], self._on_put_off
+
+    def _due(self, resumed: Resumed, left: int | None) -> Iterator[tuple[Sequence[Found], Decide]]:
+        """At most so many of the documents that are due; after the last of all, the control document says so."""
+        if left == 0:
+            return
+        for page in self._database.due(self._collection, resumed.time, min(left or BULK, BULK)):
+            yield page[:left], self._on_due
+            if left is not None:
+                left -= len(page)
+                if left <= 0:
+                    return
+        self._control(lambda pause, _: (None, caught_up(pause, resumed)), nothing=None)
 
     def _was_put_off(self, found: Found, resumed: Resumed, now: datetime) -> bool:
         """Whether it was put off before the resumption; what was put off later waits for another transport."""

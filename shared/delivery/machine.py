@@ -134,8 +134,10 @@ transport is paused is known to a sender only, which puts it off until the same 
 `after_pause`: the reconciler's decision about a document due within a day, when mail was resumed (first matching row):
 
     document                                      decision
-    PENDING or RETRY, put off for its transport   publish, remove nextAttemptTime (resumed)
+    PENDING or RETRY, put off for its transport   write nextAttemptTime, since when it has been waiting (resumed)
     anything else                                 as `on_reconcile`
+
+From then on it is due. A message at once could come before that write, and be acknowledged as not due.
 
 "May be retried": the mail has not expired, and LEASE_EXPIRY_POLICY is `retry` and MAX_ATTEMPTS not reached; or it is
 `retry-unsent`, the mail is surely unsent, and not more than UNSENT_RETRIES attempts beyond MAX_ATTEMPTS were made.
@@ -436,7 +438,7 @@ def after_pause(known: DocumentState, updated: datetime, now: datetime, policy: 
     """Decide about a document last written at `updated` that may have waited for its transport; see the table above."""
     decision = on_reconcile(known, updated, now, policy)
     if decision.reason is Reason.NOT_DUE and _waits_for_transport(known, now):
-        return Decision(Reason.RESUMED, publish=True, write=_UNSCHEDULED)
+        return Decision(Reason.RESUMED, write={"delivery.nextAttemptTime": known.waiting_since(now)})
     return decision
 
 

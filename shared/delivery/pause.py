@@ -6,8 +6,9 @@ The document lies beside the mail collection, not in it: `mail-firepost/control`
     field             is
     pausedTime        since when all mail is paused; absent: it is not
     pausedTransports  since when each of these transports is paused, by name
-    resumed           {time, rate, granted}: when mail was resumed, at most how many mails a second are to be published
-                      of those that had waited (null: no limit), and until when that rate has been used up
+    resumed           {time, rate, granted, gathered}: when mail was resumed; at most how many mails a second are to be
+                      published of those that had waited (null: no limit); until when that rate has been used up; and
+                      whether all that waited for a transport is due now
 
 What the services do about it (the decisions are `while_paused` and `after_pause` in `machine`):
 
@@ -44,11 +45,15 @@ def control_path(collection: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A resumption at `time`; `rate` mails a second may follow (None: any number), which was used until `granted`."""
+    """A resumption at `time`; `rate` mails a second may follow (None: any number), which was used until `granted`.
+
+    `gathered`: all that waited for a transport is due now.
+    """
 
     time: datetime
     rate: float | None
     granted: datetime
+    gathered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Pause:
             case {"pausedTransports": found} if not _are_times(found):
                 raise ValueError("pausedTransports: expected a map of timestamps")
             case {"resumed": found} if not _is_resumption(found):
-                raise ValueError("resumed: expected a map with the timestamps time and granted, and a rate above 0")
+                raise ValueError("resumed: expected a map as 'cli resume' writes it, with a rate above 0 or null")
             case known:
                 transports, resumed = known.get("pausedTransports", {}), known.get("resumed")
                 return cls(known.get("pausedTime"), transports, Resumed(**resumed) if resumed else None)
@@ -117,7 +122,7 @@ def resuming(pause: Pause, transport: str | None, rate: float | None, now: datet
         resumed = {"pausedTransports": {name: time for name, time in pause.transports.items() if name != transport}}
     else:
         return None
-    return {**resumed, "resumed": {"time": now, "rate": rate, "granted": now}}
+    return {**resumed, "resumed": {"time": now, "rate": rate, "granted": now, "gathered": False}}
 
 
 # How the reconciler catches up
@@ -140,11 +145,16 @@ def share(pause: Pause, now: datetime) -> tuple[int | None, Changes | None]:
     return number, {"resumed.granted": begin + timedelta(seconds=number / resumed.rate)}
 
 
-def caught_up(pause: Pause, resumed: Resumed, now: datetime) -> Changes | None:
+def gathered(pause: Pause, resumed: Resumed, now: datetime) -> Changes | None:
+    """The changes that say that all which waited for a transport is due; None if a sender may still put off some."""
+    is_same = pause.resumed is not None and pause.resumed.time == resumed.time
+    return {"resumed.gathered": True} if is_same and now >= resumed.time + AFTERMATH else None
+
+
+def caught_up(pause: Pause, resumed: Resumed) -> Changes | None:
     """The changes that end a resumption after which nothing waits any more; None if something may still come."""
-    if pause.resumed is None or pause.resumed.time != resumed.time or now < resumed.time + AFTERMATH:
-        return None
-    return {"resumed": DELETE}
+    is_over = pause.resumed is not None and pause.resumed.time == resumed.time and pause.resumed.gathered
+    return {"resumed": DELETE} if is_over else None
 
 
 def _are_times(found: object) -> bool:
@@ -153,7 +163,13 @@ def _are_times(found: object) -> bool:
 
 def _is_resumption(found: object) -> bool:
     match found:
-        case {"time": datetime(), "rate": int() | float() | None as rate, "granted": datetime(), **others}:
+        case {
+            "time": datetime(),
+            "rate": int() | float() | None as rate,
+            "granted": datetime(),
+            "gathered": bool(),
+            **others,
+        }:
             return not others and rate is not True and (rate is None or 0 < rate < float("inf"))
     return False
 

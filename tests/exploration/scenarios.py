@@ -96,13 +96,13 @@ LARGE: Final[Mapping[str, Scenario]] = {
     "once, cancelled and asked again, a crash": Scenario(
         ERROR, 1, Bounds(ticks=1, cancellations=1, user_requests=1, crashes=1), 131_128
     ),
-    "once, paused twice": Scenario(ERROR, 1, Bounds(ticks=1, pauses=2), 0),
-    "once, paused, a crash": Scenario(ERROR, 1, Bounds(ticks=1, pauses=1, crashes=1), 0),
+    "once, paused twice": Scenario(ERROR, 1, Bounds(ticks=1, pauses=2), 17_045),
+    "once, paused, a crash": Scenario(ERROR, 1, Bounds(ticks=1, pauses=1, crashes=1), 27_712),
     "once, paused, a lost answer": Scenario(ERROR, 1, Bounds(ticks=1, pauses=1, lost_answers=1), 7_936),
     "once, paused, asked again": Scenario(ERROR, 1, Bounds(ticks=1, pauses=1, user_requests=1), 89_732),
-    "once, paused, cancelled": Scenario(ERROR, 1, Bounds(ticks=1, pauses=1, cancellations=1), 0),
-    "once, paused, expires": Scenario(ERROR, 1, Bounds(ticks=2, pauses=1), 0, expires_after=1),
-    "again if unsent, paused": Scenario(UNSENT, 1, Bounds(ticks=1, pauses=1), 0),
+    "once, paused, cancelled": Scenario(ERROR, 1, Bounds(ticks=1, pauses=1, cancellations=1), 4_985),
+    "once, paused, expires": Scenario(ERROR, 1, Bounds(ticks=2, pauses=1), 12_495, expires_after=1),
+    "again if unsent, paused": Scenario(UNSENT, 1, Bounds(ticks=1, pauses=1), 174_485),
     "twice if surely not sent, expires, a crash": Scenario(
         ERROR, 2, Bounds(ticks=2, crashes=1), 45_318, expires_after=2
     ),

@@ -59,7 +59,7 @@ class World:
 
     def resume(self, rate: float | None) -> None:
         now = self.clock.now
-        self.database.put(CONTROL, {"resumed": {"time": now, "rate": rate, "granted": now}})
+        self.database.put(CONTROL, {"resumed": {"time": now, "rate": rate, "granted": now, "gathered": False}})
 
     def hold(self, name: str, ago: timedelta, **fields: Any) -> None:
         """A mail as it was scheduled during a pause of all mail."""
@@ -217,8 +217,8 @@ def test_a_run_that_dies_has_used_its_share(world: World) -> None:
 
 class TestAfterATransportWasPaused:
     def test_its_mails_are_published_in_the_order_of_age_and_others_wait(self, world: World) -> None:
-        for name, minutes in zip("cadb", (3, 10, 1, 5), strict=True):
-            world.put_off(name, minutes * MINUTE)
+        for name, ago in zip("cadb", (3 * MINUTE, 2 * DAY, MINUTE, DAY + MINUTE), strict=True):
+            world.put_off(name, ago)
         world.hold("later", timedelta(0), sendAt=world.clock.now + MINUTE)
         world.database.edit("mail/later", {"delivery.nextAttemptTime": world.clock.now + MINUTE})
         world.hold("back-off", MINUTE)
@@ -229,6 +229,21 @@ class TestAfterATransportWasPaused:
         assert world.scheduled("a") is None
         assert world.run(SECOND) == ["d"]
         assert world.run(SECOND) == []
+
+    def test_it_is_due_before_its_message_is_on_its_way(self, world: World) -> None:
+        """A sender acknowledges a message about a document that is due later."""
+        world.put_off("a", MINUTE)
+        world.resume(None)
+        due: list[datetime | None] = []
+        take = world.topic.publish_all
+
+        def publish_all(messages: Any) -> Any:
+            due.append(world.scheduled("a"))
+            return take(messages)
+
+        world.topic.publish_all = publish_all  # type: ignore[method-assign]
+        assert world.run() == ["a"]
+        assert due == [world.clock.now - MINUTE]
 
     def test_one_that_expires_within_a_day_is_published_too(self, world: World) -> None:
         world.put_off("a", MINUTE, expiresAt=world.clock.now + MINUTE)
@@ -261,6 +276,7 @@ def test_the_resumption_ends_when_nothing_waits_any_more(world: World) -> None:
     for number in range(150):
         world.hold(f"{number:03}", MINUTE)
     world.resume(rate=1)
+    assert world.run() == []
     assert [len(world.run(MINUTE)) for _ in range(3)] == [60, 60, 30]
     assert world.database.documents[CONTROL].fields == {}
 

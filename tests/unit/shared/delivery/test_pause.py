@@ -17,6 +17,7 @@ from shared.delivery.pause import (
     Resumed,
     caught_up,
     control_path,
+    gathered,
     pausing,
     resuming,
     share,
@@ -44,11 +45,13 @@ class TestTheControlDocument:
             pytest.param({"pausedTransports": {"bulk": NOW}}, Pause(None, {"bulk": NOW}), id="a-transport"),
             pytest.param({"pausedLanes": {"a": 1}, "note": "x"}, Pause(), id="of-a-later-version"),
             pytest.param(
-                {"resumed": {"time": NOW, "rate": 5, "granted": NOW}}, Pause(resumed=Resumed(NOW, 5, NOW)), id="rate"
+                {"resumed": {"time": NOW, "rate": 5, "granted": NOW, "gathered": False}},
+                Pause(resumed=Resumed(NOW, 5, NOW)),
+                id="rate",
             ),
             pytest.param(
-                {"resumed": {"time": NOW, "rate": None, "granted": NOW}},
-                Pause(resumed=Resumed(NOW, None, NOW)),
+                {"resumed": {"time": NOW, "rate": None, "granted": NOW, "gathered": True}},
+                Pause(resumed=Resumed(NOW, None, NOW, gathered=True)),
                 id="no-limit",
             ),
         ],
@@ -65,9 +68,12 @@ class TestTheControlDocument:
             {"pausedTransports": {"bulk": True}},
             {"resumed": NOW},
             {"resumed": {"time": NOW, "rate": 5}},
-            *({"resumed": {"time": NOW, "rate": rate, "granted": NOW}} for rate in (0, -1, "5", True, float("inf"))),
-            {"resumed": {"time": NOW, "rate": float("nan"), "granted": NOW}},
-            {"resumed": {"time": NOW, "rate": 5, "granted": NOW, "lane": "bulk"}},
+            *(
+                {"resumed": {"time": NOW, "rate": rate, "granted": NOW, "gathered": False}}
+                for rate in (0, -1, "5", True, float("inf"), float("nan"))
+            ),
+            {"resumed": {"time": NOW, "rate": 5, "granted": NOW, "gathered": 0}},
+            {"resumed": {"time": NOW, "rate": 5, "granted": NOW, "gathered": False, "lane": "bulk"}},
         ],
     )
     def test_that_makes_no_sense_is_refused_by_the_fields_name(self, fields: dict[str, Any]) -> None:
@@ -167,7 +173,7 @@ class TestTheRate:
         assert share(Pause(None, {"bulk": NOW}), NOW + HOUR) == (0, None)
 
     @pytest.mark.parametrize(
-        ("pause", "now", "ends"),
+        ("pause", "now", "is_over"),
         [
             (Pause(resumed=RESUMED), NOW + AFTERMATH, True),
             (Pause(None, {"bulk": NOW}, RESUMED), NOW + AFTERMATH, True),
@@ -176,8 +182,23 @@ class TestTheRate:
             (Pause(), NOW + AFTERMATH, False),
         ],
     )
-    def test_ends_when_no_sender_can_put_off_anything_any_more(self, pause: Pause, now: datetime, ends: bool) -> None:
-        assert caught_up(pause, self.RESUMED, now) == ({"resumed": DELETE} if ends else None)
+    def test_gathers_until_no_sender_can_put_off_anything_any_more(
+        self, pause: Pause, now: datetime, is_over: bool
+    ) -> None:
+        assert gathered(pause, self.RESUMED, now) == ({"resumed.gathered": True} if is_over else None)
+
+    @pytest.mark.parametrize(
+        ("pause", "ends"),
+        [
+            (Pause(resumed=replace(RESUMED, gathered=True)), True),
+            (Pause(None, {"bulk": NOW}, replace(RESUMED, granted=NOW + SECOND, gathered=True)), True),
+            (Pause(resumed=RESUMED), False),
+            (Pause(resumed=Resumed(NOW + SECOND, 2.0, NOW, gathered=True)), False),
+            (Pause(), False),
+        ],
+    )
+    def test_ends_after_that(self, pause: Pause, ends: bool) -> None:
+        assert caught_up(pause, self.RESUMED) == ({"resumed": DELETE} if ends else None)
 
 
 class TestSinceWhenAMailWaits:
@@ -311,11 +332,10 @@ class TestAMailWhoseTransportIsPaused:
             ({"start_time": NOW - HOUR, "expires": NOW + HOUR}, NOW + HOUR),
         ],
     )
-    def test_is_published_after_the_pause(self, state: State, since: dict[str, Any], scheduled: datetime) -> None:
+    def test_is_due_after_the_pause_by_its_age(self, state: State, since: dict[str, Any], scheduled: datetime) -> None:
         known = document(state, **since, next_attempt_time=scheduled)
-        assert after_pause(known, NOW, NOW, POLICY) == Decision(
-            Reason.RESUMED, publish=True, write={"delivery.nextAttemptTime": DELETE}
-        )
+        age = max(time for name, time in since.items() if name != "expires")
+        assert after_pause(known, NOW, NOW, POLICY) == Decision(Reason.RESUMED, write={"delivery.nextAttemptTime": age})
 
     @pytest.mark.parametrize(
         "known",
