@@ -34,8 +34,8 @@ LONG: Final = timedelta(days=1)
 #: For how long after the resumption a sender may still put a mail off: more than `shared.control.FRESH_SECONDS`.
 AFTERMATH: Final = timedelta(minutes=1)
 
-#: The longest time for which a run publishes at once: the time between two runs.
-_INTERVAL: Final = timedelta(minutes=1)
+#: The longest time whose share a run publishes at once: the longest between two runs (Terraform's reconcile_minutes).
+_LONGEST_INTERVAL: Final = timedelta(minutes=30)
 
 
 def control_path(collection: str) -> str:
@@ -138,7 +138,7 @@ def share(pause: Pause, now: datetime) -> tuple[int | None, Changes | None]:
         return 0, None
     if resumed.rate is None:
         return None, None
-    begin = max(resumed.granted, now - _INTERVAL)
+    begin = max(resumed.granted, now - _LONGEST_INTERVAL)
     number = int((now - begin).total_seconds() * resumed.rate)
     if number < 1:
         return 0, None

@@ -178,7 +178,7 @@ def test_the_rate_holds_whatever_the_runs_do(world: World) -> None:
     for pause in (SECOND, 3 * SECOND, 15 * SECOND):
         published += world.run(pause)
     assert published == [f"{number:02}" for number in range(10)]
-    published += world.run(10 * MINUTE)  # the share of a minute, however long nothing ran
+    published += world.run(10 * MINUTE)
     assert published == [f"{number:02}" for number in range(40)]
 
 

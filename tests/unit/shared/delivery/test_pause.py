@@ -157,7 +157,7 @@ class TestTheRate:
             pytest.param(0.1, NOW, NOW + 10 * SECOND, 1, NOW + 10 * SECOND, id="one-at-last"),
             pytest.param(2.0, NOW, NOW, 0, None, id="at-once"),
             pytest.param(2.0, NOW, NOW - HOUR, 0, None, id="the-clock-was-set-back"),
-            pytest.param(2.0, NOW, NOW + HOUR, 120, NOW + HOUR, id="a-minute-at-most"),
+            pytest.param(2.0, NOW, NOW + HOUR, 3600, NOW + HOUR, id="half-an-hour-at-most"),
             pytest.param(None, NOW, NOW, None, None, id="no-limit"),
         ],
     )
