@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from shared.delivery.pause import Pause, control_path
+from shared.delivery.pause import KNOWN_WITHIN, Pause, control_path
 from shared.errors import FirepostError
 from shared.firestore.database import Database, Snapshot
 
 _log = logging.getLogger("firepost.control")
 
 #: For how long what was read is used. A read costs as much as that of a mail, per process.
-FRESH_SECONDS: Final = 5.0
+FRESH_SECONDS: Final = KNOWN_WITHIN.total_seconds()
 
 
 class Control:

@@ -7,8 +7,8 @@ The document lies beside the mail collection, not in it: `mail-firepost/control`
     pausedTime        since when all mail is paused; absent: it is not
     pausedTransports  since when each of these transports is paused, by name
     resumed           {time, rate, granted, gathered}: when mail was resumed; at most how many mails a second are to be
-                      published of those that had waited (null: no limit); until when that rate has been used up; and
-                      whether all that waited for a transport is due now
+                      published of those that had waited (null: no limit); until when that rate has been used up, at
+                      first until all senders know; and whether all that waited for a transport is due now
 
 What the services do about it (the decisions are `while_paused` and `after_pause` in `machine`):
 
@@ -31,7 +31,10 @@ from shared.delivery.model import DELETE, Changes
 #: A pause that lasts longer than this is one that somebody may have forgotten.
 LONG: Final = timedelta(days=1)
 
-#: For how long after the resumption a sender may still put a mail off: more than `shared.control.FRESH_SECONDS`.
+#: Within this time, every process that has work knows what is paused.
+KNOWN_WITHIN: Final = timedelta(seconds=5)
+
+#: For how long after the resumption a sender may still put a mail off: that time, and what the write may take.
 AFTERMATH: Final = timedelta(minutes=1)
 
 #: The longest time whose share a run publishes at once: the longest between two runs (Terraform's reconcile_minutes).
@@ -122,7 +125,7 @@ def resuming(pause: Pause, transport: str | None, rate: float | None, now: datet
         resumed = {"pausedTransports": {name: time for name, time in pause.transports.items() if name != transport}}
     else:
         return None
-    return {**resumed, "resumed": {"time": now, "rate": rate, "granted": now, "gathered": False}}
+    return {**resumed, "resumed": {"time": now, "rate": rate, "granted": now + KNOWN_WITHIN, "gathered": False}}
 
 
 # How the reconciler catches up
@@ -134,7 +137,7 @@ def share(pause: Pause, now: datetime) -> tuple[int | None, Changes | None]:
     None is any number. The changes are written first: runs that overlap or die publish fewer, never more.
     """
     resumed = pause.resumed
-    if resumed is None or pause.since is not None:
+    if resumed is None or pause.since is not None or now < resumed.granted:
         return 0, None
     if resumed.rate is None:
         return None, None

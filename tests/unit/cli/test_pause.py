@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.delivery.pause import Pause, control_path
+from shared.delivery.pause import KNOWN_WITHIN, Pause, control_path
 from tests.unit.cli.conftest import Store
 
 CONTROL = control_path("mail")
@@ -42,7 +42,7 @@ def test_all_mail_is_paused_and_resumed(store: Store) -> None:
     assert said(store, "resume", "--rate", "2.5")["paused"] is None
     resumed = known(store).resumed
     assert resumed is not None
-    assert (resumed.rate, resumed.granted) == (2.5, resumed.time)
+    assert (resumed.rate, resumed.granted) == (2.5, resumed.time + KNOWN_WITHIN)
     assert "Catching up since" in store.run("status").stdout
     assert "at most 2.5 a second" in store.run("status").stdout
 

@@ -12,6 +12,7 @@ from shared.delivery.machine import after_pause, next_look, on_event, on_message
 from shared.delivery.model import DELETE, Changes, Decision, Delivery, DocumentState, Lease, Reason, State
 from shared.delivery.pause import (
     AFTERMATH,
+    KNOWN_WITHIN,
     LONG,
     Pause,
     Resumed,
@@ -135,7 +136,7 @@ class TestAnOperator:
 
     @pytest.mark.parametrize("rate", [None, 5.0])
     def test_resumes_only_what_is_named(self, rate: float | None) -> None:
-        both, resumed = Pause(NOW - HOUR, {"bulk": NOW - HOUR, "eu": NOW}), Resumed(NOW, rate, NOW)
+        both, resumed = Pause(NOW - HOUR, {"bulk": NOW - HOUR, "eu": NOW}), Resumed(NOW, rate, NOW + KNOWN_WITHIN)
         assert self.after(both, resuming(both, None, rate, NOW)) == replace(both, since=None, resumed=resumed)
         rest = replace(both, transports={"eu": NOW}, resumed=resumed)
         assert self.after(both, resuming(both, "bulk", rate, NOW)) == rest
@@ -159,6 +160,7 @@ class TestTheRate:
             pytest.param(2.0, NOW, NOW - HOUR, 0, None, id="the-clock-was-set-back"),
             pytest.param(2.0, NOW, NOW + HOUR, 3600, NOW + HOUR, id="half-an-hour-at-most"),
             pytest.param(None, NOW, NOW, None, None, id="no-limit"),
+            pytest.param(None, NOW, NOW - SECOND, 0, None, id="no-limit-but-senders-do-not-know-yet"),
         ],
     )
     def test_gives_each_run_its_share(
