@@ -84,9 +84,9 @@ class Reconciler:
         `complete` is false if the time ran out before all due documents were published. Raises `Unavailable` if
         Firestore or Pub/Sub fails; what could be done is done.
         """
-        began, counts, complete = self._monotonic(), Counter[str](), False
-        pause = self._control.pause()
+        began, counts, complete, pause = self._monotonic(), Counter[str](), False, Pause()
         try:
+            pause = self._control.pause()
             complete = self._examine_all(pause, began + self._seconds, counts)
         finally:
             fields: dict[str, object] = {

@@ -125,9 +125,16 @@ class SenderParts:
         )
 
 
+class KnownControl(Control):
+    """What is paused, without a control document."""
+
+    def __init__(self, known: Callable[[], Pause]) -> None:
+        self.pause = known  # type: ignore[method-assign]
+
+
 @dataclass
 class DispatcherParts:
-    """A dispatcher's parts and environment."""
+    """A dispatcher's parts and environment. Its processes read what is paused, unless `pause` says it."""
 
     policy: Policy = POLICY
     database: MemoryDatabase = field(default_factory=MemoryDatabase)
@@ -138,6 +145,7 @@ class DispatcherParts:
     batching: Batching = TOGETHER
     monotonic: Callable[[], float] = time.monotonic
     patience: float = 5.0
+    pause: Callable[[], Pause] | None = None
 
     def outbox(self) -> Outbox:
         return Outbox(self.topic, store(self.database, self.policy, patience=self.patience), self.batching)
@@ -159,7 +167,7 @@ class DispatcherParts:
         )
 
     def control(self) -> Control:
-        return Control(self.database, COLLECTION)
+        return Control(self.database, COLLECTION) if self.pause is None else KnownControl(self.pause)
 
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(store(self.database, self.policy), self.policy, COLLECTION, self.clock)

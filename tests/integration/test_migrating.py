@@ -107,8 +107,8 @@ class OldSystem:
 class Migration:
     """One path of the page: the checkout's directory, the shell's variables, the documents by their kind.
 
-    `exported` is the file that `firebase ext:export` writes, `firepost` the collection that Firepost works on. A command
-    may take `patience` seconds.
+    `exported` is the file that `firebase ext:export` writes, `firepost` the collection that Firepost works on.
+    `patience` is the time limit of a command, in seconds.
     """
 
     system: System
