@@ -319,3 +319,19 @@ def test_a_failing_walk_does_not_keep_what_waits(world: World, failing: str, mon
         assert [attributes["document"] for _, attributes in world.topic.published] == ["mail/a"]
     else:
         assert world.run() == ["a"]
+
+
+def test_a_control_document_that_makes_no_sense_after_a_resumption_publishes_nothing_of_what_waits(
+    world: World,
+) -> None:
+    world.hold("a", MINUTE)
+    world.resume(None)
+    reconciler = world.parts.reconciler()
+    reconciler.run()  # it has read the document
+    world.hold("b", MINUTE)
+    world.control(pausedTime="yes")
+    world.clock.advance(SECOND)
+    world.hold("c", timedelta(0))
+    world.topic.published.clear()
+    reconciler.run()
+    assert [attributes["document"] for _, attributes in world.topic.published] == ["mail/c"]
