@@ -75,8 +75,11 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> tuple[Handler, Hea
     return_large_blocks()
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
+    control = Control(database, settings.mail_collection)
     rates = partial(rate_limit, database, settings.mail_collection, uuid4().hex)
-    channel = factory.build_channel(settings, settings.data_margin, settings.turn_seconds, settings.breaker, rates)
+    channel = factory.build_channel(
+        settings, settings.data_margin, settings.turn_seconds, settings.breaker, rates, control.check
+    )
     if settings.shadow:
         _log.warning(SHADOW_NOTICE)
         shadow = ShadowSender(
@@ -90,7 +93,6 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> tuple[Handler, Hea
             tracer=tracer,
         )
         return shadow, lambda: settings.health
-    control = Control(database, settings.mail_collection)
     attempts = Attempts(
         channel.transport,
         compose=composer(settings, database, channel.encode),
@@ -98,7 +100,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> tuple[Handler, Hea
         clock=_now,
         memory=memory_budget(settings),
         policy=settings.policy(),
-        pause=control.pause,
+        check=control.check,
         retain=_retention(settings),
     )
     sender = Sender(

@@ -46,6 +46,10 @@ class Control:
                 self._fresh_until = self._monotonic() + FRESH_SECONDS
             return self._known
 
+    def check(self, transport: str) -> None:
+        """See `Pause.check`; raises `Unavailable`, too."""
+        self.pause().check(transport)
+
     def health(self, text: str) -> str:
         """The text, and what is paused as far as this process knows: it reads nothing for that."""
         sentence = self._known.sentence if self._known is not None else ""

@@ -97,7 +97,7 @@ class SenderParts:
             clock=self.clock,
             memory=self.memory,
             policy=self.policy,
-            pause=lambda: self.pause,
+            check=lambda transport: self.pause.check(transport),
             jitter=lambda: self.jitter,
         )
         return Sender(

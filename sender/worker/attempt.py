@@ -30,7 +30,6 @@ from sender.worker.timing import Timings
 from shared.deadline import Deadline
 from shared.delivery.machine import next_look, out
 from shared.delivery.model import Changes, Result, State
-from shared.delivery.pause import Pause
 from shared.delivery.policy import Policy
 from shared.delivery.store import Claim, Finish, Release
 from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, Outage, OutcomeUnknown, Paused
@@ -101,23 +100,17 @@ class _Handover:
     """The moment from which on a mail may have been sent (`begun`), and its `claim`, as it is before and after that."""
 
     def __init__(
-        self, claim: Claim, sending: Sending, pause: Callable[[], Pause], clock: Callable[[], datetime]
+        self, claim: Claim, sending: Sending, check: Callable[[str], None], clock: Callable[[], datetime]
     ) -> None:
         self.claim = claim
         self.begun: datetime | None = None
         self._sending = sending
-        self._pause = pause
+        self._check = check
         self._clock = clock
-
-    def check(self, transport: str) -> None:
-        """Raises `Paused` if nothing may be handed over to this transport."""
-        pause = self._pause()
-        if pause.holds(transport):
-            raise Paused(None if pause.since else transport)
 
     def begin(self, transport: str) -> None:
         """Called by the transport with this name. Raises `Deferred` if nothing may be sent."""
-        self.check(transport)
+        self._check(transport)
         self.claim = self._sending(self.claim)
         self.begun = self._clock()
 
@@ -134,21 +127,21 @@ class Attempts:
         clock: Callable[[], datetime],
         memory: MemoryBudget,
         policy: Policy,
-        pause: Callable[[], Pause],
+        check: Callable[[str], None],
         retain: Retain = retain_all,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`clock` returns the time in UTC; `jitter` returns a random number from 0 to 1 that spreads retries.
 
-        `memory` is what all mails together may use; `policy` says how long a mail waits for a server that is out, `pause`
-        (`Control.pause`) what is paused.
+        `memory` is what all mails together may use; `policy` says how long a mail waits for a server that is out.
+        `check` raises `Paused` for the name of a transport that is (`Control.check`).
         """
         self._transport = transport
         self._composing = Composing(compose, downloads)
         self._clock = clock
         self._memory = memory
         self._policy = policy
-        self._pause = pause
+        self._check = check
         self._retain = retain
         self._jitter = jitter
         self._draining = threading.Event()
@@ -169,7 +162,7 @@ class Attempts:
 
         A failure is part of what is returned, not raised.
         """
-        handover = _Handover(attempt.claim, sending, self._pause, self._clock)
+        handover = _Handover(attempt.claim, sending, self._check, self._clock)
         try:
             with self._memory.reservation(self._deadline(attempt).start_by()) as room:
                 result, accepted = self._result(attempt, handover, room)
@@ -209,7 +202,7 @@ class Attempts:
             if not mail.envelope.recipients:
                 raise NotSent(ErrorCode.REJECTED, "The mail server has already refused all recipients.")
             self._refuse_if_draining()
-            handover.check(mail.envelope.transport)  # before a connection is made
+            self._check(mail.envelope.transport)  # before a connection is made, and again in `handover`
             deadline = self._deadline(attempt)  # anew, as the clock may have been set forward
             _refuse_if_expired(deadline)
             with timings.step("send"):

@@ -27,6 +27,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.delivery.model import DELETE, Changes
+from shared.errors import Paused
 
 #: A pause that lasts longer than this is one that somebody may have forgotten.
 LONG: Final = timedelta(days=1)
@@ -87,6 +88,11 @@ class Pause:
     def holds(self, transport: str) -> bool:
         """Whether no mail may be handed over to the transport with this name."""
         return self.since is not None or transport in self.transports
+
+    def check(self, transport: str) -> None:
+        """Raises `Paused` if nothing may be handed over to the transport with this name."""
+        if self.holds(transport):
+            raise Paused(None if self.since else transport)
 
     @property
     def oldest(self) -> datetime | None:
