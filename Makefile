@@ -21,7 +21,7 @@ PYTEST   = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 COVERAGE = --cov --cov-report=term-missing:skip-covered
 
 # What decides whether a mail is lost or sent twice: no branch of it may go untested.
-DECISIONS = shared/delivery/machine.py,shared/delivery/model.py,shared/delivery/policy.py,shared/delivery/store.py,sender/worker/result.py
+DECISIONS = shared/delivery/machine.py,shared/delivery/pause.py,shared/delivery/model.py,shared/delivery/policy.py,shared/delivery/store.py,sender/worker/result.py
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo up test unit coverage decisions-covered mutants explore fuzz chaos bench screenshots handlebars-reference lint format types terraform terraform-docs terraform-lock check lock clean

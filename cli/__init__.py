@@ -7,6 +7,7 @@ listing.py       `list`
 find.py          `find`, on search.py (pure: what is known of a mail, as queries and as a filter)
 counts.py        `counts`
 retry.py         `retry`; adopt.py, `adopt`; cancel.py, `cancel`: all on set_state.py
+pause.py         `pause`, `resume`
 dead_letters.py  `dead-letters`, on subscription.py (non-destructive pull)
 importing.py     `import`, on env_file.py (files), parameters.py (names), trigger_email.py and trigger_email_login.py
                  (their meaning) and tfvars.py (Terraform's variables, and commands), all of them pure

@@ -21,6 +21,7 @@ from cli.exits import EXIT_CODES
 from cli.find import find
 from cli.importing import import_parameters
 from cli.listing import list_mails
+from cli.pause import pause, resume
 from cli.retry import retry
 from cli.send import send
 from cli.shadow import shadow
@@ -90,6 +91,7 @@ def cli(
       python -m cli retry --state ERROR --error-code auth --dry-run
       python -m cli cancel mail/order-18
       python -m cli adopt --dry-run
+      python -m cli pause
       python -m cli --local /tmp/firepost.json dead-letters list
       terraform output -json | python -m cli doctor --terraform -
     """
@@ -116,6 +118,8 @@ _COMMANDS = (
     retry,
     cancel,
     adopt,
+    pause,
+    resume,
     dead_letters,
     template,
     check_documents,

@@ -15,7 +15,17 @@ from itertools import product
 from typing import Final
 
 from cli.fitting import LONG_AGO, NOW, SECOND, Entry, documents, representative, state_of_word
-from shared.delivery.machine import concluded, on_dead_letter, on_event, on_message, on_reconcile, on_release, on_result
+from shared.delivery.machine import (
+    after_pause,
+    concluded,
+    on_dead_letter,
+    on_event,
+    on_message,
+    on_reconcile,
+    on_release,
+    on_result,
+    while_paused,
+)
 from shared.delivery.model import (
     FINAL,
     MOST_ATTEMPTS,
@@ -130,7 +140,9 @@ def _change(entry: Entry, policy: Policy) -> str | None:
     for word, found in ((entry.get("before"), olds), (entry.get("after"), news)):
         if word is None:
             found.append(None)
-    decided = [on_event(old, new, NOW, policy) for old, new in product(olds, news)]
+    decided = [
+        each for old, new in product(olds, news) for each in _or_paused(on_event(old, new, NOW, policy), new, policy)
+    ]
     publishes = bool(entry.get("published") or entry.get("refused"))
     for each in decided:
         has_write = each.write is not None or entry.get("written") is None
@@ -155,7 +167,11 @@ def _ignorable(policy: Policy) -> frozenset[str]:
         for document in documents({"lease_ms": lease, "due_ms": due, "expires_ms": expires}, state)
     ]
     olds = [None, *(each for state in [None, *State] for each in documents({}, state))]
-    decided = (on_event(old, new, NOW, policy) for old, new in product(olds, [None, *found]))
+    decided = (
+        each
+        for old, new in product(olds, [None, *found])
+        for each in _or_paused(on_event(old, new, NOW, policy), new, policy)
+    )
     return frozenset(each.reason for each in decided if not each.publish and each.write is None) - {
         Reason.UNKNOWN_STATE
     }
@@ -171,7 +187,7 @@ def _message(entry: Entry, policy: Policy) -> str | None:
     found: list[DocumentState | None] = [*documents(entry, entry.get("before"), _numbers(entry, policy))]
     if entry.get("before") is None:
         found.append(None)
-    decided = [on_message(each, NOW, policy) for each in found]
+    decided = [each for known in found for each in _or_paused(on_message(known, NOW, policy), known, policy)]
     if any((each.reason, each.acknowledge) == (entry.get("reason"), entry["acknowledged"]) for each in decided):
         return None
     return _unexpected(entry, decided, "acknowledged" if entry["acknowledged"] else "not acknowledged")
@@ -278,9 +294,12 @@ def _reconciliation(entry: Entry, policy: Policy) -> str | None:
     if (entry.get("marked_after_ms") or 0) < 0:
         return _MARKED_FIRST
     decided = [
-        on_reconcile(known, updated, NOW, policy)
+        each
         for known, updated in product(documents(entry, entry.get("before"), _numbers(entry, policy)), (LONG_AGO, NOW))
+        for each in _or_paused(on_reconcile(known, updated, NOW, policy), known, policy)
     ]
+    if entry.get("reason") == Reason.RESUMED:
+        decided += [after_pause(known, NOW, NOW, policy) for known in _put_off(entry)]
     before, after = entry.get("before"), entry.get("after")
     for each in decided:
         written = (each.write or {}).get("delivery.state", before)
@@ -314,6 +333,18 @@ _CHECKS: Final[Mapping[str, Callable[[Entry, Policy], str | None]]] = {
 
 #: What the entries are about that can be checked.
 CHECKED_EVENTS: Final = frozenset(_CHECKS)
+
+
+def _or_paused(decision: Decision, known: DocumentState | None, policy: Policy) -> list[Decision]:
+    """The decision, and what becomes of it while all mail is paused: the entry does not say whether it was."""
+    return [decision] if known is None else [decision, while_paused(decision, known, NOW, policy)]
+
+
+def _put_off(entry: Entry) -> list[DocumentState]:
+    """The documents that fit, if they wait for their transport: due a whole number of days after they were queued."""
+    due = timedelta(milliseconds=representative(entry["due_ms"]))
+    return documents(entry, entry.get("before"), starts=(NOW + due - timedelta(days=1),))
+
 
 _MARKED_FIRST: Final = "the document was marked before its message was published"
 

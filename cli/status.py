@@ -13,6 +13,7 @@ from cli.exits import EXIT_CODES, Failed
 from cli.mail import Mail, own_path
 from cli.mailbox import Mailbox
 from cli.output import Output, json_option
+from cli.pause import show_pause
 from cli.timeline import TIMELINE_COLUMNS, timeline
 from cli.view import mail_details, mail_record, mail_step
 from cli.watch import Outcome, follow
@@ -20,18 +21,19 @@ from shared.delivery.model import State
 
 
 @click.command(epilog=EXIT_CODES)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="[PATH...]")
 @click.option("--watch", "watching", is_flag=True, help="Show its progress, until it has ended.")
 @json_option
 @click.pass_obj
 def status(target: Target, paths: tuple[str, ...], watching: bool, as_json: bool) -> None:
-    """Show everything known about mails, except their content.
+    """Show everything known about mails, except their content; without PATH, what is paused.
 
     PATH is a document's path, or only its id. The attempts that have ended come last, as a timeline: each bar lies
     where its attempt did, between the moment at which the mail was queued and its end, or now.
 
     \b
     Examples:
+      python -m cli status
       python -m cli status mail/order-17
       python -m cli status order-17 order-18 --json | jq .delivery.state
       python -m cli status order-17 --watch
@@ -40,6 +42,9 @@ def status(target: Target, paths: tuple[str, ...], watching: bool, as_json: bool
     """
     documents = own_paths(paths, target)
     output = Output(as_json)
+    if not documents:
+        show_pause(target, output)
+        return
     if watching:
         watch(target, documents, output, None)
         return

@@ -19,7 +19,7 @@ from dispatcher.events import DocumentChange
 from dispatcher.lifecycle import Lifecycle
 from shared.delivery.model import Reason
 from shared.errors import InvalidEvent
-from shared.http.app import base_app
+from shared.http.app import Health, base_app
 from shared.http.auth import TokenVerifier
 from shared.http.fast_path import Header
 from shared.observability.events import Event, log_event
@@ -47,8 +47,10 @@ class Handlers:
     lifecycle: Lifecycle | None = None
 
 
-def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | None, health_text: str = "ok") -> Flask:
-    """The WSGI app.
+def create_app(
+    handlers: Handlers, collection: str, verifier: TokenVerifier | None, health: Health = lambda: "ok"
+) -> Flask:
+    """The WSGI app; `GET /health` says `health`.
 
     It answers 2xx if the request is done or can never work, 4xx if the caller is wrong, 5xx if the caller must retry.
     """
@@ -66,7 +68,7 @@ def create_app(handlers: Handlers, collection: str, verifier: TokenVerifier | No
             handlers.lifecycle.announce(change, attribute)
         return f"{reason}\n", 200
 
-    app = base_app(__name__, verifier, _MAX_BODY_BYTES, handle_post, health_text)
+    app = base_app(__name__, verifier, _MAX_BODY_BYTES, handle_post, health)
 
     @app.post("/reconcile")
     def reconcile() -> ResponseReturnValue:

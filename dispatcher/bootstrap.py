@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from functools import partial
 
 from google.cloud.pubsub_v1 import PublisherClient
 
@@ -16,9 +17,11 @@ from dispatcher.outbox import Outbox
 from dispatcher.reconciler import Reconciler
 from dispatcher.settings import DispatcherSettings
 from dispatcher.shadow import Shadow
+from shared.control import Control
 from shared.delivery.store import MailStore
 from shared.firestore.client import connect_firestore
 from shared.firestore.database import FirestoreDatabase
+from shared.http.app import Health
 from shared.http.server import Service
 from shared.observability import tracing
 from shared.observability.tracing import Tracer
@@ -31,38 +34,43 @@ _log = logging.getLogger("firepost.dispatcher")
 def build(settings: DispatcherSettings) -> Service:
     """The app as in production. Clients are created here, and connect when the first request is made."""
     tracer = tracing.connect("dispatcher", settings.traces)
-    handlers = (_shadow_handlers if settings.shadow else _handlers)(settings, tracer)
+    handlers, health = (_shadow_handlers if settings.shadow else _handlers)(settings, tracer)
 
     def close() -> None:
         handlers.log_ignored()
         tracer.close()
 
-    app = create_app(handlers, settings.mail_collection, settings.verifier(), settings.health)
+    app = create_app(handlers, settings.mail_collection, settings.verifier(), health)
     return Service(app, close=close)
 
 
-def _handlers(settings: DispatcherSettings, tracer: Tracer) -> Handlers:
+def _handlers(settings: DispatcherSettings, tracer: Tracer) -> tuple[Handlers, Health]:
+    """What the entry points call, and what `GET /health` says."""
     project, policy, collection = settings.google_cloud_project, settings.policy(), settings.mail_collection
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
-    store, client = MailStore(database, policy), connect_publisher()
+    store, client, control = MailStore(database, policy), connect_publisher(), Control(database, collection)
     places = _places(settings, client)
     outbox = Outbox(TopicPublisher(client, project, settings.mail_topic), store, settings.batching())
-    dispatcher = Dispatcher(outbox, policy, _utc_now, tracer=tracer, lanes=settings.lanes)
-    return Handlers(
+    lanes = settings.lanes
+    dispatcher = Dispatcher(outbox, policy, _utc_now, control.pause, tracer=tracer, lanes=lanes)
+    reconciler = Reconciler(database, outbox, policy, collection, control, _utc_now, tracer=tracer, lanes=lanes)
+    handlers = Handlers(
         change=dispatcher.handle,
         log_ignored=dispatcher.log_ignored,
-        reconcile=Reconciler(database, outbox, policy, collection, _utc_now, tracer=tracer, lanes=settings.lanes).run,
+        reconcile=reconciler.run,
         dead_letter=DeadLetters(store, policy, collection, _utc_now).handle,
         lifecycle=Lifecycle(places) if places else None,
     )
+    return handlers, partial(control.health, settings.health)
 
 
-def _shadow_handlers(settings: DispatcherSettings, tracer: Tracer) -> Handlers:
+def _shadow_handlers(settings: DispatcherSettings, tracer: Tracer) -> tuple[Handlers, Health]:
     """Those of shadow mode; without a connection to Firestore, they can't write."""
     _log.warning(SHADOW_NOTICE)
     topic = TopicPublisher(connect_publisher(), settings.google_cloud_project, settings.mail_topic)
     shadow = Shadow(topic, tracer=tracer)
-    return Handlers(shadow.handle, shadow.log_ignored, shadow.reconcile, shadow.dead_letter)
+    handlers = Handlers(shadow.handle, shadow.log_ignored, shadow.reconcile, shadow.dead_letter)
+    return handlers, lambda: settings.health
 
 
 def _places(settings: DispatcherSettings, client: PublisherClient) -> list[Place]:

@@ -1,18 +1,20 @@
-"""The dispatcher's reaction to a document's change: decide, publish, then write. It never reads."""
+"""The dispatcher's reaction to a document's change: decide, publish, then write. It reads no document."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from dispatcher.events import DocumentChange
 from dispatcher.ignored import IgnoredEvents
 from dispatcher.outbox import Effect, Executed, Outbox
 from shared.delivery.lanes import DEFAULT_LANE, NO_LANES, Lanes
-from shared.delivery.machine import on_event
+from shared.delivery.machine import on_event, while_paused
 from shared.delivery.model import Decision, Reason, state_of
+from shared.delivery.pause import Pause
 from shared.delivery.policy import Policy
 from shared.firestore.database import Unwritable
 from shared.observability.events import Event, log_event, millis, sight
@@ -30,12 +32,14 @@ class Dispatcher:
         outbox: Outbox,
         policy: Policy,
         clock: Callable[[], datetime],
+        pause: Callable[[], Pause],
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
         lanes: Lanes = NO_LANES,
     ) -> None:
-        """`clock` returns the time in UTC, `monotonic` returns seconds."""
+        """`clock` returns the time in UTC, `monotonic` returns seconds; `pause` is `Control.pause`."""
         self._outbox = outbox
+        self._pause = pause
         self._policy = policy
         self._clock = clock
         self._monotonic = monotonic
@@ -57,12 +61,16 @@ class Dispatcher:
     def _handle(self, change: DocumentChange) -> Reason:
         began = self._monotonic()
         now = self._clock()
-        decision = on_event(change.old, change.new, now, self._policy)
+        decided = on_event(change.old, change.new, now, self._policy)
+        decision = self._unless_paused(decided, change, now)
         done, refused = Executed(None), False
         if decision.publish or decision.write is not None:
             try:
                 lane = self._lanes.of(change.new.traits) if change.new else DEFAULT_LANE
                 done = self._outbox.execute(Effect.of(decision, change.path, change.version, now, lane))
+                if decision.reason is Reason.PAUSED and not done.written:  # the document has changed: see the machine
+                    decision = replace(decided, write=None)
+                    done = self._outbox.execute(Effect.of(decision, change.path, change.version, now, lane))
             except Unpublishable:
                 refused = True
                 _log.error("Pub/Sub refuses the message", extra={"fields": {"document": change.path}})
@@ -77,6 +85,12 @@ class Dispatcher:
         level = logging.WARNING if decision.reason is Reason.UNKNOWN_STATE else logging.INFO
         log_event(_log, Event.CHANGE, f"event {decision.reason}", fields, level)
         return decision.reason
+
+    def _unless_paused(self, decision: Decision, change: DocumentChange, now: datetime) -> Decision:
+        """What is decided if all mail is paused, which is looked up only if it matters."""
+        if decision.publish and change.new is not None and self._pause().since is not None:
+            return while_paused(decision, change.new, now, self._policy)
+        return decision
 
 
 def _fields(change: DocumentChange, decision: Decision, now: datetime) -> dict[str, object]:

@@ -3,6 +3,7 @@
 Called every minute. A run reads one page of the queued documents and one of those in PROCESSING, each by id from where
 the last run stopped, and then everything that is due. Nothing is ever out of reach: with n queued documents, each is
 examined within 1 + ceil(n / PAGE) runs, whatever lies before it. What is scheduled for later is not read otherwise.
+While all mail is paused, what is due is not read either, and waits.
 
 Runs may overlap: publishing twice is harmless, and every write is conditional.
 """
@@ -15,14 +16,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from opentelemetry.context import Context
 
+from dispatcher.catching_up import BULK, CatchingUp, Decide
 from dispatcher.outbox import Effect, Executed, Outbox
+from shared.control import Control
 from shared.delivery.lanes import NO_LANES, Lanes
-from shared.delivery.machine import on_reconcile
-from shared.delivery.model import QUEUED, Decision, DocumentState, State, state_of
+from shared.delivery.machine import on_reconcile, while_paused
+from shared.delivery.model import QUEUED, Decision, DocumentState, Reason, State, state_of
+from shared.delivery.pause import Pause
 from shared.delivery.policy import Policy
 from shared.document_ids import is_document_id
 from shared.errors import FirepostError
@@ -36,9 +41,6 @@ _log = logging.getLogger("firepost.reconciler")
 
 #: Documents of a walk that one run examines; docs/capacity.md says what that costs, and how soon all are seen.
 PAGE: Final = 500
-
-#: Due documents that share requests: as many messages as Pub/Sub takes at once.
-BULK: Final = 1_000
 
 #: The walks over the collection, each with a position of its own: a document in PROCESSING never waits for queued ones.
 _WALKS: Final[Mapping[str, Sequence[State]]] = {"processing": (State.PROCESSING,), "queued": QUEUED}
@@ -56,6 +58,7 @@ class Reconciler:
         outbox: Outbox,
         policy: Policy,
         collection: str,
+        control: Control,
         clock: Callable[[], datetime],
         seconds: float = 40.0,
         monotonic: Callable[[], float] = time.monotonic,
@@ -68,6 +71,8 @@ class Reconciler:
         self._outbox = outbox
         self._policy = policy
         self._collection = collection
+        self._control = control
+        self._catching_up = CatchingUp(database, policy, collection, clock)
         self._clock = clock
         self._seconds = seconds
         self._monotonic = monotonic
@@ -82,43 +87,75 @@ class Reconciler:
         `complete` is false if the time ran out before all due documents were published. Raises `Unavailable` if
         Firestore or Pub/Sub fails; what could be done is done.
         """
-        began, counts, complete = self._monotonic(), Counter[str](), False
+        began, counts, complete, pause = self._monotonic(), Counter[str](), False, Pause()
         try:
-            complete = self._examine_all(began + self._seconds, counts)
+            pause = self._control.pause()
+            complete = self._examine_all(pause, began + self._seconds, counts)
         finally:
-            fields = {**counts, "complete": complete, "duration_ms": millis(self._monotonic() - began)}
+            fields: dict[str, object] = {
+                **counts,
+                "complete": complete,
+                "duration_ms": millis(self._monotonic() - began),
+            }
+            if duration := pause.duration(self._clock()):
+                fields["pause"] = duration
             log_event(_log, Event.RECONCILER_RUN, "reconciler run", fields)
         return {**counts, "complete": complete}
 
-    def _examine_all(self, end: float, counts: Counter[str]) -> bool:
+    def _examine_all(self, pause: Pause, end: float, counts: Counter[str]) -> bool:
         """Examine and count documents until `end`; False if the time ran out before the last one.
 
         A document that fails does not keep the run from the others; the first failure is raised at the end.
         """
         failures: list[FirepostError] = []
         complete = True
-        for page in self._pages():
+        for page, decide in self._pages(pause):
             if self._monotonic() > end:
                 complete = False
                 break
-            failures += self._examine(page, counts)
+            failures += self._examine(page, decide, counts)
         if failures:
             raise failures[0]
         return complete
 
-    def _pages(self) -> Iterator[Sequence[Found]]:
+    def _pages(self, pause: Pause) -> Iterator[tuple[Sequence[Found], Decide]]:
         """The walks' next pages, which are small, and then all that is due: so neither waits for the other for long.
 
         A failed walk does not keep the run from what is due; its failure is raised after that.
         """
         failure = None
         try:
-            yield from self._next_pages()
+            for page in self._next_pages():
+                yield page, partial(self._on_walk, pause)
         except FirepostError as error:
             failure = error
-        yield from self._database.due(self._collection, self._clock(), BULK)
+        for page, decide in self._due(pause):
+            if self._control.pause().since is not None:
+                break
+            yield page, decide
         if failure is not None:
             raise failure
+
+    def _due(self, pause: Pause) -> Iterator[tuple[Sequence[Found], Decide]]:
+        """All that is due; after a resumption, what is due since then, and a share of what has waited before."""
+        if pause.since is not None:
+            return
+        resumed = pause.resumed
+        before = resumed.time if resumed is not None else None
+        for page in self._database.due(self._collection, self._clock(), BULK, after=before):
+            yield page, self._decide
+        if resumed is not None:
+            yield from self._catching_up.pages(resumed)
+
+    def _decide(self, found: Found, now: datetime) -> Decision:
+        return on_reconcile(found.known, found.updated, now, self._policy)
+
+    def _on_walk(self, pause: Pause, found: Found, now: datetime) -> Decision:
+        """The decision about a document of a walk; while what has waited is published in its order, it does not."""
+        decision = self._decide(found, now)
+        if pause.since is not None or (pause.resumed is not None and decision.reason is Reason.DUE):
+            return while_paused(decision, found.known, now, self._policy)
+        return decision
 
     def _next_pages(self) -> Sequence[Sequence[Found]]:
         """The next page of each walk. The new positions are kept first: no page can hold up the walks for ever."""
@@ -138,10 +175,10 @@ class Reconciler:
                 raise outcome
         return [page.found for page in pages.values() if page.found]
 
-    def _examine(self, page: Sequence[Found], counts: Counter[str]) -> list[FirepostError]:
+    def _examine(self, page: Sequence[Found], decide: Decide, counts: Counter[str]) -> list[FirepostError]:
         """Execute and count the decisions about the documents; returns the failures that a later run may mend."""
         counts["examined"] += len(page)
-        planned = [plan for found in page if (plan := self._plan(found)) is not None]
+        planned = [plan for found in page if (plan := self._plan(found, decide)) is not None]
         outcomes = self._outbox.execute_all([plan.effect for plan in planned])
         failures: list[FirepostError] = []
         for plan, outcome in zip(planned, outcomes, strict=True):
@@ -155,14 +192,14 @@ class Reconciler:
                 _report(plan, outcome)
         return failures
 
-    def _plan(self, found: Found) -> _Plan | None:
+    def _plan(self, found: Found, decide: Decide) -> _Plan | None:
         """What to do about a document; None if that is nothing, which is only logged if the document is due."""
         if self._unwritable.get(found.path) == found.updated:
             return None
         now = self._clock()
-        decision = on_reconcile(found.known, found.updated, now, self._policy)
+        decision = decide(found, now)
         if not decision.publish and decision.write is None:
-            if _is_due(found.known, now):
+            if _is_due(found.known, now) and decision.reason is not Reason.PAUSED:
                 _log_decision(found, decision, now, state_of(found.known))
             return None
         with self._tracer.span("reconciliation", document=found.path, reason=decision.reason):

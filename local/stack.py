@@ -33,6 +33,7 @@ from local.services import Service, environment, service_command
 from local.switches import Switches
 from local.topics import create_topics, kept_dead_letters, topic_path
 from local.web import Parts, WebServer, create_app
+from local.web.pause import PauseNote
 from shared.observability.logs import JsonFormatter
 
 BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = {
@@ -286,6 +287,7 @@ class Stack:
             logs={name: self.logs / f"{name}.log" for name in (*self.options.services, STACK)},
             token=self.token,
             release=self._release.send if self._release else None,
+            pause=PauseNote(client, options.setting("MAIL_COLLECTION")).text,
         )
         listener = listening(options.console_port, CONSOLE_PORT, "--console-port")
         web = WebServer(create_app(parts, stopping), listener, stopping)

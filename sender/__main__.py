@@ -49,13 +49,13 @@ def pull() -> None:
     logs.configure("sender", chosen.google_cloud_project)
     try:
         with closing(tracing.connect("sender", chosen.traces)) as tracer:
-            puller = bootstrap.build_puller(chosen, tracer)
+            puller, health = bootstrap.build_puller(chosen, tracer)
             serve(
                 puller,
                 address=chosen.address,
                 port=chosen.port,
                 grace_seconds=server.GRACE_SECONDS,
-                health_text=chosen.health,
+                health=health,
             )
     except PullFailed as error:
         click.echo(f"Firepost can't go on: {error}", err=True)

@@ -30,10 +30,12 @@ from sender.worker.composing import Composing
 from sender.worker.handler import Handler, Limits, Sender
 from sender.worker.retention import Retain, retain_all, retain_nothing_private, retain_rendered
 from sender.worker.shadow import ShadowSender
+from shared.control import Control
 from shared.delivery.model import Changes
 from shared.delivery.store import MailStore
 from shared.firestore.client import connect_firestore
 from shared.firestore.database import Database, FirestoreDatabase
+from shared.http.app import Health
 from shared.http.server import Service
 from shared.observability import tracing
 from shared.observability.tracing import Tracer
@@ -51,30 +53,36 @@ OWN_BYTES = 224 * MIB
 def build(settings: SenderSettings) -> Service:
     """The WSGI app for push, with its shutdown hooks. Raises `Misconfigured`."""
     tracer = tracing.connect("sender", settings.traces)
-    sender = build_sender(settings, tracer)
-    return Service(create_app(sender, settings.verifier(), settings.health), sender.drain, tracer.close)
+    sender, health = build_sender(settings, tracer)
+    return Service(create_app(sender, settings.verifier(), health), sender.drain, tracer.close)
 
 
-def build_puller(settings: PullSettings, tracer: Tracer) -> Puller:
-    """The puller for pull. Raises `Misconfigured`.
+def build_puller(settings: PullSettings, tracer: Tracer) -> tuple[Puller, Health]:
+    """The puller for pull, and its health. Raises `Misconfigured`.
 
     By default it holds no more messages than it has threads: another sender could handle those that would wait here.
     """
     flow = Flow(settings.pull_max_messages or settings.threads, settings.pull_max_bytes, settings.ack_deadline_seconds)
-    sender = build_sender(settings, tracer)
-    return Puller(connect_subscriber(), settings.subscription, flow, sender, settings.threads)
+    sender, health = build_sender(settings, tracer)
+    return Puller(connect_subscriber(), settings.subscription, flow, sender, settings.threads), health
 
 
-def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
-    """The handler for both entry points. Its clients connect with their first request. Raises `Misconfigured`."""
+def build_sender(settings: SenderSettings, tracer: Tracer) -> tuple[Handler, Health]:
+    """The handler for both entry points, and what `GET /health` says when all is well. Raises `Misconfigured`.
+
+    Clients connect with their first request.
+    """
     return_large_blocks()
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
+    control = Control(database, settings.mail_collection)
     rates = partial(rate_limit, database, settings.mail_collection, uuid4().hex)
-    channel = factory.build_channel(settings, settings.data_margin, settings.turn_seconds, settings.breaker, rates)
+    channel = factory.build_channel(
+        settings, settings.data_margin, settings.turn_seconds, settings.breaker, rates, control.check
+    )
     if settings.shadow:
         _log.warning(SHADOW_NOTICE)
-        return ShadowSender(
+        shadow = ShadowSender(
             database,
             Composing(composer(settings, database, channel.encode), downloads(settings)),
             memory_budget(settings),
@@ -84,6 +92,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
             clock=_now,
             tracer=tracer,
         )
+        return shadow, lambda: settings.health
     attempts = Attempts(
         channel.transport,
         compose=composer(settings, database, channel.encode),
@@ -91,19 +100,22 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> Handler:
         clock=_now,
         memory=memory_budget(settings),
         policy=settings.policy(),
+        check=control.check,
         retain=_retention(settings),
     )
-    return Sender(
+    sender = Sender(
         MailStore(database, settings.policy(), settings.finish_retry_seconds),
         attempts,
         TopicPublisher(connect_publisher(), project, settings.dead_letter_topic),
         limits(settings),
         collection=settings.mail_collection,
+        pause=control.pause,
         clock=_now,
         tracer=tracer,
         lanes=settings.lanes,
         lane=settings.lane,
     )
+    return sender, partial(control.health, settings.health)
 
 
 def rate_limit(database: Database, collection: str, process: str, transport: str, mails_per_second: float) -> RateLimit:

@@ -22,7 +22,7 @@ from sender.transport.breaker import BreakerRules
 from sender.transport.envelope import DEFAULT_TRANSPORT, Transport
 from sender.transport.oauth import AccessTokens, OAuthClient
 from sender.transport.rate_limit import RateLimit
-from sender.transport.routing import Failover, RoutedTransport, Routes
+from sender.transport.routing import Failover, RoutedTransport, Routes, anything
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport
 from sender.transport.smtp.config import SmtpServer, parse_server, token_server
 from sender.transport.smtp.tls import build_context, parse_tls_options
@@ -51,12 +51,13 @@ def build_channel(
     turn_seconds: float,
     breaker: BreakerRules | None = None,
     rate_limits: RateLimits = unlimited,
+    check: Callable[[str], None] = anything,
 ) -> Channel:
     """One channel for all configured transports; it connects with the first mail. Raises `Misconfigured`.
 
     `data_margin` is the number of seconds that must be left of an attempt when the content of a mail is started;
     `turn_seconds` is the longest that a mail waits for a free connection. `rate_limits` makes the limits that hold for
-    all processes; by default there are none.
+    all processes; by default there are none. `check` is as in `RoutedTransport`.
     """
 
     def transport(name: str, each: TransportSettings) -> Transport:
@@ -79,7 +80,9 @@ def build_channel(
         with naming(name):
             encoders[name], transports[name] = _encoder(named), transport(name, named)
             domains[name] = host_patterns.parse("FROM_DOMAINS", named.from_domains)
-    return Channel(routed_encoder(Routes.of(domains), encoders), RoutedTransport(transports, _failovers(settings)))
+    return Channel(
+        routed_encoder(Routes.of(domains), encoders), RoutedTransport(transports, _failovers(settings), check)
+    )
 
 
 def _failovers(settings: MailSettings) -> Mapping[str, Failover]:

@@ -139,6 +139,14 @@ class Deferred(FirepostError):
         self.seconds = seconds
 
 
+class Paused(Deferred):
+    """Mail is paused: all of it, or (`transport`) that of one transport."""
+
+    def __init__(self, transport: str | None) -> None:
+        super().__init__(None, "All mail is paused." if transport is None else f"Transport {transport} is paused.")
+        self.transport = transport
+
+
 class OutcomeUnknown(DeliveryFailed):
     """The connection was lost between the handover of the mail and the server's answer."""
 

@@ -30,7 +30,9 @@ from sender.worker.composing import Composing
 from sender.worker.handler import Limits, Sender
 from sender.worker.shadow import ShadowSender
 from shared.batcher import Batcher, Batching
+from shared.control import Control
 from shared.delivery.lanes import DEFAULT_LANE, NO_LANES, Lanes
+from shared.delivery.pause import Pause
 from shared.delivery.policy import Policy
 from shared.delivery.store import MailStore
 from shared.firestore.database import Database
@@ -41,6 +43,7 @@ from tests.patience import patience
 LEASE: Final = timedelta(seconds=60)
 POLICY: Final = Policy(LEASE)
 COLLECTION: Final = "mail"
+NOT_PAUSED: Final = Pause()
 #: Seconds that a test waits only if it hangs.
 PATIENCE: Final = patience(10)
 #: Batches that wait for all the items that a test submits.
@@ -87,6 +90,7 @@ class SenderParts:
     jitter: float = 0.5
     lanes: Lanes = NO_LANES
     lane: str = DEFAULT_LANE
+    pause: Pause = NOT_PAUSED
 
     def sender(self) -> Sender:
         attempts = Attempts(
@@ -96,6 +100,7 @@ class SenderParts:
             clock=self.clock,
             memory=self.memory,
             policy=self.policy,
+            check=lambda transport: self.pause.check(transport),
             jitter=lambda: self.jitter,
         )
         return Sender(
@@ -104,6 +109,7 @@ class SenderParts:
             self.dead_letters,
             self.limits,
             collection=COLLECTION,
+            pause=lambda: self.pause,
             clock=self.clock,
             monotonic=self.monotonic,
             lanes=self.lanes,
@@ -124,9 +130,16 @@ class SenderParts:
         )
 
 
+class KnownControl(Control):
+    """What is paused, without a control document."""
+
+    def __init__(self, known: Callable[[], Pause]) -> None:
+        self.pause = known  # type: ignore[method-assign]
+
+
 @dataclass
 class DispatcherParts:
-    """A dispatcher's parts and environment."""
+    """A dispatcher's parts and environment. Its processes read what is paused, unless `pause` says it."""
 
     policy: Policy = POLICY
     database: MemoryDatabase = field(default_factory=MemoryDatabase)
@@ -138,12 +151,15 @@ class DispatcherParts:
     monotonic: Callable[[], float] = time.monotonic
     patience: float = 5.0
     lanes: Lanes = NO_LANES
+    pause: Callable[[], Pause] | None = None
 
     def outbox(self) -> Outbox:
         return Outbox(self.topic, store(self.database, self.policy, patience=self.patience), self.batching)
 
     def dispatcher(self) -> Dispatcher:
-        return Dispatcher(self.outbox(), self.policy, self.clock, self.monotonic, lanes=self.lanes)
+        return Dispatcher(
+            self.outbox(), self.policy, self.clock, self.control().pause, self.monotonic, lanes=self.lanes
+        )
 
     def reconciler(self, seconds: float = 40.0, page: int = PAGE) -> Reconciler:
         return Reconciler(
@@ -151,12 +167,16 @@ class DispatcherParts:
             self.outbox(),
             self.policy,
             COLLECTION,
+            self.control(),
             self.clock,
             seconds,
             self.monotonic,
             page=page,
             lanes=self.lanes,
         )
+
+    def control(self) -> Control:
+        return Control(self.database, COLLECTION) if self.pause is None else KnownControl(self.pause)
 
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(store(self.database, self.policy), self.policy, COLLECTION, self.clock)

@@ -96,9 +96,13 @@ class MemoryDatabase:
         found = [path for path in self._paths(collection) if path > start and self._delivered(path, "state") in states]
         return Page(self._found(found[:limit]), is_last=len(found) < limit)
 
-    def due(self, collection: str, now: datetime, limit: int) -> Iterator[list[Found]]:
+    def due(self, collection: str, now: datetime, limit: int, after: datetime | None = None) -> Iterator[list[Found]]:
         scheduled = [(self._delivered(path, "nextAttemptTime"), path) for path in self._paths(collection)]
-        due = sorted((time, path) for time, path in scheduled if isinstance(time, datetime) and time <= now)
+        due = sorted(
+            (time, path)
+            for time, path in scheduled
+            if isinstance(time, datetime) and time <= now and (after is None or time > after)
+        )
         for start in range(0, len(due), limit):
             yield self._found([path for _, path in due[start : start + limit]])
 

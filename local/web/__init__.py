@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -56,7 +56,7 @@ class Parts:
     """What the pages show: the parts of a running stack.
 
     `logs` are files by the name of who writes them, `token` signs tokens for calls of a service. `release` sends a mail
-    to real recipients; None means that none may leave this machine.
+    to real recipients; None means that none may leave this machine. `pause` says what is paused.
     """
 
     documents: Documents
@@ -66,6 +66,7 @@ class Parts:
     logs: Mapping[str, Path]
     token: TokenOf
     release: ReleaseTo | None = None
+    pause: Callable[[], str] = lambda: ""
 
 
 def create_app(parts: Parts, stopping: threading.Event) -> Flask:
@@ -75,6 +76,7 @@ def create_app(parts: Parts, stopping: threading.Event) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # Flask's default provider has it
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.context_processor(lambda: {"paused": parts.pause()})
     app.add_template_filter(_bytes, "bytes")
     app.add_template_filter(_time, "time")
     store, places = parts.inbox.store, threading.BoundedSemaphore(MOST_WAITING)
@@ -84,6 +86,7 @@ def create_app(parts: Parts, stopping: threading.Event) -> Flask:
         "mails": lambda: store.version,
         "queues": parts.queues.version,
         "logs": lambda: logs.version(parts.logs),
+        "pause": parts.pause,
         "faults": lambda: (parts.switches.version, sum(parts.switches.counts.values())),
     }
     for pages in (

@@ -19,11 +19,13 @@ _POLL_SECONDS = 0.1
 
 
 @contextmanager
-def health_endpoint(address: str, port: int, is_well: Callable[[], bool], health_text: str = "ok") -> Iterator[int]:
+def health_endpoint(
+    address: str, port: int, is_well: Callable[[], bool], health: Callable[[], str] = lambda: "ok"
+) -> Iterator[int]:
     """Serve on `port` (0: any free port) of the IP `address` while the block runs; yields the port.
 
-    The status is 200, with `health_text`, if `is_well` returns true, otherwise 503. Raises `Misconfigured` if it can't
-    listen there.
+    The status is 200, with what `health` says, if `is_well` returns true, otherwise 503. Raises `Misconfigured` if it
+    can't listen there.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -31,7 +33,7 @@ def health_endpoint(address: str, port: int, is_well: Callable[[], bool], health
             status = HTTPStatus.NOT_FOUND
             if self.path in ("/health", "/healthz"):  # the latter in versions up to 0.2.0
                 status = HTTPStatus.OK if is_well() else HTTPStatus.SERVICE_UNAVAILABLE
-            body = f"{health_text if status is HTTPStatus.OK else 'not ok'}\n".encode()
+            body = f"{health() if status is HTTPStatus.OK else 'not ok'}\n".encode()
             self.send_response(status)
             self.send_header("Content-Type", "text/plain")
             self.send_header("Content-Length", str(len(body)))

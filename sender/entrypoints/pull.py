@@ -195,8 +195,8 @@ class Puller:
                 self._ack_deadlines.give_back(message.ack_id, 0 if self._stopping.is_set() else PAUSE_SECONDS)
 
 
-def serve(puller: Puller, *, address: str, port: int, grace_seconds: float, health_text: str = "ok") -> None:
-    """Pull until SIGTERM or SIGINT, and answer health checks on `port` of the IP `address` with `health_text`.
+def serve(puller: Puller, *, address: str, port: int, grace_seconds: float, health: Callable[[], str]) -> None:
+    """Pull until SIGTERM or SIGINT, and answer health checks on `port` of the IP `address` with what `health` says.
 
     Raises `PullFailed`, `Misconfigured`.
     """
@@ -206,7 +206,7 @@ def serve(puller: Puller, *, address: str, port: int, grace_seconds: float, heal
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, at_signal)
-    with health_endpoint(address, port, lambda: puller.is_well, health_text):
+    with health_endpoint(address, port, lambda: puller.is_well, health):
         puller.run(grace_seconds)
 
 

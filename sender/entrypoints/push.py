@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from sender.worker.handler import Handler
-from shared.http.app import base_app
+from shared.http.app import Health, base_app
 from shared.http.auth import TokenVerifier
 from shared.http.fast_path import Header
 from shared.pubsub.push import unwrap
@@ -17,11 +17,11 @@ _MAX_BODY_BYTES = 16 * 1024 * 1024
 _NOT_ACKNOWLEDGED = 409
 
 
-def create_app(sender: Handler, verifier: TokenVerifier | None, health_text: str = "ok") -> Flask:
-    """The WSGI app. `verifier` checks callers' tokens; None lets everybody in."""
+def create_app(sender: Handler, verifier: TokenVerifier | None, health: Health = lambda: "ok") -> Flask:
+    """The WSGI app. `verifier` checks callers' tokens; None lets everybody in. `GET /health` says `health`."""
 
     def handle_post(header: Header, body: bytes) -> tuple[str, int]:
         handled = sender.handle(unwrap(body))
         return f"{handled.reason}\n", 200 if handled.acknowledge else _NOT_ACKNOWLEDGED
 
-    return base_app(__name__, verifier, _MAX_BODY_BYTES, handle_post, health_text)
+    return base_app(__name__, verifier, _MAX_BODY_BYTES, handle_post, health)

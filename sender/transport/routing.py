@@ -6,7 +6,7 @@ The choice is made when the mail is encoded and stored in its envelope, so encod
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -82,13 +82,27 @@ def may_fail_over(failure: Exception) -> bool:
     return False
 
 
+def anything(name: str) -> None:
+    """No transport is paused."""
+
+
 class RoutedTransport:
     """A `Transport` that passes each mail to the transport named in its envelope, and perhaps to another after that."""
 
-    def __init__(self, transports: Mapping[str, Transport], failovers: Mapping[str, Failover] | None = None) -> None:
-        """`failovers` has, by name, the transports that have another one to fail over to, of the same kind."""
+    def __init__(
+        self,
+        transports: Mapping[str, Transport],
+        failovers: Mapping[str, Failover] | None = None,
+        check: Callable[[str], None] = anything,
+    ) -> None:
+        """`failovers` has, by name, the transports that have another one to fail over to, of the same kind.
+
+        `check` raises `Deferred` for the name of a transport that gets no mail for now, because it is paused. The
+        caller has checked the envelope's own.
+        """
         self._transports = transports
         self._failovers = failovers or {}
+        self._check = check
 
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
         """See `Transport.send`. If two transports fail, the error is the first one's, unless the outcome is unknown."""
@@ -112,8 +126,13 @@ class RoutedTransport:
     def _send_by(
         self, name: str, first: Exception, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin
     ) -> Receipt:
+        def checked_begin() -> None:
+            self._check(name)
+            begin()
+
         try:
-            return replace(self._transports[name].send(envelope, data, deadline, begin), transport=name)
+            self._check(name)  # before a connection is made
+            return replace(self._transports[name].send(envelope, data, deadline, checked_begin), transport=name)
         except OutcomeUnknown as unknown:
             unknown.transport = name
             raise

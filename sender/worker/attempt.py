@@ -17,21 +17,22 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from sender.downloads.downloader import Downloads
 from sender.memory.budget import MemoryBudget, Room
 from sender.message.compose import Compose, Mail
-from sender.transport.envelope import Begin, Receipt, Transport
+from sender.transport.envelope import Receipt, Transport
 from sender.worker.composing import Composing
 from sender.worker.result import Earlier, as_expired, result_of_failure, result_of_receipt
 from sender.worker.retention import Retain, retain_all
 from sender.worker.timing import Timings
 from shared.deadline import Deadline
-from shared.delivery.machine import out
+from shared.delivery.machine import next_look, out
 from shared.delivery.model import Changes, Result, State
 from shared.delivery.policy import Policy
 from shared.delivery.store import Claim, Finish, Release
-from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, Outage, OutcomeUnknown
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, Outage, OutcomeUnknown, Paused
 
 _log = logging.getLogger("firepost.sender")
 
@@ -98,14 +99,18 @@ class _Waiting(Deferred):
 class _Handover:
     """The moment from which on a mail may have been sent (`begun`), and its `claim`, as it is before and after that."""
 
-    def __init__(self, claim: Claim, sending: Sending, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, claim: Claim, sending: Sending, check: Callable[[str], None], clock: Callable[[], datetime]
+    ) -> None:
         self.claim = claim
         self.begun: datetime | None = None
         self._sending = sending
+        self._check = check
         self._clock = clock
 
-    def begin(self) -> None:
-        """Called by the transport. Raises `Deferred` if nothing may be sent."""
+    def begin(self, transport: str) -> None:
+        """Called by the transport with this name. Raises `Deferred` if nothing may be sent."""
+        self._check(transport)
         self.claim = self._sending(self.claim)
         self.begun = self._clock()
 
@@ -122,18 +127,21 @@ class Attempts:
         clock: Callable[[], datetime],
         memory: MemoryBudget,
         policy: Policy,
+        check: Callable[[str], None],
         retain: Retain = retain_all,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`clock` returns the time in UTC; `jitter` returns a random number from 0 to 1 that spreads retries.
 
         `memory` is what all mails together may use; `policy` says how long a mail waits for a server that is out.
+        `check` raises `Paused` for the name of a transport that is (`Control.check`).
         """
         self._transport = transport
         self._composing = Composing(compose, downloads)
         self._clock = clock
         self._memory = memory
         self._policy = policy
+        self._check = check
         self._retain = retain
         self._jitter = jitter
         self._draining = threading.Event()
@@ -154,16 +162,25 @@ class Attempts:
 
         A failure is part of what is returned, not raised.
         """
-        handover = _Handover(attempt.claim, sending, self._clock)
+        handover = _Handover(attempt.claim, sending, self._check, self._clock)
         try:
             with self._memory.reservation(self._deadline(attempt).start_by()) as room:
                 result, accepted = self._result(attempt, handover, room)
         except Deferred as wait:
-            later = None if wait.seconds is None else self._clock() + timedelta(seconds=wait.seconds)
             notes = wait.notes if isinstance(wait, _Waiting) else None
-            return PutOff(attempt, Release(handover.claim, later, notes), wait)
+            return PutOff(attempt, Release(handover.claim, self._next_attempt(attempt, wait), notes), wait)
         finish = Finish(handover.claim, result, self._clock(), self._jitter())
         return Ended(attempt, finish, handover.begun, accepted)
+
+    def _next_attempt(self, attempt: Attempt, wait: Deferred) -> datetime | None:
+        """When to try again; None if that is not known."""
+        known, start = attempt.claim.known, attempt.start.at
+        match wait:
+            case Paused(transport=None):
+                return known.waiting_since(start)
+            case Paused():
+                return next_look(known, start)
+        return None if wait.seconds is None else self._clock() + timedelta(seconds=wait.seconds)
 
     def _result(self, attempt: Attempt, handover: _Handover, room: Room) -> tuple[Result, datetime | None]:
         """The attempt's result, and when the server accepted the mail, if it did. Raises `Deferred`."""
@@ -185,10 +202,11 @@ class Attempts:
             if not mail.envelope.recipients:
                 raise NotSent(ErrorCode.REJECTED, "The mail server has already refused all recipients.")
             self._refuse_if_draining()
+            self._check(mail.envelope.transport)  # before a connection is made, and again in `handover`
             deadline = self._deadline(attempt)  # anew, as the clock may have been set forward
             _refuse_if_expired(deadline)
             with timings.step("send"):
-                receipt = _sent(self._transport, mail, deadline, handover.begin)
+                receipt = _sent(self._transport, mail, deadline, handover)
         except DeliveryFailed as failure:
             if deadline.start_missed or claim.known.expired(self._clock()):
                 failure = as_expired(failure)
@@ -236,9 +254,9 @@ def _refuse_if_expired(deadline: Deadline) -> None:
         raise NotSent(ErrorCode.EXPIRED, "Nothing was sent, because the mail has expired ('expiresAt').")
 
 
-def _sent(transport: Transport, mail: Mail, deadline: Deadline, begin: Begin) -> Receipt:
+def _sent(transport: Transport, mail: Mail, deadline: Deadline, handover: _Handover) -> Receipt:
     try:
-        return transport.send(mail.envelope, mail.data, deadline, begin)
+        return transport.send(mail.envelope, mail.data, deadline, partial(handover.begin, mail.envelope.transport))
     except (DeliveryFailed, Deferred):
         raise
     except Exception as error:

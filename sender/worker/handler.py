@@ -25,6 +25,7 @@ from shared.batcher import Batching
 from shared.deadline import Deadline
 from shared.delivery.lanes import DEFAULT_LANE, NO_LANES, Lanes
 from shared.delivery.model import Decision, Reason
+from shared.delivery.pause import Pause
 from shared.delivery.store import ClaimRequest, MailStore
 from shared.errors import InvalidMessage, Unavailable
 from shared.firestore.database import Unwritable
@@ -81,6 +82,7 @@ class Sender:
         limits: Limits,
         *,
         collection: str,
+        pause: Callable[[], Pause],
         clock: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
         tracer: Tracer = NO_TRACER,
@@ -89,13 +91,14 @@ class Sender:
     ) -> None:
         """`clock` returns the time in UTC; `monotonic` returns seconds and is used for durations in the log.
 
-        `lane` is this sender's, one of `lanes` or the default one.
+        `pause` is `Control.pause`; `lane` is this sender's, one of `lanes` or the default one.
         """
         self._store = store
         self._attempts = attempts
         self._dead_letters = dead_letters
         self._attempt_seconds = limits.attempt_seconds
         self._collection = collection
+        self._pause = pause
         self._clock = clock
         self._monotonic = monotonic
         self._tracer = tracer
@@ -146,7 +149,8 @@ class Sender:
         timings = Timings(self._monotonic, self._tracer)
         start = Start(self._clock(), Deadline.after(self._attempt_seconds), timings)
         with timings.step("claim"):
-            claim = self._claims.begin(ClaimRequest(request.path, start.at, request.mail))
+            paused = self._pause().since is not None
+            claim = self._claims.begin(ClaimRequest(request.path, start.at, request.mail, paused))
         if isinstance(claim, Decision):
             return reports.declined(claim, request.path, start.at)
         return self._attempts.make(Attempt(claim, start), self._claims.sending)

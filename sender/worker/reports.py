@@ -7,8 +7,9 @@ from datetime import datetime
 
 from sender.worker.attempt import Attempt, Ended, HandlerResult, PutOff
 from sender.worker.timing import waited
-from shared.delivery.model import Changes, Decision, Result, State, state_of
-from shared.errors import ErrorCode
+from shared.delivery.model import Changes, Decision, Reason, Result, State, state_of
+from shared.delivery.store import Release
+from shared.errors import Deferred, ErrorCode, Paused
 from shared.observability.events import Event, log_event, millis, sight
 
 _log = logging.getLogger("firepost.sender")
@@ -47,12 +48,18 @@ def put_off(attempt: PutOff, written: Decision) -> HandlerResult:
     that time. Otherwise Pub/Sub redelivers the message.
     """
     wait, later = attempt.wait, attempt.release.next_attempt
-    reason = "outage" if attempt.release.notes else "released" if later is None else "deferred"
+    reason = _why(attempt.release, wait)
     fields = _claimed(attempt.attempt) | {"reason": reason} | _written(attempt.attempt, written)
     if wait.seconds is not None:
         fields["retry_after_ms"] = millis(wait.seconds)
     log_event(_log, Event.DEFERRAL, f"attempt {reason}", fields)
     return HandlerResult(later is not None, reason)
+
+
+def _why(release: Release, wait: Deferred) -> str:
+    if isinstance(wait, Paused):
+        return Reason.PAUSED
+    return "outage" if release.notes else "released" if release.next_attempt is None else "deferred"
 
 
 def _fields(ended: Ended, changes: Changes) -> dict[str, object]:

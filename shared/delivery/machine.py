@@ -116,6 +116,29 @@ An attempt that finds the mail server out is released until the mail has waited 
     none, PENDING or RETRY                        write ERROR (dead-letter)
     anything else                                 nothing (deleted, final-state, cancelled, unknown-state)
 
+`while_paused`: what becomes of the decisions above while all mail is paused (`shared.delivery.pause`):
+
+    decision                                      becomes
+    publish (new, requeued, stranded)             write nextAttemptTime (paused)
+    publish (due, lease-expired)                  nothing: the reconciler finds it again (paused)
+    claim of a document in PROCESSING             acknowledge: the same (paused)
+    claim of any other                            write nextAttemptTime, acknowledge (paused)
+    anything else                                 the same
+
+If the dispatcher can't write that, because the document has changed since the event, it publishes after all: the newer
+event may be one that it ignores, because a message should be on its way. Whoever gets the message decides anew.
+
+That `nextAttemptTime` is since when the mail has been waiting. So what is due comes in the order of age. A mail whose
+transport is paused is known to a sender only, which puts it off until the same time of the next day (`next_look`).
+
+`after_pause`: the reconciler's decision about a document due within a day, when mail was resumed (first matching row):
+
+    document                                      decision
+    PENDING or RETRY, put off for its transport   write nextAttemptTime, since when it has been waiting (resumed)
+    anything else                                 as `on_reconcile`
+
+From then on it is due. A message at once could come before that write, and be acknowledged as not due.
+
 "May be retried": the mail has not expired, and LEASE_EXPIRY_POLICY is `retry` and MAX_ATTEMPTS not reached; or it is
 `retry-unsent`, the mail is surely unsent, and not more than UNSENT_RETRIES attempts beyond MAX_ATTEMPTS were made.
 
@@ -164,6 +187,8 @@ from shared.errors import ErrorCode
 MESSAGES_KEPT: Final = timedelta(days=7)
 
 _UNSCHEDULED: Final = {"delivery.nextAttemptTime": DELETE}
+
+_DAY: Final = timedelta(days=1)
 
 #: The note, in a document that is as its claim left it, that the mail is about to be handed over.
 SENDING: Final[Changes] = {"delivery.unsentLease": DELETE}
@@ -389,6 +414,40 @@ def _waiting(known: DocumentState, now: datetime, policy: Policy) -> Decision:
     if known.delivery is None or known.delivery.next_attempt_time == due:
         return Decision(Reason.NOT_DUE)
     return Decision(Reason.SCHEDULED, write={"delivery.nextAttemptTime": due})
+
+
+def while_paused(decision: Decision, known: DocumentState, now: datetime, policy: Policy) -> Decision:
+    """What becomes of a decision about this document while all mail is paused; see the table above."""
+    claims = decision.lease is not None and decision.write is not None
+    if not (decision.publish or claims):
+        return decision
+    delivery = known.delivery
+    if decision.reason is Reason.DUE or (delivery is not None and delivery.state is State.PROCESSING):
+        return Decision(Reason.PAUSED)
+    begun = {} if delivery else _by_path(_pending(now, policy.ttl))
+    return Decision(Reason.PAUSED, write=begun | {"delivery.nextAttemptTime": known.waiting_since(now)})
+
+
+def next_look(known: DocumentState, now: datetime) -> datetime:
+    """When a mail whose transport is paused is claimed again: a whole number of days after it began to wait."""
+    since = known.waiting_since(now)
+    return since + ((now - since) // _DAY + 1) * _DAY
+
+
+def after_pause(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
+    """Decide about a document last written at `updated` that may have waited for its transport; see the table above."""
+    decision = on_reconcile(known, updated, now, policy)
+    if decision.reason is Reason.NOT_DUE and _waits_for_transport(known, now):
+        return Decision(Reason.RESUMED, write={"delivery.nextAttemptTime": known.waiting_since(now)})
+    return decision
+
+
+def _waits_for_transport(known: DocumentState, now: datetime) -> bool:
+    """Whether the document is scheduled as `next_look` says, or for its expiry, if that comes first."""
+    scheduled = known.delivery.next_attempt_time if known.delivery else None
+    if scheduled is None or (known.send_at is not None and known.send_at > now):
+        return False
+    return scheduled == known.expires_at or (scheduled - known.waiting_since(now)) % _DAY == timedelta(0)
 
 
 def on_dead_letter(

@@ -73,6 +73,8 @@ class Reason(StrEnum):
     DUE = "due"
     STRANDED = "stranded"
     UNSCHEDULED = "unscheduled"
+    PAUSED = "paused"
+    RESUMED = "resumed"
     DEAD_LETTER = "dead-letter"
 
 
@@ -236,6 +238,15 @@ class DocumentState:
         """Whether the document must wait."""
         due = self.due(now, longest_pause)
         return due is not None and due > now
+
+    def waiting_since(self, now: datetime) -> datetime:
+        """Since when the mail could have been sent, which is its age, or `now`.
+
+        That is when it was queued, its `sendAt`, or the end after which a user asked for it again.
+        """
+        delivery = self.delivery
+        times = (delivery.start_time, delivery.end_time, self.send_at) if delivery else (self.send_at,)
+        return min(now, max((time for time in times if time is not None), default=now))
 
 
 def state_of(known: DocumentState | None) -> State | None:

@@ -30,6 +30,7 @@ from shared.delivery.machine import (
     on_result,
     on_sending,
     released,
+    while_paused,
 )
 from shared.delivery.model import DELETE, FINAL, Changes, Decision, DocumentState, Lease, Reason, Result, State
 from shared.delivery.policy import Policy
@@ -48,11 +49,15 @@ _RENDERED = "delivery.rendered"
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """A request to begin an attempt at `now`. `mail`, if given, becomes the document if there is none."""
+    """A request to begin an attempt at `now`. `mail`, if given, becomes the document if there is none.
+
+    `paused`: all mail is paused, so there will be no attempt.
+    """
 
     path: str
     now: datetime
     mail: Mapping[str, Any] | None = None
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +191,7 @@ class MailStore:
             nonlocal written
             if request.mail is not None and snapshot is not None:
                 _refuse_another(request.mail, snapshot)
-            known = _known(snapshot)
-            decision = replace(on_message(known, request.now, self._policy, written), known=known)
+            decision = self._on_message(_known(snapshot), request, written)
             written = decision.lease or written
             return decision, decision.write
 
@@ -257,8 +261,13 @@ class MailStore:
     def _decided(self, request: ClaimRequest, found: Snapshot | FirepostError | None) -> _ClaimPlan:
         if isinstance(found, FirepostError):
             return _ClaimPlan(None, None)
-        known = _known(found)
-        return _ClaimPlan(replace(on_message(known, request.now, self._policy), known=known), found)
+        return _ClaimPlan(self._on_message(_known(found), request), found)
+
+    def _on_message(self, known: DocumentState | None, request: ClaimRequest, written: Lease | None = None) -> Decision:
+        decision = on_message(known, request.now, self._policy, written)
+        if request.paused and known is not None:
+            decision = while_paused(decision, known, request.now, self._policy)
+        return replace(decision, known=known)
 
     def changes_after(self, ending: Ending) -> Changes:
         """The changes that this end of a claim leads to if the claim still owns the document."""

@@ -160,10 +160,11 @@ class Database(Protocol):
         """
         ...
 
-    def due(self, collection: str, now: datetime, limit: int) -> Iterator[list[Found]]:
+    def due(self, collection: str, now: datetime, limit: int, after: datetime | None = None) -> Iterator[list[Found]]:
         """All documents with a `delivery.nextAttemptTime` of at most `now`, in any state, the earliest first.
 
-        They come in pages of up to `limit`, each of which is read when it is asked for; that may raise `Unavailable`.
+        With `after`, only those with a later time than that. They come in pages of up to `limit`, each of which is read
+        when it is asked for; that may raise `Unavailable`.
         Only the single-field index on `delivery.nextAttemptTime` is needed.
         """
         ...
@@ -265,7 +266,7 @@ class FirestoreDatabase:
         page, _ = self._page(collection, query, limit)
         return page
 
-    def due(self, collection: str, now: datetime, limit: int) -> Iterator[list[Found]]:
+    def due(self, collection: str, now: datetime, limit: int, after: datetime | None = None) -> Iterator[list[Found]]:
         """See `Database.due`."""
         field = "delivery.nextAttemptTime"
         query: RawQuery = {
@@ -273,6 +274,8 @@ class FirestoreDatabase:
             "order_by": _order_by(field, "__name__"),
             "select": _SELECT,
         }
+        if after is not None:
+            query["start_at"] = {"values": [encode(after)]}
         while True:
             page, last = self._page(collection, query, limit)
             if page.found:

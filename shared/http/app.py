@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
@@ -16,11 +17,18 @@ from shared.observability import tracing
 
 _log = logging.getLogger("firepost.web")
 
+#: Says how a process is, in one line: what `GET /health` answers when all is well.
+Health = Callable[[], str]
+
 
 def base_app(
-    name: str, verifier: TokenVerifier | None, max_body_bytes: int, handle_post: HandlePost, health_text: str = "ok"
+    name: str,
+    verifier: TokenVerifier | None,
+    max_body_bytes: int,
+    handle_post: HandlePost,
+    health: Health = lambda: "ok",
 ) -> Flask:
-    """A Flask app that handles `POST /` with `handle_post`; POST requires a valid token. `GET /health` says the text.
+    """A Flask app that handles `POST /` with `handle_post`; POST requires a valid token. `GET /health` says `health`.
 
     Without a verifier, POST requires what `without_tokens` says instead, and a warning is logged. `answer_to`
     translates exceptions into responses.
@@ -43,8 +51,8 @@ def base_app(
 
     @app.get("/health")
     @app.get("/healthz")  # the name in versions up to 0.2.0; Cloud Run lets nobody reach it from outside
-    def health() -> ResponseReturnValue:
-        return f"{health_text}\n", 200, TEXT
+    def get_health() -> ResponseReturnValue:
+        return f"{health()}\n", 200, TEXT
 
     @app.post("/")
     def post() -> ResponseReturnValue:

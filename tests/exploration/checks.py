@@ -40,6 +40,7 @@ ALLOWED: Final[dict[Author, set[tuple[State | None, State | None]]]] = {
     Author.DISPATCHER: {(None, State.PENDING), (State.RETRY, State.PENDING)} | _AS_IT_WAS | {_ENDED} | EXPIRED,
     Author.RECONCILER: _AS_IT_WAS | {(state, state) for state in AT_REST} | {_ENDED} | EXPIRED,
     Author.CLAIM: {(state, State.PROCESSING) for state in (None, *QUEUED, State.PROCESSING)}
+    | {(None, State.PENDING)}  # instead of a claim, while mail is paused
     | _AS_IT_WAS
     | {_ENDED}
     | EXPIRED,
@@ -73,6 +74,8 @@ def check_write(world: World, author: Author, new: DocumentState) -> None:
         raise Violation(f"{author}: a queued mail was ended")
     if transition == _ENDED and author is not Author.RESULT and _called_unsent(new) and _may_be_sent(world):
         raise Violation(f"{author}: a mail that may have been sent is called unsent")
+    if author is Author.CLAIM and transition[1] is State.PROCESSING and world.paused:
+        raise Violation("claimed while all mail is paused")
     if transition[1] is State.SUCCESS and not world.accepted:
         raise Violation("SUCCESS, and no mail server has the mail")
     if transition[1] in FINAL and new.delivery and new.delivery.outage_time is not None:

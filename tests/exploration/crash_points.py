@@ -16,6 +16,7 @@ from sender.worker.handler import Sender
 from shared.deadline import Deadline
 from shared.delivery.machine import SENDING
 from shared.delivery.model import FINAL, DocumentState
+from shared.delivery.pause import Pause
 from shared.delivery.policy import Policy
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Decide, Snapshot, Version, Write
@@ -117,7 +118,9 @@ class Place:
         self.database, self.topic, self.transport = MortalDatabase(trap), MortalPublisher(trap), MortalTransport(trap)
         self.events: list[DocumentChange] = []
         self.database.on_write = self._observe
-        parts = DispatcherParts(policy, self.database, self.topic, clock=self.clock)
+        parts = DispatcherParts(
+            policy, self.database, self.topic, clock=self.clock, pause=lambda: self._sender_parts.pause
+        )
         self.dispatcher, self.reconciler, self.dead_letters = (
             parts.dispatcher(),
             parts.reconciler(),
@@ -133,6 +136,10 @@ class Place:
 
     def new_sender(self) -> Sender:
         return self._sender_parts.sender()
+
+    def pause(self, pause: Pause) -> None:
+        """From now on, this is paused, and every process knows."""
+        self._sender_parts.pause = pause
 
     def write(self, **fields: Any) -> None:
         """Write the document, as an application does."""

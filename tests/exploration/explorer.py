@@ -81,7 +81,12 @@ class Explorer:
         self._end_well.update((answer, each) for each in way)
 
     def _calmly(self, world: World, answer: Answer) -> World | None:
-        """Firepost's next step without failures; if it can only wait, time passes. None at the end."""
+        """Firepost's next step without failures; if it can only wait, time passes. None at the end.
+
+        No pause lasts for ever.
+        """
+        if world.paused:
+            return replace(world, paused=False)
         for label, following in self._model.progress(world, (answer,)):
             if label != "message" or self._model.can_work_off(world):
                 return following

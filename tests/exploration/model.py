@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 from shared.delivery.machine import SENDING, out, released
-from shared.delivery.model import AT_REST, Changes, Decision, DocumentState, Result, State
+from shared.delivery.model import AT_REST, Changes, Decision, DocumentState, Reason, Result, State
 from shared.errors import ErrorCode, NotSent
 from tests.exploration.checks import (
     EXPIRED,
@@ -72,6 +72,7 @@ class Model:
         yield from self.progress(world)
         yield from self._senders_in_trouble(world)
         yield from self._others_in_trouble(world)
+        yield from self._operator(world)
         yield from self._outside(world)
 
     def progress(self, world: World, answers: tuple[Answer, ...] = ANSWERS) -> Steps:
@@ -87,7 +88,7 @@ class Model:
 
     def can_work_off(self, world: World) -> bool:
         """Whether a message delivered now would be acknowledged."""
-        return self.rules.on_message(world.document, world.now, self.policy, None).acknowledge
+        return self._on_message(world, world.document, Asked(world.now)).acknowledge
 
     # Senders
 
@@ -97,6 +98,8 @@ class Model:
                 yield "read", self._read(world, index, sender)
             case Read():
                 yield "claim", self._claim(world, index, sender)
+            case Claimed(began=None) if world.paused:
+                yield "put off, as mail is paused", world.with_sender(index, self._put_off(world, sender))
             case Claimed(noted=False):
                 yield "note that it sends", self._note(world, index, sender)
             case Claimed(began=None) if world.document is not None and world.document.expires_at is not None:
@@ -110,7 +113,7 @@ class Model:
                 yield "release", self._release(world, index, sender)
 
     def _read(self, world: World, index: int, sender: Asked) -> World:
-        decision = self.rules.on_message(world.document, sender.now, self.policy, sender.written)
+        decision = self._on_message(world, world.document, sender)
         if decision.write is None:
             return self._decided(world, index, decision)
         return world.with_sender(index, Read(sender.now, world.document, decision.lease or sender.written))
@@ -126,7 +129,14 @@ class Model:
     def _claim_decision(self, world: World, sender: Read) -> Decision:
         """The decision of a conditional write; if that is stale, a transaction decides again."""
         seen = sender.seen if sender.fresh or not self.rules.conditional else world.document
-        return self.rules.on_message(seen, sender.now, self.policy, sender.written)
+        return self._on_message(world, seen, sender)
+
+    def _on_message(self, world: World, seen: DocumentState | None, sender: Asked | Read) -> Decision:
+        decision = self.rules.on_message(seen, sender.now, self.policy, sender.written)
+        return self._paused(decision, seen, sender.now) if world.paused else decision
+
+    def _paused(self, decision: Decision, seen: DocumentState | None, now: datetime) -> Decision:
+        return decision if seen is None else self.rules.while_paused(decision, seen, now, self.policy)
 
     def _decided(self, world: World, index: int, decision: Decision) -> World:
         if decision.lease:
@@ -144,6 +154,10 @@ class Model:
             return world.with_sender(index, Releasing(sender.lease, None, fresh=False))
         noted = replace(self._write(world, Author.SENDING, write), noted=True)
         return noted.with_sender(index, replace(sender, noted=True, fresh=True))
+
+    def _put_off(self, world: World, sender: Claimed) -> Releasing:
+        known = world.document or DocumentState()
+        return Releasing(sender.lease, known.waiting_since(world.now), sender.fresh)
 
     def _begin(self, world: World, index: int, sender: Claimed, document: DocumentState) -> World:
         if self.rules.expired(document, world.now):
@@ -264,12 +278,13 @@ class Model:
                 yield "event, to be repeated", replace(repeated, events=world.events)
 
     def _handle(self, world: World, event: Event) -> World:
-        handling = Handling(event, world.now, event.fresh)
+        handling = Handling(event, world.now, event.fresh, world.paused)
         begun = replace(world, events=world.events - {event}, dispatcher=handling)
         return self._settled(self._first_half(begun, Author.DISPATCHER, self._on(handling), event.fresh))
 
     def _on(self, handling: Handling) -> Decision:
-        return self.rules.on_event(handling.event.old, handling.event.new, handling.at, self.policy)
+        decision = self.rules.on_event(handling.event.old, handling.event.new, handling.at, self.policy)
+        return self._paused(decision, handling.event.new, handling.at) if handling.paused else decision
 
     def _reconciler(self, world: World) -> Steps:
         idle = replace(world, reconciler=None)
@@ -277,13 +292,18 @@ class Model:
             case None if world.document is not None and self._has_work(world.document, world):
                 yield "reconciler finds it", replace(world, reconciler=Found(world.document))
             case Found(seen, fresh):
-                decision = self.rules.on_reconcile(seen, world.now, world.now, self.policy)
-                noting = replace(world, reconciler=Noting(seen, world.now, fresh))
+                noted = Noting(seen, world.now, fresh, world.paused)
+                decision = self._on_reconcile(noted)
+                noting = replace(world, reconciler=noted)
                 begun = self._first_half(noting, Author.RECONCILER, decision, fresh)
                 yield "reconciler's first half", self._settled(begun)
-            case Noting(seen, at, fresh):
-                decision = self.rules.on_reconcile(seen, at, at, self.policy)
-                yield "reconciler's second half", self._second_half(idle, Author.RECONCILER, decision, fresh)
+            case Noting() as noted:
+                decision = self._on_reconcile(noted)
+                yield "reconciler's second half", self._second_half(idle, Author.RECONCILER, decision, noted.fresh)
+
+    def _on_reconcile(self, noted: Noting) -> Decision:
+        decision = self.rules.on_reconcile(noted.seen, noted.at, noted.at, self.policy)
+        return self._paused(decision, noted.seen, noted.at) if noted.paused else decision
 
     def _has_work(self, known: DocumentState, world: World) -> bool:
         delivery = known.delivery
@@ -292,13 +312,15 @@ class Model:
         is_due = delivery.next_attempt_time is not None and delivery.next_attempt_time <= world.now
         if delivery.state in AT_REST and not is_due:
             return False
-        decision = self.rules.on_reconcile(known, world.now, world.now, self.policy)
+        decision = self._on_reconcile(Noting(known, world.now, fresh=True, paused=world.paused))
         return decision.publish or decision.write is not None
 
     def _first_half(self, world: World, author: Author, decision: Decision, fresh: bool) -> World:
         return self._half(world, author, decision, fresh, publishing=self.rules.publishes_first)
 
     def _second_half(self, world: World, author: Author, decision: Decision, fresh: bool) -> World:
+        if author is Author.DISPATCHER and self._must_publish(decision, fresh):
+            return world.sent_again()
         return self._half(world, author, decision, fresh, publishing=not self.rules.publishes_first)
 
     def _half(self, world: World, author: Author, decision: Decision, fresh: bool, publishing: bool) -> World:
@@ -308,7 +330,17 @@ class Model:
             return world
         return self._write(world, author, decision.write)
 
+    def _must_publish(self, decision: Decision, fresh: bool) -> bool:
+        """Whether a document has changed that the dispatcher would only schedule, as mail is paused."""
+        return decision.reason is Reason.PAUSED and decision.write is not None and not fresh
+
     # Outside
+
+    def _operator(self, world: World) -> Steps:
+        if world.paused:
+            yield "mail is resumed", replace(world, paused=False)
+        elif world.left.pauses:
+            yield "mail is paused", replace(world.spent("pauses"), paused=True)
 
     def _outside(self, world: World) -> Steps:
         left, document = world.left, world.document
@@ -371,7 +403,8 @@ class Model:
         """Remove dispatchers and reconcilers whose write will do nothing, because another write came first."""
         if not self.rules.conditional:
             return world
-        if world.dispatcher is not None and not world.dispatcher.fresh:
+        handling = world.dispatcher
+        if handling is not None and not handling.fresh and not self._must_publish(self._on(handling), fresh=False):
             world = replace(world, dispatcher=None)
         if world.reconciler is not None and not world.reconciler.fresh:
             world = replace(world, reconciler=None)

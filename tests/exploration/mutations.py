@@ -256,6 +256,11 @@ def _as_if_begun(rules: Rules) -> Rules:
     )
 
 
+def _holds_without_a_schedule(decision: Decision, known: DocumentState, now: datetime, policy: Policy) -> Decision:
+    held = machine.while_paused(decision, known, now, policy)
+    return replace(held, write=None) if held.reason is Reason.PAUSED else held
+
+
 #: By description (see docs/reliability.md): the scenario of `SMALL` that detects the mutation, and the mutation.
 MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
     "a result is written without a look at the lease": (
@@ -397,6 +402,14 @@ MUTATIONS: Final[Mapping[str, tuple[str, Mutation]]] = {
     "a mail that has ended still waits for a server": (
         "once, two outages",
         lambda rules: replace(rules, concluded=_keeps_the_note_of_an_outage),
+    ),
+    "a mail is claimed while all mail is paused": (
+        "once, paused",
+        lambda rules: replace(rules, while_paused=lambda decision, *_: decision),
+    ),
+    "a mail that waits for the end of a pause is not scheduled": (
+        "once, paused",
+        lambda rules: replace(rules, while_paused=_holds_without_a_schedule),
     ),
     "an unsent mail is not tried again": ("again if unsent, a crash", _as_if_begun),
 }

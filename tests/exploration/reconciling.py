@@ -260,7 +260,7 @@ class _OneWay(Documents):
 
 
 class _OneWalk(Documents):
-    def due(self, collection: str, now: datetime, limit: int) -> Iterator[list[Found]]:
+    def due(self, collection: str, now: datetime, limit: int, after: datetime | None = None) -> Iterator[list[Found]]:
         yield from ()
 
 

@@ -28,6 +28,7 @@ class Rules:
     on_result: Callable[[DocumentState | None, Lease, Result, datetime, Policy, float], Decision] = machine.on_result
     on_release: Callable[[DocumentState | None, Lease, datetime | None, Changes | None], Decision] = machine.on_release
     on_reconcile: Callable[[DocumentState, datetime, datetime, Policy], Decision] = machine.on_reconcile
+    while_paused: Callable[[Decision, DocumentState, datetime, Policy], Decision] = machine.while_paused
     on_dead_letter: Callable[[DocumentState | None, bool, bool, datetime, Result, Policy], Decision] = (
         machine.on_dead_letter
     )

@@ -75,6 +75,8 @@ SMALL: Final[Mapping[str, Scenario]] = {
     "once, two outages": Scenario(ERROR, 1, Bounds(ticks=1, outages=2), 643),
     "once, two transports": Scenario(ERROR, 1, Bounds(ticks=1, failover=1), 423),
     "again if unsent, an outage": Scenario(UNSENT, 1, Bounds(ticks=1, outages=1), 17_221),
+    "once, paused": Scenario(ERROR, 1, Bounds(ticks=1, pauses=1), 3_267),
+    "once, scheduled, paused": Scenario(ERROR, 1, Bounds(ticks=2, pauses=1), 3_328, due_after=1),
     "twice if surely not sent, cancelled": Scenario(ERROR, 2, Bounds(ticks=1, cancellations=1), 1_356),
     "twice if surely not sent, expires": Scenario(ERROR, 2, Bounds(ticks=2), 4_745, expires_after=2),
     "twice whatever happened, expires at once": Scenario(RETRY, 2, Bounds(ticks=1), 369, expires_after=1),
@@ -94,6 +96,13 @@ LARGE: Final[Mapping[str, Scenario]] = {
     "once, cancelled and asked again, a crash": Scenario(
         ERROR, 1, Bounds(ticks=1, cancellations=1, user_requests=1, crashes=1), 131_128
     ),
+    "once, paused twice": Scenario(ERROR, 1, Bounds(ticks=1, pauses=2), 17_045),
+    "once, paused, a crash": Scenario(ERROR, 1, Bounds(ticks=1, pauses=1, crashes=1), 27_712),
+    "once, paused, a lost answer": Scenario(ERROR, 1, Bounds(ticks=1, pauses=1, lost_answers=1), 7_936),
+    "once, paused, asked again": Scenario(ERROR, 1, Bounds(ticks=1, pauses=1, user_requests=1), 89_732),
+    "once, paused, cancelled": Scenario(ERROR, 1, Bounds(ticks=1, pauses=1, cancellations=1), 4_985),
+    "once, paused, expires": Scenario(ERROR, 1, Bounds(ticks=2, pauses=1), 12_495, expires_after=1),
+    "again if unsent, paused": Scenario(UNSENT, 1, Bounds(ticks=1, pauses=1), 174_485),
     "twice if surely not sent, expires, a crash": Scenario(
         ERROR, 2, Bounds(ticks=2, crashes=1), 45_318, expires_after=2
     ),

@@ -14,6 +14,7 @@ import pytest
 from dispatcher.outbox import Effect, Executed, Outbox
 from sender.worker.attempt import Attempts
 from shared.delivery.model import DocumentState
+from shared.delivery.pause import Pause, Resumed
 from shared.delivery.policy import BackOff, LeaseExpiryPolicy, Policy
 from shared.delivery.store import ClaimRequest
 from shared.errors import Deferred, ErrorCode, FirepostError, NotSent, Outage, OutcomeUnknown
@@ -275,6 +276,43 @@ def is_in_time(place: Place) -> None:
     place.work()
 
 
+def is_written_while_mail_is_paused(place: Place) -> None:
+    """All mail is paused when the mail is written, and resumed later."""
+    place.pause(Pause(place.clock.now))
+    place.write()
+    place.work()
+    place.reconcile()
+    place.pause(Pause())
+    place.reconcile()
+    place.work()
+
+
+def waits_when_mail_is_paused(place: Place) -> None:
+    """All mail is paused while the message is on its way; a user asks for the mail again meanwhile."""
+    _queue(place)
+    place.pause(Pause(place.clock.now))
+    place.work()
+    place.database.edit(PATH, {"delivery.state": "RETRY"})
+    place.work()
+    place.reconcile()
+    place.pause(Pause())
+    place.reconcile()
+    place.work()
+
+
+def waits_for_its_transport(place: Place) -> None:
+    """The transport is paused when the mail is to be handed over, and resumed later."""
+    now = place.clock.now
+    place.pause(Pause(None, {"default": now}))
+    place.write()
+    place.work()
+    place.pause(Pause(resumed=Resumed(now, None, now)))
+    place.reconcile()
+    place.pause(Pause())
+    place.reconcile()
+    place.work()
+
+
 STORIES: Final[Sequence[Callable[[Place], None]]] = (
     asks_again_while_it_is_sent,
     freezes_while_it_sends,
@@ -303,6 +341,9 @@ STORIES: Final[Sequence[Callable[[Place], None]]] = (
     expires_before_it_could_be_tried_again,
     expires_and_hears_no_answer,
     is_in_time,
+    is_written_while_mail_is_paused,
+    waits_when_mail_is_paused,
+    waits_for_its_transport,
 )
 
 
@@ -396,6 +437,8 @@ def put_into_services(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
         lambda known, lease, later=None, notes=None: rules.on_release(known, lease, later, notes),
     )
     monkeypatch.setattr(f"{store}.on_sending", rules.on_sending)
+    for module in (store, "dispatcher.handler", "dispatcher.reconciler"):
+        monkeypatch.setattr(f"{module}.while_paused", rules.while_paused)
     monkeypatch.setattr(f"{store}.on_result", rules.on_result)
     monkeypatch.setattr(f"{store}.concluded", rules.concluded)
     monkeypatch.setattr("dispatcher.handler.on_event", rules.on_event)

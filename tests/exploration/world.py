@@ -139,11 +139,12 @@ class Releasing:
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """The dispatcher between publishing and writing, as decided about an event at `at`."""
+    """The dispatcher between publishing and writing, as decided about an event at `at`; `paused`: all mail was."""
 
     event: Event
     at: datetime
     fresh: bool
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +157,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Noting:
-    """The reconciler between publishing and writing, as decided at `at`."""
+    """The reconciler between publishing and writing, as decided at `at`; `paused`: all mail was."""
 
     seen: DocumentState
     at: datetime
     fresh: bool
+    paused: bool = False
 
 
 Sender = Asked | Read | Claimed | Answered | Releasing
@@ -184,11 +186,12 @@ class Bounds:
     cancellations: int = 0
     outages: int = 0
     failover: int = 0
+    pauses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A state of the exploration.
+    """A state of the exploration; `paused`: all mail is.
 
     Five fields only serve the checks: how often a user has asked for the mail (`requests`), how often a mail server
     has accepted it (`accepted`), whether the last request has had no attempt yet (`request_pending`), whether a sender
@@ -209,6 +212,7 @@ class World:
     request_pending: bool = True
     noted: bool = False
     running: frozenset[Lease] | None = None
+    paused: bool = False
 
     def with_sender(self, index: int, sender: Sender | None) -> World:
         """This world with one sender replaced."""

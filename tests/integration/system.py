@@ -35,6 +35,9 @@ LEASE_SECONDS = round(patience(4))
 
 Fields = dict[str, Any]
 
+#: The value of a setting that is to be the mail server's URI, which is not known before it runs.
+SMTP = "SMTP"
+
 
 def wait_for(
     look: Callable[[], _T | Literal[False] | None],
@@ -185,8 +188,9 @@ class Configuration:
     """The options of a system, in addition to the backend.
 
     The reconciler runs every `reconcile_seconds`, or never. With `login`, USER:PASSWORD, the mail server requires it.
-    `sender` is the subscription type: `push` or `pull`. `settings` override those that all systems have. `project` is
-    the id of the project. With `limit_events`, events that are too large for Eventarc are dropped.
+    `sender` is the subscription type: `push` or `pull`. `settings` override those that all systems have; the value SMTP
+    stands for the mail server's URI. `project` is the id of the project. With `limit_events`, events that are too large
+    for Eventarc are dropped.
     """
 
     reconcile_seconds: float | None = None
@@ -211,7 +215,10 @@ def running(backend: str, configuration: Configuration) -> Iterator[System]:
                 "ACK_DEADLINE_SECONDS": str(LEASE_SECONDS + 6),
                 "USERS_COLLECTION": "users",
                 "TEMPLATES_COLLECTION": "templates",
-                **configuration.settings,
+                **{
+                    name: server.uri(login) if value == SMTP else value
+                    for name, value in configuration.settings.items()
+                },
             },
             supervise=False,
             reconcile_seconds=configuration.reconcile_seconds,

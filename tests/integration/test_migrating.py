@@ -108,6 +108,7 @@ class Migration:
     """One path of the page: the checkout's directory, the shell's variables, the documents by their kind.
 
     `exported` is the file that `firebase ext:export` writes, `firepost` the collection that Firepost works on.
+    `patience` is the time limit of a command, in seconds.
     """
 
     system: System
@@ -118,6 +119,7 @@ class Migration:
     old: OldSystem = field(init=False)
     documents: dict[str, str] = field(default_factory=dict)
     firepost: str = TRIAL
+    patience: float = PATIENCE
 
     def __post_init__(self) -> None:
         self.old = OldSystem(self.system)
@@ -150,7 +152,7 @@ class Migration:
         script = f"{command}\nstatus=$?\nenv -0 > {kept}\nexit $status"
         ended = subprocess.run(
             ["bash", "-c", script], cwd=self.directory, env=self.environment, capture_output=True, text=True,
-            timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL,
+            timeout=self.patience, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert ended.returncode == code, f"{command}\n{ended.stdout}{ended.stderr}"
         pairs = (each.partition("=") for each in kept.read_text().split("\0") if each)

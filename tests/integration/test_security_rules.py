@@ -139,6 +139,13 @@ def staffed(emulator: str) -> Database:
     return database
 
 
+@pytest.mark.parametrize("name", ["control", "reconciler"])
+def test_no_rules_let_a_user_pause_mail(closed: Database, opened: Database, staffed: Database, name: str) -> None:
+    for database in (closed, opened, staffed):
+        assert not database.create(f"mail-firepost/{name}", {"pausedTime": datetime.now(UTC)}, token(ADA, staff=True))
+        assert not database.get(f"mail-firepost/{name}", token(ADA, staff=True))
+
+
 @forged
 def test_no_open_rules_let_a_user_write_delivery(opened: Database, staffed: Database, delivery: Any) -> None:
     assert not opened.create("mail/forged", MAIL | {"delivery": delivery}, token(ADA))

@@ -20,6 +20,7 @@ from dispatcher.events import EVENT_TYPE
 from dispatcher.handler import Dispatcher
 from dispatcher.ignored import PERIOD
 from shared.delivery.lanes import Lanes
+from shared.delivery.pause import control_path
 from shared.delivery.store import MailStore
 from shared.errors import Unavailable
 from shared.firestore.database import Snapshot, Unwritable
@@ -125,13 +126,23 @@ def test_a_new_document_that_can_not_be_sent_in_time_ends_at_once(
     assert "nextAttemptTime" not in found
 
 
-def test_nothing_is_read(client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_read_but_now_and_then_what_is_paused(
+    client: FlaskClient, database: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+
     def read(paths: Sequence[str]) -> list[Snapshot | None]:
-        pytest.fail(f"{paths} were read")
+        reads.extend(paths)
+        return [None for _ in paths]
 
     just_written(database)
     monkeypatch.setattr(database, "read", read)
-    assert post(client, body(None, MAIL)).status_code == 200
+    pending = {**MAIL, "delivery": {"state": "PENDING"}}
+    assert post(client, body(MAIL, pending)).text == "own-write\n"
+    assert reads == []
+    for _ in range(3):
+        assert post(client, body(None, MAIL)).status_code == 200
+    assert reads == [control_path("mail")]
 
 
 def test_while_the_topic_is_broken_eventarc_retries(

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 import pytest
 
 import dispatcher.reconciler as reconciler_module
-from dispatcher.reconciler import BULK, PAGE, Reconciler, position_path
+from dispatcher.catching_up import BULK
+from dispatcher.reconciler import PAGE, Reconciler, position_path
 from shared.delivery.lanes import Lanes
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import FirepostError, Unavailable

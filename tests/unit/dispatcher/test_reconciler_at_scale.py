@@ -15,12 +15,14 @@ from time import monotonic
 
 import pytest
 
+from dispatcher.catching_up import BULK
 from dispatcher.outbox import Outbox
-from dispatcher.reconciler import BULK, PAGE, Reconciler
+from dispatcher.reconciler import PAGE, Reconciler
 from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend
 from local.clients import publisher_client
 from shared.batcher import Batching
+from shared.control import Control
 from shared.delivery.policy import Policy
 from shared.delivery.store import MailStore
 from shared.errors import FirepostError
@@ -34,8 +36,9 @@ pytestmark = pytest.mark.slow
 
 PROJECT = "demo-scale"
 AHEAD = timedelta(days=30)
-#: What a run reads whatever there is: the position, and as one read each, what is in PROCESSING and what is due.
-CONSTANT = 3
+#: What a run reads whatever there is: the position, what is paused, and as one read each, what is in PROCESSING and
+#: what is due.
+CONSTANT = 4
 
 
 class Database(FirestoreDatabase):
@@ -83,7 +86,8 @@ class System:
         before = self.backend.reads
         policy = Policy(LEASE, stranded_after=2 * AHEAD)
         outbox = Outbox(self.topic, MailStore(self.database, policy), Batching())
-        summary = Reconciler(self.database, outbox, policy, COLLECTION, lambda: self.now).run()
+        control = Control(self.database, COLLECTION)
+        summary = Reconciler(self.database, outbox, policy, COLLECTION, control, lambda: self.now).run()
         return summary, self.backend.reads - before
 
 

@@ -76,7 +76,7 @@ def topic() -> MemoryPublisher:
 @pytest.fixture
 def client(topic: MemoryPublisher) -> FlaskClient:
     parts = DispatcherParts(database=NoDatabase(), topic=topic)
-    return create_app(parts.shadow_handlers(), "mail", None, "ok, in shadow mode").test_client()
+    return create_app(parts.shadow_handlers(), "mail", None, lambda: "ok, in shadow mode").test_client()
 
 
 def test_the_message_is_one_that_only_shadow_mode_reads(client: FlaskClient, topic: MemoryPublisher) -> None:

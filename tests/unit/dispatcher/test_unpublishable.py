@@ -21,7 +21,7 @@ from shared.errors import Unavailable
 from shared.firestore.client import connect_firestore
 from shared.firestore.database import FirestoreDatabase, Version, Write
 from shared.pubsub.publisher import TopicPublisher, connect_publisher
-from tests.assembly import POLICY, store
+from tests.assembly import NOT_PAUSED, POLICY, store
 
 PROJECT = "demo-unpublishable"
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -48,7 +48,7 @@ def dispatcher(
     monkeypatch.setitem(os.environ, "PUBSUB_EMULATOR_HOST", backend.pubsub)
     client = connect_publisher()
     outbox = Outbox(TopicPublisher(client, PROJECT, "mail"), store(database), Batching())
-    yield Dispatcher(outbox, POLICY, lambda: NOW)
+    yield Dispatcher(outbox, POLICY, lambda: NOW, lambda: NOT_PAUSED)
     client.transport.close()
 
 

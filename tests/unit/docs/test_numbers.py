@@ -46,11 +46,13 @@ from sender.transport.smtp.connection_limit import HOLD_SECONDS
 from sender.transport.smtp.pool import KeepOpen
 from sender.worker.result import MAX_LIST_BYTES, MAX_WARNINGS
 from sender.worker.retention import MAX_RENDERED_BYTES
+from shared.control import FRESH_SECONDS as PAUSE_KNOWN_FOR
 from shared.delivery.bound import Surroundings, latest_end
 from shared.delivery.history import _LENGTHS, MOST_ENTRIES
 from shared.delivery.lanes import MOST_LANES
 from shared.delivery.model import MAX_TEXT as MAX_ERROR
 from shared.delivery.model import MOST_ATTEMPTS
+from shared.delivery.pause import control_path
 from shared.delivery.policy import LONGEST_LEASE_SECONDS, LONGEST_OUTAGE_PAUSE, UNSENT_RETRIES
 from shared.firestore.values import MAX_VALUES
 from shared.http.server import EXIT_MISCONFIGURED, GRACE_SECONDS
@@ -136,6 +138,10 @@ def most(setting: str) -> object:
         ("docs/reliability.md", f"`STRANDED_AFTER`, and 1 + ⌈n / {PAGE}⌉ runs: 2 minutes for up to {PAGE}, "),
         ("docs/reliability.md", f"{1 + ceil(5_000 / PAGE)} for 5,000"),
         ("docs/reliability.md", f"`{position_path('mail')}` holds the positions for the collection `mail`"),
+        ("docs/operating.md", f"is read at most every {IN_WORDS[int(PAUSE_KNOWN_FOR)]} seconds"),
+        ("docs/capacity.md", f"{2_592_000 // int(PAUSE_KNOWN_FOR):,} reads or 0.31 a month"),
+        ("docs/operating.md", f"`{control_path('mail')}` for the collection `mail`"),
+        ("docs/security.md", f"Nothing for `{control_path('mail').partition('/')[0]}`"),
         ("docs/reliability.md", f"`make chaos` sends {CHAOS['mails']:,} mails"),
         (
             "docs/migrating-from-trigger-email.md",

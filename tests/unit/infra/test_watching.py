@@ -45,6 +45,7 @@ def test_a_metric_counts_entries_that_are_logged_by_fields_that_they_have(name: 
 #: Labels are in there.
 USES = re.findall(r"(?:metric_filters|logged)\.(\w+)((?:(?!\blogged\.).)*(?:\n +by .*)?)", WATCHING)
 WORDS = {*State, *Reason, *ErrorCode, "deferred", "outage"}  # the last two: sender/worker/reports.py
+WORDS |= {"recent", "long"}  # shared/delivery/pause.py
 
 #: A label and its value or values in a PromQL selector.
 SELECTED = re.compile(r'(\w+)(?:=~|!=|=)\\?"([a-zA-Z|-]+)\\?"')

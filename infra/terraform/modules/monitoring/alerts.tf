@@ -104,6 +104,14 @@ locals {
       query    = "(sum(increase(${local.logged.reconciler_runs}}[${local.silent_minutes}m])) or vector(0)) < 1"
     }
 
+    paused = {
+      title    = "mail has been paused for a day"
+      severity = "WARNING"
+      text     = "Mail, or that of a transport, has been paused for a day or longer. Perhaps somebody has forgotten to resume it."
+      minutes  = 1
+      query    = "sum(increase(${local.logged.pauses},pause=\"long\"}[${local.silent_minutes}m])) > 0"
+    }
+
     stalled = {
       title    = "mail waits and none is sent"
       severity = "CRITICAL"

@@ -201,6 +201,13 @@ locals {
         ]
       },
       {
+        title = "Reconciler: runs while mail was paused"
+        unit  = "per second"
+        lines = [
+          { look = "rate", filter = local.metric_filters.pauses, by = "metric.label.pause" },
+        ]
+      },
+      {
         title = "Reconciler: actions"
         unit  = "per second"
         lines = [

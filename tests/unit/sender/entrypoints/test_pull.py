@@ -455,7 +455,7 @@ def test_health_reports_whether_the_process_is_well() -> None:
 
 
 def test_health_says_what_the_process_does() -> None:
-    with health_endpoint("127.0.0.1", 0, lambda: True, "ok, in shadow mode") as port:
+    with health_endpoint("127.0.0.1", 0, lambda: True, lambda: "ok, in shadow mode") as port:
         answer = requests.get(f"http://127.0.0.1:{port}/health", timeout=patience(5))
     assert answer.text == "ok, in shadow mode\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -20,8 +21,10 @@ from shared.errors import (
     NotSent,
     Outage,
     OutcomeUnknown,
+    Paused,
     Unavailable,
 )
+from tests.assembly import PATIENCE
 from tests.smtp_server import ScriptedServer
 from tests.unit.sender.transport.builders import ANA, BOB, DATA, server_at
 
@@ -35,10 +38,15 @@ class Servers:
     def __init__(self) -> None:
         self.first, self.other = ScriptedServer(), ScriptedServer()
         self.begun = 0
+        self.paused: set[str] = set()
 
     def connect(self) -> None:
         transports = {name: SmtpTransport(server_at(each), LIMITS) for name, each in self.by_name().items()}
-        self.transport = RoutedTransport(transports, {"first": Failover("other", DOMAINS)})
+        self.transport = RoutedTransport(transports, {"first": Failover("other", DOMAINS)}, self.check)
+
+    def check(self, name: str) -> None:
+        if name in self.paused:
+            raise Paused(name)
 
     def by_name(self) -> dict[str, ScriptedServer]:
         return {"first": self.first, "other": self.other}
@@ -64,6 +72,27 @@ def servers() -> Iterator[Servers]:
         servers.connect()
         yield servers
         servers.transport.close()
+
+
+def test_a_paused_transport_takes_over_nothing(servers: Servers) -> None:
+    servers.first.when("CONNECT").drop()
+    servers.paused.add("other")
+    with pytest.raises(Outage):
+        servers.send()
+    assert servers.other.commands == []
+
+
+def test_a_pause_while_it_takes_over_is_noticed_before_it_begins(servers: Servers) -> None:
+    servers.first.when("CONNECT").drop()
+    stall = servers.other.when("EHLO").stall()
+    with ThreadPoolExecutor(1) as one:
+        running = one.submit(servers.send)
+        assert stall.reached.wait(PATIENCE)
+        servers.paused.add("other")
+        stall.release()
+        with pytest.raises(Outage):
+            running.result(PATIENCE)
+    assert (servers.begun, servers.taken) == (0, (0, 0))
 
 
 Script = Callable[[ScriptedServer], object]

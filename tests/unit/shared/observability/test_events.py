@@ -20,6 +20,7 @@ from sender.entrypoints.push import create_app as sender_app
 from sender.transport.routing import Failover, RoutedTransport
 from sender.transport.smtp.config import parse_server
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
+from shared.delivery.pause import control_path
 from shared.delivery.policy import Policy
 from shared.errors import Deferred, ErrorCode, FirepostError, Outage, Unavailable
 from shared.firestore.database import Unwritable, Version, Write
@@ -275,6 +276,18 @@ def a_run_of_the_reconciler(world: World) -> None:
     world.reconcile()
 
 
+def runs_during_and_after_a_pause(world: World) -> None:
+    now, parts = world.clock.now, DispatcherParts(Policy(LEASE), world.database, world.topic, clock=world.clock)
+    world.database.put("mail/lost", {**MAIL, "delivery": {"state": "PENDING"}})
+    world.database.put(control_path("mail"), {"pausedTime": now})
+    parts.reconciler().run()
+    waits = {"state": "PENDING", "startTime": now - HOUR, "nextAttemptTime": now + 23 * HOUR}
+    world.database.put("mail/waits", {**MAIL, "delivery": waits})
+    resumed = {"time": now, "rate": 1.0, "granted": now, "gathered": False}
+    world.database.put(control_path("mail"), {"resumed": resumed})
+    parts.reconciler().run()
+
+
 def a_look_in_shadow_mode(world: World) -> None:
     delivery = {"state": "SUCCESS", "info": {"accepted": ["ada@example.com"], "rejected": [], "pending": []}}
     world.database.put("mail/a", MAIL | {"delivery": delivery})
@@ -314,6 +327,7 @@ WORK = (
     a_lease_that_has_expired,
     pubsub_refuses_a_message,
     a_run_of_the_reconciler,
+    runs_during_and_after_a_pause,
 )
 
 ADA = "ada@example.com"

@@ -79,6 +79,20 @@ run "a_reconciler_that_is_called_seldom_is_not_silent" {
   }
 }
 
+run "a_pause_that_lasts_is_noticed" {
+  command = plan
+
+  assert {
+    condition     = endswith(google_logging_metric.this["pauses"].filter, "jsonPayload.event=\"reconciler-run\" AND jsonPayload.pause:*")
+    error_message = "Only runs during a pause must count."
+  }
+
+  assert {
+    condition     = strcontains(google_monitoring_alert_policy.this["paused"].conditions[0].condition_prometheus_query_language[0].query, "pause=\"long\"}[5m])) > 0")
+    error_message = "The alert must be about long pauses, and end with them."
+  }
+}
+
 run "few_attempts_suffice_for_a_ratio" {
   command = plan
 
