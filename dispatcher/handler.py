@@ -16,6 +16,7 @@ from shared.delivery.machine import on_event, while_paused
 from shared.delivery.model import Decision, Reason, state_of
 from shared.delivery.pause import Pause
 from shared.delivery.policy import Policy
+from shared.errors import Unavailable
 from shared.firestore.database import Unwritable
 from shared.observability.events import Event, log_event, millis, sight
 from shared.observability.tracing import NO_TRACER, Tracer
@@ -87,10 +88,17 @@ class Dispatcher:
         return decision.reason
 
     def _unless_paused(self, decision: Decision, change: DocumentChange, now: datetime) -> Decision:
-        """What is decided if all mail is paused, which is looked up only if it matters."""
-        if decision.publish and change.new is not None and self._pause().since is not None:
-            return while_paused(decision, change.new, now, self._policy)
-        return decision
+        """What is decided if all mail is paused, which is looked up only if it matters.
+
+        If that can't be read, the mail is published all the same: the sender looks, too.
+        """
+        if not decision.publish or change.new is None:
+            return decision
+        try:
+            is_paused = self._pause().since is not None
+        except Unavailable:
+            return decision
+        return while_paused(decision, change.new, now, self._policy) if is_paused else decision
 
 
 def _fields(change: DocumentChange, decision: Decision, now: datetime) -> dict[str, object]:

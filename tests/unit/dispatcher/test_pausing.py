@@ -108,6 +108,15 @@ def test_a_new_mail_is_scheduled_and_not_published(world: World) -> None:
     }
 
 
+def test_a_new_mail_needs_no_read_to_be_published(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.database, "read", lambda paths: [Unavailable("down") for _ in paths])
+    world.database.put("mail/a", MAIL)
+    client = create_app(world.parts.handlers(), "mail", verifier=None).test_client()
+    headers = {"ce-type": EVENT_TYPE, "Content-Type": "application/protobuf"}
+    assert client.post("/", data=body(None, MAIL), headers=headers).text == "new\n"
+    assert [attributes["document"] for _, attributes in world.topic.published] == ["mail/a"]
+
+
 def test_a_mail_that_has_changed_since_its_event_is_published_and_the_sender_decides(world: World) -> None:
     """The newer event may be one that is ignored, such as that of a PENDING which a user has written."""
     world.pause()
