@@ -10,7 +10,10 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import firestore
 from google.cloud.firestore_v1 import FieldFilter
+from google.cloud.firestore_v1.base_vector_query import DistanceMeasure
+from google.cloud.firestore_v1.query_profile import ExplainOptions
 from google.cloud.firestore_v1.types import ListenRequest
+from google.cloud.firestore_v1.vector import Vector
 
 from local.waiting import wait_until
 from tests.patience import patience
@@ -40,16 +43,6 @@ def test_of_two_transactions_that_read_what_the_other_writes_the_second_is_abort
     with pytest.raises(exceptions.Aborted, match="cross-transaction contention"):
         second._commit()
     assert document.get().get("n") == 2
-
-
-def test_a_transaction_that_can_not_commit_any_more_is_aborted_at_its_next_read(db: firestore.Client) -> None:
-    db.document("mail/a").set({"n": 1})
-    transaction = db.transaction()
-    transaction._begin()
-    db.document("mail/a").get(transaction=transaction)
-    db.document("mail/a").set({"n": 2})
-    with pytest.raises(exceptions.Aborted):
-        db.document("mail/b").get(transaction=transaction)
 
 
 def test_a_transaction_is_aborted_when_its_query_would_find_something_else(db: firestore.Client) -> None:
@@ -143,7 +136,13 @@ def test_documents_are_listed_in_pages(db: firestore.Client) -> None:
             lambda db: list(db.collection_group("mail").get_partitions(2)),
             "google.firestore.v1.Firestore/PartitionQuery",
         ),
-        (lambda db: db.collection("mail").sum("n").get(), "aggregations other than count"),
+        (
+            lambda db: list(
+                db.collection("mail").find_nearest("v", Vector([1.0]), 1, DistanceMeasure.EUCLIDEAN).stream()
+            ),
+            "vector search",
+        ),
+        (lambda db: list(db.collection("mail").stream(explain_options=ExplainOptions())), "query plans"),
     ],
 )
 def test_unsupported_calls_are_unimplemented_by_name(db: firestore.Client, call: Any, names: str) -> None:

@@ -12,9 +12,9 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from local.backends.embedded.failure import Failure
+from local.backends.embedded.firestore.documents import Documents
 from local.backends.embedded.firestore.protos import StructuredQuery
 from local.backends.embedded.firestore.query import Query
-from local.backends.embedded.firestore.store import Documents
 from shared.firestore.values import encode
 from tests.unit.embedded.documents import document
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         RunAggregationQueryResponse,
         RunQueryRequest,
         RunQueryResponse,
+        StructuredAggregationQuery,
         StructuredQuery,
         Target,
         TargetChange,
@@ -73,6 +74,7 @@ else:
     RunAggregationQueryResponse = types.RunAggregationQueryResponse.pb()
     RunQueryRequest = types.RunQueryRequest.pb()
     RunQueryResponse = types.RunQueryResponse.pb()
+    StructuredAggregationQuery = types.StructuredAggregationQuery.pb()
     StructuredQuery = types.StructuredQuery.pb()
     Target = types.Target.pb()
     TargetChange = types.TargetChange.pb()
@@ -108,6 +110,7 @@ __all__ = [
     "RunAggregationQueryResponse",
     "RunQueryRequest",
     "RunQueryResponse",
+    "StructuredAggregationQuery",
     "StructuredQuery",
     "Target",
     "TargetChange",

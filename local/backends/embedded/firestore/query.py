@@ -16,6 +16,7 @@ from google.cloud.firestore_v1.types import StructuredQuery as Api
 
 from local.backends.embedded.failure import invalid, unsupported
 from local.backends.embedded.firestore import fields
+from local.backends.embedded.firestore.documents import View
 from local.backends.embedded.firestore.filters import (
     Condition,
     compile_filter,
@@ -28,7 +29,6 @@ from local.backends.embedded.firestore.index import Entry
 from local.backends.embedded.firestore.limits import check_filter
 from local.backends.embedded.firestore.names import check_parent, collection_of
 from local.backends.embedded.firestore.protos import Cursor, Document, StructuredQuery, Value
-from local.backends.embedded.firestore.store import Documents
 from local.backends.embedded.firestore.values import SortKey, sort_key
 
 _DESCENDING = Api.Direction.DESCENDING
@@ -52,7 +52,7 @@ class _Scope:
     def collection(self) -> str:
         return f"{self.parent}/{self.collection_id}"
 
-    def members(self, documents: Documents) -> Iterator[Document]:
+    def members(self, documents: View) -> Iterator[Document]:
         if not self.descends:
             yield from documents.members(self.collection)
             return
@@ -97,9 +97,9 @@ class _Bound:
 
 
 class Query:
-    """A validated query."""
+    """A validated query; it finds only documents that have all fields at `existing`."""
 
-    def __init__(self, parent: str, query: StructuredQuery) -> None:
+    def __init__(self, parent: str, query: StructuredQuery, existing: Sequence[fields.Path] = ()) -> None:
         check_parent(parent)
         if query.HasField("find_nearest"):
             raise unsupported("vector search (find_nearest)")
@@ -108,6 +108,7 @@ class Query:
         self._condition: Condition = compile_filter(query.where)
         self._required = list(required(query.where))
         self._orders = _orders(query)
+        self._existing = {order.path for order in self._orders}.union(existing) - {(fields.NAME,)}
         self._start = self._bound(query.start_at) if query.HasField("start_at") else None
         self._end = self._bound(query.end_at) if query.HasField("end_at") else None
         self._select = [fields.parse(field.field_path) for field in query.select.fields]
@@ -121,7 +122,7 @@ class Query:
         """Whether other documents influence whether a document is found."""
         return bool(self.offset) or self.limit is not None
 
-    def run(self, documents: Documents) -> list[Document]:
+    def run(self, documents: View) -> list[Document]:
         """The documents found, in order and whole."""
         end = None if self.limit is None else self.offset + self.limit
         entries = self._entries(documents)
@@ -140,7 +141,7 @@ class Query:
         """The fields of the document that the query selects."""
         return fields.only(document, self._select) if self._select else document
 
-    def _entries(self, documents: Documents) -> Iterator[Entry] | None:
+    def _entries(self, documents: View) -> Iterator[Entry] | None:
         """Entries of an index that include all documents found, in order; None if every document must be looked at.
 
         An index serves a query by equality that is ordered by name, and one that is ordered by a single field.
@@ -154,24 +155,25 @@ class Query:
         for one in self._required:
             path, keys = fields.parse(one.field.field_path), equal_keys(one)
             if keys is not None and path != lead:
-                index = documents.index(self._scope.collection, path)
-                parts = [_while_equal(index.since((key, *start)), key) for key in keys]
+                parts = [
+                    _while_equal(documents.entries(self._scope.collection, path, (key, *start)), key) for key in keys
+                ]
                 return heapq.merge(*parts, key=itemgetter(1))
         return None
 
-    def _in_range(self, documents: Documents, lead: fields.Path, start: tuple[Any, ...]) -> Iterator[Entry]:
+    def _in_range(self, documents: View, lead: fields.Path, start: tuple[Any, ...]) -> Iterator[Entry]:
         last: SortKey | None = None
         for one in self._required:
             limits = key_range(one) if fields.parse(one.field.field_path) == lead else None
             if limits is not None:
                 start, last = max(start, limits[:1]), limits[1] or last
-        entries = documents.index(self._scope.collection, lead).since(start)
+        entries = documents.entries(self._scope.collection, lead, start)
         return entries if last is None else takewhile(lambda entry: entry[0] <= last, entries)
 
     def _passes(self, document: Document) -> bool:
         if not self._condition(document):
             return False
-        if any(fields.value_of(document, order.path) is None for order in self._orders):
+        if any(fields.get(document.fields, path) is None for path in self._existing):
             return False
         if self._start is None and self._end is None:
             return True
