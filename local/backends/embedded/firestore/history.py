@@ -36,14 +36,15 @@ class History:
         self._bytes = 0
         self._forgotten = 0  # the time of the newest change that is not kept any more
 
-    def add(self, changes: Sequence[Change]) -> None:
-        """Note the changes of a commit that is later than all before."""
+    def add(self, changes: Sequence[Change], time: int) -> None:
+        """Note the changes of a commit at `time` (microseconds since the epoch), which is later than all before."""
         for change in changes:
-            time = change.time.ToMicroseconds()
-            size = _CHANGE_BYTES + (change.old.ByteSize() if change.old is not None else 0)
+            size = _CHANGE_BYTES if change.old is None else _CHANGE_BYTES + change.old.ByteSize()
             self._changes.append((time, size, change))
             self._bytes += size
-        self._forget()
+        while self._changes and (self._bytes > KEPT_BYTES or self._changes[0][0] < time - KEPT_MICROSECONDS):
+            self._forgotten, size, _ = self._changes.popleft()
+            self._bytes -= size
 
     def after(self, time: int) -> list[Change]:
         """The changes after a time (microseconds since the epoch), newest first; ABORTED if it does not go that far."""
@@ -54,12 +55,6 @@ class History:
     def reaches(self, time: int) -> bool:
         """Whether all changes after a time (microseconds since the epoch) are known."""
         return time >= self._forgotten
-
-    def _forget(self) -> None:
-        newest = self._changes[-1][0] if self._changes else 0
-        while self._changes and (self._bytes > KEPT_BYTES or self._changes[0][0] < newest - KEPT_MICROSECONDS):
-            self._forgotten, size, _ = self._changes.popleft()
-            self._bytes -= size
 
 
 class Past:

@@ -19,7 +19,7 @@ _MIN_NUMBER, _MAX_NUMBER = -(2**63), 2**63 - 1
 
 def is_reserved(name: str) -> bool:
     """Whether `name`, an id or a field, is reserved for Firestore."""
-    return len(name) >= 4 and name.startswith("__") and name.endswith("__")
+    return name.startswith("__") and name.endswith("__") and len(name) >= 4
 
 
 def check_document_name(name: str) -> None:
@@ -28,11 +28,8 @@ def check_document_name(name: str) -> None:
     _check_root(name, segments)
     if len(segments) == ROOT_SEGMENTS or len(segments) % 2 == 0:
         raise invalid(f'Document name "{name}" must name a collection and an id, in pairs.')
-    for collection_id in segments[ROOT_SEGMENTS::2]:
-        if is_reserved(collection_id):
-            raise invalid(f'Collection id "{collection_id}" is invalid because it is reserved.')
-    for segment in segments[ROOT_SEGMENTS:]:
-        _check_id(name, segment)
+    for place, segment in enumerate(segments[ROOT_SEGMENTS:]):
+        _check_id(name, segment, is_document=place % 2 == 1)
 
 
 def check_parent(name: str) -> None:
@@ -75,11 +72,11 @@ def _check_root(name: str, segments: list[str]) -> None:
         raise invalid(f'Document name "{name}" must start with "projects/PROJECT/databases/DATABASE/documents".')
 
 
-def _check_id(name: str, segment: str) -> None:
+def _check_id(name: str, segment: str, is_document: bool) -> None:
     if len(segment) > MAX_ID_BYTES // 4 and len(segment.encode()) > MAX_ID_BYTES:
         raise invalid(f"The key path element name is longer than {MAX_ID_BYTES} bytes.")
     if is_reserved(segment):
-        number = _NUMERIC.fullmatch(segment)
+        number = _NUMERIC.fullmatch(segment) if is_document else None
         if number is None:
             raise invalid(f'Resource id "{segment}" is invalid because it is reserved.')
         if not _MIN_NUMBER <= int(number[1]) <= _MAX_NUMBER:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -220,10 +220,10 @@ class FirestoreService:
         response.write_results.append(result)
         response.status.append(status)
 
-    def _query(self, request: _Asking, query: StructuredQuery, existing: Sequence[fields.Path] = ()) -> Query:
+    def _query(self, request: _Asking, query: StructuredQuery, aggregated: Collection[fields.Path] = ()) -> Query:
         if request.HasField("explain_options"):
             raise unsupported("query plans (explain_options)")
-        return Query(request.parent, query, existing)
+        return Query(request.parent, query, aggregated)
 
     def _snapshot(self, request: _Reading) -> tuple[bytes, Snapshot]:
         """The id of the transaction that a read begins, or nothing, and what it reads."""

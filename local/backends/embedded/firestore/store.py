@@ -17,17 +17,17 @@ Watcher = Callable[[Sequence[Change]], None]
 
 
 class Clock:
-    """Unique times in microseconds since the epoch."""
+    """Unique times in microseconds since the epoch; `last` is the newest."""
 
     def __init__(self, wall: Callable[[], int]) -> None:
         self._wall = wall
-        self._last = 0
+        self.last = 0
 
     def tick(self) -> Timestamp:
         """A time after all earlier ones."""
-        self._last = max(self._wall(), self._last + 1)
+        self.last = max(self._wall(), self.last + 1)
         timestamp = Timestamp()
-        timestamp.FromMicroseconds(self._last)
+        timestamp.FromMicroseconds(self.last)
         return timestamp
 
 
@@ -52,7 +52,7 @@ class Store:
         for change in changes:
             self.documents.put(change.name, change.new)
         if changes:
-            self.history.add(changes)
+            self.history.add(changes, self.clock.last)
             for watcher in self.watchers:
                 watcher(changes)
         return [_result(name, staged, effect) for name, effect in effects], now
@@ -63,7 +63,8 @@ class Store:
         Raises INVALID_ARGUMENT for the future and for fractions of a microsecond, FAILED_PRECONDITION if it is too long
         ago.
         """
-        now, wanted = self.clock.tick().ToMicroseconds(), time.ToMicroseconds()
+        self.clock.tick()  # no commit from now on has a time that is not in the future
+        now, wanted = self.clock.last, time.ToMicroseconds()
         if time.nanos % 1000:
             raise invalid("timestamp cannot have more than microseconds precision")
         if wanted > now:
