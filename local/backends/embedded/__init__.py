@@ -1,5 +1,6 @@
 """Firestore, Pub/Sub and Eventarc in memory, pure Python: for laptops without Java, and for tests.
 
+    front.py      the ports; `relay.py` passes gRPC on to the servers, and answers HTTP/1 in words
     rpc.py        gRPC plumbing: methods as plain functions, `failure.py` as statuses, `faults.py` around each call
     firestore/    service.py answers the RPCs; store, transactions, queries and listeners below it; pure: writes,
                   values, fields, names, filters, limits

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 import grpc
 
@@ -14,11 +17,11 @@ from local.backends.embedded.eventarc import Eventarc
 from local.backends.embedded.faults import Faults
 from local.backends.embedded.firestore import service as firestore
 from local.backends.embedded.firestore.store import Store
+from local.backends.embedded.front import Front
 from local.backends.embedded.observer import Observer
 from local.backends.embedded.pubsub import publisher, subscriber
 from local.backends.embedded.pubsub.broker import Broker
 from local.backends.embedded.tokens import TokenIssuer
-from local.errors import CannotStart
 from local.waiting import wait_until
 
 #: Seconds that calls in flight may take to end once the backend stops.
@@ -46,6 +49,7 @@ class EmbeddedBackend:
         )
         self._broker = Broker(_microseconds, self._issuer, self.faults.pushes)
         self._firestore: firestore.FirestoreService | None = None
+        self._running = ExitStack()
         self._servers: list[grpc.Server] = []
         self._firestore_port = options.firestore_port
         self._pubsub_port = options.pubsub_port
@@ -72,22 +76,27 @@ class EmbeddedBackend:
 
     def start(self) -> None:
         """Return when both APIs answer. Raises `CannotStart` if a port is taken."""
+        sockets = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-embedded-")))
         store = Store(_microseconds)
         store.watchers.append(self._eventarc.watch)
         store.watchers.append(Observer(self._options.project, self._options.on_change).watch)
         self._firestore = firestore.FirestoreService(store)
+        front = Front(self._options.on_failure)
+        self._running.callback(front.stop)
+        self._firestore_port = front.open(self._options.firestore_port, sockets / "firestore", "Firestore")
+        self._pubsub_port = front.open(self._options.pubsub_port, sockets / "pubsub", "Pub/Sub")
+        self._running.callback(self._issuer.stop)
         self._issuer.start()
-        self._firestore_port = self._serve(
-            {firestore.SERVICE: self._firestore.rpcs()}, self._options.firestore_port, "Firestore"
-        )
-        self._pubsub_port = self._serve(
+        self._running.callback(self._stop_servers)
+        self._serve({firestore.SERVICE: self._firestore.rpcs()}, sockets / "firestore")
+        self._serve(
             {
                 publisher.SERVICE: publisher.PublisherService(self._broker).rpcs(),
                 subscriber.SERVICE: subscriber.SubscriberService(self._broker).rpcs(),
             },
-            self._options.pubsub_port,
-            "Pub/Sub",
+            sockets / "pubsub",
         )
+        front.start()
 
     def watch(self, collection: str) -> None:
         """See `Backend`."""
@@ -99,25 +108,22 @@ class EmbeddedBackend:
 
     def stop(self) -> None:
         """End all calls, deliveries and threads; safe to call twice, and after a failed start."""
-        for ended in [server.stop(STOP_SECONDS) for server in self._servers]:
-            ended.wait()
-        self._servers.clear()
-        self._eventarc.stop()
-        with self._broker.lock:
-            self._broker.close()
-        self._issuer.stop()
+        self._running.close()
 
     def wait_until_delivered(self, seconds: float) -> bool:
         """Whether every event and every message is accepted by its receiver within `seconds`."""
         return wait_until(lambda: not self._eventarc.waiting() and not self._broker.waiting(), seconds, pause=0.01)
 
-    def _serve(self, services: rpc.Services, port: int, name: str) -> int:
-        try:
-            server, bound = rpc.serve(services, self.faults, port)
-        except RuntimeError as error:
-            raise CannotStart(f"Port {port} for {name} can't be used.") from error
-        self._servers.append(server)
-        return bound
+    def _serve(self, services: rpc.Services, path: Path) -> None:
+        self._servers.append(rpc.serve(services, self.faults, path))
+
+    def _stop_servers(self) -> None:
+        for ended in [server.stop(STOP_SECONDS) for server in self._servers]:
+            ended.wait()
+        self._servers.clear()  # its threads end when nobody holds a server any more
+        self._eventarc.stop()
+        with self._broker.lock:
+            self._broker.close()
 
 
 def _microseconds() -> int:

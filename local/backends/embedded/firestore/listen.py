@@ -91,7 +91,8 @@ class Listener:
 
     def serve(self, requests: Iterator[ListenRequest], context: grpc.ServicerContext) -> Iterator[ListenResponse]:
         """Answer until the client goes away."""
-        context.add_callback(self._end)
+        if not context.add_callback(self._end):
+            return  # the client is gone already
         with self._arrival:
             self._store.watchers.append(self._watch)
         try:
