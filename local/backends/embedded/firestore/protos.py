@@ -45,6 +45,8 @@ if TYPE_CHECKING:
         TransactionOptions,
         Value,
         Write,
+        WriteRequest,
+        WriteResponse,
         WriteResult,
     )
 else:
@@ -81,6 +83,8 @@ else:
     TransactionOptions = types.TransactionOptions.pb()
     Value = types.Value.pb()
     Write = types.Write.pb()
+    WriteRequest = types.WriteRequest.pb()
+    WriteResponse = types.WriteResponse.pb()
     WriteResult = types.WriteResult.pb()
 
 __all__ = [
@@ -117,5 +121,7 @@ __all__ = [
     "TransactionOptions",
     "Value",
     "Write",
+    "WriteRequest",
+    "WriteResponse",
     "WriteResult",
 ]

@@ -5,9 +5,11 @@ https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import grpc
@@ -44,6 +46,8 @@ from local.backends.embedded.firestore.protos import (
     RunQueryResponse,
     StructuredQuery,
     Write,
+    WriteRequest,
+    WriteResponse,
     WriteResult,
 )
 from local.backends.embedded.firestore.query import Query
@@ -90,6 +94,7 @@ class FirestoreService:
             "Rollback": Rpc(self.rollback, RollbackRequest),
             "RunAggregationQuery": Rpc(self.run_aggregation_query, RunAggregationQueryRequest, streams=True),
             "RunQuery": Rpc(self.run_query, RunQueryRequest, streams=True),
+            "Write": Rpc(self.write, WriteRequest, streams=True, takes_stream=True),
         }
 
     def get_document(self, request: GetDocumentRequest, _: grpc.ServicerContext) -> Document:
@@ -153,6 +158,26 @@ class FirestoreService:
             for write in request.writes:
                 self._write_alone(write, response)
         return response
+
+    def write(self, requests: Iterator[WriteRequest], _: grpc.ServicerContext) -> Iterator[WriteResponse]:
+        """Commits in a row, as web and mobile SDKs send them; the first request only opens the stream.
+
+        A commit that fails ends the stream with its error. Each token names an answer; streams can't be resumed.
+        """
+        with contextlib.suppress(grpc.RpcError):  # a broken stream: this is how clients end it
+            for number, request in enumerate(requests):
+                response = WriteResponse(stream_token=str(number).encode())
+                if number == 0:
+                    if request.stream_id or request.writes:
+                        raise invalid("The first request of a Write stream must name the database, and nothing else.")
+                    response.stream_id = uuid.uuid4().hex
+                else:
+                    writes.check_together(request.writes)
+                    with self._lock:
+                        results, commit_time = self._store.commit(request.writes)
+                    response.write_results.extend(results)
+                    response.commit_time.CopyFrom(commit_time)
+                yield response
 
     def run_query(self, request: RunQueryRequest, _: grpc.ServicerContext) -> Iterator[RunQueryResponse]:
         """The documents that a query finds; if none, one response with only the read time."""
