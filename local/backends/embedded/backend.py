@@ -13,6 +13,7 @@ import grpc
 
 from local.backends import CALLER, BackendOptions
 from local.backends.embedded import fault_flags, rpc
+from local.backends.embedded.attached import Attached
 from local.backends.embedded.eventarc import Eventarc
 from local.backends.embedded.faults import Faults
 from local.backends.embedded.firestore import service as firestore
@@ -47,8 +48,10 @@ class EmbeddedBackend:
             partial(self._issuer.token, CALLER, options.events_url) if options.sign_events else None,
             options.limit_events,
         )
+        self._watchers = [self._eventarc.watch, Observer(options.project, options.on_change).watch]
         self._broker = Broker(_microseconds, self._issuer, self.faults.pushes)
         self._firestore: firestore.FirestoreService | None = None
+        self._attached: Attached | None = None
         self._running = ExitStack()
         self._servers: list[grpc.Server] = []
         self._firestore_port = options.firestore_port
@@ -57,6 +60,8 @@ class EmbeddedBackend:
     @property
     def firestore(self) -> str:
         """The address (`host:port`) of the Firestore API; known once started."""
+        if self._options.attach_to is not None:
+            return self._options.attach_to
         return f"127.0.0.1:{self._firestore_port}"
 
     @property
@@ -77,18 +82,21 @@ class EmbeddedBackend:
     def start(self) -> None:
         """Return when both APIs answer. Raises `CannotStart` if a port is taken."""
         sockets = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-embedded-")))
-        store = Store(_microseconds)
-        store.watchers.append(self._eventarc.watch)
-        store.watchers.append(Observer(self._options.project, self._options.on_change).watch)
-        self._firestore = firestore.FirestoreService(store)
         front = Front(self._options.on_failure)
         self._running.callback(front.stop)
-        self._firestore_port = front.open(self._options.firestore_port, sockets / "firestore", "Firestore")
+        if self._options.attach_to is None:
+            self._firestore_port = front.open(self._options.firestore_port, sockets / "firestore", "Firestore")
         self._pubsub_port = front.open(self._options.pubsub_port, sockets / "pubsub", "Pub/Sub")
         self._running.callback(self._issuer.stop)
         self._issuer.start()
         self._running.callback(self._stop_servers)
-        self._serve({firestore.SERVICE: self._firestore.rpcs()}, sockets / "firestore")
+        if self._options.attach_to is None:
+            store = Store(_microseconds)
+            store.watchers += self._watchers
+            self._firestore = firestore.FirestoreService(store)
+            self._serve({firestore.SERVICE: self._firestore.rpcs()}, sockets / "firestore")
+        else:
+            self._attach(self._options.attach_to, self._options.collection)
         self._serve(
             {
                 publisher.SERVICE: publisher.PublisherService(self._broker).rpcs(),
@@ -101,6 +109,8 @@ class EmbeddedBackend:
     def watch(self, collection: str) -> None:
         """See `Backend`."""
         self._eventarc.collection = collection
+        if self._options.attach_to is not None:
+            self._attach(self._options.attach_to, collection)
 
     def waiting(self) -> Mapping[str, int]:
         """See `Backend`."""
@@ -116,6 +126,14 @@ class EmbeddedBackend:
 
     def _serve(self, services: rpc.Services, path: Path) -> None:
         self._servers.append(rpc.serve(services, self.faults, path))
+
+    def _attach(self, address: str, collection: str) -> None:
+        """Watch the collection in the emulator at this address, instead of the one before."""
+        if self._attached is not None:
+            self._attached.stop()
+        self._attached = Attached(address, self._options.project, collection, self._watchers)
+        self._running.callback(self._attached.stop)
+        self._attached.start()
 
     def _stop_servers(self) -> None:
         for ended in [server.stop(STOP_SECONDS) for server in self._servers]:
