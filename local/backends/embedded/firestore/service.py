@@ -21,7 +21,7 @@ from local.backends.embedded.firestore import fields, writes
 from local.backends.embedded.firestore.aggregates import Aggregates
 from local.backends.embedded.firestore.documents import View
 from local.backends.embedded.firestore.listen import Listener
-from local.backends.embedded.firestore.names import check_document_name, check_parent, collection_of
+from local.backends.embedded.firestore.names import check_document_name, check_parent
 from local.backends.embedded.firestore.protos import (
     BatchGetDocumentsRequest,
     BatchGetDocumentsResponse,
@@ -229,8 +229,8 @@ class FirestoreService:
         check_parent(request.parent)
         with self._lock:
             _begun, snapshot = self._snapshot(request)
-            names = [name for name in snapshot.view.collections() if name.rpartition("/")[0] == request.parent]
-        return ListCollectionIdsResponse(collection_ids=sorted(name.rpartition("/")[2] for name in names))
+            found = {_next(name, request.parent) for name in snapshot.view.collections()} - {""}
+        return ListCollectionIdsResponse(collection_ids=sorted(found))
 
     def listen(self, requests: Iterator[ListenRequest], context: grpc.ServicerContext) -> Iterator[ListenResponse]:
         """Snapshots of documents and queries as they change."""
@@ -280,8 +280,12 @@ def masked(document: Document, request: _Masked) -> Document:
 
 
 def _missing(view: View, collection: str) -> Iterator[Document]:
-    """Documents that don't exist but have collections below them."""
-    parents = {collection_of(name) for name in view.collections() if name.startswith(f"{collection}/")}
-    for name in parents:
-        if collection_of(name) == collection and view.get(name) is None:
-            yield Document(name=name)
+    """Documents that don't exist but have documents below them."""
+    for identifier in {_next(name, collection) for name in view.collections()} - {""}:
+        if view.get(f"{collection}/{identifier}") is None:
+            yield Document(name=f"{collection}/{identifier}")
+
+
+def _next(name: str, above: str) -> str:
+    """The segment of a name that follows `above`; empty if it lies elsewhere."""
+    return name[len(above) + 1 :].partition("/")[0] if name.startswith(f"{above}/") else ""
