@@ -85,8 +85,8 @@ lint: venv ## Check style, types and who imports whom
 handlebars-reference: venv ## Compare our Handlebars with handlebars.js on 10,000 random templates (needs Node)
 	@$(BIN)/python -m pytest tests/handlebars_reference/check_handlebars_js.py
 
-node-clients: venv ## Run Google's clients for Node on both backends, and compare (needs Node and npm)
-	@$(BIN)/python -m pytest tests/node_clients/check_node_clients.py
+node-clients: venv ## Run Google's clients for Node on both backends, and a page in Chromium (needs Node and npm)
+	@$(BIN)/python -m pytest tests/node_clients/check_node_clients.py tests/node_clients/check_web_page.py
 
 format: venv ## Let ruff put the code into shape
 	@$(BIN)/ruff check --fix .

@@ -263,7 +263,7 @@ def _moved(wanted: int | None, usual: int, address: str) -> list[str]:
 
 def _about_clients(stack: Stack) -> Iterator[str]:
     if stack.options.backend == "embedded" and stack.options.firestore is None:
-        yield "  Web and mobile SDKs, and REST, need --backend google."
+        yield "  Web SDKs in a browser, and REST, need --backend google."
 
 
 def _about_callers(stack: Stack) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 from local.backends import Backend
 
 _HERE = Path(__file__).parent
-_INSTALLED = _HERE.parent.parent / ".firepost" / "node-clients"
+#: Where the packages are, in `node_modules`.
+INSTALLED = _HERE.parent.parent / ".firepost" / "node-clients"
 _LOCK = "package-lock.json"
 
 
@@ -25,13 +26,13 @@ def install() -> None:
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             raise NotAvailable(f"{program} is not installed")
-    done = _INSTALLED / "installed-lock.json"
+    done = INSTALLED / "installed-lock.json"
     if done.exists() and done.read_bytes() == (_HERE / _LOCK).read_bytes():
         return
-    _INSTALLED.mkdir(parents=True, exist_ok=True)
+    INSTALLED.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", _LOCK):
-        shutil.copyfile(_HERE / name, _INSTALLED / name)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(_INSTALLED)]
+        shutil.copyfile(_HERE / name, INSTALLED / name)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(INSTALLED)]
     installed = subprocess.run(command, capture_output=True, text=True, timeout=600)
     if installed.returncode:
         raise NotAvailable(f"npm can't install the clients: {installed.stderr.strip()[-300:]}")
@@ -47,7 +48,7 @@ def outcomes(backend: Backend, file: str, library: str) -> dict[str, dict[str, A
         timeout=600,
         env={
             **os.environ,
-            "NODE_PATH": str(_INSTALLED / "node_modules"),
+            "NODE_PATH": str(INSTALLED / "node_modules"),
             "FIRESTORE_EMULATOR_HOST": backend.firestore,
             "PUBSUB_EMULATOR_HOST": backend.pubsub,
             "GOOGLE_CLOUD_PROJECT": "demo-node",

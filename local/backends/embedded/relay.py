@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import sys
 import threading
@@ -23,38 +24,51 @@ PATIENCE_SECONDS = 10.0
 LONGEST_REFUSED = 16 * 1024 * 1024
 _CHUNK = 256 * 1024
 
-_HEADERS = (
-    "Content-Type: application/json; charset=utf-8\r\nAccess-Control-Allow-Origin: *\r\n"
-    "Access-Control-Allow-Methods: *\r\nAccess-Control-Allow-Headers: *\r\nConnection: close\r\n"
-)
+#: Bytes of a request's head that are read, to find its origin.
+LONGEST_HEAD = 64 * 1024
+_ORIGIN = re.compile(rb"\r\norigin: *([!-~]+)\r\n", re.IGNORECASE)
+#: As the reason of a status, browsers show it in their console.
+_ADVICE = "web SDKs and REST need --backend google"
 
 
-def refusal(start: bytes, name: str) -> bytes:
-    """The answer to an HTTP/1 request that begins like this, in the form of Google's errors.
+def refusal(head: bytes, name: str) -> bytes:
+    """The answer to an HTTP/1 request with this head, in the form of Google's errors.
 
-    A browser asks first, with OPTIONS, whether a page may send the request; without a yes, it hides the answer.
+    A browser asks first, with OPTIONS, whether a page may send the request, and hides an answer that does not allow it
+    to the page's origin. Here it may: it learns nothing but that it is refused.
     """
-    if start.startswith(b"OPTIONS "):
-        return f"HTTP/1.1 204 No Content\r\n{_HEADERS}\r\n".encode()
+    origin = _ORIGIN.search(head)
+    headers = "Content-Type: application/json; charset=utf-8\r\nConnection: close\r\nVary: Origin\r\n" + (
+        f"Access-Control-Allow-Origin: {origin[1].decode('ascii')}\r\nAccess-Control-Allow-Credentials: true\r\n"
+        "Access-Control-Allow-Headers: *, Authorization, Content-Type\r\n"
+        if origin
+        else ""
+    )
+    if head.startswith(b"OPTIONS "):
+        return f"HTTP/1.1 204 No Content\r\n{headers}\r\n".encode()
     text = (
         f"Firepost's embedded {name} speaks gRPC, as Google's clients for servers do, but not REST or WebChannel. Web "
-        "and mobile SDKs, REST and gcloud need Google's emulators: python -m local up --backend google"
+        "SDKs in a browser, REST and gcloud need Google's emulators: python -m local up --backend google"
     )
     body = json.dumps({"error": {"code": 501, "status": "UNIMPLEMENTED", "message": text}}, indent=2) + "\n"
-    return f"HTTP/1.1 501 Not Implemented\r\n{_HEADERS}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    return f"HTTP/1.1 501 Not Implemented: {_ADVICE}\r\n{headers}Content-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 def serve(listener: socket.socket, target: str, name: str) -> None:
-    """Connect clients of `listener` to the server at the path `target` (a Unix socket); returns when it is closed."""
+    """Connect clients of `listener` to the server at the path `target` (a Unix socket); returns when it is closed.
+
+    The first HTTP/1 request is told on standard error, where the developer looks.
+    """
+    is_told = threading.Event()
     while True:
         try:
             client, _ = listener.accept()
         except OSError:
             return
-        threading.Thread(target=_meet, args=(client, target, name), daemon=True).start()
+        threading.Thread(target=_meet, args=(client, target, name, is_told), daemon=True).start()
 
 
-def _meet(client: socket.socket, target: str, name: str) -> None:
+def _meet(client: socket.socket, target: str, name: str, is_told: threading.Event) -> None:
     with contextlib.suppress(OSError), client:
         client.settimeout(PATIENCE_SECONDS)
         start = b""
@@ -66,11 +80,16 @@ def _meet(client: socket.socket, target: str, name: str) -> None:
         if start.startswith(PREFACE):
             _connect(client, target, start)
         else:
+            if not is_told.is_set():
+                is_told.set()
+                print(f"An HTTP/1 request to {name} is refused: {_ADVICE}.", file=sys.stderr, flush=True)
             _refuse(client, start, name)
 
 
-def _refuse(client: socket.socket, start: bytes, name: str) -> None:
-    client.sendall(refusal(start, name))
+def _refuse(client: socket.socket, head: bytes, name: str) -> None:
+    while b"\r\n\r\n" not in head and len(head) < LONGEST_HEAD and (received := client.recv(_CHUNK)):
+        head += received
+    client.sendall(refusal(head, name))
     client.shutdown(socket.SHUT_WR)
     read = 0
     while read < LONGEST_REFUSED and (received := client.recv(_CHUNK)):

@@ -15,7 +15,7 @@ import pytest
 from google.cloud import firestore
 
 from local.backends import BackendOptions
-from local.backends.embedded import EmbeddedBackend
+from local.backends.embedded import EmbeddedBackend, relay
 from local.backends.embedded.front import Front
 from local.errors import CannotStart
 from local.waiting import wait_until
@@ -48,14 +48,34 @@ def test_an_http_1_request_is_refused_in_words(
     with asked(address, method, path, body) as response:
         error = json.loads(response.read())["error"]
         readable_by = response.headers["Access-Control-Allow-Origin"]
-    assert (response.status, error["code"], error["status"], readable_by) == (501, 501, "UNIMPLEMENTED", "*")
+    assert (response.status, error["code"], error["status"]) == (501, 501, "UNIMPLEMENTED")
+    assert readable_by == "https://app.example"
+    assert "--backend google" in response.reason
     assert f"embedded {name}" in error["message"]
     assert "--backend google" in error["message"]
 
 
 def test_a_browser_may_ask_so_that_it_gets_to_see_the_refusal(backend: EmbeddedBackend) -> None:
     with asked(backend.firestore, "OPTIONS", "/v1/projects/p") as response:
-        assert (response.status, response.headers["Access-Control-Allow-Headers"]) == (204, "*")
+        assert response.status == 204
+        assert response.headers["Access-Control-Allow-Origin"] == "https://app.example"
+
+
+@pytest.mark.parametrize(
+    ("head", "allows"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\norigin:https://a.example\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nOrigin: a b\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nOrigin: a\nSet-Cookie: b\r\n\r\n", False),
+        (b"nonsense", False),
+    ],
+)
+def test_only_an_origin_that_is_one_is_repeated(head: bytes, allows: bool) -> None:
+    answer = relay.refusal(head, "Firestore")
+    assert (b"Access-Control-Allow-Origin: https://a.example\r\n" in answer) is allows
+    assert (b"Access-Control" in answer) is allows
+    assert b"Set-Cookie" not in answer
 
 
 @pytest.mark.parametrize(
