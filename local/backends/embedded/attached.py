@@ -19,6 +19,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from local.backends.embedded.firestore.documents import Change
 from local.backends.embedded.firestore.protos import Document, ListenRequest, ListenResponse
+from local.backends.embedded.firestore.protos import TargetChange as RawTargetChange
 from local.backends.embedded.firestore.store import Watcher
 from local.errors import CannotStart
 from shared.delivery.model import DECIDING_TIMES
@@ -117,10 +118,17 @@ class Attached:
             case "document_delete" | "document_remove" as kind:
                 gone = getattr(response, kind)
                 self._miss(gone.document, gone.read_time)
-            case "target_change" if response.target_change.target_change_type == _Kind.RESET:
+            case "target_change":
+                self._change_target(response.target_change)
+
+    def _change_target(self, change: RawTargetChange) -> None:
+        match change.target_change_type:
+            case _Kind.CURRENT:
+                self._become_current(change.read_time)
+            case _Kind.RESET:
                 self._unseen = set(self._known)
-            case "target_change" if response.target_change.target_change_type == _Kind.CURRENT:
-                self._become_current(response.target_change.read_time)
+            case _Kind.REMOVE:
+                logger.warning("The Firestore emulator at %s refuses: %s", self._address, change.cause.message)
 
     def _see(self, document: Document) -> None:
         name, old = document.name, self._known.get(document.name)

@@ -15,6 +15,8 @@ from local.ports import LOOPBACK
 
 #: Connections that may wait while the process starts.
 _WAITING = 128
+#: Seconds that the process may take to end by itself.
+_STOP_SECONDS = 5.0
 
 
 class Front:
@@ -64,7 +66,11 @@ class Front:
         self._close_listeners()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
-            self._process.wait()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
 
     def _close_listeners(self) -> None:
         for listener, _, _ in self._doors:

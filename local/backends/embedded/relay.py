@@ -15,6 +15,7 @@ import re
 import socket
 import sys
 import threading
+import time
 
 #: Begins each HTTP/2 connection (RFC 9113, section 3.4), and no HTTP/1 request.
 PREFACE = b"PRI"
@@ -23,6 +24,7 @@ PATIENCE_SECONDS = 10.0
 #: Bytes of a refused request that are read, so that its sender comes to read the answer.
 LONGEST_REFUSED = 16 * 1024 * 1024
 _CHUNK = 256 * 1024
+_PAUSE_SECONDS = 0.05
 
 #: Bytes of a request's head that are read, to find its origin.
 LONGEST_HEAD = 64 * 1024
@@ -55,7 +57,7 @@ def refusal(head: bytes, name: str) -> bytes:
 
 
 def serve(listener: socket.socket, target: str, name: str) -> None:
-    """Connect clients of `listener` to the server at the path `target` (a Unix socket); returns when it is closed.
+    """Connect clients of `listener` to the server at the path `target` (a Unix socket), for ever.
 
     The first HTTP/1 request is told on standard error, where the developer looks.
     """
@@ -63,8 +65,9 @@ def serve(listener: socket.socket, target: str, name: str) -> None:
     while True:
         try:
             client, _ = listener.accept()
-        except OSError:
-            return
+        except OSError:  # of one client that is gone already, or of too many
+            time.sleep(_PAUSE_SECONDS)
+            continue
         threading.Thread(target=_meet, args=(client, target, name, is_told), daemon=True).start()
 
 
