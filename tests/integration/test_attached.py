@@ -58,7 +58,7 @@ def test_mails_are_sent_whatever_the_rules_and_the_emulator_keeps_running(emulat
         db.document("mail/a").set(MAIL)
         wait_for(lambda: state(db, "a") == "SUCCESS", "mail/a is sent", found_instead=lambda: state(db, "a"))
         db.document("mail/a").update({"delivery.state": "RETRY"})
-        wait_for(lambda: len(stack.inbox.mails()) == 2, "mail/a is sent again")
+        wait_for(lambda: len(stack.inbox.store.mails()) == 2, "mail/a is sent again")
         wait_for(lambda: state(db, "a") == "SUCCESS", "mail/a is concluded", found_instead=lambda: state(db, "a"))
     db.document("mail/later").set(MAIL, timeout=PATIENCE)
     assert {one.id: state(db, one.id) for one in db.collection("mail").stream()} == {

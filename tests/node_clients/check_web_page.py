@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pytest
 from local.errors import CannotStart
 from local.options import StackOptions
 from local.stack import Stack
+from tests.browser.chromium import find_chromium
 from tests.integration.backends import GOOGLE_IS_REQUIRED
 from tests.node_clients.node import INSTALLED, NotAvailable, install
 from tests.patience import patience
@@ -28,7 +28,6 @@ pytestmark = pytest.mark.timeout(900)
 
 PAGE = Path(__file__).with_name("page.html")
 SDK = ("firebase-app.js", "firebase-firestore.js")
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager
@@ -95,7 +94,7 @@ def chromium() -> str:
         install()
     except NotAvailable as reason:
         pytest.skip(str(reason))
-    program = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+    program = find_chromium()
     if program is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
     return program
@@ -118,4 +117,4 @@ def test_a_page_writes_a_mail_and_sees_success_arrive(chromium: str, stack: Stac
     host, port = stack.ready["firestore"].split(":")
     with served() as (url, reports), opened(chromium, f"{url}?host={host}&port={port}&project={stack.options.project}"):
         assert reports.get(timeout=patience(90)) == {"state": "SUCCESS", "accepted": ["ada@example.com"]}
-    assert [mail.recipients for mail in stack.inbox.mails()] == [("ada@example.com",)]
+    assert [mail.recipients for mail in stack.inbox.store.mails()] == [("ada@example.com",)]
