@@ -17,15 +17,22 @@ const ids = (snapshot) => snapshot.docs.map((document) => document.id);
 const range = (count) => Array.from({ length: count }, (_, number) => number);
 const AUTO_IDS = ["0a", "9z", "A", "Z9", "Qx", "a", "_x", "zz", "00", "__id7__", "__id-7__"];
 
-function seen(target, enough) {
-  // The snapshots that a listener gets, until `enough` of them says so.
+function followed(target, show, steps) {
+  // Waits for each state in turn, as `show` shows snapshots, and then does what is to lead to the next one. Returns the
+  // snapshots that had these states.
   return new Promise((resolve, reject) => {
     const snapshots = [];
     const stop = target.onSnapshot((snapshot) => {
+      const [state, act] = steps[snapshots.length];
+      if (JSON.stringify(show(snapshot)) !== JSON.stringify(state)) {
+        return;
+      }
       snapshots.push(snapshot);
-      if (enough(snapshot, snapshots)) {
+      if (snapshots.length === steps.length) {
         stop();
         resolve(snapshots);
+      } else {
+        act().catch(reject);
       }
     }, reject);
   });
@@ -36,7 +43,8 @@ function open(name) {
   const { AggregateField, FieldPath, FieldValue, Filter, Timestamp } = api;
   const db = connect();
   let collections = 0;
-  const fresh = () => db.collection(`node-${collections++}`);
+  // The libraries take turns on the same Firestore.
+  const fresh = () => db.collection(`${name.replace(/\W/g, "-")}-${collections++}`);
 
   async function filled(data, identifiers) {
     const collection = fresh();
@@ -143,13 +151,9 @@ function open(name) {
       const inside = collection.where(FieldPath.documentId(), ">=", "9").where(FieldPath.documentId(), "<", "a");
       return [ids(await collection.get()), ids(await inside.get())];
     },
-    "ids in descending order": async () => {
-      const collection = await filled([{}, {}]);
-      return ids(await collection.orderBy(FieldPath.documentId(), "desc").get());
-    },
     "a collection group": async () => {
       const collection = await filled([{}, {}]);
-      const group = `group${collections}`;
+      const group = `${collection.id}-group`;
       for (const n of range(4)) {
         await collection.doc(`d${n % 2}`).collection(group).doc(`e${n}`).set({ n });
       }
@@ -253,29 +257,23 @@ function open(name) {
     },
     "a listener on a document": async () => {
       const document = fresh().doc("a");
-      const states = await seen(document, (snapshot, all) => {
-        if (all.length === 1) {
-          document.set({ n: 1 });
-        } else if (snapshot.exists) {
-          document.delete();
-        }
-        return all.length > 2;
-      });
-      return states.map((snapshot) => snapshot.data() ?? null);
+      const states = await followed(document, (snapshot) => snapshot.data() ?? null, [
+        [null, () => document.set({ n: 1 })],
+        [{ n: 1 }, () => document.delete()],
+        [null],
+      ]);
+      return states.map((snapshot) => snapshot.exists);
     },
     "a listener on a query": async () => {
       const collection = await filled(range(3).map((n) => ({ n })));
-      const steps = [
-        () => collection.doc("d0").update({ n: 0.5 }),
-        () => collection.doc("d1").delete(),
-        () => collection.doc("d9").set({ n: 1 }),
-      ];
       const query = collection.where("n", ">", 0).orderBy("n").limit(2);
-      const states = await seen(query, (_, all) => !steps[all.length - 1]?.());
-      return states.map((snapshot) => [
-        ids(snapshot),
-        snapshot.docChanges().map((change) => [change.type, change.doc.id, change.oldIndex, change.newIndex]),
+      const states = await followed(query, ids, [
+        [["d1", "d2"], () => collection.doc("d0").update({ n: 0.5 })],
+        [["d0", "d1"], () => collection.doc("d1").delete()],
+        [["d0", "d2"], () => collection.doc("d9").set({ n: 1 })],
+        [["d0", "d9"]],
       ]);
+      return states.map((snapshot) => snapshot.docs.map((one) => one.data()));
     },
     "a second database": async () => {
       const other = connect("second");
