@@ -24,7 +24,7 @@ COVERAGE = --cov --cov-report=term-missing:skip-covered
 DECISIONS = shared/delivery/machine.py,shared/delivery/pause.py,shared/delivery/model.py,shared/delivery/policy.py,shared/delivery/store.py,sender/worker/result.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up test unit coverage decisions-covered mutants explore fuzz chaos bench screenshots handlebars-reference lint format types terraform terraform-docs terraform-lock check lock clean
+.PHONY: help venv demo up test unit coverage decisions-covered mutants explore fuzz chaos bench screenshots handlebars-reference node-clients lint format types terraform terraform-docs terraform-lock check lock clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ lint: venv ## Check style, types and who imports whom
 
 handlebars-reference: venv ## Compare our Handlebars with handlebars.js on 10,000 random templates (needs Node)
 	@$(BIN)/python -m pytest tests/handlebars_reference/check_handlebars_js.py
+
+node-clients: venv ## Run Google's clients for Node on both backends, and a page in Chromium (needs Node and npm)
+	@$(BIN)/python -m pytest tests/node_clients/check_node_clients.py tests/node_clients/check_web_page.py
 
 format: venv ## Let ruff put the code into shape
 	@$(BIN)/ruff check --fix .

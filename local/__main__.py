@@ -20,7 +20,7 @@ from local.demo.run import play
 from local.demo.scenario import STORIES
 from local.errors import CannotStart, PartFailed
 from local.logview import LogFollower, compact, is_idle
-from local.options import CONSOLE_PORT, SMTP_PORT, StackOptions, parse_setting
+from local.options import CONSOLE_PORT, SMTP_PORT, StackOptions, parse_address, parse_setting
 from local.release import Release
 from local.services import SUBSCRIPTION_TYPES
 from local.setting_names import check_names
@@ -57,6 +57,13 @@ def _release_uri(context: click.Context, parameter: click.Parameter, uri: str | 
     except Misconfigured as error:
         raise click.BadParameter(str(error).replace("SMTP_CONNECTION_URI", "--release-uri")) from error
     return uri
+
+
+def _address(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    try:
+        return None if value is None else parse_address(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def _faults(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -103,6 +110,12 @@ def cli() -> None:
 @_backend
 @click.option("--project", default=_DEFAULTS.project, show_default=True, help="The id of the simulated project.")
 @click.option("--firestore-port", type=_port, default=0, help="Where Firestore listens (default: any free port).")
+@click.option(
+    "--firestore",
+    metavar="HOST:PORT",
+    callback=_address,
+    help="Use the Firestore emulator that runs there, as of 'firebase emulators:start', and leave it running.",
+)
 @click.option("--pubsub-port", type=_port, default=0, help="Where Pub/Sub listens (default: any free port).")
 @click.option(
     "--console-port",
@@ -166,6 +179,10 @@ def up(ready_file: Path | None, quiet: bool, **chosen: Any) -> None:
     Point an application at it with the variables that are shown.
     """
     options = StackOptions(**chosen)
+    if options.firestore is not None and (
+        options.firestore_port or options.data or options.backend != _DEFAULTS.backend
+    ):
+        raise click.UsageError("--firestore goes with none of --firestore-port, --data and --backend google.")
     with _exit_codes(stopped=0):
         click.echo("Starting …")
         with Stack(options) as stack, _told_in(ready_file, stack.ready):
@@ -232,6 +249,7 @@ def _welcome(stack: Stack) -> str:
         f"    export FIRESTORE_EMULATOR_HOST={ready['firestore']}",
         f"    export PUBSUB_EMULATOR_HOST={ready['pubsub']}",
         f"    export GOOGLE_CLOUD_PROJECT={ready['project']}",
+        *_about_clients(stack),
         _about_callers(stack),
     )
     return "\n".join(lines)
@@ -241,6 +259,11 @@ def _moved(wanted: int | None, usual: int, address: str) -> list[str]:
     """A line about a port that is not the usual one because others have that."""
     port = address.rpartition(":")[2]
     return [] if wanted is not None or port == str(usual) else [f"  Port {usual} is in use: it is {port} this time."]
+
+
+def _about_clients(stack: Stack) -> Iterator[str]:
+    if stack.options.backend == "embedded" and stack.options.firestore is None:
+        yield "  Web SDKs in a browser, and REST, need --backend google."
 
 
 def _about_callers(stack: Stack) -> str:

@@ -33,6 +33,12 @@ def firestore_api(address: str) -> FirestoreClient:
     return FirestoreClient(transport=FirestoreGrpcTransport(channel=grpc.insecure_channel(address)))
 
 
+def async_firestore_client(address: str, project: str) -> firestore.AsyncClient:
+    """An asynchronous client of the Firestore at `host:port`."""
+    with _variable("FIRESTORE_EMULATOR_HOST", address):
+        return firestore.AsyncClient(project=project)
+
+
 def publisher_client(address: str) -> PublisherClient:
     """A client of the Pub/Sub at `host:port`, for topics and unbatched publishing."""
     return PublisherClient(transport=PublisherGrpcTransport(channel=grpc.insecure_channel(address)))

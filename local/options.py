@@ -53,7 +53,8 @@ class StackOptions:
     letter: at most 100, as in production, so that only long infrastructure failures cause dead letters. `faults`
     are the faults to inject, with random numbers from `seed`. `verify_tokens` is whether the services accept only
     calls that carry a token; None means where the backend signs tokens. `sender` is its subscription type: `push`
-    or `pull`. With `limit_events`, events that are too large for Eventarc are dropped.
+    or `pull`. With `limit_events`, events that are too large for Eventarc are dropped. `firestore` (host:port) is a
+    Firestore emulator that runs already, to be used in place of the backend's own.
     """
 
     backend: str = "embedded"
@@ -74,6 +75,7 @@ class StackOptions:
     verify_tokens: bool | None = None
     sender: str = "push"
     limit_events: bool = True
+    firestore: str | None = None
 
     @property
     def has_tokens(self) -> bool:
@@ -106,6 +108,14 @@ class StackOptions:
     def setting(self, name: str) -> str:
         """The services' value of one of `DEFAULT_SETTINGS`."""
         return self.settings.get(name, DEFAULT_SETTINGS[name])
+
+
+def parse_address(text: str) -> str:
+    """Check that a text is `host:port`, and return it. Raises `ValueError`, with a human-readable text, if not."""
+    host, _, port = text.rpartition(":")
+    if not host or "/" in host or not (port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080.")
+    return text
 
 
 def parse_setting(text: str) -> tuple[str, str]:

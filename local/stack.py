@@ -200,6 +200,7 @@ class Stack:
                 seed=self.options.seed,
                 sign_events=self.options.has_tokens,
                 limit_events=self.options.limit_events,
+                attach_to=self.options.firestore,
             )
         )
         self._running.callback(backend.stop)

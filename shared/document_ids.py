@@ -8,8 +8,9 @@ from typing import Final
 #: https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
 MAX_ID_BYTES: Final = 1500
 
-# `__id7__` is allowed: Firestore's form of a numeric id from Datastore (same page).
-_RESERVED = re.compile(r"\.\.?|__(?!id[0-9]+__\Z).*__", re.DOTALL)
+_RESERVED = re.compile(r"\.\.?|__.*__", re.DOTALL)
+# These are allowed: Firestore's form of a numeric id from Datastore (same page), a 64 bit integer other than 0.
+_NUMERIC = re.compile(r"__id(-?[1-9][0-9]{0,18})__")
 
 
 def is_document_id(text: str) -> bool:
@@ -17,9 +18,14 @@ def is_document_id(text: str) -> bool:
 
     All characters except `/` are allowed, including invisible ones. Lone surrogates are not characters.
     """
-    if not text or "/" in text or _RESERVED.fullmatch(text):
+    if not text or "/" in text or (_RESERVED.fullmatch(text) and not _is_numeric(text)):
         return False
     try:
         return len(text.encode()) <= MAX_ID_BYTES
     except UnicodeEncodeError:
         return False
+
+
+def _is_numeric(text: str) -> bool:
+    number = _NUMERIC.fullmatch(text)
+    return number is not None and -(2**63) <= int(number[1]) < 2**63

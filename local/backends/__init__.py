@@ -24,7 +24,8 @@ class BackendOptions:
     human-readable text when the running backend ends unexpectedly. `on_change` is called, from any thread, with the
     path of each document below `collection` that was written, and perhaps of others; it must return at once. `faults`
     are the faults to inject (`local.backends.embedded.fault_flags`), with random numbers from `seed`. With
-    `sign_events`, events carry a token; with `limit_events`, those that are too large for Eventarc are dropped.
+    `sign_events`, events carry a token; with `limit_events`, those that are too large for Eventarc are dropped. With
+    `attach_to` (host:port), the Firestore is an emulator that runs there already.
     """
 
     project: str
@@ -38,6 +39,7 @@ class BackendOptions:
     seed: int = 0
     sign_events: bool = False
     limit_events: bool = True
+    attach_to: str | None = None
 
 
 #: The service account as which Eventarc, Pub/Sub and Cloud Scheduler call.

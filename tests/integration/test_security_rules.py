@@ -15,12 +15,9 @@ import pytest
 import requests
 from google.protobuf import json_format
 
-from local.backends.google import find_launchers
-from local.ports import LOOPBACK, free_port
-from local.processes import Command, Family
-from local.waiting import wait_until
 from shared.firestore.values import encode
 from tests.integration.backends import needs_google
+from tests.integration.emulator import TIMEOUT, firestore_emulator, set_rules
 
 pytestmark = [pytest.mark.integration, needs_google, pytest.mark.xdist_group("security rules")]
 
@@ -28,9 +25,6 @@ ROOT = Path(__file__).parents[2]
 NOBODY_BUT_SERVERS, OWN_MAIL_BY_TEMPLATE, WHOLE_MAILS_BY_STAFF = re.findall(
     r"```\n(rules_version.*?)```", (ROOT / "docs" / "security.md").read_text(), re.DOTALL
 )
-
-#: Seconds; the emulator's first answers are slow.
-TIMEOUT = 60
 
 ADA = "ada@example.com"
 MAIL: dict[str, Any] = {"to": ADA, "template": {"name": "welcome", "data": {"firstName": "Ada"}}}
@@ -62,12 +56,7 @@ class Database:
 
     def __init__(self, address: str, project: str, rules: str) -> None:
         self._documents = f"http://{address}/v1/projects/{project}/databases/(default)/documents"
-        answer = requests.put(
-            f"http://{address}/emulator/v1/projects/{project}:securityRules",
-            json={"rules": {"files": [{"content": rules}]}},
-            timeout=TIMEOUT,
-        )
-        assert answer.ok, answer.text
+        set_rules(address, project, rules)
 
     def create(self, path: str, mail: dict[str, Any], bearer: str | None) -> bool:
         return self._asked("PATCH", path, bearer, {"currentDocument.exists": "false"}, mail)
@@ -100,24 +89,8 @@ class Database:
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an emulator, in which each project has separate rules."""
-    launcher, _ = find_launchers()
-    log = tmp_path_factory.mktemp("emulator") / "log"
-    address = f"{LOOPBACK}:{(port := free_port())}"
-    family = Family()
-    try:
-        arguments = (str(launcher), "start", f"--host={LOOPBACK}", f"--port={port}")
-        family.start(Command("Firestore", arguments, log), lambda status: None)
-        assert wait_until(lambda: _answers(address), TIMEOUT), log.read_text()
+    with firestore_emulator(tmp_path_factory.mktemp("emulator") / "log") as address:
         yield address
-    finally:
-        family.stop()
-
-
-def _answers(address: str) -> bool:
-    try:
-        return requests.get(f"http://{address}/", timeout=1).ok
-    except requests.RequestException:
-        return False
 
 
 @pytest.fixture(scope="module")

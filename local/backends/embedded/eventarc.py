@@ -20,8 +20,8 @@ from google.events.cloud.firestore import DocumentEventData
 from local.backends.embedded.backlog import Backlog, Backoff, Lease
 from local.backends.embedded.faults import DeliveryFaults
 from local.backends.embedded.firestore import fields
+from local.backends.embedded.firestore.documents import Change
 from local.backends.embedded.firestore.names import collection_of, path_of
-from local.backends.embedded.firestore.store import Change
 from local.backends.embedded.posting import Request
 from local.backends.embedded.pubsub.messages import push_body
 from local.backends.embedded.pubsub.protos import PubsubMessage

@@ -22,3 +22,12 @@ def invalid(text: str) -> Failure:
 def unsupported(what: str) -> Failure:
     """The request may be valid, but this backend can't answer it."""
     return Failure(grpc.StatusCode.UNIMPLEMENTED, f"The embedded backend does not support {what}.")
+
+
+def aborted() -> Failure:
+    """The transaction can't go on; begun again, it may succeed."""
+    return Failure(
+        grpc.StatusCode.ABORTED,
+        "Aborted due to cross-transaction contention. This occurs when multiple transactions attempt to access the "
+        "same data, requiring Firestore to abort at least one in order to enforce serializability.",
+    )

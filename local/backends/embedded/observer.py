@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from local.backends.embedded.firestore.documents import Change
 from local.backends.embedded.firestore.names import path_of
-from local.backends.embedded.firestore.store import Change
 
 logger = logging.getLogger(__name__)
 

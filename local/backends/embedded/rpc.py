@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -35,23 +36,19 @@ class Rpc:
 Services = Mapping[str, Mapping[str, Rpc]]
 
 
-def serve(services: Services, faults: Faults, port: int) -> tuple[grpc.Server, int]:
-    """Start a server on the loopback interface; returns the server and its port.
-
-    Raises RuntimeError if the port can't be bound.
-    """
+def serve(services: Services, faults: Faults, path: Path) -> grpc.Server:
+    """Start a server at a Unix socket."""
     server = grpc.server(
         ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="embedded-rpc"),
         handlers=[_Handlers(services, faults)],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),
         ],
     )
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.add_insecure_port(f"unix:{path}")
     server.start()
-    return server, bound
+    return server
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only

@@ -48,6 +48,30 @@ class Side:
         self.subscriber.transport.close()
 
 
+#: Ids in the order of Firestore, and not in that of ASCII: numeric ones come first, by number.
+IDS = [
+    *(f"__id{number}__" for number in (-(2**63), -10, -9, 7, 10, 2**63 - 1)),
+    *(
+        "!",
+        "-",
+        "00",
+        "10",
+        "9",
+        "A",
+        "Z9",
+        "_",
+        "__",
+        "__id7_",
+        "a",
+        "a\0",
+        "a!",
+        "aé",
+        "b",
+        "é",
+        "\uffff",
+        "\U0001f600",
+    ),
+]
 KEYS = st.sampled_from(["a", "b", "c", "d.e", "f g", "h`i", "jé", "k\\l", "_m0"])
 SCALARS = st.one_of(
     st.none(),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import pytest
 from google.api_core import exceptions
 from google.cloud import firestore
 from google.cloud.firestore_v1 import FieldFilter
-from google.cloud.firestore_v1.types import ListenRequest
+from google.cloud.firestore_v1.base_vector_query import DistanceMeasure
+from google.cloud.firestore_v1.query_profile import ExplainOptions
+from google.cloud.firestore_v1.types import ListenRequest, WriteRequest
+from google.cloud.firestore_v1.vector import Vector
 
 from local.waiting import wait_until
 from tests.patience import patience
@@ -40,16 +45,6 @@ def test_of_two_transactions_that_read_what_the_other_writes_the_second_is_abort
     with pytest.raises(exceptions.Aborted, match="cross-transaction contention"):
         second._commit()
     assert document.get().get("n") == 2
-
-
-def test_a_transaction_that_can_not_commit_any_more_is_aborted_at_its_next_read(db: firestore.Client) -> None:
-    db.document("mail/a").set({"n": 1})
-    transaction = db.transaction()
-    transaction._begin()
-    db.document("mail/a").get(transaction=transaction)
-    db.document("mail/a").set({"n": 2})
-    with pytest.raises(exceptions.Aborted):
-        db.document("mail/b").get(transaction=transaction)
 
 
 def test_a_transaction_is_aborted_when_its_query_would_find_something_else(db: firestore.Client) -> None:
@@ -143,12 +138,61 @@ def test_documents_are_listed_in_pages(db: firestore.Client) -> None:
             lambda db: list(db.collection_group("mail").get_partitions(2)),
             "google.firestore.v1.Firestore/PartitionQuery",
         ),
-        (lambda db: db.collection("mail").sum("n").get(), "aggregations other than count"),
+        (
+            lambda db: list(
+                db.collection("mail").find_nearest("v", Vector([1.0]), 1, DistanceMeasure.EUCLIDEAN).stream()
+            ),
+            "vector search",
+        ),
+        (lambda db: list(db.collection("mail").stream(explain_options=ExplainOptions())), "query plans"),
     ],
 )
 def test_unsupported_calls_are_unimplemented_by_name(db: firestore.Client, call: Any, names: str) -> None:
     with pytest.raises(exceptions.MethodNotImplemented, match=names):
         call(db)
+
+
+# The Write stream
+
+
+def written(db: firestore.Client, *requests: dict[str, Any]) -> list[Any]:
+    """The answers of a stream on which each request waits for the answer before it."""
+    database, waiting = db._database_string, queue.SimpleQueue[Any]()
+    answers: Any = db._firestore_api.transport.write(iter(waiting.get, None))
+    received = []
+    for request in requests:
+        waiting.put(WriteRequest(database=database, **request))
+        received.append(next(answers))
+    waiting.put(None)
+    assert list(answers) == []
+    return received
+
+
+def update(db: firestore.Client, number: int, **condition: Any) -> dict[str, Any]:
+    document = {"name": f"{db._database_string}/documents/mail/a", "fields": {"n": {"integer_value": number}}}
+    return {"writes": [{"update": document, "current_document": condition}]}
+
+
+def test_commits_on_one_stream_are_answered_one_by_one(db: firestore.Client) -> None:
+    opened, first, second = written(db, {}, update(db, 1), update(db, 2, exists=True))
+    assert (bool(opened.stream_id), bool(opened.stream_token), len(opened.write_results)) == (True, True, 0)
+    assert first.commit_time < second.commit_time == second.write_results[0].update_time
+    assert db.document("mail/a").get().get("n") == 2
+
+
+@pytest.mark.parametrize(
+    ("requests", "code"),
+    [
+        pytest.param(lambda db: [{}, update(db, 1, exists=True)], grpc.StatusCode.NOT_FOUND, id="precondition"),
+        pytest.param(lambda db: [update(db, 1)], grpc.StatusCode.INVALID_ARGUMENT, id="not opened"),
+        pytest.param(lambda _: [{"stream_id": "earlier"}], grpc.StatusCode.INVALID_ARGUMENT, id="resumed"),
+    ],
+)
+def test_a_commit_that_fails_ends_the_stream(db: firestore.Client, requests: Any, code: grpc.StatusCode) -> None:
+    with pytest.raises(grpc.RpcError) as failed:
+        written(db, *requests(db))
+    assert failed.value.code() is code
+    assert not db.document("mail/a").get().exists
 
 
 # Listen

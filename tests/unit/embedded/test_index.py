@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 from unittest import mock
@@ -12,9 +13,10 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from local.backends.embedded.failure import Failure
-from local.backends.embedded.firestore.protos import StructuredQuery
+from local.backends.embedded.firestore.documents import Documents
+from local.backends.embedded.firestore.protos import StructuredQuery, Write
 from local.backends.embedded.firestore.query import Query
-from local.backends.embedded.firestore.store import Documents
+from local.backends.embedded.firestore.store import Store
 from shared.firestore.values import encode
 from tests.unit.embedded.documents import document
 
@@ -100,3 +102,35 @@ def test_the_queries_of_the_services_need_no_look_at_every_document(
     filters: list[tuple[str, Any, Any]], order: str | None, served: bool
 ) -> None:
     assert (built(filters, order, None, False, 1)._entries(Documents()) is not None) == served
+
+
+@given(
+    history=HISTORIES,
+    later=HISTORIES,
+    filters=st.lists(FILTERS, max_size=2),
+    order=st.one_of(st.none(), FIELDS),
+    limit=st.integers(0, 5),
+)
+def test_a_query_of_the_past_finds_what_it_found_then(
+    history: Any, later: Any, filters: Any, order: Any, limit: int
+) -> None:
+    try:
+        query = built(filters, order, None, False, limit)
+    except Failure:
+        reject()
+    store = Store(itertools.count(1).__next__)
+    commit(store, history)
+    moment = store.clock.tick()
+    expected, view = query.run(store.documents), store.past(moment)
+    for writes in (later, history):
+        commit(store, writes)
+        assert query.run(view) == query.run(store.past(moment)) == expected
+
+
+def commit(store: Store, history: Any) -> None:
+    for name, data in history:
+        write = Write(delete=f"{PARENT}/mail/{name}")
+        if data is not None:
+            write = Write(update=document(data))
+            write.update.name = f"{PARENT}/mail/{name}"
+        store.commit([write])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from local.options import StackOptions, parse_setting
+from local.options import StackOptions, parse_address, parse_setting
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,17 @@ def test_a_setting_is_split_at_the_first_equals_sign(text: str, expected: tuple[
 def test_invalid_settings_are_refused_with_a_reason(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         parse_setting(text)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"])
+def test_an_address_is_a_host_and_a_port(text: str) -> None:
+    assert parse_address(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "8080", ":8080", "localhost", "localhost:", "x:http", "http://x:80", "x:0"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
+        parse_address(text)
 
 
 @pytest.mark.parametrize(

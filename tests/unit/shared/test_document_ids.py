@@ -17,7 +17,9 @@ from shared.pubsub.message import Message
 from tests.unit.dispatcher.test_events import ROOT, body
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
-NEAR_THE_RULE = st.text(st.sampled_from("_.i d7/\n\u200bé"), min_size=1, max_size=9)
+NEAR_THE_RULE = st.text(st.sampled_from("_.i d7/\n\u200bé"), min_size=1, max_size=9) | st.builds(
+    "__id{}__".format, st.integers(-(2**64), 2**64) | st.sampled_from(["", "0", "-0", "07", "+7", "7 "])
+)
 
 
 def firestore_takes(text: str) -> bool:
@@ -54,6 +56,9 @@ def test_any_id_that_firestore_takes_goes_all_the_way(identifier: str) -> None:
         " ",
         "a ",
         "__id7__",
+        "__id-7__",
+        "__id9223372036854775807__",
+        "__id-9223372036854775808__",
         "___",
         "...",
         "ö" * 750,
@@ -65,7 +70,26 @@ def test_an_id_of_any_characters_is_one(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "..", "a/b", "____", "__x__", "__a\nb__", "__id__", "__id7__\n__", "\ud800", "ö" * 750 + "o"]
+    "text",
+    [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "____",
+        "__x__",
+        "__a\nb__",
+        "__id__",
+        "__id0__",
+        "__id07__",
+        "__id-0__",
+        "__id+7__",
+        "__id9223372036854775808__",
+        "__id-9223372036854775809__",
+        "__id7__\n__",
+        "\ud800",
+        "ö" * 750 + "o",
+    ],
 )
 def test_what_firestore_does_not_take_is_none(text: str) -> None:
     assert not is_document_id(text)

@@ -19,6 +19,7 @@ from local.backends.embedded.firestore.values import SortKey, number_key, sort_k
 Condition = Callable[[Document], bool]
 #: Decides on a field's value; the second argument is its sort key.
 Test = Callable[[Value, SortKey], bool]
+Leaf = StructuredQuery.FieldFilter | StructuredQuery.UnaryFilter
 
 _Op = Api.FieldFilter.Operator
 _Unary = Api.UnaryFilter.Operator
@@ -55,16 +56,27 @@ def compile_filter(where: StructuredQuery.Filter) -> Condition:
     return condition
 
 
-def inequality_paths(where: StructuredQuery.Filter) -> Iterator[fields.Path]:
-    """The fields that results are ordered by because the filter compares them other than for equality."""
+def leaves(where: StructuredQuery.Filter) -> Iterator[Leaf]:
+    """The simple filters that the filter consists of."""
     kind = where.WhichOneof("filter_type")
     if kind == "composite_filter":
         for part in where.composite_filter.filters:
-            yield from inequality_paths(part)
-    elif (kind == "field_filter" and where.field_filter.op in _INEQUALITIES) or (
-        kind == "unary_filter" and where.unary_filter.op in _UNARY_INEQUALITIES
-    ):
-        yield fields.parse(getattr(where, kind).field.field_path)
+            yield from leaves(part)
+    elif kind is not None:
+        yield getattr(where, kind)
+
+
+def inequality_paths(where: StructuredQuery.Filter) -> Iterator[fields.Path]:
+    """The fields that results are ordered by because the filter compares them other than for equality."""
+    for one in leaves(where):
+        if one.op in (_INEQUALITIES if isinstance(one, StructuredQuery.FieldFilter) else _UNARY_INEQUALITIES):
+            yield fields.parse(one.field.field_path)
+
+
+def has_key_equality(where: StructuredQuery.Filter) -> bool:
+    """Whether the filter compares the name for equality."""
+    ones = (one for one in leaves(where) if isinstance(one, StructuredQuery.FieldFilter))
+    return any((one.op, one.field.field_path) == (_Op.EQUAL, fields.NAME) for one in ones)
 
 
 def required(where: StructuredQuery.Filter) -> Iterator[StructuredQuery.FieldFilter]:

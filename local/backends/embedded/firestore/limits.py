@@ -12,6 +12,7 @@ from google.cloud.firestore_v1.types import StructuredQuery as Api
 
 from local.backends.embedded.failure import invalid
 from local.backends.embedded.firestore import fields
+from local.backends.embedded.firestore.filters import has_key_equality, inequality_paths
 from local.backends.embedded.firestore.protos import StructuredQuery
 from local.backends.embedded.firestore.values import SortKey, sort_key
 
@@ -38,6 +39,12 @@ def check_filter(where: StructuredQuery.Filter) -> None:
         raise invalid("Only a single 'NOT_EQUAL', 'NOT_IN', 'IS_NOT_NAN', or 'IS_NOT_NULL' filter allowed per query.")
     if _Op.NOT_IN in operators and {_Op.IN, _Op.ARRAY_CONTAINS_ANY, _Composite.OR}.intersection(operators):
         raise invalid("'NOT_IN' cannot be used in the same query with 'IN', 'ARRAY_CONTAINS_ANY' or 'OR'.")
+    compared = set(inequality_paths(where))
+    if compared and (fields.NAME,) not in compared and has_key_equality(where):
+        raise invalid(
+            "Equality on key is not allowed if there are other inequality fields and key does not appear in "
+            "inequalities."
+        )
     for conjunction in _normal(where):
         if sum(operator == _Op.ARRAY_CONTAINS for _, operator, _ in conjunction) > 1:
             raise invalid("A maximum of 1 'ARRAY_CONTAINS' filter is allowed per disjunction.")

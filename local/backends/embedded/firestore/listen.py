@@ -15,10 +15,11 @@ from google.cloud.firestore_v1.types import TargetChange
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from local.backends.embedded.failure import Failure, invalid
+from local.backends.embedded.firestore.documents import Change, Documents
 from local.backends.embedded.firestore.names import check_document_name
 from local.backends.embedded.firestore.protos import Document, ListenRequest, ListenResponse, Target
 from local.backends.embedded.firestore.query import Query
-from local.backends.embedded.firestore.store import Change, Documents, Store
+from local.backends.embedded.firestore.store import Store
 
 _Kind = TargetChange.TargetChangeType
 
@@ -90,7 +91,8 @@ class Listener:
 
     def serve(self, requests: Iterator[ListenRequest], context: grpc.ServicerContext) -> Iterator[ListenResponse]:
         """Answer until the client goes away."""
-        context.add_callback(self._end)
+        if not context.add_callback(self._end):
+            return  # the client is gone already
         with self._arrival:
             self._store.watchers.append(self._watch)
         try:
@@ -126,7 +128,7 @@ class Listener:
         target = _target(wanted)
         ids = [wanted.target_id]
         self._answers.append(_target_change(_Kind.ADD, ids))
-        if wanted.HasField("resume_token"):
+        if wanted.WhichOneof("resume_type") is not None:
             # We don't remember what a client has seen: it drops everything and gets it again.
             self._answers.append(_target_change(_Kind.RESET, ids))
         now = self._store.clock.tick()

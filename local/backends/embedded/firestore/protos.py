@@ -38,12 +38,15 @@ if TYPE_CHECKING:
         RunAggregationQueryResponse,
         RunQueryRequest,
         RunQueryResponse,
+        StructuredAggregationQuery,
         StructuredQuery,
         Target,
         TargetChange,
         TransactionOptions,
         Value,
         Write,
+        WriteRequest,
+        WriteResponse,
         WriteResult,
     )
 else:
@@ -73,12 +76,15 @@ else:
     RunAggregationQueryResponse = types.RunAggregationQueryResponse.pb()
     RunQueryRequest = types.RunQueryRequest.pb()
     RunQueryResponse = types.RunQueryResponse.pb()
+    StructuredAggregationQuery = types.StructuredAggregationQuery.pb()
     StructuredQuery = types.StructuredQuery.pb()
     Target = types.Target.pb()
     TargetChange = types.TargetChange.pb()
     TransactionOptions = types.TransactionOptions.pb()
     Value = types.Value.pb()
     Write = types.Write.pb()
+    WriteRequest = types.WriteRequest.pb()
+    WriteResponse = types.WriteResponse.pb()
     WriteResult = types.WriteResult.pb()
 
 __all__ = [
@@ -108,11 +114,14 @@ __all__ = [
     "RunAggregationQueryResponse",
     "RunQueryRequest",
     "RunQueryResponse",
+    "StructuredAggregationQuery",
     "StructuredQuery",
     "Target",
     "TargetChange",
     "TransactionOptions",
     "Value",
     "Write",
+    "WriteRequest",
+    "WriteResponse",
     "WriteResult",
 ]

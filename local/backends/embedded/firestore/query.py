@@ -6,32 +6,36 @@ https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1#str
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from operator import itemgetter
 from typing import Any
 
+import grpc
 from google.cloud.firestore_v1.types import StructuredQuery as Api
 
-from local.backends.embedded.failure import invalid, unsupported
+from local.backends.embedded.failure import Failure, invalid, unsupported
 from local.backends.embedded.firestore import fields
+from local.backends.embedded.firestore.documents import View
 from local.backends.embedded.firestore.filters import (
     Condition,
     compile_filter,
     equal_keys,
+    has_key_equality,
     inequality_paths,
     key_range,
+    leaves,
     required,
 )
 from local.backends.embedded.firestore.index import Entry
 from local.backends.embedded.firestore.limits import check_filter
 from local.backends.embedded.firestore.names import check_parent, collection_of
 from local.backends.embedded.firestore.protos import Cursor, Document, StructuredQuery, Value
-from local.backends.embedded.firestore.store import Documents
 from local.backends.embedded.firestore.values import SortKey, sort_key
 
 _DESCENDING = Api.Direction.DESCENDING
+_NAME: fields.Path = (fields.NAME,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class _Scope:
     def collection(self) -> str:
         return f"{self.parent}/{self.collection_id}"
 
-    def members(self, documents: Documents) -> Iterator[Document]:
+    def members(self, documents: View) -> Iterator[Document]:
         if not self.descends:
             yield from documents.members(self.collection)
             return
@@ -97,9 +101,9 @@ class _Bound:
 
 
 class Query:
-    """A validated query."""
+    """A validated query. With `aggregated` fields, it finds only documents that have all of them, in their order."""
 
-    def __init__(self, parent: str, query: StructuredQuery) -> None:
+    def __init__(self, parent: str, query: StructuredQuery, aggregated: Collection[fields.Path] = ()) -> None:
         check_parent(parent)
         if query.HasField("find_nearest"):
             raise unsupported("vector search (find_nearest)")
@@ -107,7 +111,9 @@ class Query:
         check_filter(query.where)
         self._condition: Condition = compile_filter(query.where)
         self._required = list(required(query.where))
-        self._orders = _orders(query)
+        if aggregated and query.select.fields:
+            raise invalid("Cannot apply property masks when aggregation fields are present.")
+        self._orders = _orders(query, aggregated)
         self._start = self._bound(query.start_at) if query.HasField("start_at") else None
         self._end = self._bound(query.end_at) if query.HasField("end_at") else None
         self._select = [fields.parse(field.field_path) for field in query.select.fields]
@@ -121,7 +127,7 @@ class Query:
         """Whether other documents influence whether a document is found."""
         return bool(self.offset) or self.limit is not None
 
-    def run(self, documents: Documents) -> list[Document]:
+    def run(self, documents: View) -> list[Document]:
         """The documents found, in order and whole."""
         end = None if self.limit is None else self.offset + self.limit
         entries = self._entries(documents)
@@ -140,7 +146,7 @@ class Query:
         """The fields of the document that the query selects."""
         return fields.only(document, self._select) if self._select else document
 
-    def _entries(self, documents: Documents) -> Iterator[Entry] | None:
+    def _entries(self, documents: View) -> Iterator[Entry] | None:
         """Entries of an index that include all documents found, in order; None if every document must be looked at.
 
         An index serves a query by equality that is ordered by name, and one that is ordered by a single field.
@@ -149,23 +155,24 @@ class Query:
             return None
         lead = self._orders[0].path
         start: tuple[Any, ...] = () if self._start is None else self._start.keys
-        if lead != (fields.NAME,):
+        if lead != _NAME:
             return self._in_range(documents, lead, start)
         for one in self._required:
             path, keys = fields.parse(one.field.field_path), equal_keys(one)
             if keys is not None and path != lead:
-                index = documents.index(self._scope.collection, path)
-                parts = [_while_equal(index.since((key, *start)), key) for key in keys]
+                parts = [
+                    _while_equal(documents.entries(self._scope.collection, path, (key, *start)), key) for key in keys
+                ]
                 return heapq.merge(*parts, key=itemgetter(1))
         return None
 
-    def _in_range(self, documents: Documents, lead: fields.Path, start: tuple[Any, ...]) -> Iterator[Entry]:
+    def _in_range(self, documents: View, lead: fields.Path, start: tuple[Any, ...]) -> Iterator[Entry]:
         last: SortKey | None = None
         for one in self._required:
             limits = key_range(one) if fields.parse(one.field.field_path) == lead else None
             if limits is not None:
                 start, last = max(start, limits[:1]), limits[1] or last
-        entries = documents.index(self._scope.collection, lead).since(start)
+        entries = documents.entries(self._scope.collection, lead, start)
         return entries if last is None else takewhile(lambda entry: entry[0] <= last, entries)
 
     def _passes(self, document: Document) -> bool:
@@ -199,20 +206,34 @@ def _scope(parent: str, query: StructuredQuery) -> _Scope:
     return _Scope(parent, selector.collection_id, selector.all_descendants)
 
 
-def _orders(query: StructuredQuery) -> Sequence[_Order]:
-    """The explicit orders, then those that the API adds: fields compared for inequality, and the name."""
-    orders = [_Order(fields.parse(order.field.field_path), order.direction == _DESCENDING) for order in query.order_by]
-    if len({order.path for order in orders}) < len(orders):
-        raise invalid("order by clause cannot contain duplicate fields")
-    if (fields.NAME,) in [order.path for order in orders[:-1]]:
-        raise invalid("order by clause cannot contain more fields after the key")
+def _orders(query: StructuredQuery, aggregated: Collection[fields.Path]) -> Sequence[_Order]:
+    """The explicit orders, then those that the API adds: fields compared for inequality or aggregated, and the name."""
+    orders: list[_Order] = []
+    for order in query.order_by:
+        path = fields.parse(order.field.field_path)
+        if path in (earlier.path for earlier in orders):
+            raise invalid("order by clause cannot contain duplicate fields")
+        _add(orders, [path], order.direction == _DESCENDING)
     descends = bool(orders) and orders[-1].descends
-    named = {order.path for order in orders}
-    implied = sorted(set(inequality_paths(query.where)) - named - {(fields.NAME,)})
-    orders += [_Order(path, descends) for path in implied]
-    if (fields.NAME,) not in named:
-        orders.append(_Order((fields.NAME,), descends))
+    _add(orders, inequality_paths(query.where), descends)
+    if orders[:1] == [_Order(_NAME, True)] and all(
+        fields.parse(one.field.field_path) == _NAME for one in leaves(query.where)
+    ):
+        raise Failure(grpc.StatusCode.FAILED_PRECONDITION, "Firestore does not support descending key scans")
+    if has_key_equality(query.where) and not {order.path for order in orders}.issuperset(aggregated):
+        raise invalid("Firestore does not support an index with aggregated fields after __name__.")
+    _add(orders, aggregated, descends)
+    _add(orders, [_NAME], descends)
     return orders
+
+
+def _add(orders: list[_Order], paths: Iterable[fields.Path], descends: bool) -> None:
+    """Add orders by fields that are not among them; after the name, there can be none."""
+    known = {order.path for order in orders}
+    new = sorted(set(paths) - known, key=lambda path: (path == _NAME, path))
+    if new and _NAME in known:
+        raise invalid("order by clause cannot contain more fields after the key")
+    orders += [_Order(path, descends) for path in new]
 
 
 def _while_equal(entries: Iterator[Entry], key: SortKey) -> Iterator[Entry]:

@@ -5,10 +5,12 @@ https://firebase.google.com/docs/firestore/reference/rpc/google.firestore.v1
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -16,8 +18,10 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from local.backends.embedded.failure import Failure, invalid, unsupported
 from local.backends.embedded.firestore import fields, writes
+from local.backends.embedded.firestore.aggregates import Aggregates
+from local.backends.embedded.firestore.documents import View
 from local.backends.embedded.firestore.listen import Listener
-from local.backends.embedded.firestore.names import check_document_name, check_parent, collection_of
+from local.backends.embedded.firestore.names import check_document_name, check_parent
 from local.backends.embedded.firestore.protos import (
     BatchGetDocumentsRequest,
     BatchGetDocumentsResponse,
@@ -42,11 +46,14 @@ from local.backends.embedded.firestore.protos import (
     RunQueryResponse,
     StructuredQuery,
     Write,
+    WriteRequest,
+    WriteResponse,
     WriteResult,
 )
 from local.backends.embedded.firestore.query import Query
 from local.backends.embedded.firestore.store import Store
-from local.backends.embedded.firestore.transactions import Transactions
+from local.backends.embedded.firestore.transactions import Snapshot, Transactions
+from local.backends.embedded.firestore.values import name_key
 from local.backends.embedded.rpc import Rpc
 
 SERVICE = "google.firestore.v1.Firestore"
@@ -56,6 +63,7 @@ COUNTED_PER_READ = 1_000
 
 _Masked = GetDocumentRequest | BatchGetDocumentsRequest | ListDocumentsRequest
 _Asking = RunQueryRequest | RunAggregationQueryRequest
+_Reading = _Masked | _Asking | ListCollectionIdsRequest
 
 
 class FirestoreService:
@@ -69,7 +77,7 @@ class FirestoreService:
     def __init__(self, store: Store) -> None:
         self.reads = 0
         self._store = store
-        self._transactions = Transactions(store.documents, time.monotonic)
+        self._transactions = Transactions(store, time.monotonic)
         self._lock = threading.RLock()
 
     def rpcs(self) -> Mapping[str, Rpc]:
@@ -86,14 +94,16 @@ class FirestoreService:
             "Rollback": Rpc(self.rollback, RollbackRequest),
             "RunAggregationQuery": Rpc(self.run_aggregation_query, RunAggregationQueryRequest, streams=True),
             "RunQuery": Rpc(self.run_query, RunQueryRequest, streams=True),
+            "Write": Rpc(self.write, WriteRequest, streams=True, takes_stream=True),
         }
 
     def get_document(self, request: GetDocumentRequest, _: grpc.ServicerContext) -> Document:
         """One document, or NOT_FOUND."""
         check_document_name(request.name)
-        _refuse_past(request)
         with self._lock:
-            document = self._read(request.transaction, request.name)
+            _begun, snapshot = self._snapshot(request)
+            self.reads += 1
+            document = snapshot.get(request.name)
         if document is None:
             raise Failure(grpc.StatusCode.NOT_FOUND, f"Document ({request.name}) not found.")
         return masked(document, request)
@@ -102,21 +112,20 @@ class FirestoreService:
         self, request: BatchGetDocumentsRequest, _: grpc.ServicerContext
     ) -> Iterator[BatchGetDocumentsResponse]:
         """All documents as of one moment; each is found or missing, and answered once even if requested repeatedly."""
-        _refuse_past(request)
         names = dict.fromkeys(request.documents)
         for name in names:
             check_document_name(name)
         with self._lock:
-            transaction = self._begun(request)
-            documents = {name: self._read(transaction, name) for name in names}
-            read_time = self._store.clock.tick()
-        if request.HasField("new_transaction"):
-            yield BatchGetDocumentsResponse(transaction=transaction)
+            begun, snapshot = self._snapshot(request)
+            self.reads += len(names)
+            documents = {name: snapshot.get(name) for name in names}
+        if begun:
+            yield BatchGetDocumentsResponse(transaction=begun)
         for name, document in documents.items():
             if document is None:
-                yield BatchGetDocumentsResponse(missing=name, read_time=read_time)
+                yield BatchGetDocumentsResponse(missing=name, read_time=snapshot.time)
             else:
-                yield BatchGetDocumentsResponse(found=masked(document, request), read_time=read_time)
+                yield BatchGetDocumentsResponse(found=masked(document, request), read_time=snapshot.time)
 
     def begin_transaction(self, request: BeginTransactionRequest, _: grpc.ServicerContext) -> BeginTransactionResponse:
         """Open a transaction: read-write unless requested as read-only."""
@@ -150,58 +159,66 @@ class FirestoreService:
                 self._write_alone(write, response)
         return response
 
+    def write(self, requests: Iterator[WriteRequest], _: grpc.ServicerContext) -> Iterator[WriteResponse]:
+        """Commits in a row, as web and mobile SDKs send them; the first request only opens the stream.
+
+        A commit that fails ends the stream with its error. Each token names an answer; streams can't be resumed.
+        """
+        with contextlib.suppress(grpc.RpcError):  # a broken stream: this is how clients end it
+            for number, request in enumerate(requests):
+                response = WriteResponse(stream_token=str(number).encode())
+                if number == 0:
+                    if request.stream_id or request.writes:
+                        raise invalid("The first request of a Write stream must name the database, and nothing else.")
+                    response.stream_id = uuid.uuid4().hex
+                else:
+                    writes.check_together(request.writes)
+                    with self._lock:
+                        results, commit_time = self._store.commit(request.writes)
+                    response.write_results.extend(results)
+                    response.commit_time.CopyFrom(commit_time)
+                yield response
+
     def run_query(self, request: RunQueryRequest, _: grpc.ServicerContext) -> Iterator[RunQueryResponse]:
         """The documents that a query finds; if none, one response with only the read time."""
         query = self._query(request, request.structured_query)
         with self._lock:
-            transaction = self._begun(request)
-            documents = self._find(transaction, query)
+            begun, snapshot = self._snapshot(request)
+            documents = snapshot.find(query.run)
             self.reads += max(1, len(documents))
-            read_time = self._store.clock.tick()
-        if request.HasField("new_transaction"):
-            yield RunQueryResponse(transaction=transaction)
+        if begun:
+            yield RunQueryResponse(transaction=begun)
         if not documents:
-            yield RunQueryResponse(read_time=read_time)
+            yield RunQueryResponse(read_time=snapshot.time)
         for document in documents:
-            yield RunQueryResponse(document=query.projected(document), read_time=read_time)
+            yield RunQueryResponse(document=query.projected(document), read_time=snapshot.time)
 
     def run_aggregation_query(
         self, request: RunAggregationQueryRequest, _: grpc.ServicerContext
     ) -> Iterator[RunAggregationQueryResponse]:
-        """The number of documents that a query finds."""
-        query = self._query(request, request.structured_aggregation_query.structured_query)
+        """Numbers about the documents that a query finds."""
+        asked = request.structured_aggregation_query
+        aggregates = Aggregates(asked.aggregations)
+        query = self._query(request, asked.structured_query, aggregates.paths)
         with self._lock:
-            transaction = self._begun(request)
-            found = len(self._find(transaction, query))
-            self.reads += max(1, math.ceil(found / COUNTED_PER_READ))
-            read_time = self._store.clock.tick()
-        response = RunAggregationQueryResponse(read_time=read_time)
-        if request.HasField("new_transaction"):
-            response.transaction = transaction
-        for number, aggregation in enumerate(request.structured_aggregation_query.aggregations, 1):
-            if not aggregation.HasField("count"):
-                raise unsupported("aggregations other than count")
-            count = min(found, aggregation.count.up_to.value) if aggregation.count.HasField("up_to") else found
-            alias = aggregation.alias or f"field_{number}"
-            response.result.aggregate_fields[alias].integer_value = count
+            begun, snapshot = self._snapshot(request)
+            documents = snapshot.find(query.run)
+            self.reads += max(1, math.ceil(len(documents) / COUNTED_PER_READ))
+        response = RunAggregationQueryResponse(read_time=snapshot.time, transaction=begun)
+        for alias, value in aggregates.of(documents):
+            response.result.aggregate_fields[alias].CopyFrom(value)
         yield response
 
     def list_documents(self, request: ListDocumentsRequest, _: grpc.ServicerContext) -> ListDocumentsResponse:
         """One page of a collection, by name."""
-        _refuse_past(request)
         if request.order_by not in ("", fields.NAME):
             raise unsupported("ListDocuments with another order_by than __name__")
+        collection = f"{request.parent}/{request.collection_id}"
         with self._lock:
-            collection = f"{request.parent}/{request.collection_id}"
-            documents = (
-                self._transactions.query(request.transaction, lambda seen: seen.members(collection))
-                if request.transaction
-                else list(self._store.documents.members(collection))
-            )
-            if request.show_missing:
-                documents += self._missing(collection)
-        shown = page(sorted(documents, key=lambda document: document.name), request)
-        with self._lock:
+            _begun, snapshot = self._snapshot(request)
+            missing = _missing(snapshot.view, collection) if request.show_missing else ()
+            documents = [*snapshot.find(lambda view: view.members(collection)), *missing]
+            shown = page(sorted(documents, key=lambda document: name_key(document.name)), request)
             self.reads += max(1, len(shown.documents))
         return shown
 
@@ -211,13 +228,9 @@ class FirestoreService:
         """The collections directly below a document or the root, on one page."""
         check_parent(request.parent)
         with self._lock:
-            return ListCollectionIdsResponse(
-                collection_ids=sorted(
-                    name.rpartition("/")[2]
-                    for name in self._store.documents.collections()
-                    if name.rpartition("/")[0] == request.parent
-                )
-            )
+            _begun, snapshot = self._snapshot(request)
+            found = {_next(name, request.parent) for name in snapshot.view.collections()} - {""}
+        return ListCollectionIdsResponse(collection_ids=sorted(found))
 
     def listen(self, requests: Iterator[ListenRequest], context: grpc.ServicerContext) -> Iterator[ListenResponse]:
         """Snapshots of documents and queries as they change."""
@@ -232,57 +245,47 @@ class FirestoreService:
         response.write_results.append(result)
         response.status.append(status)
 
-    def _query(self, request: _Asking, query: StructuredQuery) -> Query:
-        _refuse_past(request)
+    def _query(self, request: _Asking, query: StructuredQuery, aggregated: Collection[fields.Path] = ()) -> Query:
         if request.HasField("explain_options"):
             raise unsupported("query plans (explain_options)")
-        return Query(request.parent, query)
+        return Query(request.parent, query, aggregated)
 
-    def _find(self, transaction: bytes, query: Query) -> list[Document]:
-        if transaction:
-            return self._transactions.query(transaction, query.run)
-        return query.run(self._store.documents)
-
-    def _begun(self, request: BatchGetDocumentsRequest | _Asking) -> bytes:
-        """The transaction that a read belongs to: a new one if requested, or none."""
-        if request.HasField("new_transaction"):
-            return self._transactions.begin(request.new_transaction)
-        transaction: bytes = request.transaction
-        return transaction
-
-    def _missing(self, collection: str) -> list[Document]:
-        """Documents that don't exist but have collections below them."""
-        parents = {collection_of(name) for name in self._store.documents.collections() if name.startswith(collection)}
-        return [
-            Document(name=name)
-            for name in parents
-            if collection_of(name) == collection and self._store.documents.get(name) is None
-        ]
-
-    def _read(self, transaction: bytes, name: str) -> Document | None:
-        self.reads += 1
-        if transaction:
-            return self._transactions.read(transaction, name)
-        return self._store.documents.get(name)
+    def _snapshot(self, request: _Reading) -> tuple[bytes, Snapshot]:
+        """The id of the transaction that a read begins, or nothing, and what it reads."""
+        match request.WhichOneof("consistency_selector"):
+            case "transaction":
+                return b"", self._transactions.snapshot(request.transaction)
+            case "new_transaction":
+                begun = self._transactions.begin(request.new_transaction)
+                return begun, self._transactions.snapshot(begun)
+            case "read_time":
+                return b"", Snapshot(self._store.past(request.read_time), request.read_time)
+        return b"", Snapshot(self._store.documents, self._store.clock.tick())
 
 
 def page(documents: Sequence[Document], request: ListDocumentsRequest) -> ListDocumentsResponse:
     """The sorted documents that come after the request's token, which is a document's name."""
-    rest = [document for document in documents if document.name > request.page_token]
+    begin = name_key(request.page_token)
+    rest = [document for document in documents if name_key(document.name) > begin] if request.page_token else documents
     size = request.page_size or len(rest)
     shown = [masked(document, request) for document in rest[:size]]
     return ListDocumentsResponse(documents=shown, next_page_token=shown[-1].name if len(rest) > size else "")
 
 
-def masked(
-    document: Document, request: GetDocumentRequest | BatchGetDocumentsRequest | ListDocumentsRequest
-) -> Document:
+def masked(document: Document, request: _Masked) -> Document:
     """The document with the fields of the request's mask, or whole if there is none."""
     if not request.HasField("mask"):
         return document
     return fields.only(document, map(fields.parse, request.mask.field_paths))
 
 
-def _refuse_past(request: _Masked | _Asking) -> None:
-    if request.HasField("read_time"):
-        raise unsupported("reads in the past (read_time)")
+def _missing(view: View, collection: str) -> Iterator[Document]:
+    """Documents that don't exist but have documents below them."""
+    for identifier in {_next(name, collection) for name in view.collections()} - {""}:
+        if view.get(f"{collection}/{identifier}") is None:
+            yield Document(name=f"{collection}/{identifier}")
+
+
+def _next(name: str, above: str) -> str:
+    """The segment of a name that follows `above`; empty if it lies elsewhere."""
+    return name[len(above) + 1 :].partition("/")[0] if name.startswith(f"{above}/") else ""

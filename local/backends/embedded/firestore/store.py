@@ -1,87 +1,34 @@
-"""All documents, and the commits that change them: plain objects, guarded by their owner's lock."""
+"""The store: all documents, and the commits that change them: plain objects, guarded by their owner's lock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
+import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from local.backends.embedded.firestore import fields, values, writes
-from local.backends.embedded.firestore.index import FieldIndex
-from local.backends.embedded.firestore.names import collection_of
+from local.backends.embedded.failure import Failure, invalid
+from local.backends.embedded.firestore import values, writes
+from local.backends.embedded.firestore.documents import Change, Documents, View
+from local.backends.embedded.firestore.history import KEPT_MICROSECONDS, History, Past
 from local.backends.embedded.firestore.protos import Document, Write, WriteResult
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A document before and after a commit that changed it; None if it did not exist. Must not be modified."""
-
-    name: str
-    old: Document | None
-    new: Document | None
-    time: Timestamp
-
 
 Watcher = Callable[[Sequence[Change]], None]
 
 
 class Clock:
-    """Unique times in microseconds since the epoch."""
+    """Unique times in microseconds since the epoch; `last` is the newest."""
 
     def __init__(self, wall: Callable[[], int]) -> None:
         self._wall = wall
-        self._last = 0
+        self.last = 0
 
     def tick(self) -> Timestamp:
         """A time after all earlier ones."""
-        self._last = max(self._wall(), self._last + 1)
+        self.last = max(self._wall(), self.last + 1)
         timestamp = Timestamp()
-        timestamp.FromMicroseconds(self._last)
+        timestamp.FromMicroseconds(self.last)
         return timestamp
-
-
-class Documents:
-    """Documents by name. They are replaced, never modified, so references to them stay valid."""
-
-    def __init__(self, collections: dict[str, dict[str, Document]] | None = None) -> None:
-        self._collections = collections or {}
-        self._indexes: dict[str, dict[fields.Path, FieldIndex]] = {}
-
-    def get(self, name: str) -> Document | None:
-        """The document with that name, if it exists."""
-        return self._collections.get(collection_of(name), {}).get(name)
-
-    def put(self, name: str, document: Document | None) -> None:
-        """Store the document, or remove it."""
-        collection = collection_of(name)
-        for index in self._indexes.get(collection, {}).values():
-            index.replace(self.get(name), document)
-        if document is not None:
-            self._collections.setdefault(collection, {})[name] = document
-        elif members := self._collections.get(collection):
-            members.pop(name, None)
-            if not members:
-                del self._collections[collection]
-
-    def collections(self) -> Iterator[str]:
-        """The full names of all collections that have documents."""
-        return iter(self._collections)
-
-    def members(self, collection: str) -> Iterator[Document]:
-        """The documents of one collection, in no particular order."""
-        return iter(self._collections.get(collection, {}).values())
-
-    def index(self, collection: str, path: fields.Path) -> FieldIndex:
-        """The index of a field, which is built when it is needed for the first time."""
-        indexes = self._indexes.setdefault(collection, {})
-        if path not in indexes:
-            indexes[path] = FieldIndex(path, self.members(collection))
-        return indexes[path]
-
-    def snapshot(self) -> Documents:
-        """A copy that later changes don't affect."""
-        return Documents({name: dict(members) for name, members in self._collections.items()})
 
 
 class Store:
@@ -89,6 +36,7 @@ class Store:
 
     def __init__(self, wall: Callable[[], int]) -> None:
         self.documents = Documents()
+        self.history = History(self.documents)
         self.clock = Clock(wall)
         self.watchers: list[Watcher] = []
 
@@ -104,9 +52,26 @@ class Store:
         for change in changes:
             self.documents.put(change.name, change.new)
         if changes:
+            self.history.add(changes, self.clock.last)
             for watcher in self.watchers:
                 watcher(changes)
         return [_result(name, staged, effect) for name, effect in effects], now
+
+    def past(self, time: Timestamp) -> View:
+        """The documents as of `time`.
+
+        Raises INVALID_ARGUMENT for the future and for fractions of a microsecond, FAILED_PRECONDITION if it is too long
+        ago.
+        """
+        self.clock.tick()  # no commit from now on has a time that is not in the future
+        now, wanted = self.clock.last, time.ToMicroseconds()
+        if time.nanos % 1000:
+            raise invalid("timestamp cannot have more than microseconds precision")
+        if wanted > now:
+            raise invalid("The requested 'read_time' cannot be in the future.")
+        if wanted < now - KEPT_MICROSECONDS or not self.history.reaches(wanted):
+            raise Failure(grpc.StatusCode.FAILED_PRECONDITION, "The requested 'read_time' is too old.")
+        return Past(self.history, wanted)
 
     def _stage(self, write: Write, staged: dict[str, Document | None], now: Timestamp) -> tuple[str, writes.Effect]:
         name = writes.target_of(write)

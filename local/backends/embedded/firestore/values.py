@@ -12,7 +12,7 @@ from typing import Any
 
 from local.backends.embedded.failure import invalid
 from local.backends.embedded.firestore.fields import Fields
-from local.backends.embedded.firestore.names import ROOT_SEGMENTS, is_reserved, path_of
+from local.backends.embedded.firestore.names import ROOT_SEGMENTS, is_reserved, ordered, path_of
 from local.backends.embedded.firestore.protos import Document, Value
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
@@ -40,7 +40,7 @@ def type_rank(value: Value) -> int:
 
 def name_key(document_name: str) -> SortKey:
     """A key that orders documents by name as `__name__` does: segment by segment."""
-    return (7, tuple(document_name.split("/")))
+    return (7, ordered(document_name))
 
 
 _NAN_RANK = 2

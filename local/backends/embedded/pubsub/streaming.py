@@ -36,7 +36,8 @@ def streaming_pull(
             raise invalid(f"stream_ack_deadline_seconds must be at least {MIN_ACK_SECONDS}.")
         with broker.lock:
             stream = _Stream(broker.mailbox(first.subscription), first, broker.lock)
-        context.add_callback(stream.end)
+        if not context.add_callback(stream.end):
+            return  # the client is gone already
         threading.Thread(target=stream.read, args=(requests,), name="embedded-stream-reader", daemon=True).start()
         while (received := stream.next_batch()) is not None:
             yield stream.response(received)
