@@ -14,7 +14,7 @@ ARG REQUIREMENTS=services.txt
 COPY requirements/ /requirements/
 RUN ["python", "-m", "venv", "--without-pip", "/venv"]
 RUN python -m pip --python /venv/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
-      --only-binary :all: --require-hashes --requirement /requirements/${REQUIREMENTS}
+      --only-binary :all: --no-deps --require-hashes --requirement /requirements/${REQUIREMENTS}
 # Compiled here, because the file system may be read-only later; unchecked, because nothing changes any more.
 RUN ["/venv/bin/python", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", "/venv/lib"]
 

@@ -34,7 +34,7 @@ def test_every_stage_begins_with_one_exact_version(dockerfile: Dockerfile) -> No
 
 def test_packages_are_the_locked_ones_and_none_is_compiled_here(dockerfile: Dockerfile) -> None:
     (install,) = [run.rest for run in dockerfile.stages["packages"].all("RUN") if "pip" in run.words]
-    assert {"--require-hashes", "--only-binary", "--requirement"} <= {*install.split()}
+    assert {"--require-hashes", "--no-deps", "--only-binary", "--requirement"} <= {*install.split()}
     for requirements in ("services.txt", "services-extras.txt"):
         assert (ROOT / "requirements" / requirements).exists()
 
