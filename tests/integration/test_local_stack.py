@@ -175,7 +175,7 @@ def test_it_reports_its_addresses_sends_a_mail_and_leaves_nothing_behind(tmp_pat
 
 @on_each_backend
 def test_documents_mails_and_dead_letters_are_there_after_a_restart(tmp_path: Path, backend: str) -> None:
-    data = ("--data", str(tmp_path / "data"), "--set", "STRANDED_AFTER=5")
+    data = ("--data", str(tmp_path / "data"), "--set", "STRANDED_AFTER=5", "--set", "OUTAGE_PATIENCE=0")
     with up(tmp_path, backend, *data) as stack:
         ready = stack.ready()
         write_mail(ready, "before")

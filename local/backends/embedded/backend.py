@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -81,7 +80,7 @@ class EmbeddedBackend:
 
     def start(self) -> None:
         """Return when both APIs answer. Raises `CannotStart` if a port is taken."""
-        sockets = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="firepost-embedded-")))
+        sockets = Path(self._running.enter_context(rpc.socket_directory()))
         front = Front(self._options.on_failure)
         self._running.callback(front.stop)
         if self._options.attach_to is None:

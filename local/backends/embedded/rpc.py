@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,8 +34,19 @@ class Rpc:
     takes_stream: bool = False
 
 
+_LONGEST_SOCKET_PATH = 103
+#: Bytes of a directory's random suffix and of a socket's name in it, at most.
+_NAME_LENGTH = 30
+
 #: Methods by the service's full name (`google.pubsub.v1.Publisher`) and their own.
 Services = Mapping[str, Mapping[str, Rpc]]
+
+
+def socket_directory() -> tempfile.TemporaryDirectory[str]:
+    """A new directory for Unix sockets, whose paths may have 103 bytes on macOS (107 on Linux)."""
+    prefix = "firepost-embedded-"
+    is_short = len(os.fsencode(tempfile.gettempdir())) + len(prefix) <= _LONGEST_SOCKET_PATH - _NAME_LENGTH
+    return tempfile.TemporaryDirectory(prefix=prefix, dir=None if is_short else "/tmp")  # noqa: S108 (a new directory)
 
 
 def serve(services: Services, faults: Faults, path: Path) -> grpc.Server:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +85,13 @@ def test_reads_are_counted_as_they_are_billed(backend: EmbeddedBackend, db: fire
     assert cost(lambda: list(mail.where(filter=FieldFilter("n", "==", 9)).stream())) == 1
     assert cost(lambda: mail.count().get()) == 1
     assert cost(lambda: list(mail.list_documents())) == 3
+
+
+def test_it_starts_wherever_temporary_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of a Unix socket may have 103 bytes on macOS, where that of a temporary directory has many."""
+    deep = tmp_path / ("deep" * 25)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    backend = EmbeddedBackend(options())
+    backend.start()
+    backend.stop()
