@@ -22,6 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"{item.module.__name__} {backend}"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _emulators_start_quickly() -> Iterator[None]:
+    """Google's emulators are Java, and live for a few tests: compiling less saves two fifths of their CPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        yield
+
+
 @pytest.fixture(scope="session")
 def keeper() -> Iterator[SystemKeeper]:
     keeper = SystemKeeper()
