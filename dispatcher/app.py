@@ -1,7 +1,7 @@
 """The dispatcher's entry points.
 
 POST /              one CloudEvent from Eventarc
-POST /reconcile     from Cloud Scheduler, every minute
+POST /reconcile     from Cloud Scheduler, every minute; ?stay=58 publishes what becomes due in so many seconds, too
 POST /dead-letters  one Pub/Sub push from the dead-letter topic
 """
 
@@ -29,6 +29,9 @@ _log = logging.getLogger("firepost.dispatcher")
 
 _INVALID_EVENT = "invalid-event"
 
+#: The longest that Cloud Scheduler waits for an answer, in seconds, and the longest that a run may stay.
+LONGEST_STAY = 1800
+
 #: Enough for two documents of 1 MiB (Firestore's limit) in base64, or a dead letter of 10 MB (Pub/Sub's limit).
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 
@@ -42,7 +45,7 @@ class Handlers:
 
     change: Callable[[DocumentChange], Reason]
     log_ignored: Callable[[], None]
-    reconcile: Callable[[], Mapping[str, int | bool]]
+    reconcile: Callable[[float], Mapping[str, int | bool]]
     dead_letter: Callable[[ReceivedMessage], str]
     lifecycle: Lifecycle | None = None
 
@@ -72,8 +75,11 @@ def create_app(
 
     @app.post("/reconcile")
     def reconcile() -> ResponseReturnValue:
+        stay = request.args.get("stay", 0.0, float)
+        if not 0 <= stay <= LONGEST_STAY:
+            return f"stay: expected a number of seconds from 0 to {LONGEST_STAY}\n", 400
         handlers.log_ignored()  # every minute, also if no further event comes
-        return dict(handlers.reconcile())
+        return dict(handlers.reconcile(stay))
 
     @app.post("/dead-letters")
     def dead_letter() -> ResponseReturnValue:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import NamedTuple
 
 from google.cloud.pubsub_v1 import PublisherClient
 
@@ -34,18 +36,25 @@ _log = logging.getLogger("firepost.dispatcher")
 def build(settings: DispatcherSettings) -> Service:
     """The app as in production. Clients are created here, and connect when the first request is made."""
     tracer = tracing.connect("dispatcher", settings.traces)
-    handlers, health = (_shadow_handlers if settings.shadow else _handlers)(settings, tracer)
+    handlers, health, drain = (_shadow_handlers if settings.shadow else _handlers)(settings, tracer)
 
     def close() -> None:
         handlers.log_ignored()
         tracer.close()
 
     app = create_app(handlers, settings.mail_collection, settings.verifier(), health)
-    return Service(app, close=close)
+    return Service(app, drain, close)
 
 
-def _handlers(settings: DispatcherSettings, tracer: Tracer) -> tuple[Handlers, Health]:
-    """What the entry points call, and what `GET /health` says."""
+class _Built(NamedTuple):
+    """What the entry points call, what `GET /health` says, and what to call on SIGTERM."""
+
+    handlers: Handlers
+    health: Health
+    drain: Callable[[], None] | None = None
+
+
+def _handlers(settings: DispatcherSettings, tracer: Tracer) -> _Built:
     project, policy, collection = settings.google_cloud_project, settings.policy(), settings.mail_collection
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
     store, client, control = MailStore(database, policy), connect_publisher(), Control(database, collection)
@@ -61,16 +70,16 @@ def _handlers(settings: DispatcherSettings, tracer: Tracer) -> tuple[Handlers, H
         dead_letter=DeadLetters(store, policy, collection, _utc_now).handle,
         lifecycle=Lifecycle(places) if places else None,
     )
-    return handlers, partial(control.health, settings.health)
+    return _Built(handlers, partial(control.health, settings.health), reconciler.stop)
 
 
-def _shadow_handlers(settings: DispatcherSettings, tracer: Tracer) -> tuple[Handlers, Health]:
+def _shadow_handlers(settings: DispatcherSettings, tracer: Tracer) -> _Built:
     """Those of shadow mode; without a connection to Firestore, they can't write."""
     _log.warning(SHADOW_NOTICE)
     topic = TopicPublisher(connect_publisher(), settings.google_cloud_project, settings.mail_topic)
     shadow = Shadow(topic, tracer=tracer)
     handlers = Handlers(shadow.handle, shadow.log_ignored, shadow.reconcile, shadow.dead_letter)
-    return handlers, lambda: settings.health
+    return _Built(handlers, lambda: settings.health)
 
 
 def _places(settings: DispatcherSettings, client: PublisherClient) -> list[Place]:

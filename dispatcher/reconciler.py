@@ -5,17 +5,20 @@ the last run stopped, and then everything that is due. Nothing is ever out of re
 examined within 1 + ceil(n / PAGE) runs, whatever lies before it. What is scheduled for later is not read otherwise.
 While all mail is paused, what is due is not read either, and waits.
 
+A run may stay until the next one, and publish what becomes due meanwhile; it ends when nothing will.
+
 Runs may overlap: publishing twice is harmless, and every write is conditional.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -29,7 +32,7 @@ from shared.delivery.machine import on_reconcile, while_paused
 from shared.delivery.model import QUEUED, Decision, DocumentState, Reason, State, state_of
 from shared.delivery.pause import Pause
 from shared.delivery.policy import Policy
-from shared.document_ids import is_document_id
+from shared.document_ids import is_document_id, own_path
 from shared.errors import FirepostError
 from shared.firestore.database import Database, Found, Page, Snapshot, Stale, Unwritable, Write
 from shared.observability import tracing
@@ -41,6 +44,9 @@ _log = logging.getLogger("firepost.reconciler")
 
 #: Documents of a walk that one run examines; docs/capacity.md says what that costs, and how soon all are seen.
 PAGE: Final = 500
+
+#: A run that stays looks for due documents at most this often.
+LOOK_SECONDS: Final = 1.0
 
 #: The walks over the collection, each with a position of its own: a document in PROCESSING never waits for queued ones.
 _WALKS: Final[Mapping[str, Sequence[State]]] = {"processing": (State.PROCESSING,), "queued": QUEUED}
@@ -65,8 +71,11 @@ class Reconciler:
         tracer: Tracer = NO_TRACER,
         page: int = PAGE,
         lanes: Lanes = NO_LANES,
+        stopping: threading.Event | None = None,
     ) -> None:
-        """`seconds` is the time limit of one run, on the `monotonic` clock: less than the interval between runs."""
+        """`seconds` is the time limit for examining documents, on the `monotonic` clock: less than the interval between
+        runs. `stopping` is set by `stop`.
+        """
         self._database = database
         self._outbox = outbox
         self._policy = policy
@@ -80,17 +89,24 @@ class Reconciler:
         self._unwritable: dict[str, datetime] = {}
         self._page = page
         self._lanes = lanes
+        self._stopping = stopping or threading.Event()
 
-    def run(self) -> dict[str, int | bool]:
+    def stop(self) -> None:
+        """End the runs that stay. Called on SIGTERM."""
+        self._stopping.set()
+
+    def run(self, stay: float = 0.0) -> dict[str, int | bool]:
         """One run; returns how many documents were examined, and how many had which outcome.
 
-        `complete` is false if the time ran out before all due documents were published. Raises `Unavailable` if
-        Firestore or Pub/Sub fails; what could be done is done.
+        It stays for up to `stay` seconds from its begin, as long as documents become due. `complete` is false if the
+        time ran out before all due documents were published. Raises `Unavailable` if Firestore or Pub/Sub fails; what
+        could be done is done.
         """
-        began, counts, complete, pause = self._monotonic(), Counter[str](), False, Pause()
+        began, now = self._monotonic(), self._clock()
+        counts, complete, pause = Counter[str](), False, Pause()
         try:
             pause = self._control.pause()
-            complete = self._examine_all(pause, began + self._seconds, counts)
+            complete = self._examine_all(pause, began + self._seconds, counts) and self._stay(now, began + stay, counts)
         finally:
             fields: dict[str, object] = {
                 **counts,
@@ -117,6 +133,31 @@ class Reconciler:
         if failures:
             raise failures[0]
         return complete
+
+    def _stay(self, looked: datetime, end: float, counts: Counter[str]) -> bool:
+        """Publish what becomes due after `looked` and until `end`, unless all mail is paused, or catches up after that.
+
+        Returns True; raises the first failure.
+        """
+        while (due := self._next_due(looked, end)) is not None:
+            seconds = max(LOOK_SECONDS, (due - looked).total_seconds())
+            if self._stopping.wait(seconds):
+                break
+            last, looked = looked, self._clock()
+            for page in self._database.due(self._collection, looked, BULK, after=last):
+                if failures := self._examine(page, self._decide, counts):
+                    raise failures[0]
+        return True
+
+    def _next_due(self, after: datetime, end: float) -> datetime | None:
+        """When the first document after that time is due; None if that is after `end`. Reads one document."""
+        pause, left = self._control.pause(), end - self._monotonic()
+        if left <= 0 or pause.since is not None or pause.resumed is not None:
+            return None
+        for [found] in self._database.due(self._collection, after + timedelta(seconds=left), 1, after=after):
+            delivery = found.known.delivery
+            return (delivery.next_attempt_time if delivery else None) or after
+        return None
 
     def _pages(self, pause: Pause) -> Iterator[tuple[Sequence[Found], Decide]]:
         """The walks' next pages, which are small, and then all that is due: so neither waits for the other for long.
@@ -229,11 +270,8 @@ class _Plan:
 
 
 def position_path(collection: str) -> str:
-    """The document with the walks' positions.
-
-    It lies beside the collection, not in it, so that it is no mail and causes no event.
-    """
-    return f"{collection}-firepost/reconciler"
+    """The path of the document with the walks' positions."""
+    return own_path(collection, "reconciler")
 
 
 def _position(kept: Snapshot | None, walk: str) -> str | None:

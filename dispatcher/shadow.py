@@ -107,7 +107,7 @@ class Shadow:
         }
         log_event(_log, Event.CHANGE, f"event {reason}, in shadow mode", fields)
 
-    def reconcile(self) -> Mapping[str, int | bool]:
+    def reconcile(self, stay: float = 0.0) -> Mapping[str, int | bool]:
         """Examine nothing: what is due or stranded is the other system's.
 
         The run is logged, because an alert rings when there is none.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from functools import partial
 
 import click
@@ -48,8 +47,8 @@ def pull() -> None:
     chosen = settings.load(PullSettings)
     logs.configure("sender", chosen.google_cloud_project)
     try:
-        with closing(tracing.connect("sender", chosen.traces)) as tracer:
-            puller, health = bootstrap.build_puller(chosen, tracer)
+        puller, health, close = bootstrap.build_puller(chosen, tracing.connect("sender", chosen.traces))
+        try:
             serve(
                 puller,
                 address=chosen.address,
@@ -57,6 +56,8 @@ def pull() -> None:
                 grace_seconds=server.GRACE_SECONDS,
                 health=health,
             )
+        finally:
+            close()
     except PullFailed as error:
         click.echo(f"Firepost can't go on: {error}", err=True)
         raise SystemExit(EXIT_PULL_FAILED) from error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 from uuid import uuid4
 
 from sender import factory
@@ -24,17 +24,17 @@ from sender.message.html_worker import MEMORY_BYTES as PAGE_BYTES
 from sender.message.recipients import FirestoreUsers
 from sender.message.template_repository import FirestoreTemplates
 from sender.settings import MIN_MEMORY_MB, PullSettings, SenderSettings
-from sender.transport.rate_limit import RateLimit
+from sender.transport.rate.installation import InstallationRates
 from sender.worker.attempt import Attempts
 from sender.worker.composing import Composing
 from sender.worker.handler import Handler, Limits, Sender
 from sender.worker.retention import Retain, retain_all, retain_nothing_private, retain_rendered
 from sender.worker.shadow import ShadowSender
 from shared.control import Control
-from shared.delivery.model import Changes
+from shared.delivery.lanes import DEFAULT_LANE, NO_LANES
 from shared.delivery.store import MailStore
 from shared.firestore.client import connect_firestore
-from shared.firestore.database import Database, FirestoreDatabase
+from shared.firestore.database import FirestoreDatabase
 from shared.http.app import Health
 from shared.http.server import Service
 from shared.observability import tracing
@@ -53,30 +53,47 @@ OWN_BYTES = 224 * MIB
 def build(settings: SenderSettings) -> Service:
     """The WSGI app for push, with its shutdown hooks. Raises `Misconfigured`."""
     tracer = tracing.connect("sender", settings.traces)
-    sender, health = build_sender(settings, tracer)
-    return Service(create_app(sender, settings.verifier(), health), sender.drain, tracer.close)
+    handler, health, close = build_sender(settings, tracer)
+    return Service(create_app(handler, settings.verifier(), health), handler.drain, close)
 
 
-def build_puller(settings: PullSettings, tracer: Tracer) -> tuple[Puller, Health]:
-    """The puller for pull, and its health. Raises `Misconfigured`.
+class BuiltPuller(NamedTuple):
+    """The puller, what `GET /health` says when all is well, and what to call at the end."""
+
+    puller: Puller
+    health: Health
+    close: Callable[[], None]
+
+
+def build_puller(settings: PullSettings, tracer: Tracer) -> BuiltPuller:
+    """The puller for pull. Raises `Misconfigured`.
 
     By default it holds no more messages than it has threads: another sender could handle those that would wait here.
     """
     flow = Flow(settings.pull_max_messages or settings.threads, settings.pull_max_bytes, settings.ack_deadline_seconds)
-    sender, health = build_sender(settings, tracer)
-    return Puller(connect_subscriber(), settings.subscription, flow, sender, settings.threads), health
+    handler, health, close = build_sender(settings, tracer)
+    return BuiltPuller(
+        Puller(connect_subscriber(), settings.subscription, flow, handler, settings.threads), health, close
+    )
 
 
-def build_sender(settings: SenderSettings, tracer: Tracer) -> tuple[Handler, Health]:
-    """The handler for both entry points, and what `GET /health` says when all is well. Raises `Misconfigured`.
+class BuiltSender(NamedTuple):
+    """The handler for both entry points, what `GET /health` says when all is well, and what to call at the end."""
 
-    Clients connect with their first request.
-    """
+    handler: Handler
+    health: Health
+    close: Callable[[], None]
+
+
+def build_sender(settings: SenderSettings, tracer: Tracer) -> BuiltSender:
+    """Clients connect with their first request. `tracer` is closed at the end, too. Raises `Misconfigured`."""
     return_large_blocks()
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
     control = Control(database, settings.mail_collection)
-    rates = partial(rate_limit, database, settings.mail_collection, uuid4().hex)
+    rates = InstallationRates(
+        database, settings.mail_collection, uuid4().hex, bool(settings.tenant_field), settings.tenant_rate_per_second
+    )
     channel = factory.build_channel(
         settings, settings.data_margin, settings.turn_seconds, settings.breaker, rates, control.check
     )
@@ -92,7 +109,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> tuple[Handler, Hea
             clock=_now,
             tracer=tracer,
         )
-        return shadow, lambda: settings.health
+        return BuiltSender(shadow, lambda: settings.health, tracer.close)
     attempts = Attempts(
         channel.transport,
         compose=composer(settings, database, channel.encode),
@@ -103,6 +120,9 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> tuple[Handler, Hea
         check=control.check,
         retain=_retention(settings),
     )
+    # Only Google's emulator of Pub/Sub delivers messages of other lanes: it ignores filters. Elsewhere, a mail is sent
+    # by whoever gets its message, even if LANE or a filter is wrong.
+    lanes, lane = (settings.lanes, settings.lane) if settings.emulated else (NO_LANES, DEFAULT_LANE)
     sender = Sender(
         MailStore(database, settings.policy(), settings.finish_retry_seconds),
         attempts,
@@ -112,24 +132,15 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> tuple[Handler, Hea
         pause=control.pause,
         clock=_now,
         tracer=tracer,
-        lanes=settings.lanes,
-        lane=settings.lane,
+        lanes=lanes,
+        lane=lane,
     )
-    return sender, partial(control.health, settings.health)
 
+    def close() -> None:
+        rates.close()
+        tracer.close()
 
-def rate_limit(database: Database, collection: str, process: str, transport: str, mails_per_second: float) -> RateLimit:
-    """The limit that all processes share which send the mails of `collection` through `transport`.
-
-    `process` is this one's own word. The shares stand in a document beside the collection, not in it, so that it is no
-    mail and causes no event.
-    """
-    path = f"{collection}-firepost/rate-{transport}"
-
-    def exchange(decide: Callable[[Mapping[str, Any]], Changes]) -> None:
-        database.transact(path, lambda found: (None, decide(found.fields if found else {})))
-
-    return RateLimit(exchange, process, mails_per_second)
+    return BuiltSender(sender, partial(control.health, settings.health), close)
 
 
 def _now() -> datetime:
@@ -176,6 +187,7 @@ def composer(settings: SenderSettings, database: FirestoreDatabase, encode: Enco
         postprocess=html_postprocessor(inline_css=settings.inline_css, text_from_html=settings.text_from_html),
         guard=factory.guard(settings),
         lanes=settings.lanes,
+        tenant_field=settings.tenant_field,
     )
 
 

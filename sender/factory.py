@@ -21,7 +21,8 @@ from sender.settings import MailSettings, OAuthSettings, TransportSettings, nami
 from sender.transport.breaker import BreakerRules
 from sender.transport.envelope import DEFAULT_TRANSPORT, Transport
 from sender.transport.oauth import AccessTokens, OAuthClient
-from sender.transport.rate_limit import RateLimit
+from sender.transport.rate.limit import RateLimit
+from sender.transport.rate.transport import RateLimitedTransport
 from sender.transport.routing import Failover, RoutedTransport, Routes, anything
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport
 from sender.transport.smtp.config import SmtpServer, parse_server, token_server
@@ -29,11 +30,11 @@ from sender.transport.smtp.tls import build_context, parse_tls_options
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.errors import Misconfigured
 
-#: The limit of the transport with a name, in mails per second; None: there is none.
-RateLimits = Callable[[str, float], RateLimit | None]
+#: The limit of the transport with a name, for which so many mails per second are configured, or (None) any number.
+RateLimits = Callable[[str, float | None], RateLimit | None]
 
 
-def unlimited(name: str, mails_per_second: float) -> None:
+def unlimited(name: str, mails_per_second: float | None) -> None:
     """No limit, for a process that sends single mails."""
 
 
@@ -61,15 +62,14 @@ def build_channel(
     """
 
     def transport(name: str, each: TransportSettings) -> Transport:
-        rate = each.smtp_rate_per_second and rate_limits(name, each.smtp_rate_per_second)
         limits = SmtpLimits(
             max_connections=each.smtp_max_connections,
             turn_seconds=turn_seconds,
-            rate=rate or None,
             data_margin=data_margin,
             breaker=breaker or BreakerRules(),
         )
-        return _transport(each, limits)
+        unlimited, limit = _transport(each, limits), rate_limits(name, each.smtp_rate_per_second)
+        return RateLimitedTransport(unlimited, limit, data_margin, turn_seconds) if limit else unlimited
 
     default = Channel(_encoder(settings), transport(DEFAULT_TRANSPORT, settings))
     if not settings.transports:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sender.transport.breaker import BreakerRules
@@ -168,6 +168,8 @@ class SenderSettings(MailSettings, ServiceSettings):
     """All settings of a sender. Times are in seconds."""
 
     lane: str = DEFAULT_LANE
+    tenant_field: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")] | None = None
+    tenant_rate_per_second: float | None = Field(default=None, gt=0)
     threads: int = Field(default=64, ge=1, le=1000)
     dead_letter_topic: TopicId = "mail-dead-letter"
     users_collection: CollectionPath | None = None
@@ -194,6 +196,12 @@ class SenderSettings(MailSettings, ServiceSettings):
             raise ValueError(
                 f"LANE: expected one of {', '.join((*self.lanes.rules, DEFAULT_LANE))} (LANES), found another"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tenants_have_a_field(self) -> Self:
+        if self.tenant_rate_per_second and not self.tenant_field:
+            raise ValueError("TENANT_RATE_PER_SECOND needs TENANT_FIELD, the field that says whose mail it is")
         return self
 
     @model_validator(mode="after")

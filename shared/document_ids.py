@@ -1,4 +1,4 @@
-"""Validates document ids from outside before they become part of a Firestore path."""
+"""Document ids from outside, which are validated before they become part of a path, and paths of Firepost's own."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ def is_document_id(text: str) -> bool:
         return len(text.encode()) <= MAX_ID_BYTES
     except UnicodeEncodeError:
         return False
+
+
+def own_path(collection: str, name: str) -> str:
+    """The path of a document that Firepost keeps for itself: `mail-firepost/NAME` for the collection `mail`.
+
+    It lies beside the mail collection, not in it, so that it is no mail and causes no event.
+    """
+    return f"{collection}-firepost/{name}"
 
 
 def _is_numeric(text: str) -> bool:

@@ -139,6 +139,13 @@ class Deferred(FirepostError):
         self.seconds = seconds
 
 
+class ShuttingDown(Deferred):
+    """This process starts nothing new; another one takes the mail."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "This sender is shutting down.")
+
+
 class Paused(Deferred):
     """Mail is paused: all of it, or (`transport`) that of one transport."""
 

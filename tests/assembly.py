@@ -5,6 +5,7 @@ If a constructor changes, this is the only place in the tests to adapt.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -161,7 +162,9 @@ class DispatcherParts:
             self.outbox(), self.policy, self.clock, self.control().pause, self.monotonic, lanes=self.lanes
         )
 
-    def reconciler(self, seconds: float = 40.0, page: int = PAGE) -> Reconciler:
+    def reconciler(
+        self, seconds: float = 40.0, page: int = PAGE, stopping: threading.Event | None = None
+    ) -> Reconciler:
         return Reconciler(
             self.database,
             self.outbox(),
@@ -173,10 +176,11 @@ class DispatcherParts:
             self.monotonic,
             page=page,
             lanes=self.lanes,
+            stopping=stopping,
         )
 
     def control(self) -> Control:
-        return Control(self.database, COLLECTION) if self.pause is None else KnownControl(self.pause)
+        return Control(self.database, COLLECTION, self.monotonic) if self.pause is None else KnownControl(self.pause)
 
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(store(self.database, self.policy), self.policy, COLLECTION, self.clock)

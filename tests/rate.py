@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sender.transport.rate_limit import RateLimit
+from sender.transport.rate.limit import RateLimit
 
 
 def limited_to(mails_per_second: float) -> RateLimit:

@@ -160,7 +160,7 @@ def _last_run(job: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _other_target(job: Mapping[str, Any], dispatcher: frozenset[str]) -> Iterator[Fault]:
     target, audience = text(job, "httpTarget", "uri"), text(job, "httpTarget", "oidcToken", "audience")
-    if dispatcher and target.removesuffix("/reconcile") not in dispatcher:
+    if dispatcher and target.partition("?")[0].removesuffix("/reconcile") not in dispatcher:
         yield Fault(f"it calls {target or 'nothing'}, not the dispatcher's /reconcile", APPLY)
     elif dispatcher and audience not in dispatcher:
         yield Fault(f"the audience of its token is {audience or 'missing'}, not the dispatcher", APPLY)

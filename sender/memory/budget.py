@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from shared.deadline import Deadline
-from shared.errors import Deferred
+from shared.errors import Deferred, ShuttingDown
 
 #: A mail that needs at most this many bytes is not counted.
 SMALL_BYTES = 1024 * 1024
@@ -90,7 +90,7 @@ class MemoryBudget:
             self._waiting.remove(place)
             self._changed.notify_all()  # the next one may fit
         if self._closed:
-            raise Deferred(None, "This sender is shutting down.")
+            raise ShuttingDown()
         if not is_free:
             raise self._no_room()
 

@@ -100,7 +100,7 @@ class Composer:
 
     `users` resolves user ids, `templates` provides templates; None if not configured. `postprocess` changes a rendered
     message; `encode` encodes it for the transport. `guard` says who may get mail; None: anybody. `lanes` are those that
-    documents may name.
+    documents may name; `tenant_field` is the field that says whose mail it is.
     """
 
     defaults: Defaults
@@ -110,6 +110,7 @@ class Composer:
     postprocess: HtmlPostprocess = unchanged
     guard: Guard | None = None
     lanes: Lanes = NO_LANES
+    tenant_field: str | None = None
 
     def __call__(
         self,
@@ -163,7 +164,9 @@ class Composer:
         _check_time(deadline)
         room.take(need.size_of(fields) + len(encoded.data))
         return Mail(
-            envelope=Envelope(author[0].email, draft.recipients, document.dsn, encoded.transport),
+            envelope=Envelope(
+                author[0].email, draft.recipients, document.dsn, encoded.transport, _tenant(fields, self.tenant_field)
+            ),
             data=encoded.data,
             message_id=encoded.message_id,
             warnings=(*document.warnings, *_unknown_lane(fields.get(LANE), self.lanes), *encoded.warnings),
@@ -202,6 +205,12 @@ def _recipients(document: MailDocument) -> tuple[str, ...]:
     """The distinct addresses, in the order of to, cc and bcc."""
     everyone = mailboxes((*document.to, *document.cc, *document.bcc))
     return tuple(dict.fromkeys(address.email for address in everyone))
+
+
+def _tenant(fields: Mapping[str, Any], name: str | None) -> str:
+    """Whose mail it is; "" if the document does not say so, in a field that is text or a whole number."""
+    tenant = fields.get(name) if name else None
+    return str(tenant) if isinstance(tenant, str | int) else ""
 
 
 def _unknown_lane(lane: object, lanes: Lanes) -> Iterator[str]:

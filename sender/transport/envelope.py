@@ -18,13 +18,15 @@ class Envelope:
     """Sender and recipients of a mail (RFC 5321 section 2.3.1).
 
     Addresses are bare (`a@b.c`) with ASCII domains; local parts may contain other characters. `dsn` lists the requested
-    delivery status notifications; `transport` is the name of the transport for which the mail was encoded.
+    delivery status notifications; `transport` is the name of the transport for which the mail was encoded. `tenant` is
+    whose mail it is, where rates are divided among tenants.
     """
 
     sender: str
     recipients: tuple[str, ...]
     dsn: Dsn | None = None
     transport: str = DEFAULT_TRANSPORT
+    tenant: str = ""
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -78,7 +80,8 @@ class Transport(Protocol):
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
         """Hand over a mail before `deadline`, beginning before its latest start.
 
-        `begin` is called once, as late as possible, before the server gets any of the mail. What it raises is raised.
+        `begin` is called as late as possible before the server gets any of the mail, and again if that takes another
+        connection or server. What it raises is raised.
 
         `data` is encoded for this transport: an RFC 5322 message with CRLF line ends for SMTP, the request's JSON for
         SendGrid.

@@ -13,7 +13,7 @@ from typing import Final
 from sender.document.fields import describe
 from sender.net import host_patterns
 from sender.transport.breaker import HeldBack
-from sender.transport.envelope import DEFAULT_TRANSPORT, Begin, Envelope, Receipt, Transport, at_once, once
+from sender.transport.envelope import DEFAULT_TRANSPORT, Begin, Envelope, Receipt, Transport, at_once
 from shared.deadline import Deadline
 from shared.errors import Deferred, ErrorCode, Misconfigured, NotSendable, NotSent, Outage, OutcomeUnknown
 from shared.observability.events import Event, log_event
@@ -109,7 +109,6 @@ class RoutedTransport:
         other = self._failovers.get(envelope.transport)
         if other is None or not other.may_send_for(envelope):
             return self._transports[envelope.transport].send(envelope, data, deadline, begin)
-        begin = once(begin)
         try:
             return self._transports[envelope.transport].send(envelope, data, deadline, begin)
         except (NotSent, Deferred) as failure:

@@ -31,7 +31,7 @@ from sender.transport.breaker import Breaker, BreakerRules
 from sender.transport.envelope import Begin, Envelope, Receipt, at_once
 from sender.transport.masking import mask
 from shared.deadline import Deadline
-from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, Outage, OutcomeUnknown
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, Outage, OutcomeUnknown, ShuttingDown
 
 API_URL = "https://api.sendgrid.com"
 MAIL_SEND = "/v3/mail/send"
@@ -89,7 +89,7 @@ class SendGridTransport:
     def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
         """See `Transport.send`."""
         if self._closing.is_set():
-            raise Deferred(None, "This sender is shutting down.")
+            raise ShuttingDown()
         if (seconds := self._paused_until - deadline.clock()) > 0:
             raise Deferred(seconds, "SendGrid's rate limit is used up.")
         with self._breaker.passage(deadline.clock):

@@ -22,7 +22,7 @@ from functools import partial
 from sender.downloads.downloader import Downloads
 from sender.memory.budget import MemoryBudget, Room
 from sender.message.compose import Compose, Mail
-from sender.transport.envelope import Receipt, Transport
+from sender.transport.envelope import Receipt, Transport, once
 from sender.worker.composing import Composing
 from sender.worker.result import Earlier, as_expired, result_of_failure, result_of_receipt
 from sender.worker.retention import Retain, retain_all
@@ -32,7 +32,7 @@ from shared.delivery.machine import next_look, out
 from shared.delivery.model import Changes, Result, State
 from shared.delivery.policy import Policy
 from shared.delivery.store import Claim, Finish, Release
-from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, Outage, OutcomeUnknown, Paused
+from shared.errors import Deferred, DeliveryFailed, ErrorCode, NotSent, Outage, OutcomeUnknown, Paused, ShuttingDown
 
 _log = logging.getLogger("firepost.sender")
 
@@ -238,7 +238,7 @@ class Attempts:
 
     def _refuse_if_draining(self) -> None:
         if self._draining.is_set():
-            raise Deferred(None, "This sender is shutting down.")
+            raise ShuttingDown()
 
     def _deadline(self, attempt: Attempt) -> Deadline:
         """The attempt's deadline; the mail may not be handed over once it has expired."""
@@ -256,7 +256,8 @@ def _refuse_if_expired(deadline: Deadline) -> None:
 
 def _sent(transport: Transport, mail: Mail, deadline: Deadline, handover: _Handover) -> Receipt:
     try:
-        return transport.send(mail.envelope, mail.data, deadline, partial(handover.begin, mail.envelope.transport))
+        begin = once(partial(handover.begin, mail.envelope.transport))
+        return transport.send(mail.envelope, mail.data, deadline, begin)
     except (DeliveryFailed, Deferred):
         raise
     except Exception as error:

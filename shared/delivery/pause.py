@@ -27,6 +27,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.delivery.model import DELETE, Changes
+from shared.document_ids import own_path
 from shared.errors import Paused
 
 #: A pause that lasts longer than this is one that somebody may have forgotten.
@@ -44,7 +45,7 @@ _LONGEST_INTERVAL: Final = timedelta(minutes=30)
 
 def control_path(collection: str) -> str:
     """The path of the control document of a mail collection."""
-    return f"{collection}-firepost/control"
+    return own_path(collection, "control")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,15 @@ import threading
 from dataclasses import dataclass, field, replace
 
 from sender.transport.breaker import Breaker, BreakerRules
-from sender.transport.envelope import Begin, Envelope, Receipt, at_once, once
+from sender.transport.envelope import Begin, Envelope, Receipt, at_once
 from sender.transport.oauth import AccessTokens
-from sender.transport.rate_limit import LONGEST_TURN, RateLimit
 from sender.transport.smtp.config import SmtpServer
 from sender.transport.smtp.connection import Progress, SmtpConnection, no_progress
 from sender.transport.smtp.connection_limit import ConnectionLimit
 from sender.transport.smtp.pool import IdleConnections, KeepOpen
 from sender.transport.smtp.replies import ConnectionSpent, LoginRefused
 from shared.deadline import Deadline
-from shared.errors import Deferred, ErrorCode, NotSent, Outage
+from shared.errors import Deferred, ErrorCode, NotSent, Outage, ShuttingDown
 from shared.observability.events import Event, log_event, millis
 
 _log = logging.getLogger(__name__)
@@ -33,7 +32,6 @@ class SmtpLimits:
 
     max_connections: int = 40
     turn_seconds: float = 6.0
-    rate: RateLimit | None = None
     data_margin: float = 10.0
     keep_open: KeepOpen = field(default_factory=KeepOpen)
     breaker: BreakerRules = field(default_factory=BreakerRules)
@@ -79,7 +77,6 @@ class SmtpTransport:
         self._turn_seconds = limits.turn_seconds
         self._idle = IdleConnections(keep_open)
         self._breaker = Breaker(str(server), limits.breaker)
-        self._rate = limits.rate
         self._turns = threading.Condition()
         self._limit = ConnectionLimit(min(limits.max_connections, server.max_connections or limits.max_connections))
         self._in_use = 0
@@ -94,9 +91,7 @@ class SmtpTransport:
         content was sent over it.
         """
         with self._breaker.passage(deadline.clock):
-            if self._rate:
-                self._wait_for_rate(self._rate.wait(deadline.clock(), self._patience(deadline)), deadline)
-            return self._send_when_free(envelope, data, deadline, once(begin))
+            return self._send_when_free(envelope, data, deadline, begin)
 
     @property
     def capacity(self) -> int:
@@ -112,19 +107,6 @@ class SmtpTransport:
         with self._turns:
             self._turns.notify_all()
         self._idle.close()
-        if self._rate:
-            self._rate.close()
-
-    def _patience(self, deadline: Deadline) -> float:
-        """The longest that the mail waits for the rate limit, in seconds."""
-        return min(LONGEST_TURN, max(0.0, deadline.start_by(self._data_margin).remaining()))
-
-    def _wait_for_rate(self, seconds: float, deadline: Deadline) -> None:
-        """Wait for these seconds; raises `Deferred` if that takes too long."""
-        if seconds > self._patience(deadline):
-            raise Deferred(seconds, "SMTP_RATE_PER_SECOND is used up.")
-        if seconds and self._closing.wait(seconds):
-            raise _shutting_down()
 
     def _send_when_free(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin) -> Receipt:
         """Send over a connection of those that the limit allows.
@@ -152,7 +134,7 @@ class SmtpTransport:
                 timeout = max(0.0, until.remaining())
                 self._turns.wait_for(lambda: self._is_free() or self._closing.is_set(), timeout)
             if self._closing.is_set():
-                raise _shutting_down()
+                raise ShuttingDown()
             if not self._is_free():
                 raise Deferred(self._turn_seconds, f"All connections to the mail server {self._server} are busy.")
             self._in_use += 1
@@ -247,15 +229,9 @@ class SmtpTransport:
         self, connection: SmtpConnection, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin
     ) -> Receipt:
         try:
-            if self._rate:
-                self._wait_for_rate(self._rate.pace(deadline.clock()), deadline)
             begin()
             return connection.send(envelope, data, deadline, self._data_margin)
         finally:
             self._idle.put(connection, deadline.clock())
             with self._turns:
                 self._in_session -= 1
-
-
-def _shutting_down() -> Deferred:
-    return Deferred(None, "This sender is shutting down.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
@@ -15,6 +16,7 @@ import dispatcher.reconciler as reconciler_module
 from dispatcher.catching_up import BULK
 from dispatcher.reconciler import PAGE, Reconciler, position_path
 from shared.delivery.lanes import Lanes
+from shared.delivery.pause import KNOWN_WITHIN, control_path
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Unwritable, Version, Write
@@ -35,8 +37,10 @@ class World:
     def run(self, seconds: float = 40.0, page: int = PAGE) -> dict[str, int | bool]:
         return self.reconciler(seconds, page).run()
 
-    def reconciler(self, seconds: float = 40.0, page: int = PAGE) -> Reconciler:
-        return self._parts.reconciler(seconds, page)
+    def reconciler(
+        self, seconds: float = 40.0, page: int = PAGE, stopping: threading.Event | None = None
+    ) -> Reconciler:
+        return self._parts.reconciler(seconds, page, stopping)
 
     def monotonic(self, monotonic: Callable[[], float]) -> None:
         self._parts.monotonic = monotonic
@@ -59,6 +63,83 @@ class World:
 @pytest.fixture
 def world() -> World:
     return World(Policy(LEASE, stranded_after=timedelta(days=20_000)))
+
+
+class Stay(threading.Event):
+    """A run's stay, in which time passes at once; what `meanwhile` says happens in each second."""
+
+    def __init__(self, world: World, meanwhile: Callable[[float], None] = lambda second: None) -> None:
+        super().__init__()
+        self.began, self.seconds, self.world, self.meanwhile = world.clock.now, 0.0, world, meanwhile
+        world.monotonic(lambda: self.seconds)
+
+    def run(self, seconds: float) -> dict[str, int | bool]:
+        return self.world.reconciler(stopping=self).run(seconds)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout
+        self.seconds += timeout
+        self.world.clock.now = self.began + timedelta(seconds=self.seconds)
+        self.meanwhile(self.seconds)
+        return self.is_set()
+
+
+def later(world: World, seconds: float) -> datetime:
+    return world.clock.now + timedelta(seconds=seconds)
+
+
+def test_a_run_that_stays_publishes_what_becomes_due_in_its_time(world: World) -> None:
+    stay = Stay(world)
+    for name, seconds in {"now": 0, "soon": 0.5, "same": 1, "later": 30, "too-late": 59}.items():
+        world.add(f"mail/{name}", state="PENDING", nextAttemptTime=later(world, seconds))
+    assert stay.run(58) == {"examined": 5 + 3, "due": 4, "complete": True}
+    assert [path for path, _ in world.published()] == ["mail/now", "mail/soon", "mail/same", "mail/later"]
+    assert stay.seconds == 30, "it ends when nothing is due in its time"
+
+
+def test_it_finds_what_is_scheduled_while_it_stays(world: World) -> None:
+    def schedule(second: float) -> None:
+        if second == 10:
+            world.add("mail/new", state="PENDING", nextAttemptTime=later(world, 2))
+
+    world.add("mail/a", state="PENDING", nextAttemptTime=later(world, 10))
+    assert Stay(world, schedule).run(58)["due"] == 2
+
+
+def test_nothing_is_read_while_nothing_is_due(world: World) -> None:
+    world.add("mail/a", state="PENDING", nextAttemptTime=later(world, 59))
+    world.run()
+    read = world.database.found
+    assert "due" not in Stay(world).run(58)
+    assert world.database.found - read == 1, "the walk"
+
+
+def test_a_run_does_not_stay_while_all_mail_is_paused(world: World) -> None:
+    def pause(second: float) -> None:
+        world.database.put(control_path(COLLECTION), {"pausedTime": world.clock.now})
+
+    for second in range(1, 58):
+        world.add(f"mail/{second}", state="PENDING", nextAttemptTime=later(world, second))
+    assert Stay(world, pause).run(58)["due"] <= KNOWN_WITHIN.total_seconds() + 1
+
+
+def test_a_run_that_stays_ends_when_the_process_is_to_end(world: World) -> None:
+    stay = Stay(world, lambda second: stay.set())
+    for second in range(1, 58):
+        world.add(f"mail/{second}", state="PENDING", nextAttemptTime=later(world, second))
+    assert "due" not in stay.run(58)
+
+
+def test_what_fails_while_it_stays_is_left_to_the_next_run(world: World) -> None:
+    def fail(second: float) -> None:
+        world.topic.broken = True
+
+    stay = Stay(world, fail)
+    world.add("mail/a", state="PENDING", nextAttemptTime=later(world, 5))
+    with pytest.raises(Unavailable):
+        stay.run(58)
+    world.topic.broken = False
+    assert stay.run(0)["due"] == 1
 
 
 def test_due_documents_are_published_once(world: World) -> None:
@@ -282,7 +363,7 @@ def test_a_run_that_exceeds_its_time_is_reported_and_the_next_one_goes_on(world:
     world.schedule(2 * BULK, world.clock.now)
     seconds = count()
     world.monotonic(lambda: float(next(seconds)))
-    assert world.run(seconds=2) == {"examined": PAGE + BULK, "due": PAGE + BULK, "complete": False}
+    assert world.run(seconds=4) == {"examined": PAGE + BULK, "due": PAGE + BULK, "complete": False}
     assert world.run() == {"examined": PAGE + BULK - PAGE, "due": BULK - PAGE, "complete": True}
 
 

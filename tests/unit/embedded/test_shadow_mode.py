@@ -167,5 +167,5 @@ def test_the_start_is_a_warning(services: Services, caplog: pytest.LogCaptureFix
 
 
 def test_a_puller_looks_on_too(services: Services) -> None:
-    puller, _ = sender.build_puller(load(PullSettings), NO_TRACER)
+    puller, *_ = sender.build_puller(load(PullSettings), NO_TRACER)
     assert isinstance(puller._sender, ShadowSender)

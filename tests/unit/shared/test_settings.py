@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from sender import bootstrap, factory
@@ -12,7 +10,6 @@ from sender.settings import PullSettings, SenderSettings
 from sender.transport.smtp.transport import SmtpTransport
 from shared.errors import Misconfigured
 from shared.settings import ServiceSettings, load
-from tests.fakes import MemoryDatabase
 
 EMULATED = {"FIRESTORE_EMULATOR_HOST": "h:1", "PUBSUB_EMULATOR_HOST": "h:2", "GOOGLE_CLOUD_PROJECT": "p"}
 TOKENS = {"OIDC_AUDIENCE": "https://x", "OIDC_SERVICE_ACCOUNTS": "a@p.iam"}
@@ -110,16 +107,6 @@ def test_all_workers_together_keep_an_instances_limits_of_each_transport(
     chosen = sender(monkeypatch, TRANSPORTS="billing", WEB_WORKERS=workers, **limits, **billing, **uri).of_one_worker()
     for settings in (chosen, chosen.transports["billing"]):
         assert (settings.smtp_max_connections, settings.smtp_rate_per_second) == (connections, 5.0)
-
-
-def test_processes_share_the_rate_of_a_transport_through_firestore(monkeypatch: pytest.MonkeyPatch) -> None:
-    database = MemoryDatabase()
-    first, second = (bootstrap.rate_limit(database, "mail", process, "billing", 5.0) for process in ("a", "b"))
-    now = time.monotonic()
-    assert first.wait(now, 2.0) == 0.0
-    assert second.wait(now, 2.0) > 2.0, "the first one has all of it"
-    shares = database.documents["mail-firepost/rate-billing"].fields["shares"]
-    assert {process: share["mails"] for process, share in shares.items()} == {"a": 5, "b": 0}
 
 
 @pytest.mark.parametrize(

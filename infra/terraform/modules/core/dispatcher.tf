@@ -11,9 +11,10 @@ resource "google_cloud_run_v2_service" "dispatcher" {
   deletion_protection = false # a service whose first start failed is replaced by the next apply
 
   template {
-    labels                           = local.labels
-    service_account                  = google_service_account.dispatcher.email
-    timeout                          = "60s" # a reconciler run takes at most 40 s
+    labels          = local.labels
+    service_account = google_service_account.dispatcher.email
+    # A reconciler run examines for at most 40 s, and may stay until the next one.
+    timeout                          = "${60 * var.reconcile_minutes}s"
     max_instance_request_concurrency = var.dispatcher.concurrency
 
     scaling {

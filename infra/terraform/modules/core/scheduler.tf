@@ -8,11 +8,12 @@ resource "google_cloud_scheduler_job" "reconcile" {
 
   schedule         = "*/${var.reconcile_minutes} * * * *"
   time_zone        = "Etc/UTC"
-  attempt_deadline = "60s"
+  attempt_deadline = "${60 * var.reconcile_minutes}s"
 
   http_target {
     http_method = "POST"
-    uri         = "${google_cloud_run_v2_service.dispatcher.uri}/reconcile"
+    # It stays until just before the next run: Cloud Scheduler delays a run until the one before it has ended.
+    uri = "${google_cloud_run_v2_service.dispatcher.uri}/reconcile?stay=${60 * var.reconcile_minutes - 2}"
 
     oidc_token {
       service_account_email = google_service_account.scheduler.email

@@ -405,7 +405,7 @@ variable "settings" {
 }
 
 variable "reconcile_minutes" {
-  description = "Minutes between two runs of the reconciler, which is also the granularity of scheduled and retried mails."
+  description = "Minutes between two runs of the reconciler. A mail that is scheduled, or tried again, may be that much late; less where a run stays because others become due."
   type        = number
   default     = 1
   nullable    = false

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from sender.transport.breaker import HeldBack
-from sender.transport.envelope import Envelope, Receipt
+from sender.transport.envelope import Envelope, Receipt, once
 from sender.transport.routing import Failover, RoutedTransport, may_fail_over
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.deadline import Deadline
@@ -53,7 +53,7 @@ class Servers:
 
     def send(self, author: str = "news@shop.example", by: str = "first", *recipients: str) -> Receipt:
         envelope = Envelope(author, recipients or (ANA,), transport=by)
-        return self.transport.send(envelope, DATA, Deadline.after(5), self.begin)
+        return self.transport.send(envelope, DATA, Deadline.after(5), once(self.begin))
 
     def begin(self) -> None:
         self.begun += 1

@@ -17,6 +17,7 @@ import pytest
 
 from local.waiting import wait_until
 from sender.transport.envelope import Begin, Envelope, Receipt, Transport, at_once
+from sender.transport.rate.transport import RateLimitedTransport
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.deadline import NEVER, Deadline
 from shared.delivery.policy import Policy
@@ -107,8 +108,8 @@ def test_waiting_for_a_connection_does_not_outlast_it(smtp: ScriptedServer) -> N
 
 
 def test_nor_does_waiting_for_the_rate_limit(smtp: ScriptedServer) -> None:
-    limits = SmtpLimits(data_margin=0.0, rate=limited_to(0.7))  # the second mail waits for longer than SOON
-    with closing(SmtpTransport(server_at(smtp), limits)) as transport:
+    limit = limited_to(0.7)  # the second mail waits for longer than SOON
+    with closing(RateLimitedTransport(SmtpTransport(server_at(smtp)), limit, 0.0, PATIENCE)) as transport:
         world = World(transport)
         world.write(expiresAt=None)
         assert world.handle() == "sent"

@@ -1,0 +1,228 @@
+"""A rate limit that holds for the whole installation: every sender process leases a share of it, for seconds.
+
+All shares stand in one small document (`sender.transport.rate.shares`), which a process changes in a transaction when
+it has a mail and its own shares are some seconds old: it says how much it could use, and takes what others leave and
+fairness allows. A limit per tenant is kept in the same way, in the same transaction.
+
+Within a process, mails wait in one queue. If it is known whose mails they are, each tenant may take a part of its
+places, and one part is left for the next tenant: so whoever has ten thousand mails leaves room for who has one. What
+finds no place is put off, each mail until the time at which it would have its turn.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from bisect import bisect_right, insort
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import product
+from typing import Any, Final, NamedTuple
+
+from sender.transport.rate.lines import Line, Lines
+from sender.transport.rate.portion import Portion
+from sender.transport.rate.shares import (
+    LEASE,
+    LONGEST_ANSWER,
+    LONGEST_TURN,
+    PERIOD,
+    Ledger,
+    Shares,
+    Sightings,
+    Wish,
+    allot,
+    present,
+    read_ledger,
+    returned,
+    sighted,
+    written_ledger,
+)
+from shared.deadline import Monotonic
+from shared.errors import FirepostError
+
+#: What the limit for all mails is called in the document.
+_ALL: Final = "all"
+
+#: Reads the fields of the document (none if there is no document), and writes those that the function returns, in one
+#: transaction. Raises `FirepostError`, also if only the answer was lost.
+Exchange = Callable[[Callable[[Mapping[str, Any]], Mapping[str, Any]]], None]
+
+
+class Turn(NamedTuple):
+    """What a mail has to do about the limit.
+
+    It has its turn in so many seconds (`granted`), or else it asks again after them: `soon`, as its tenant has no share
+    yet, or after it has been put off.
+    """
+
+    seconds: float
+    granted: bool
+    soon: bool = False
+
+
+class RateLimit:
+    """What one process may use of a limit for all. Thread-safe; all times are monotonic seconds.
+
+    A mail passes twice: `turn` admits as many as can be sent soon, before a connection is made for them; and `pace`
+    spaces them when they are sent, since connections take different times.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        process: str,
+        limit: float,
+        *,
+        by_tenant: bool = False,
+        tenant_limit: float | None = None,
+        clock: Monotonic = time.monotonic,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        """`process` is a word of its own; limits are in mails per second. Above 1, only whole numbers count.
+
+        Without `by_tenant`, nobody knows whose a mail is. `random` returns a number from 0 to 1.
+        """
+        self._exchange = exchange
+        self._process = process
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._renewing = threading.Lock()
+        self._whole = Portion(limit, random)
+        self._lines = Lines(by_tenant, lambda: Portion(tenant_limit, random) if tenant_limit else None)
+        self._seen: Mapping[str, Sightings] = {}
+        self._next_renewal = self._next_turn = -math.inf
+        self._asked: float | None = None
+        self._planned: list[float] = []  # when mails are handed over, in order
+
+    def turn(self, now: float, patience: float, tenant: str = "") -> Turn:
+        """The turn of a mail of this tenant, granted if it is at most `patience` seconds away.
+
+        One of the callers renews the shares if it is time for that, and takes as long as Firestore does.
+        """
+        with self._lock:
+            line = self._lines.of(tenant, now)
+            must_wait = not min(self._per_second(line, now))
+        self._renew_if_due(now, must_wait)
+        now = max(now, self._clock())
+        with self._lock:
+            return self._turn(line, now, min(patience, LONGEST_TURN))
+
+    def pace(self, now: float, tenant: str = "") -> float:
+        """Seconds until a mail whose turn has come may be handed over; more than `LONGEST_TURN` if it may not now."""
+        with self._lock:
+            line = self._lines.of(tenant, now)
+            whole, own = self._per_second(line, now)
+            if not whole or not own:
+                return PERIOD
+            at = self._gap(now, max(now, line.next_mail), 1 / whole)
+            if at - now > LONGEST_TURN:
+                return PERIOD
+            insort(self._planned, at)
+            line.next_mail = at + 1 / own
+            return at - now
+
+    def close(self) -> None:
+        """Give the shares back, so that others need not wait for their end. Called after the last mail."""
+        with self._renewing:
+            with self._lock:
+                if self._next_renewal == -math.inf:  # it never had any
+                    return
+                self._next_renewal = math.inf
+                self._whole.perhaps(0)
+            with suppress(FirepostError):
+                self._exchange(self._returned)
+
+    def _per_second(self, line: Line, now: float) -> tuple[float, float]:
+        """What the limit for all and that of the tenant allow this process, unless its last request is not answered."""
+        if self._asked is not None and now - self._asked > LONGEST_ANSWER:
+            return 0.0, 0.0
+        return self._whole.per_second(now), line.per_second(now)
+
+    def _turn(self, line: Line, now: float, patience: float) -> Turn:
+        whole, own = self._per_second(line, now)
+        if not whole:
+            self._whole.ask(waits=True)
+            return Turn(max(PERIOD, self._whole.put_off(now) - now), granted=False)
+        has_place = line.waiting(now) < self._lines.places(LONGEST_TURN * whole, now)
+        self._whole.ask(waits=self._next_turn > now or not has_place)
+        at = max(now, self._next_turn, line.next_turn)
+        if line.portion:
+            line.portion.ask(waits=line.next_turn > now)
+            if not own:
+                return Turn(max(0.1, self._next_renewal - now), granted=False, soon=True)
+        if at - now > patience or not has_place:
+            return Turn(self._put_off(line, whole, own, now) - now, granted=False)
+        self._next_turn = max(now, self._next_turn) + 1 / whole
+        line.next_turn = at + 1 / own
+        line.turns.append(at)
+        return Turn(at - now, granted=True)
+
+    def _put_off(self, line: Line, whole: float, own: float, now: float) -> float:
+        """When the mail comes back: when those that were put off before it have had their turns, or its tenant's have.
+
+        More may come back then than can be sent: nobody knows yet who else will have mails.
+        """
+        tenants = self._lines.active(now)
+        if line.portion and own < whole / tenants:
+            return line.portion.put_off(now)
+        in_order = self._whole.put_off(now)
+        return min(in_order, line.put_off(whole / tenants, now)) if tenants > 1 else in_order
+
+    def _gap(self, now: float, earliest: float, seconds: float) -> float:
+        """The first time with so many seconds to every mail that is planned already. A tenant's limit leaves gaps."""
+        del self._planned[: bisect_right(self._planned, now - seconds)]
+        at = earliest
+        for planned in self._planned[bisect_right(self._planned, earliest - seconds) :]:
+            if planned >= at + seconds:
+                break
+            at = planned + seconds
+        return at
+
+    def _renew_if_due(self, now: float, must_wait: bool) -> None:
+        is_due = now >= self._next_renewal
+        if is_due and self._renewing.acquire(blocking=must_wait):
+            try:
+                if now >= self._next_renewal:  # nobody else was faster
+                    self._renew(max(now, self._clock()))
+            finally:
+                self._renewing.release()
+
+    def _renew(self, now: float) -> None:
+        with self._lock:
+            limited = {line.name: line.portion for line in self._lines.limited(now) if line.portion}
+            portions: dict[str, Portion] = {_ALL: self._whole} | limited
+            wishes = {limit: portion.renew(now) for limit, portion in portions.items()}
+            self._asked, self._next_renewal = now, now + PERIOD
+        proposals: list[Mapping[str, Shares]] = []
+
+        def decide(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+            proposals.append(self._renewed(read_ledger(fields), wishes, self._clock()))
+            return written_ledger(proposals[-1])
+
+        try:
+            self._exchange(decide)
+        except FirepostError:  # perhaps only the answer was lost
+            for ledger, (limit, portion) in product(proposals, portions.items()):
+                portion.perhaps(ledger[limit][self._process].mails)
+        else:
+            for limit, portion in portions.items():
+                shares = dict(proposals[-1][limit])
+                own = shares.pop(self._process)
+                portion.grant(own.mails, now + LEASE, sum(share.waiting for share in shares.values()))
+        with self._lock:
+            self._asked = None
+
+    def _renewed(self, before: Ledger, wishes: Mapping[str, Wish], now: float) -> Ledger:
+        """The entries after a renewal; whoever has no wish for a limit gives its share back."""
+        self._seen = sighted(before, self._seen, now)
+        after = {
+            limit: returned(present(shares, self._seen[limit], now), self._process) for limit, shares in before.items()
+        }
+        for limit, wish in wishes.items():
+            after[limit] = allot(before.get(limit, {}), self._process, wish, self._seen.get(limit, {}), now)
+        return after
+
+    def _returned(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        return written_ledger({limit: returned(shares, self._process) for limit, shares in read_ledger(fields).items()})
