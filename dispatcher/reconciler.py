@@ -46,7 +46,7 @@ _log = logging.getLogger("firepost.reconciler")
 PAGE: Final = 500
 
 #: A run that stays looks for due documents at most this often.
-LOOK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.25
 
 #: The walks over the collection, each with a position of its own: a document in PROCESSING never waits for queued ones.
 _WALKS: Final[Mapping[str, Sequence[State]]] = {"processing": (State.PROCESSING,), "queued": QUEUED}

@@ -148,11 +148,11 @@ def _now() -> datetime:
 
 
 def limits(settings: SenderSettings) -> Limits:
-    """The limits on concurrency. Claimed is only what a connection is free for: whatever else a crash leaves behind
-    would end as "not known", though nothing was sent.
+    """The limits on concurrency. Claimed is only what a connection is free for, or soon has its turn: whatever else a
+    crash leaves behind would end as "not known", though nothing was sent.
     """
     return Limits(
-        claimed=factory.mails_at_once(settings, settings.threads),
+        claimed=factory.mails_at_once(settings),
         queue_seconds=settings.queue_seconds,
         attempt_seconds=settings.attempt,
         batching=settings.batching(),

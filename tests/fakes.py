@@ -204,8 +204,7 @@ class MemoryTransport:
         pending = tuple(a for a in envelope.recipients if a in self.defer)
         return Receipt(accepted, rejected, pending, "250 2.0.0 Ok: queued as 1")
 
-    @property
-    def capacity(self) -> int:
+    def capacity(self, waiting: int) -> int:
         return 1_000
 
     def sent_to(self, recipient: str) -> int:

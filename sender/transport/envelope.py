@@ -91,9 +91,8 @@ class Transport(Protocol):
         """
         ...
 
-    @property
-    def capacity(self) -> int:
-        """The number of mails that it takes at a time, for now."""
+    def capacity(self, waiting: int) -> int:
+        """The number of mails that it takes at a time, for now, if so many more wait that are not claimed."""
         ...
 
     def close(self) -> None:

@@ -138,10 +138,9 @@ class RoutedTransport:
         except (NotSent, Deferred):
             raise first from None  # which may still take the mail, and this one perhaps may not
 
-    @property
-    def capacity(self) -> int:
+    def capacity(self, waiting: int) -> int:
         """See `Transport.capacity`."""
-        return sum(transport.capacity for transport in self._transports.values())
+        return sum(transport.capacity(waiting) for transport in self._transports.values())
 
     def close(self) -> None:
         """See `Transport.close`."""

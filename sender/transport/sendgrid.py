@@ -95,8 +95,7 @@ class SendGridTransport:
         with self._breaker.passage(deadline.clock):
             return self._send(envelope, data, deadline, begin)
 
-    @property
-    def capacity(self) -> int:
+    def capacity(self, waiting: int) -> int:
         """See `Transport.capacity`: any number."""
         return sys.maxsize
 

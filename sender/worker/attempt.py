@@ -146,10 +146,9 @@ class Attempts:
         self._jitter = jitter
         self._draining = threading.Event()
 
-    @property
-    def capacity(self) -> int:
-        """The number of mails that can be sent at a time, for now."""
-        return self._transport.capacity
+    def capacity(self, waiting: int) -> int:
+        """See `Transport.capacity`."""
+        return self._transport.capacity(waiting)
 
     def drain(self) -> None:
         """Put off every mail that has not reached the mail server yet. Called on SIGTERM."""

@@ -14,13 +14,14 @@ from shared.delivery.model import Reason
 class ClaimSlots:
     """A counting semaphore that can be closed. Thread-safe."""
 
-    def __init__(self, count: Callable[[], int], wait_seconds: float) -> None:
-        """`count()` mails may hold a slot at a time; `wait_seconds` is the longest that a mail waits for one.
+    def __init__(self, count: Callable[[int], int], wait_seconds: float) -> None:
+        """`count(waiting)` mails may hold a slot at a time, while so many wait for one, at most `wait_seconds`.
 
-        The number may change. If it has grown, that is noticed when the next slot is returned.
+        The number may change. If it has grown, that is noticed when the next mail comes, or a slot is returned.
         """
         self._count = count
         self._held = 0
+        self._waiting = 0
         self._wait_seconds = wait_seconds
         self._closed = False
         self._changed = threading.Condition()
@@ -28,8 +29,9 @@ class ClaimSlots:
     def acquire(self) -> Reason | None:
         """Wait for a slot and take it. Returns None, or the reason if there is no slot."""
         with self._changed:
-            if not self._is_free() and not self._closed:
-                self._changed.wait_for(lambda: self._is_free() or self._closed, self._wait_seconds)
+            self._waiting += 1
+            self._changed.wait_for(lambda: self._is_free() or self._closed, self._wait_seconds)
+            self._waiting -= 1
             if self._closed:
                 return Reason.RELEASED
             if not self._is_free():
@@ -41,10 +43,10 @@ class ClaimSlots:
         """Return a slot: the mail was sent, or will not be."""
         with self._changed:
             self._held -= 1
-            self._changed.notify(max(1, self._count() - self._held))
+            self._changed.notify(max(1, self._count(self._waiting) - self._held))
 
     def _is_free(self) -> bool:
-        return self._held < self._count()
+        return self._held < self._count(self._waiting - 1)  # besides this one
 
     def close(self) -> None:
         """Give out no more slots and wake all waiting threads."""

@@ -104,7 +104,7 @@ class Sender:
         self._tracer = tracer
         self._lanes = lanes
         self._lane = lane
-        self._slots = ClaimSlots(lambda: min(limits.claimed, attempts.capacity), limits.queue_seconds)
+        self._slots = ClaimSlots(lambda waiting: min(limits.claimed, attempts.capacity(waiting)), limits.queue_seconds)
         self._claims = Claims(store, limits.batching)
 
     def drain(self) -> None:

@@ -111,7 +111,7 @@ class ShadowSender:
         self._clock = clock
         self._monotonic = monotonic
         self._tracer = tracer
-        self._slots = ClaimSlots(lambda: limits.claimed, limits.queue_seconds)
+        self._slots = ClaimSlots(lambda waiting: limits.claimed, limits.queue_seconds)
 
     def drain(self) -> None:
         """See `Handler.drain`."""

@@ -42,6 +42,16 @@ from sender.transport.rate.shares import (
 from shared.deadline import Monotonic
 from shared.errors import FirepostError
 
+#: The most mails of a process that wait for their turns while they are claimed. A crash leaves them behind.
+_QUEUE: Final = 8
+#: A process is crowded if more mails wait than it can send in so many seconds, or than this number.
+_CROWDED_SECONDS: Final = 3.0
+_CROWDED_MAILS: Final = 32
+#: While it is, so many more are claimed, to see whose they are, and to put them off if that tenant has no place.
+_PUT_OFF_AT_ONCE: Final = 4
+#: The most that it takes at a time.
+MOST_CLAIMED: Final = _QUEUE + _PUT_OFF_AT_ONCE
+
 #: What the limit for all mails is called in the document.
 _ALL: Final = "all"
 
@@ -94,6 +104,7 @@ class RateLimit:
         self._seen: Mapping[str, Sightings] = {}
         self._next_renewal = self._next_turn = -math.inf
         self._asked: float | None = None
+        self._is_crowded = False
         self._planned: list[float] = []  # when mails are handed over, in order
 
     def turn(self, now: float, patience: float, tenant: str = "") -> Turn:
@@ -108,6 +119,16 @@ class RateLimit:
         now = max(now, self._clock())
         with self._lock:
             return self._turn(line, now, min(patience, LONGEST_TURN))
+
+    def capacity(self, waiting: int) -> int:
+        """How many mails may be claimed for their turns, while so many wait that are not claimed.
+
+        Those go on waiting, in the order in which they came, unless there are too many of them.
+        """
+        with self._lock:
+            whole = self._whole.per_second(self._clock())
+            self._is_crowded = waiting > min(_CROWDED_MAILS, _CROWDED_SECONDS * whole)
+            return math.ceil(self._queue(whole)) + (_PUT_OFF_AT_ONCE if self._is_crowded else 0)
 
     def pace(self, now: float, tenant: str = "") -> float:
         """Seconds until a mail whose turn has come may be handed over; more than `LONGEST_TURN` if it may not now."""
@@ -140,12 +161,17 @@ class RateLimit:
             return 0.0, 0.0
         return self._whole.per_second(now), line.per_second(now)
 
+    @staticmethod
+    def _queue(whole: float) -> float:
+        """How many mails may wait for their turns if so many can be sent a second."""
+        return max(1.0, min(_QUEUE, LONGEST_TURN * whole))
+
     def _turn(self, line: Line, now: float, patience: float) -> Turn:
         whole, own = self._per_second(line, now)
         if not whole:
             self._whole.ask(waits=True)
             return Turn(max(PERIOD, self._whole.put_off(now) - now), granted=False)
-        has_place = line.waiting(now) < self._lines.places(LONGEST_TURN * whole, now)
+        has_place = not self._is_crowded or line.waiting(now) < self._lines.places(self._queue(whole), now)
         self._whole.ask(waits=self._next_turn > now or not has_place)
         at = max(now, self._next_turn, line.next_turn)
         if line.portion:

@@ -36,10 +36,9 @@ class RateLimitedTransport:
 
         return self.transport.send(envelope, data, deadline, begin_in_time)
 
-    @property
-    def capacity(self) -> int:
-        """See `Transport.capacity`."""
-        return self.transport.capacity
+    def capacity(self, waiting: int) -> int:
+        """See `Transport.capacity`: with those that wait for their turns, or are being put off."""
+        return self.transport.capacity(waiting) + self.limit.capacity(waiting)
 
     def close(self) -> None:
         """See `Transport.close`. The limit's shares are given back after the last mail, by whoever made it."""

@@ -93,8 +93,7 @@ class SmtpTransport:
         with self._breaker.passage(deadline.clock):
             return self._send_when_free(envelope, data, deadline, begin)
 
-    @property
-    def capacity(self) -> int:
+    def capacity(self, waiting: int) -> int:
         """See `Transport.capacity`."""
         return self._limit.value
 

@@ -358,21 +358,21 @@ class TestConnectionLimit:
         with closing(SmtpTransport(server_at(smtp), limits)) as transport, ThreadPoolExecutor(24) as threads:
             receipts = list(threads.map(lambda _: send(transport), range(200)))
             assert [receipt.accepted for receipt in receipts] == [(ANA,)] * 200
-            assert transport.capacity == allowed
+            assert transport.capacity(0) == allowed
         assert sum(session.is_surplus for session in smtp.sessions) < 20
 
     def test_a_mail_that_is_refused_for_that_waits_for_another_connection(self, smtp: ScriptedServer) -> None:
         smtp.when("BODY").pause(0.01)
         with closing(SmtpTransport(server_at(smtp), LIMITS)) as transport, ThreadPoolExecutor(9) as threads:
             list(threads.map(lambda _: send(transport), range(30)))
-            assert transport.capacity == 3
+            assert transport.capacity(0) == 3
             stall = smtp.when("BODY", BOB).stall()
             other = threads.submit(send, transport, BOB)
             assert stall.reached.wait(patience(5))
             for nth in (32, 33):  # over a kept connection, and over the fresh one in its place
                 smtp.when("MAIL", nth=nth).reply("432 4.3.2 sender thread limit exceeded")
             turned_away = threads.submit(send, transport)
-            assert wait_until(lambda: transport.capacity == 1, patience(5))
+            assert wait_until(lambda: transport.capacity(0) == 1, patience(5))
             stall.release()
             assert other.result(5).accepted == (BOB,)
             assert turned_away.result(5).accepted == (ANA,)
@@ -381,7 +381,7 @@ class TestConnectionLimit:
         smtp.when("BODY").pause(0.01)
         with ThreadPoolExecutor(6) as threads:
             list(threads.map(lambda _: send(transport), range(30)))
-            assert transport.capacity == 3
+            assert transport.capacity(0) == 3
             smtp.when("CONNECT").drop()
             smtp.when("MAIL").drop()
             with pytest.raises(Outage):
@@ -391,7 +391,7 @@ class TestConnectionLimit:
             smtp.forget_rules()
             smtp.when("BODY").pause(0.01)
             list(threads.map(lambda _: send(transport), range(30)))
-            assert transport.capacity == 3
+            assert transport.capacity(0) == 3
 
     def test_alone_it_meets_an_outage(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
         smtp.when("MAIL").reply("432 4.3.2 sender thread limit exceeded")
@@ -405,8 +405,8 @@ class TestConnectionLimit:
         assert len(smtp.mails) == 1
 
     def test_throttled_mails_lower_it(self, smtp: ScriptedServer, transport: SmtpTransport) -> None:
-        assert transport.capacity == 2
+        assert transport.capacity(0) == 2
         smtp.when("RCPT").reply("450 4.7.1 Slow down")
         with pytest.raises(NotSent):
             send(transport)
-        assert transport.capacity == 1
+        assert transport.capacity(0) == 1

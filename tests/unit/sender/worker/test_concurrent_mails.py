@@ -310,7 +310,7 @@ class TestClaimSlots:
         assert world.handle("ok").reason == "sent"
 
     def test_slots_are_counted_until_closed(self) -> None:
-        slots = ClaimSlots(lambda: 2, wait_seconds=0)
+        slots = ClaimSlots(lambda waiting: 2, wait_seconds=0)
         assert [slots.acquire() for _ in range(3)] == [None, None, Reason.BUSY]
         slots.release()
         assert slots.acquire() is None

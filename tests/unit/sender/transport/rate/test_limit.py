@@ -71,6 +71,7 @@ class World:
 
         def come() -> None:
             rate, skew = self._process(next(names))
+            rate.capacity(waiting=50)
             turn = rate.turn(self.now + skew, 2.0, tenant)
             if turn.granted:
                 self.at(self.now + turn.seconds + self._connecting(), lambda: self._send(rate, skew, tenant, come))
@@ -206,11 +207,11 @@ def test_less_than_one_mail_a_second() -> None:
 class One:
     """One process, whose document and clock a test controls."""
 
-    def __init__(self, tenant_limit: float | None = None) -> None:
+    def __init__(self, tenant_limit: float | None = None, limit: float = LIMIT) -> None:
         self.now, self.fields = 0.0, dict[str, Any]()
         self.before_the_answer: Callable[[], None] = lambda: None
         self.rate = RateLimit(
-            self._exchange, "a", LIMIT, by_tenant=True, tenant_limit=tenant_limit, clock=lambda: self.now
+            self._exchange, "a", limit, by_tenant=True, tenant_limit=tenant_limit, clock=lambda: self.now
         )
 
     def _exchange(self, decide: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
@@ -341,6 +342,23 @@ def test_a_process_gives_all_its_shares_back_at_its_end() -> None:
     one.rate.close()
     assert {share.mails for shares in read_ledger(one.fields).values() for share in shares.values()} == {0}
     assert not one.rate.turn(one.now + 1, 2.0, "a").granted
+
+
+@pytest.mark.parametrize(
+    ("limit", "waiting", "mails"),
+    [
+        pytest.param(20, 0, 8, id="nobody waits"),
+        pytest.param(20, 32, 8, id="some wait"),
+        pytest.param(20, 33, 12, id="many wait"),
+        pytest.param(2, 5, 4, id="some wait at a low rate"),
+        pytest.param(2, 6, 8, id="many wait at a low rate"),
+        pytest.param(0.5, 0, 1, id="one waits at less than one a second"),
+    ],
+)
+def test_only_a_crowded_process_takes_mails_to_put_them_off(limit: float, waiting: int, mails: int) -> None:
+    one = One(limit=limit)
+    one.rate.turn(one.now, 2.0)
+    assert one.rate.capacity(waiting) == mails
 
 
 def test_a_process_without_mail_writes_no_document() -> None:
