@@ -341,7 +341,7 @@ def _or_paused(decision: Decision, known: DocumentState | None, policy: Policy) 
 
 
 def _put_off(entry: Entry) -> list[DocumentState]:
-    """The documents that fit, if they wait for their transport: due a whole number of days after they were queued."""
+    """The documents that fit, if they were put off by `next_look`: due whole days after they were queued."""
     due = timedelta(milliseconds=representative(entry["due_ms"]))
     return documents(entry, entry.get("before"), starts=(NOW + due - timedelta(days=1),))
 

@@ -75,7 +75,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> tuple[Handler, Hea
     return_large_blocks()
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
-    control = Control(database, settings.mail_collection)
+    control = Control(database, settings.mail_collection, settings.lane)
     rates = partial(rate_limit, database, settings.mail_collection, uuid4().hex)
     channel = factory.build_channel(
         settings, settings.data_margin, settings.turn_seconds, settings.breaker, rates, control.check

@@ -100,7 +100,7 @@ class SenderParts:
             clock=self.clock,
             memory=self.memory,
             policy=self.policy,
-            check=lambda transport: self.pause.check(transport),
+            check=lambda transport: self.pause.check(self.lane, transport),
             jitter=lambda: self.jitter,
         )
         return Sender(

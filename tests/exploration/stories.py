@@ -14,7 +14,7 @@ import pytest
 from dispatcher.outbox import Effect, Executed, Outbox
 from sender.worker.attempt import Attempts
 from shared.delivery.model import DocumentState
-from shared.delivery.pause import Pause, Resumed
+from shared.delivery.pause import Kind, Part, Pause, Resumed
 from shared.delivery.policy import BackOff, LeaseExpiryPolicy, Policy
 from shared.delivery.store import ClaimRequest
 from shared.errors import Deferred, ErrorCode, FirepostError, NotSent, Outage, OutcomeUnknown
@@ -302,8 +302,17 @@ def waits_when_mail_is_paused(place: Place) -> None:
 
 def waits_for_its_transport(place: Place) -> None:
     """The transport is paused when the mail is to be handed over, and resumed later."""
+    _wait_for(Part(Kind.TRANSPORT, "default"), place)
+
+
+def waits_for_its_lane(place: Place) -> None:
+    """The lane is paused when the mail is to be composed, and resumed later."""
+    _wait_for(Part(Kind.LANE, "default"), place)
+
+
+def _wait_for(part: Part, place: Place) -> None:
     now = place.clock.now
-    place.pause(Pause(None, {"default": now}))
+    place.pause(Pause(None, {part: now}))
     place.write()
     place.work()
     place.pause(Pause(resumed=Resumed(now, None, now)))
@@ -344,6 +353,7 @@ STORIES: Final[Sequence[Callable[[Place], None]]] = (
     is_written_while_mail_is_paused,
     waits_when_mail_is_paused,
     waits_for_its_transport,
+    waits_for_its_lane,
 )
 
 
