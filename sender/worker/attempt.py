@@ -228,7 +228,7 @@ class Attempts:
     def _failed(self, failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
         """The result of a failure; final if the mail has waited through an outage in vain."""
         result = result_of_failure(failure, mail, earlier)
-        waited = isinstance(failure, Outage) and bool(self._policy.outage_patience)
+        waited = result.outage and bool(self._policy.outage_patience)
         return replace(result, unsettled=False) if waited else result
 
     def _retaining(self, result: Result, claim: Claim, mail: Mail | None) -> Result:
