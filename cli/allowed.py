@@ -62,7 +62,7 @@ _WITHOUT_DECISION: Final = ("refused", "unwritable", Reason.DELETED)
 def fault(entry: Entry, policy: Policy) -> str | None:
     """Why the tables do not allow this log entry; None if they do, or if it is not about a decision."""
     try:
-        return _too_late(entry) or _fault(tuple(_reduced(entry)), policy)
+        return _too_late(entry) or _impatient(entry, policy) or _fault(tuple(_reduced(entry)), policy)
     except (KeyError, TypeError, ValueError, OverflowError):
         return "a field is missing or of another type: this is no entry of Firepost's"
 
@@ -78,6 +78,25 @@ def _too_late(entry: Entry) -> str | None:
     if entry.get("after") == State.RETRY and following is not None and following > expires:
         return f"another attempt was to follow {following - expires:.0f} ms after the mail expires"
     return None
+
+
+def _impatient(entry: Entry, policy: Policy) -> str | None:
+    """Why a mail whose server was out should have waited for it, or no longer; not told of one that expires."""
+    noted, ended = entry.get("outage_ms"), NOW + timedelta(milliseconds=entry.get("duration_ms") or 0.0)
+    since = None if noted is None else NOW + timedelta(milliseconds=noted)
+    is_waiting = entry.get("event") == Event.DEFERRAL and entry.get("reason") == "outage"
+    if is_waiting and _patience_left(ErrorCode.CONNECTION, since, NOW, policy) is None:
+        return f"the mail had waited for its server for {-(noted or 0) / 1000:.0f} s, and was to wait on"
+    if entry.get("event") == Event.ATTEMPT and entry.get("outage") and entry.get("expires_ms") is None:
+        # Without the code, which a mail has not that somebody got before: the shortest patience.
+        code = ErrorCode(entry["reason"]) if entry["reason"] in set(ErrorCode) else ErrorCode.AUTH
+        if all(_patience_left(code, since, at, policy) is not None for at in (NOW, ended)):
+            return "the mail server was out, and the mail did not wait for it"
+    return None
+
+
+def _patience_left(code: ErrorCode, since: datetime | None, now: datetime, policy: Policy) -> timedelta | None:
+    return policy.outage_pause(code, policy.outage_since(since, now), now, timedelta())
 
 
 def _reduced(entry: Entry) -> Iterator[tuple[str, object]]:
@@ -341,7 +360,7 @@ def _or_paused(decision: Decision, known: DocumentState | None, policy: Policy) 
 
 
 def _put_off(entry: Entry) -> list[DocumentState]:
-    """The documents that fit, if they wait for their transport: due a whole number of days after they were queued."""
+    """The documents that fit, if they were put off by `next_look`: due whole days after they were queued."""
     due = timedelta(milliseconds=representative(entry["due_ms"]))
     return documents(entry, entry.get("before"), starts=(NOW + due - timedelta(days=1),))
 

@@ -39,11 +39,27 @@ from shared.delivery.policy import LeaseExpiryPolicy, Policy
     show_default=True,
     help="The services' MAX_ATTEMPTS.",
 )
+@click.option(
+    "--patience",
+    envvar="OUTAGE_PATIENCE",
+    show_envvar=True,
+    type=click.IntRange(min=0),
+    default=3600,
+    show_default=True,
+    help="The services' OUTAGE_PATIENCE, in seconds.",
+)
 @click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="The maximum number to show.")
 @json_option
 @click.pass_obj
 def audit(
-    target: Target, files: tuple[TextIO, ...], scan: bool, policy: str, attempts: int, limit: int, as_json: bool
+    target: Target,
+    files: tuple[TextIO, ...],
+    scan: bool,
+    policy: str,
+    attempts: int,
+    patience: int,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """Check what has really happened against the tables of the state machine.
 
@@ -63,7 +79,14 @@ def audit(
     """
     if not files and not scan:
         raise click.UsageError("Specify FILE..., or --scan.")
-    output, auditor = Output(as_json), Auditor(Policy(timedelta(minutes=1), attempts, LeaseExpiryPolicy(policy)))
+    output, auditor = (
+        Output(as_json),
+        Auditor(
+            Policy(
+                timedelta(minutes=1), attempts, LeaseExpiryPolicy(policy), outage_patience=timedelta(seconds=patience)
+            )
+        ),
+    )
     found = list(islice(_findings(auditor, files, target if scan else None), limit))
     for each in found:
         if as_json:

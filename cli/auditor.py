@@ -57,7 +57,7 @@ class Auditor:
     """Collects entries and documents. `entries` and `documents` count what was held against the state machine."""
 
     def __init__(self, policy: Policy) -> None:
-        """`policy` is the installation's; of its times, none matters."""
+        """`policy` is the installation's; of its times, only the patience matters."""
         self._policy = policy
         self._stories: dict[str, _Story] = {}
         self.entries = self.documents = 0
@@ -132,7 +132,8 @@ def _fault_of_story(story: _Story) -> str | None:
 
 
 def _fault_of_history(value: object, policy: Policy) -> str | None:
-    known, history = Delivery.of(value), entries(value.get("history")) if isinstance(value, Mapping) else ()
+    fields: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+    known, history = Delivery.of(value), entries(fields.get("history"))
     for earlier, later in pairwise(history):
         if later["attempt"] <= earlier["attempt"]:
             return f"history: attempt {later['attempt']} follows attempt {earlier['attempt']}"
@@ -146,4 +147,6 @@ def _fault_of_history(value: object, policy: Policy) -> str | None:
         said = f"attempt {known.attempts}, {known.state} ({known.error_code or 'sent'})"
         told = f"attempt {last['attempt']}, {last['state']} ({last['errorCode'] or 'sent'})"
         return f"{said}, but its history ends with {told}"
+    if fields.get("outageTime") is not None:
+        return f"{known.state} at attempt {known.attempts}, but the mail still waits for a server"
     return None

@@ -1,8 +1,8 @@
 """Publishes what waited while mail was paused: in the order of age, and no faster than `resume --rate` says.
 
-First, what senders have put off because its transport was paused is made due. Then, what is due since before the
-resumption is published. Nothing here has to be done at once or by one process: a run uses its share of the rate, and
-the next one goes on.
+First, what senders have put off because its transport or lane was paused is made due. Then, what is due since before
+the resumption is published. Nothing here has to be done at once or by one process: a run uses its share of the rate,
+and the next one goes on.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class CatchingUp:
         self._control(lambda pause, _: (None, caught_up(pause, resumed)), nothing=None)
 
     def _was_put_off(self, found: Found, resumed: Resumed, now: datetime) -> bool:
-        """Whether it was put off before the resumption; what was put off later waits for another transport."""
+        """Whether it was put off before the resumption; what was put off later waits for another part."""
         return found.updated < resumed.time + AFTERMATH and self._on_put_off(found, now).reason is Reason.RESUMED
 
     def _on_due(self, found: Found, now: datetime) -> Decision:

@@ -90,7 +90,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> BuiltSender:
     return_large_blocks()
     project = settings.google_cloud_project
     database = FirestoreDatabase(connect_firestore(settings.firestore_emulator_host), project, settings.database)
-    control = Control(database, settings.mail_collection)
+    control = Control(database, settings.mail_collection, settings.lane)
     rates = InstallationRates(
         database, settings.mail_collection, uuid4().hex, bool(settings.tenant_field), settings.tenant_rate_per_second
     )

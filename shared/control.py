@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from shared.delivery.lanes import DEFAULT_LANE
 from shared.delivery.pause import KNOWN_WITHIN, Pause, control_path
 from shared.errors import FirepostError
 from shared.firestore.database import Database, Snapshot
@@ -24,10 +25,17 @@ FRESH_SECONDS: Final = KNOWN_WITHIN.total_seconds()
 class Control:
     """Reads the control document of a collection. Thread-safe."""
 
-    def __init__(self, database: Database, collection: str, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """`monotonic` returns seconds."""
+    def __init__(
+        self,
+        database: Database,
+        collection: str,
+        lane: str = DEFAULT_LANE,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`lane` is that of the mails to be checked; `monotonic` returns seconds."""
         self._database = database
         self._path = control_path(collection)
+        self._lane = lane
         self._monotonic = monotonic
         self._reading = threading.Lock()
         self._known: Pause | None = None
@@ -46,9 +54,9 @@ class Control:
                 self._fresh_until = self._monotonic() + FRESH_SECONDS
             return self._known
 
-    def check(self, transport: str) -> None:
+    def check(self, transport: str | None) -> None:
         """See `Pause.check`; raises `Unavailable`, too."""
-        self.pause().check(transport)
+        self.pause().check(self._lane, transport)
 
     def health(self, text: str) -> str:
         """The text, and what is paused as far as this process knows: it reads nothing for that."""

@@ -147,11 +147,11 @@ class ShuttingDown(Deferred):
 
 
 class Paused(Deferred):
-    """Mail is paused: all of it, or (`transport`) that of one transport."""
+    """Mail is paused: all of it, or (`part`) that of a transport or lane."""
 
-    def __init__(self, transport: str | None) -> None:
-        super().__init__(None, "All mail is paused." if transport is None else f"Transport {transport} is paused.")
-        self.transport = transport
+    def __init__(self, part: str | None) -> None:
+        super().__init__(None, f"{(part or 'all mail').capitalize()} is paused.")
+        self.part = part
 
 
 class OutcomeUnknown(DeliveryFailed):

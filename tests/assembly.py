@@ -101,7 +101,7 @@ class SenderParts:
             clock=self.clock,
             memory=self.memory,
             policy=self.policy,
-            check=lambda transport: self.pause.check(transport),
+            check=lambda transport: self.pause.check(self.lane, transport),
             jitter=lambda: self.jitter,
         )
         return Sender(
@@ -180,7 +180,7 @@ class DispatcherParts:
         )
 
     def control(self) -> Control:
-        return Control(self.database, COLLECTION, self.monotonic) if self.pause is None else KnownControl(self.pause)
+        return Control(self.database, COLLECTION, monotonic=self.monotonic) if self.pause is None else KnownControl(self.pause)
 
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(store(self.database, self.policy), self.policy, COLLECTION, self.clock)

@@ -100,7 +100,7 @@ class _Handover:
     """The moment from which on a mail may have been sent (`begun`), and its `claim`, as it is before and after that."""
 
     def __init__(
-        self, claim: Claim, sending: Sending, check: Callable[[str], None], clock: Callable[[], datetime]
+        self, claim: Claim, sending: Sending, check: Callable[[str | None], None], clock: Callable[[], datetime]
     ) -> None:
         self.claim = claim
         self.begun: datetime | None = None
@@ -127,14 +127,14 @@ class Attempts:
         clock: Callable[[], datetime],
         memory: MemoryBudget,
         policy: Policy,
-        check: Callable[[str], None],
+        check: Callable[[str | None], None],
         retain: Retain = retain_all,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`clock` returns the time in UTC; `jitter` returns a random number from 0 to 1 that spreads retries.
 
         `memory` is what all mails together may use; `policy` says how long a mail waits for a server that is out.
-        `check` raises `Paused` for the name of a transport that is (`Control.check`).
+        `check` raises `Paused` for the name of a transport that is, or for None if the lane is (`Control.check`).
         """
         self._transport = transport
         self._composing = Composing(compose, downloads)
@@ -175,7 +175,7 @@ class Attempts:
         """When to try again; None if that is not known."""
         known, start = attempt.claim.known, attempt.start.at
         match wait:
-            case Paused(transport=None):
+            case Paused(part=None):
                 return known.waiting_since(start)
             case Paused():
                 return next_look(known, start)
@@ -188,6 +188,7 @@ class Attempts:
         try:
             self._refuse_if_draining()
             _refuse_if_expired(deadline)
+            self._check(None)
             with timings.step("compose"):
                 mail = self._composing.mail(
                     claim.path,
@@ -226,7 +227,7 @@ class Attempts:
     def _failed(self, failure: DeliveryFailed, mail: Mail | None, earlier: Earlier | None) -> Result:
         """The result of a failure; final if the mail has waited through an outage in vain."""
         result = result_of_failure(failure, mail, earlier)
-        waited = isinstance(failure, Outage) and bool(self._policy.outage_patience)
+        waited = result.outage and bool(self._policy.outage_patience)
         return replace(result, unsettled=False) if waited else result
 
     def _retaining(self, result: Result, claim: Claim, mail: Mail | None) -> Result:

@@ -69,6 +69,7 @@ def _fields(ended: Ended, changes: Changes) -> dict[str, object]:
         "after": state,
         "reason": result.error_code or "sent",
         **({"unsettled": True} if result.unsettled else {}),
+        **({"outage": True} if result.outage else {}),
         **_following(ended, changes),
         **(_not_accepted(result) if state is State.SUCCESS else {}),
     }
@@ -88,6 +89,8 @@ def _claimed(attempt: Attempt) -> dict[str, object]:
     found = {"before": state_of(claim.known), **sight(claim.known, attempt.start.at)}
     if delivery is not None and delivery.holds(claim.lease):
         found["continued"] = True
+    if delivery is not None and delivery.outage_time is not None:
+        found["outage_ms"] = millis((delivery.outage_time - attempt.start.at).total_seconds())
     return {"document": claim.path, "attempt": claim.lease.attempt, **found}
 
 

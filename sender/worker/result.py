@@ -14,7 +14,7 @@ from typing import Any, Final
 from sender.message.compose import Mail
 from sender.transport.envelope import Receipt
 from shared.delivery.model import MAX_TEXT, Result, State
-from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSent, OutcomeUnknown
+from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSent, Outage, OutcomeUnknown
 
 #: Failures that a retry may cure. Permanent refusals (5xx), refused logins and invalid documents are not among them.
 #: Whether an unknown outcome is retried is the policy's decision.
@@ -100,9 +100,8 @@ def result_of_failure(failure: DeliveryFailed, mail: Mail | None, earlier: Earli
     `mail` is None if it could not be composed. If an earlier attempt reached a recipient, the state is SUCCESS.
     """
     wait = failure.retry_after if isinstance(failure, NotSent) else None
-    return _of_attempt(
-        replace(bounded(_failed(failure, mail, earlier)), retry_after=wait), mail, str(failure), failure.transport
-    )
+    result = replace(bounded(_failed(failure, mail, earlier)), retry_after=wait, outage=isinstance(failure, Outage))
+    return _of_attempt(result, mail, str(failure), failure.transport)
 
 
 def _of_attempt(result: Result, mail: Mail | None, response: str, transport: str | None) -> Result:

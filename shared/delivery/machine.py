@@ -129,12 +129,12 @@ If the dispatcher can't write that, because the document has changed since the e
 event may be one that it ignores, because a message should be on its way. Whoever gets the message decides anew.
 
 That `nextAttemptTime` is since when the mail has been waiting. So what is due comes in the order of age. A mail whose
-transport is paused is known to a sender only, which puts it off until the same time of the next day (`next_look`).
+transport or lane is paused is a sender's business, which puts it off until the same time of the next day (`next_look`).
 
 `after_pause`: the reconciler's decision about a document due within a day, when mail was resumed (first matching row):
 
     document                                      decision
-    PENDING or RETRY, put off for its transport   write nextAttemptTime, since when it has been waiting (resumed)
+    PENDING or RETRY, put off by `next_look`      write nextAttemptTime, since when it has been waiting (resumed)
     anything else                                 as `on_reconcile`
 
 From then on it is due. A message at once could come before that write, and be acknowledged as not due.
@@ -429,20 +429,20 @@ def while_paused(decision: Decision, known: DocumentState, now: datetime, policy
 
 
 def next_look(known: DocumentState, now: datetime) -> datetime:
-    """When a mail whose transport is paused is claimed again: a whole number of days after it began to wait."""
+    """When a mail whose transport or lane is paused is claimed again: a whole number of days after it began to wait."""
     since = known.waiting_since(now)
     return since + ((now - since) // _DAY + 1) * _DAY
 
 
 def after_pause(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
-    """Decide about a document last written at `updated` that may have waited for its transport; see the table above."""
+    """Decide about a document last written at `updated` that a sender may have put off; see the table above."""
     decision = on_reconcile(known, updated, now, policy)
-    if decision.reason is Reason.NOT_DUE and _waits_for_transport(known, now):
+    if decision.reason is Reason.NOT_DUE and _waits_for_part(known, now):
         return Decision(Reason.RESUMED, write={"delivery.nextAttemptTime": known.waiting_since(now)})
     return decision
 
 
-def _waits_for_transport(known: DocumentState, now: datetime) -> bool:
+def _waits_for_part(known: DocumentState, now: datetime) -> bool:
     """Whether the document is scheduled as `next_look` says, or for its expiry, if that comes first."""
     scheduled = known.delivery.next_attempt_time if known.delivery else None
     if scheduled is None or (known.send_at is not None and known.send_at > now):

@@ -261,8 +261,8 @@ class Result:
     `unsettled`: another attempt may reach recipients that this one did not. `progress` is then the `info` about the
     settled recipients, which that attempt must skip; None if there are none. `retry_after` is the pause in seconds that
     the mail server asked for; None leaves it to the back-off. `retained` are changes to the mail's content after
-    success (retention). `transport`, `message_id` and `response` (the server's answer, or the error) are for the
-    history.
+    success (retention). `outage`: the mail server was out. `transport`, `message_id` and `response` (the server's
+    answer, or the error) are for the history.
     """
 
     state: State
@@ -274,6 +274,7 @@ class Result:
     progress: Mapping[str, Any] | None = None
     retry_after: float | None = None
     retained: Changes = field(default_factory=dict)
+    outage: bool = False
     transport: str | None = None
     message_id: str | None = None
     response: str | None = None

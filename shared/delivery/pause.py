@@ -6,17 +6,19 @@ The document lies beside the mail collection, not in it: `mail-firepost/control`
     field             is
     pausedTime        since when all mail is paused; absent: it is not
     pausedTransports  since when each of these transports is paused, by name
+    pausedLanes       the same of lanes
     resumed           {time, rate, granted, gathered}: when mail was resumed; at most how many mails a second are to be
                       published of those that had waited (null: no limit); until when that rate has been used up, at
-                      first until all senders know; and whether all that waited for a transport is due now
+                      first until all senders know; and whether all that waited for a part is due now
 
 What the services do about it (the decisions are `while_paused` and `after_pause` in `machine`):
 
-                      all mail is paused                   transport T is paused
+                      all mail is paused                   a part is: transport T, or lane L
     dispatcher        schedules what it would publish      publishes
     reconciler        publishes nothing; concludes leases  publishes
                       and mails that have expired
-    sender            schedules what it would claim        claims, and puts T's mails off before they are handed over
+    sender            schedules what it would claim        claims, and puts off T's mails before they are handed over,
+                                                           L's before they are composed
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
 
 from shared.delivery.model import DELETE, Changes
 from shared.document_ids import own_path
@@ -48,11 +51,32 @@ def control_path(collection: str) -> str:
     return own_path(collection, "control")
 
 
+class Kind(StrEnum):
+    """What the mails of a part have in common."""
+
+    TRANSPORT = "transport"
+    LANE = "lane"
+
+
+class Part(NamedTuple):
+    """A part of all mail, which can be paused for itself: that of a transport, or of a lane."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+#: The fields of the control document, in the order in which people are told.
+_FIELDS: Final = {Kind.LANE: "pausedLanes", Kind.TRANSPORT: "pausedTransports"}
+
+
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """A resumption at `time`; `rate` mails a second may follow (None: any number), which was used until `granted`.
 
-    `gathered`: all that waited for a transport is due now.
+    `gathered`: all that waited for a part is due now.
     """
 
     time: datetime
@@ -63,10 +87,10 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """What is paused: all mail, if `since` says so, and the `transports`, each with the time since when (UTC)."""
+    """What is paused: all mail, if `since` says so, and the `parts`, each with the time since when (UTC)."""
 
     since: datetime | None = None
-    transports: Mapping[str, datetime] = field(default_factory=dict)
+    parts: Mapping[Part, datetime] = field(default_factory=dict)
     resumed: Resumed | None = None
 
     @classmethod
@@ -75,36 +99,42 @@ class Pause:
 
         Fields that this version does not know are left alone. Raises `ValueError` with the field and what is expected.
         """
-        match fields or {}:
-            case {"pausedTime": found} if not isinstance(found, datetime):
-                raise ValueError("pausedTime: expected a timestamp")
-            case {"pausedTransports": found} if not _are_times(found):
-                raise ValueError("pausedTransports: expected a map of timestamps")
-            case {"resumed": found} if not _is_resumption(found):
-                raise ValueError("resumed: expected a map as 'cli resume' writes it, with a rate above 0 or null")
-            case known:
-                transports, resumed = known.get("pausedTransports", {}), known.get("resumed")
-                return cls(known.get("pausedTime"), transports, Resumed(**resumed) if resumed else None)
+        known = fields or {}
+        since, resumed = known.get("pausedTime"), known.get("resumed")
+        if "pausedTime" in known and not isinstance(since, datetime):
+            raise ValueError("pausedTime: expected a timestamp")
+        for name in _FIELDS.values():
+            if not _are_times(known.get(name, {})):
+                raise ValueError(f"{name}: expected a map of timestamps")
+        if "resumed" in known and not _is_resumption(resumed):
+            raise ValueError("resumed: expected a map as 'cli resume' writes it, with a rate above 0 or null")
+        times = {kind: known.get(name, {}) for kind, name in _FIELDS.items()}
+        parts = {Part(kind, name): found[name] for kind, found in times.items() for name in sorted(found)}
+        return cls(since, parts, Resumed(**resumed) if resumed else None)
 
-    def holds(self, transport: str) -> bool:
-        """Whether no mail may be handed over to the transport with this name."""
-        return self.since is not None or transport in self.transports
+    def named(self, kind: Kind) -> dict[str, datetime]:
+        """Since when parts of this kind are paused, by name."""
+        return {part.name: time for part, time in self.parts.items() if part.kind is kind}
 
-    def check(self, transport: str) -> None:
-        """Raises `Paused` if nothing may be handed over to the transport with this name."""
-        if self.holds(transport):
-            raise Paused(None if self.since else transport)
+    def check(self, lane: str, transport: str | None) -> None:
+        """Raises `Paused` if no mail of the lane may be handed over to the transport; None is any transport."""
+        if self.since is not None:
+            raise Paused(None)
+        names = {Kind.LANE: lane, Kind.TRANSPORT: transport}
+        for part in self.parts:
+            if names[part.kind] == part.name:
+                raise Paused(str(part))
 
     @property
     def oldest(self) -> datetime | None:
         """Since when something has been paused; None if nothing is."""
-        return min((time for time in (self.since, *self.transports.values()) if time is not None), default=None)
+        return min((time for time in (self.since, *self.parts.values()) if time is not None), default=None)
 
     @property
     def sentence(self) -> str:
         """What is paused, in one line; empty if nothing is."""
         parts = [f"all mail is paused since {_text(self.since)}"] if self.since else []
-        parts += [f"transport {name} is paused since {_text(time)}" for name, time in sorted(self.transports.items())]
+        parts += [f"{part} is paused since {_text(time)}" for part, time in self.parts.items()]
         return "; ".join(parts)
 
     def duration(self, now: datetime) -> str | None:
@@ -117,19 +147,22 @@ class Pause:
 # What operators write
 
 
-def pausing(pause: Pause, transport: str | None, now: datetime) -> Changes | None:
-    """The changes that pause a transport, or (None) all mail; None if that is so already."""
-    if transport is None:
+def pausing(pause: Pause, part: Part | None, now: datetime) -> Changes | None:
+    """The changes that pause a part, or (None) all mail; None if that is so already."""
+    if part is None:
         return None if pause.since else {"pausedTime": now}
-    return None if transport in pause.transports else {"pausedTransports": {**pause.transports, transport: now}}
+    if part in pause.parts:
+        return None
+    return {_FIELDS[part.kind]: pause.named(part.kind) | {part.name: now}}
 
 
-def resuming(pause: Pause, transport: str | None, rate: float | None, now: datetime) -> Changes | None:
+def resuming(pause: Pause, part: Part | None, rate: float | None, now: datetime) -> Changes | None:
     """The changes that resume it; None if it is not paused. What has waited follows at the rate: see `Resumed`."""
-    if transport is None and pause.since:
+    if part is None and pause.since:
         resumed: Changes = {"pausedTime": DELETE}
-    elif transport in pause.transports:
-        resumed = {"pausedTransports": {name: time for name, time in pause.transports.items() if name != transport}}
+    elif part is not None and part in pause.parts:
+        left = {name: time for name, time in pause.named(part.kind).items() if name != part.name}
+        resumed = {_FIELDS[part.kind]: left}
     else:
         return None
     return {**resumed, "resumed": {"time": now, "rate": rate, "granted": now + KNOWN_WITHIN, "gathered": False}}
@@ -156,7 +189,7 @@ def share(pause: Pause, now: datetime) -> tuple[int | None, Changes | None]:
 
 
 def gathered(pause: Pause, resumed: Resumed, now: datetime) -> Changes | None:
-    """The changes that say that all which waited for a transport is due; None if a sender may still put off some."""
+    """The changes that say that all which waited for a part is due; None if a sender may still put off some."""
     is_same = pause.resumed is not None and pause.resumed.time == resumed.time
     return {"resumed.gathered": True} if is_same and now >= resumed.time + AFTERMATH else None
 

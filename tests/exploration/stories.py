@@ -14,9 +14,9 @@ import pytest
 from dispatcher.outbox import Effect, Executed, Outbox
 from sender.worker.attempt import Attempts
 from shared.delivery.model import DocumentState
-from shared.delivery.pause import Pause, Resumed
+from shared.delivery.pause import Kind, Part, Pause, Resumed
 from shared.delivery.policy import BackOff, LeaseExpiryPolicy, Policy
-from shared.delivery.store import ClaimRequest
+from shared.delivery.store import Claim, ClaimRequest
 from shared.errors import Deferred, ErrorCode, FirepostError, NotSent, Outage, OutcomeUnknown
 from shared.firestore.database import Version, Write
 from shared.observability.logs import JsonFormatter
@@ -134,6 +134,16 @@ def waits_for_its_server(place: Place) -> None:
     place.work()
     place.transport.fail = None
     place.clock.advance(LEASE)
+    place.reconcile()
+    place.work()
+
+
+def waits_for_its_server_in_vain(place: Place) -> None:
+    """The mail server stays out for longer than the mail waits for it."""
+    place.transport.fail = Outage(ErrorCode.CONNECTION, "nobody there")
+    place.write()
+    place.work()
+    place.clock.advance(place.policy.outage_patience)
     place.reconcile()
     place.work()
 
@@ -302,8 +312,17 @@ def waits_when_mail_is_paused(place: Place) -> None:
 
 def waits_for_its_transport(place: Place) -> None:
     """The transport is paused when the mail is to be handed over, and resumed later."""
+    _wait_for(Part(Kind.TRANSPORT, "default"), place)
+
+
+def waits_for_its_lane(place: Place) -> None:
+    """The lane is paused when the mail is to be composed, and resumed later."""
+    _wait_for(Part(Kind.LANE, "default"), place)
+
+
+def _wait_for(part: Part, place: Place) -> None:
     now = place.clock.now
-    place.pause(Pause(None, {"default": now}))
+    place.pause(Pause(None, {part: now}))
     place.write()
     place.work()
     place.pause(Pause(resumed=Resumed(now, None, now)))
@@ -326,6 +345,7 @@ STORIES: Final[Sequence[Callable[[Place], None]]] = (
     hears_no_answer,
     is_put_off_once,
     waits_for_its_server,
+    waits_for_its_server_in_vain,
     shuts_down_too_late,
     asks_again,
     is_given_up_while_it_is_sent,
@@ -344,6 +364,7 @@ STORIES: Final[Sequence[Callable[[Place], None]]] = (
     is_written_while_mail_is_paused,
     waits_when_mail_is_paused,
     waits_for_its_transport,
+    waits_for_its_lane,
 )
 
 
@@ -444,12 +465,26 @@ def put_into_services(rules: Rules, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dispatcher.handler.on_event", rules.on_event)
     monkeypatch.setattr("dispatcher.reconciler.on_reconcile", rules.on_reconcile)
     monkeypatch.setattr("dispatcher.dead_letters.on_dead_letter", rules.on_dead_letter)
+    if rules.outage_pause is not Policy.outage_pause:
+        monkeypatch.setattr(Attempts, "_wait_for", _waiting_by(rules))
     if rules.expired is not DocumentState.expired:
         monkeypatch.setattr(Attempts, "_deadline", lambda attempts, attempt: attempt.start.deadline)
     if not rules.conditional:
         monkeypatch.setattr(MemoryDatabase, "_outcome", _unconditional)
     if not rules.publishes_first:
         monkeypatch.setattr(Outbox, "execute_all", _marking_first)
+
+
+def _waiting_by(rules: Rules) -> Callable[[Attempts, Outage, Claim], None]:
+    """`Attempts._wait_for` under these rules, which the audit's own policy does not know."""
+    wait_for = Attempts._wait_for
+
+    def wait(self: Attempts, outage: Outage, claim: Claim) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Policy, "outage_pause", rules.outage_pause)
+            wait_for(self, outage, claim)
+
+    return wait
 
 
 def _unconditional(self: MemoryDatabase, write: Write) -> Version | FirepostError:

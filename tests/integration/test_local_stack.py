@@ -33,6 +33,8 @@ pytestmark = pytest.mark.integration
 on_each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 ROOT = Path(__file__).resolve().parents[2]
+#: What only the command line of Google's Firestore emulator says, also where a path says "firestore".
+EMULATOR = "com.google.cloud.datastore.emulator.firestore"
 #: Seconds, with a large margin.
 PATIENCE = patience(60.0)
 #: Stranded documents are found within seconds: Google's Pub/Sub emulator loses some messages when a push endpoint goes
@@ -310,7 +312,7 @@ def test_without_one_of_its_emulators_it_ends(tmp_path: Path) -> None:
     with up(tmp_path, "google") as stack:
         stack.ready()
         children = descendants(stack.process.pid)
-        os.kill(next(child for child in children if "firestore" in command_line(child)), signal.SIGKILL)
+        os.kill(next(child for child in children if EMULATOR in command_line(child)), signal.SIGKILL)
         status, errors = stack.end()
         assert (status, all_ended(children)) == (4, True)
         assert "The Firestore emulator died" in errors

@@ -42,6 +42,7 @@ def configuration() -> Configuration:
         "STRANDED_AFTER": "20",  # Google's emulator loses messages when a push endpoint goes away
         "TRANSPORTS": "bulk",
         "BULK_SMTP_CONNECTION_URI": SMTP,
+        "LANES": "news",
     }
     return Configuration(reconcile_seconds=INTERVAL, settings=settings)
 
@@ -172,50 +173,60 @@ def assert_rate(published: Sequence[tuple[str, datetime]], rate: float, since: d
         assert number <= rate * (at - since).total_seconds(), (path, number, at - since)
 
 
-def assert_not_redelivered(system: System, paths: Sequence[str]) -> None:
+def assert_not_redelivered(system: System, paths: Sequence[str], sender: str = "sender") -> None:
     for path in paths:
-        entries = system.log("sender", path, Event.MESSAGE)
+        entries = system.log(sender, path, Event.MESSAGE)
         assert {(each["reason"], each["acknowledged"]) for each in entries} <= {("paused", True)}, path
 
 
-def test_a_pause_of_one_transport(system: System, run: Run) -> None:
-    run("pause", "--transport", "bulk")
+@pytest.mark.parametrize(("kind", "name", "sender"), [("transport", "bulk", "sender"), ("lane", "news", "sender-news")])
+def test_a_pause_of_one_transport_or_lane(system: System, run: Run, kind: str, name: str, sender: str) -> None:
+    part = {kind: name}
+    run("pause", f"--{kind}", name)
     time_known = time.monotonic() + BOUND
-    wait_for(lambda: time.monotonic() > time_known or is_known(system, "bulk"), "the sender knows")
-    bulk = [write(system, f"bulk-{number}", transport="bulk") for number in range(6)]
+    wait_for(lambda: time.monotonic() > time_known or is_held(system, part), "the sender knows")
+    held = [write(system, f"{name}-{number}", **part) for number in range(6)]
     other = [write(system, f"other-{number}") for number in range(3)]
     assert [system.ended(path)["state"] for path in other] == ["SUCCESS"] * 3
-    deliveries = all_queued(system, bulk)
+    deliveries = all_queued(system, held)
     assert {(each["state"], each["attempts"], each.get("errorCode")) for each in deliveries} == {("PENDING", 0, None)}
     soon = datetime.now(UTC) + timedelta(hours=23)
     assert all(soon < each["nextAttemptTime"] < soon + timedelta(hours=1, seconds=1) for each in deliveries)
-    versions = [system.firestore.document(path).get().update_time for path in bulk]
+    versions = [system.firestore.document(path).get().update_time for path in held]
     runs = time.monotonic() + 6 * INTERVAL
     wait_for(lambda: time.monotonic() > runs, "the reconciler has run")
-    assert [system.firestore.document(path).get().update_time for path in bulk] == versions, "rewritten in each run"
-    asked, called_off = bulk[0], bulk[1]
+    assert [system.firestore.document(path).get().update_time for path in held] == versions, "rewritten in each run"
+    asked, called_off = held[0], held[1]
     system.retry(asked)
     system.firestore.document(called_off).update({"delivery.state": "CANCELLED"})
-    assert names(system, "bulk-") == []
-    assert "Transport bulk: paused since" in run("status")
+    assert names(system, f"{name}-") == []
+    assert f"{kind.capitalize()} {name}: paused since" in run("status")
+    for place in (f"{system.stack.ready['dispatcher']}/health", system.stack.ready["console"]):
+        wait_for(lambda: f"{kind} {name} is paused since" in page(place).lower(), f"{place} shows it")  # noqa: B023
 
-    run("resume", "--transport", "bulk", "--rate", "20")
-    for path in (asked, *bulk[2:]):
+    run("resume", f"--{kind}", name, "--rate", "20")
+    for path in (asked, *held[2:]):
         delivery = system.ended(path)
         assert (delivery["state"], delivery["attempts"]) == ("SUCCESS", 1)
     assert system.delivery(called_off)["state"] == "CANCELLED"
-    assert sorted(names(system, "bulk-")) == [f"bulk-{number}" for number in (0, 2, 3, 4, 5)]
-    assert_not_redelivered(system, bulk[2:])
+    assert sorted(names(system, f"{name}-")) == [f"{name}-{number}" for number in (0, 2, 3, 4, 5)]
+    assert_not_redelivered(system, held[2:], sender)
 
 
-def is_known(system: System, transport: str) -> bool:
-    system.ended(system.write({"to": "control@example.com", "message": MESSAGE}))  # the sender has something to do
-    return f"transport {transport} is paused" in requests.get(f"{system.stack.ready['sender']}/health", timeout=60).text
+def page(place: str) -> str:
+    return requests.get(place, timeout=60).text
+
+
+def is_held(system: System, part: Fields) -> bool:
+    """Whether a mail of this part is put off now, instead of sent."""
+    path = system.write({"to": "control@example.com", "message": MESSAGE, **part})
+    wait_for(lambda: queued(system, path) or system.delivery(path).get("state") == "SUCCESS", "it is held or sent")
+    return queued(system, path) is not None
 
 
 def restart(system: System) -> None:
     """Kill both services and start them again: so they know at once what is paused."""
-    for service in ("dispatcher", "sender"):
+    for service in ("dispatcher", *system.stack.options.senders):
         system.stack.kill(service)
         system.stack.start_service(service)
 

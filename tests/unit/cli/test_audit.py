@@ -78,6 +78,16 @@ DEAD = {"event": "dead-letter", "reason": "dead-letter", "before": "RETRY"}
         {**SENT, "expires_ms": 90.0, "begun_ms": 80.0},
         {**SENT, "expires_ms": 90.0, "begun_ms": 95.0},  # two readings of the clock
         {**SENT, "after": "ERROR", "reason": "expired", "expires_ms": 90.0, "begun_ms": 5_000.0},
+        {**RELEASED, "reason": "outage"},
+        {**RELEASED, "reason": "outage", "outage_ms": -3_599_000.0},
+        {**RELEASED, "reason": "outage", "outage_ms": -9e9},  # no waiting mail's: it has just begun
+        {**SENT, "outage_ms": -9e6},
+        {**SENT, "after": "ERROR", "reason": "connection", "outage": True, "outage_ms": -3_600_000.0},
+        {**SENT, "after": "ERROR", "reason": "connection", "outage": True, "outage_ms": -3.5e6, "duration_ms": 2e5},
+        {**SENT, "after": "ERROR", "reason": "auth", "outage": True, "outage_ms": -300_000.0},
+        {**SENT, "after": "ERROR", "reason": "auth", "outage": True, "expires_ms": 5.0},  # it had expired meanwhile
+        {**SENT, "outage": True, "outage_ms": -300_000.0},  # an earlier attempt has reached somebody
+        {**SENT, "after": "ERROR", "reason": "connection"},  # lost later
         HELD,
         {**HELD, "lease_ms": 0.0},
         {"event": "message", "reason": "busy", "acknowledged": False},
@@ -132,6 +142,14 @@ def test_what_the_tables_have_is_allowed(entry: Mapping[str, Any]) -> None:
         ({**SENT, "after": "ERROR", "reason": "rejected", "expires_ms": 9.0, "expired": True}, "is not 'expired'"),
         ({**SENT, "expired": True}, "is not 'expired'"),
         ({**SENT, "expires_ms": "soon", "begun_ms": 1.0}, "of another type"),
+        ({**RELEASED, "reason": "outage", "outage_ms": -3_700_000.0}, "for 3700 s, and was to wait on"),
+        ({**SENT, "after": "ERROR", "reason": "connection", "outage": True}, "did not wait"),
+        ({**SENT, "after": "ERROR", "reason": "auth", "outage": True, "outage_ms": -2e5}, "did not wait"),
+        (
+            {**SENT, "after": "ERROR", "reason": "temporary", "outage": True, "outage_ms": -3e6, "duration_ms": 2e5},
+            "did not wait",
+        ),
+        ({**SENT, "outage": True}, "did not wait"),
         ({**HELD, "acknowledged": True}, "acknowledged; allowed: lease-held"),
         ({**HELD, "lease_ms": -0.1}, "allowed: lease-expired"),
         ({**HELD, "lease_ms": 1e9}, "with nobody's lease"),
@@ -301,6 +319,16 @@ def entry_of(attempt: int, state: str, code: str | None = None) -> dict[str, Any
             id="a success with an error",
         ),
         pytest.param(
+            {"state": "SUCCESS", "attempts": 1, "history": [entry_of(1, "SUCCESS")], "outageTime": "2026-11-26T12:00Z"},
+            "still waits",
+            id="an end while it waits",
+        ),
+        pytest.param(
+            {"state": "PENDING", "attempts": 1, "history": [entry_of(1, "RETRY", "temporary")], "outageTime": "x"},
+            None,
+            id="waiting after an attempt",
+        ),
+        pytest.param(
             {"state": "RETRY", "attempts": 3, "history": [entry_of(3, "RETRY", "temporary")]},
             "expected ERROR",
             id="a retry too many",
@@ -346,6 +374,13 @@ class TestCommand:
         assert self.run(tmp_path, retried).exit_code == 1
         monkeypatch.setenv("MAX_ATTEMPTS", "2")
         assert self.run(tmp_path, retried).exit_code == 0
+
+    def test_the_patience_is_the_services(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        waiting = {**RELEASED, "reason": "outage", "outage_ms": -4_000_000.0}
+        assert self.run(tmp_path, waiting).exit_code == 1
+        assert self.run(tmp_path, waiting, options=("--patience", "4001")).exit_code == 0
+        monkeypatch.setenv("OUTAGE_PATIENCE", "4001")
+        assert self.run(tmp_path, waiting).exit_code == 0
 
     def test_without_anything_to_check_it_is_wrong_usage(self) -> None:
         result = CliRunner().invoke(cli, ["audit"])

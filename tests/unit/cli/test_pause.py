@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.delivery.pause import KNOWN_WITHIN, Pause, control_path
+from shared.delivery.pause import KNOWN_WITHIN, Kind, Pause, control_path
 from tests.unit.cli.conftest import Store
 
 CONTROL = control_path("mail")
@@ -26,7 +26,7 @@ def said(store: Store, *arguments: str) -> dict[str, Any]:
 
 
 def test_nothing_is_paused_at_first(store: Store) -> None:
-    assert said(store, "status") == {"paused": None, "transports": {}, "resumed": None}
+    assert said(store, "status") == {"paused": None, "transports": {}, "lanes": {}, "resumed": None}
     assert store.run("status").stdout == "All mail: not paused\n"
 
 
@@ -47,19 +47,27 @@ def test_all_mail_is_paused_and_resumed(store: Store) -> None:
     assert "at most 2.5 a second" in store.run("status").stdout
 
 
-def test_transports_are_paused_and_resumed_by_name(store: Store) -> None:
+@pytest.mark.parametrize("kind", Kind)
+def test_transports_and_lanes_are_paused_and_resumed_by_name(store: Store, kind: Kind) -> None:
+    [other] = {*Kind} - {kind}
+    assert store.run("pause", f"--{other}", "bulk").exit_code == 0
     for name in ("bulk", "eu-1"):
-        assert store.run("pause", "--transport", name).exit_code == 0
-    assert set(known(store).transports) == {"bulk", "eu-1"}
-    assert store.run("resume", "--transport", "bulk").exit_code == 0
-    assert set(known(store).transports) == {"eu-1"}
-    assert "Transport eu-1: paused since" in store.run("status").stdout
+        assert store.run("pause", f"--{kind}", name).exit_code == 0
+    assert set(known(store).named(kind)) == {"bulk", "eu-1"}
+    assert store.run("resume", f"--{kind}", "bulk").exit_code == 0
+    assert set(known(store).named(kind)) == set(said(store, "status")[f"{kind}s"]) == {"eu-1"}
+    assert set(known(store).named(other)) == set(said(store, "status")[f"{other}s"]) == {"bulk"}
+    assert f"{kind.capitalize()} eu-1: paused since" in store.run("status").stdout
     assert "no limit" in store.run("status").stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [((), "All mail is not paused."), (("--transport", "eu"), "Transport eu is not paused.")],
+    [
+        ((), "All mail is not paused."),
+        (("--transport", "eu"), "Transport eu is not paused."),
+        (("--lane", "bulk"), "Lane bulk is not paused."),
+    ],
 )
 def test_what_is_not_paused_can_not_be_resumed(store: Store, arguments: tuple[str, ...], text: str) -> None:
     store.run("pause", "--transport", "bulk")
@@ -70,10 +78,10 @@ def test_what_is_not_paused_can_not_be_resumed(store: Store, arguments: tuple[st
 
 
 def test_fields_of_a_later_version_stay(store: Store) -> None:
-    store.client.document(CONTROL).set({"pausedLanes": {"bulk": datetime.now(UTC)}})
+    store.client.document(CONTROL).set({"pausedTemplates": {"news": datetime.now(UTC)}})
     store.run("pause")
     store.run("resume")
-    assert "pausedLanes" in (store.client.document(CONTROL).get().to_dict() or {})
+    assert "pausedTemplates" in (store.client.document(CONTROL).get().to_dict() or {})
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "status"])

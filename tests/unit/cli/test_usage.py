@@ -56,6 +56,8 @@ def nobody_to_talk_to(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param([*PROJECT, "cancel", "a", "--since", "2h"], "requires --state", id="cancel-path-since"),
         pytest.param([*PROJECT, "cancel", "--state", "ERROR"], "'ERROR' is not one of", id="cancel-ended"),
         pytest.param([*PROJECT, "pause", "--transport", "BULK"], "expected a name of TRANSPORTS", id="pause-no-name"),
+        pytest.param([*PROJECT, "pause", "--lane", "BULK"], "expected a name of LANES", id="pause-no-lane"),
+        pytest.param([*PROJECT, "resume", "--lane", "a", "--transport", "b"], "one by one", id="resume-two"),
         pytest.param([*PROJECT, "resume", "--rate", "0"], "not in the range 0<x", id="resume-never"),
         pytest.param([*PROJECT, "dead-letters", "replay"], "either ID..., or --all", id="replay-without-selection"),
         pytest.param([*PROJECT, "send"], "Field 'to'", id="send-nothing"),

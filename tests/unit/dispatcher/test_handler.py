@@ -496,6 +496,7 @@ class TestLifecycle:
             pytest.param(None, {}, ["onStart"], id="written"),
             pytest.param({}, {"state": "PENDING"}, ["onPending"], id="queued"),
             pytest.param({"state": "PENDING"}, {"state": "PROCESSING"}, ["onProcessing"], id="claimed"),
+            pytest.param({}, {"state": "PROCESSING"}, ["onProcessing"], id="claimed-before-it-is-marked"),
             pytest.param(None, {"state": "PROCESSING"}, ["onStart", "onProcessing"], id="published-inline"),
             pytest.param({"state": "PROCESSING"}, {"state": "SUCCESS"}, ["onSuccess", "onComplete"], id="sent"),
             pytest.param({"state": "PROCESSING"}, {"state": "ERROR"}, ["onError", "onComplete"], id="failed"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from shared.control import FRESH_SECONDS, Control
 from shared.delivery.pause import Pause, control_path
-from shared.errors import FirepostError, Unavailable
+from shared.errors import FirepostError, Paused, Unavailable
 from shared.firestore.database import Snapshot
 from tests.fakes import MemoryDatabase
 
@@ -33,7 +34,7 @@ class Database(MemoryDatabase):
 class World:
     def __init__(self) -> None:
         self.database, self.seconds = Database(), 0.0
-        self.control = Control(self.database, "mail", lambda: self.seconds)
+        self.control = Control(self.database, "mail", monotonic=lambda: self.seconds)
 
     def says(self, fields: dict[str, Any] | None) -> None:
         self.database.put(control_path("mail"), fields)
@@ -66,6 +67,15 @@ def test_what_was_read_is_used_for_some_seconds(world: World) -> None:
     world.says({})
     assert world.pause_later() == Pause()
     assert world.control.health("ok") == "ok"
+
+
+@pytest.mark.parametrize(("lane", "is_held"), [("bulk", True), ("default", False)])
+def test_a_process_checks_the_mails_of_its_own_lane(world: World, lane: str, is_held: bool) -> None:
+    world.says({"pausedLanes": {"bulk": NOW}})
+    control = Control(world.database, "mail", lane)
+    with pytest.raises(Paused, match="Lane bulk") if is_held else nullcontext():
+        control.check("default")
+    assert control.health("ok") == "ok; lane bulk is paused since 2026-11-24T12:00:00Z"
 
 
 @pytest.mark.parametrize("fault", ["broken", "malformed"])

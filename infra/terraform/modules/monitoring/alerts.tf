@@ -107,7 +107,7 @@ locals {
     paused = {
       title    = "mail has been paused for a day"
       severity = "WARNING"
-      text     = "Mail, or that of a transport, has been paused for a day or longer. Perhaps somebody has forgotten to resume it."
+      text     = "Mail, or that of a transport or lane, has been paused for a day or longer. Perhaps somebody has forgotten to resume it."
       minutes  = 1
       query    = "sum(increase(${local.logged.pauses},pause=\"long\"}[${local.silent_minutes}m])) > 0"
     }

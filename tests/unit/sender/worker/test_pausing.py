@@ -15,7 +15,7 @@ from sender.transport.envelope import Begin, Envelope, Receipt, at_once
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from sender.worker.attempt import HandlerResult
 from shared.deadline import Deadline
-from shared.delivery.pause import Pause
+from shared.delivery.pause import Kind, Part, Pause
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.observability.events import Event
 from shared.pubsub.push import ReceivedMessage
@@ -34,7 +34,8 @@ class World:
         self.clock, self.database, self.transport = Clock(), MemoryDatabase(), MemoryTransport()
         self.parts = SenderParts(policy, self.database, self.transport, clock=self.clock)
         self.all_mail = Pause(self.clock.now - MINUTE)
-        self.one_transport = Pause(None, {"default": self.clock.now - MINUTE})
+        self.one_transport = Pause(None, {Part(Kind.TRANSPORT, "default"): self.clock.now - MINUTE})
+        self.one_lane = Pause(None, {Part(Kind.LANE, "default"): self.clock.now - MINUTE})
         self.writes = 0
 
         def count(*_: object) -> None:
@@ -93,14 +94,15 @@ def test_an_inline_mail_becomes_a_queued_document(world: World) -> None:
     assert world.delivery["attempts"] == 1
 
 
+@pytest.mark.parametrize("part", ["one_transport", "one_lane"])
 @pytest.mark.parametrize("policy", LeaseExpiryPolicy)
-def test_a_mail_whose_transport_is_paused_is_put_off_for_a_day(
-    policy: LeaseExpiryPolicy, caplog: pytest.LogCaptureFixture
+def test_a_mail_whose_transport_or_lane_is_paused_is_put_off_for_a_day(
+    policy: LeaseExpiryPolicy, part: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     world = World(Policy(LEASE, lease_expiry=policy, max_attempts=2))
     world.write({"state": "PENDING", "attempts": 0, "startTime": world.clock.now - MINUTE})
-    assert world.handle(world.one_transport) == PAUSED
+    assert world.handle(getattr(world, part)) == PAUSED
     found = {name: world.delivery[name] for name in ("state", "attempts", "leaseExpireTime", "nextAttemptTime")}
     assert found == {
         "state": "PENDING",
@@ -113,9 +115,20 @@ def test_a_mail_whose_transport_is_paused_is_put_off_for_a_day(
     assert (entry["reason"], entry["written"]) == ("paused", "released")
 
 
-def test_a_mail_for_another_transport_is_sent(world: World) -> None:
+@pytest.mark.parametrize("kind", Kind)
+def test_a_mail_of_another_transport_or_lane_is_sent(world: World, kind: Kind) -> None:
     world.write()
-    assert world.handle(Pause(None, {"bulk": world.clock.now})) == HandlerResult(True, "sent")
+    assert world.handle(Pause(None, {Part(kind, "bulk"): world.clock.now})) == HandlerResult(True, "sent")
+
+
+def test_a_mail_whose_lane_is_paused_is_not_composed(world: World) -> None:
+    """Its attachments may be large, and what can't be composed would be a failed attempt."""
+    world.write(to=None)
+    assert world.handle(world.one_lane) == PAUSED
+    assert world.delivery["attempts"] == 0
+    assert world.handle(NOT_PAUSED) == HandlerResult(True, "not-due")
+    world.clock.advance(DAY)
+    assert world.handle(NOT_PAUSED) == HandlerResult(True, "validation")
 
 
 def test_a_mail_that_expires_is_put_off_until_then(world: World) -> None:
@@ -129,13 +142,13 @@ def test_a_mail_that_can_not_be_sent_is_an_error_also_while_its_transport_is_pau
     assert world.handle(world.one_transport) == HandlerResult(True, "validation")
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_pause_between_claim_and_handing_over_gives_the_claim_back(world: World, whole: bool) -> None:
+@pytest.mark.parametrize("what", ["all_mail", "one_transport", "one_lane"])
+def test_a_pause_between_claim_and_handing_over_gives_the_claim_back(world: World, what: str) -> None:
     """The pause begins while the mail waits for a connection."""
 
     class Waiting(MemoryTransport):
         def send(self, envelope: Envelope, data: bytes, deadline: Deadline, begin: Begin = at_once) -> Receipt:
-            world.parts.pause = world.all_mail if whole else world.one_transport
+            world.parts.pause = getattr(world, what)
             return super().send(envelope, data, deadline, begin)
 
     world.parts.transport = waiting = Waiting()
@@ -143,7 +156,7 @@ def test_a_pause_between_claim_and_handing_over_gives_the_claim_back(world: Worl
     world.write({"state": "PENDING", "attempts": 0, "startTime": start})
     assert world.handle(NOT_PAUSED) == PAUSED
     assert (world.delivery["state"], world.delivery["attempts"]) == ("PENDING", 0)
-    assert world.delivery["nextAttemptTime"] == (start if whole else start + DAY)
+    assert world.delivery["nextAttemptTime"] == (start if what == "all_mail" else start + DAY)
     assert waiting.sent == []
 
 
@@ -153,11 +166,12 @@ def smtp() -> Iterator[ScriptedServer]:
         yield server
 
 
-def test_no_connection_is_made_for_a_paused_transport(world: World, smtp: ScriptedServer) -> None:
+@pytest.mark.parametrize("part", ["one_transport", "one_lane"])
+def test_no_connection_is_made_for_a_paused_part(world: World, smtp: ScriptedServer, part: str) -> None:
     with closing(SmtpTransport(server_at(smtp), SmtpLimits())) as transport:
         world.parts.transport = transport
         world.write()
-        assert world.handle(world.one_transport) == PAUSED
+        assert world.handle(getattr(world, part)) == PAUSED
     assert smtp.commands == []
 
 

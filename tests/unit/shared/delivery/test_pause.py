@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any, Final
 
 import pytest
@@ -14,6 +16,8 @@ from shared.delivery.pause import (
     AFTERMATH,
     KNOWN_WITHIN,
     LONG,
+    Kind,
+    Part,
     Pause,
     Resumed,
     caught_up,
@@ -24,9 +28,11 @@ from shared.delivery.pause import (
     share,
 )
 from shared.delivery.policy import LeaseExpiryPolicy, Policy, Ttl, TtlUnit
+from shared.errors import Paused
 from tests.fakes import applied
 
 NOW: Final = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+BULK, EU, NEWS = Part(Kind.TRANSPORT, "bulk"), Part(Kind.TRANSPORT, "eu"), Part(Kind.LANE, "bulk")
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 POLICY: Final = Policy(timedelta(seconds=60), stranded_after=timedelta(minutes=15))
 RETRYING: Final = replace(POLICY, max_attempts=3, lease_expiry=LeaseExpiryPolicy.RETRY)
@@ -43,8 +49,9 @@ class TestTheControlDocument:
             pytest.param(None, Pause(), id="absent"),
             pytest.param({}, Pause(), id="empty"),
             pytest.param({"pausedTime": NOW}, Pause(NOW), id="all-mail"),
-            pytest.param({"pausedTransports": {"bulk": NOW}}, Pause(None, {"bulk": NOW}), id="a-transport"),
-            pytest.param({"pausedLanes": {"a": 1}, "note": "x"}, Pause(), id="of-a-later-version"),
+            pytest.param({"pausedTransports": {"bulk": NOW}}, Pause(None, {BULK: NOW}), id="a-transport"),
+            pytest.param({"pausedLanes": {"bulk": NOW}}, Pause(None, {NEWS: NOW}), id="a-lane"),
+            pytest.param({"pausedTemplates": {"a": 1}, "note": "x"}, Pause(), id="of-a-later-version"),
             pytest.param(
                 {"resumed": {"time": NOW, "rate": 5, "granted": NOW, "gathered": False}},
                 Pause(resumed=Resumed(NOW, 5, NOW)),
@@ -67,6 +74,8 @@ class TestTheControlDocument:
             {"pausedTime": None},
             {"pausedTransports": ["bulk"]},
             {"pausedTransports": {"bulk": True}},
+            {"pausedLanes": "bulk"},
+            {"pausedLanes": {"bulk": None}},
             {"resumed": NOW},
             {"resumed": {"time": NOW, "rate": 5}},
             *(
@@ -86,21 +95,54 @@ class TestTheControlDocument:
         assert control_path("tenants/a/mail") == "tenants/a/mail-firepost/control"
 
     @pytest.mark.parametrize(
-        ("pause", "held", "sentence"),
+        ("pause", "held", "why"),
         [
-            (Pause(), set(), ""),
-            (Pause(NOW), {"default", "bulk"}, "all mail is paused since 2026-11-24T12:00:00Z"),
-            (Pause(None, {"bulk": NOW}), {"bulk"}, "transport bulk is paused since 2026-11-24T12:00:00Z"),
+            (Pause(), "", ""),
+            (Pause(NOW), "default default, default bulk, bulk default, bulk bulk", "All mail is paused."),
+            (Pause(NOW, {BULK: NOW}), "default default, default bulk, bulk default, bulk bulk", "All mail is paused."),
+            (Pause(None, {BULK: NOW}), "default bulk, bulk bulk", "Transport bulk is paused."),
+            (Pause(None, {NEWS: NOW}), "bulk default, bulk bulk", "Lane bulk is paused."),
+            (Pause(None, {EU: NOW, Part(Kind.LANE, "eu"): NOW}), "", ""),
+        ],
+    )
+    def test_holds_the_mails_of_a_lane_for_a_transport(self, pause: Pause, held: str, why: str) -> None:
+        found = {}
+        for lane, transport in product(("default", "bulk"), repeat=2):
+            try:
+                pause.check(lane, transport)
+            except Paused as paused:
+                found[f"{lane} {transport}"] = str(paused)
+        assert ", ".join(found) == held
+        assert set(found.values()) == {why} - {""}
+
+    @pytest.mark.parametrize(
+        ("pause", "is_held"),
+        [
+            (Pause(), False),
+            (Pause(NOW), True),
+            (Pause(None, {NEWS: NOW}), True),
+            (Pause(None, {BULK: NOW}), False),
+        ],
+    )
+    def test_holds_the_mails_of_a_lane_whatever_their_transport(self, pause: Pause, is_held: bool) -> None:
+        with pytest.raises(Paused) if is_held else nullcontext():
+            pause.check("bulk", None)
+
+    @pytest.mark.parametrize(
+        ("fields", "sentence"),
+        [
+            ({}, ""),
+            ({"pausedTime": NOW}, "all mail is paused since 2026-11-24T12:00:00Z"),
+            ({"pausedTransports": {"bulk": NOW}}, "transport bulk is paused since 2026-11-24T12:00:00Z"),
             (
-                Pause(NOW, {"bulk": NOW - DAY}),
-                {"default", "bulk"},
-                "all mail is paused since 2026-11-24T12:00:00Z; transport bulk is paused since 2026-11-23T12:00:00Z",
+                {"pausedTransports": {"eu": NOW, "a": NOW}, "pausedLanes": {"bulk": NOW - DAY}, "pausedTime": NOW},
+                "all mail is paused since 2026-11-24T12:00:00Z; lane bulk is paused since 2026-11-23T12:00:00Z; "
+                "transport a is paused since 2026-11-24T12:00:00Z; transport eu is paused since 2026-11-24T12:00:00Z",
             ),
         ],
     )
-    def test_holds_transports(self, pause: Pause, held: set[str], sentence: str) -> None:
-        assert {name for name in ("default", "bulk") if pause.holds(name)} == held
-        assert pause.sentence == sentence
+    def test_is_told_in_a_sentence(self, fields: dict[str, Any], sentence: str) -> None:
+        assert Pause.of(fields).sentence == sentence
 
     @pytest.mark.parametrize(
         ("pause", "word"),
@@ -110,7 +152,8 @@ class TestTheControlDocument:
             (Pause(NOW), "recent"),
             (Pause(NOW - LONG + SECOND), "recent"),
             (Pause(NOW - LONG), "long"),
-            (Pause(NOW, {"bulk": NOW - LONG}), "long"),
+            (Pause(NOW, {BULK: NOW - LONG}), "long"),
+            (Pause(None, {BULK: NOW, NEWS: NOW - LONG}), "long"),
         ],
     )
     def test_tells_a_long_pause_from_a_recent_one(self, pause: Pause, word: str | None) -> None:
@@ -120,7 +163,8 @@ class TestTheControlDocument:
 class TestAnOperator:
     def after(self, pause: Pause, changes: Changes | None) -> Pause:
         assert changes is not None
-        fields: dict[str, Any] = {"pausedTransports": pause.transports}
+        named = {"pausedTransports": Kind.TRANSPORT, "pausedLanes": Kind.LANE}
+        fields: dict[str, Any] = {name: pause.named(kind) for name, kind in named.items()}
         if pause.since:
             fields["pausedTime"] = pause.since
         return Pause.of(applied(fields, changes))
@@ -129,21 +173,27 @@ class TestAnOperator:
         assert self.after(Pause(), pausing(Pause(), None, NOW)) == Pause(NOW)
         assert pausing(Pause(NOW - HOUR), None, NOW) is None
 
-    def test_pauses_transports_beside_each_other(self) -> None:
-        first = Pause(None, {"bulk": NOW - HOUR})
-        assert self.after(first, pausing(first, "eu.1", NOW)) == Pause(None, {"bulk": NOW - HOUR, "eu.1": NOW})
-        assert pausing(first, "bulk", NOW) is None
+    @pytest.mark.parametrize("part", [Part(Kind.TRANSPORT, "eu.1"), NEWS, Part(Kind.LANE, "eu")])
+    def test_pauses_transports_and_lanes_beside_each_other(self, part: Part) -> None:
+        first = Pause(None, {BULK: NOW - HOUR})
+        assert self.after(first, pausing(first, part, NOW)) == Pause(None, {BULK: NOW - HOUR, part: NOW})
+        assert pausing(first, BULK, NOW) is None
 
+    @pytest.mark.parametrize("part", [BULK, EU, NEWS])
     @pytest.mark.parametrize("rate", [None, 5.0])
-    def test_resumes_only_what_is_named(self, rate: float | None) -> None:
-        both, resumed = Pause(NOW - HOUR, {"bulk": NOW - HOUR, "eu": NOW}), Resumed(NOW, rate, NOW + KNOWN_WITHIN)
-        assert self.after(both, resuming(both, None, rate, NOW)) == replace(both, since=None, resumed=resumed)
-        rest = replace(both, transports={"eu": NOW}, resumed=resumed)
-        assert self.after(both, resuming(both, "bulk", rate, NOW)) == rest
+    def test_resumes_only_what_is_named(self, rate: float | None, part: Part) -> None:
+        parts = {BULK: NOW - HOUR, EU: NOW, NEWS: NOW}
+        all_of_it, resumed = Pause(NOW - HOUR, parts), Resumed(NOW, rate, NOW + KNOWN_WITHIN)
+        expected = replace(all_of_it, since=None, resumed=resumed)
+        assert self.after(all_of_it, resuming(all_of_it, None, rate, NOW)) == expected
+        rest = {each: time for each, time in parts.items() if each != part}
+        expected = replace(all_of_it, parts=rest, resumed=resumed)
+        assert self.after(all_of_it, resuming(all_of_it, part, rate, NOW)) == expected
 
     def test_can_not_resume_what_is_not_paused(self) -> None:
-        assert resuming(Pause(None, {"bulk": NOW}), None, 5, NOW) is None
-        assert resuming(Pause(NOW, {"bulk": NOW}), "eu", 5, NOW) is None
+        assert resuming(Pause(None, {BULK: NOW}), None, 5, NOW) is None
+        assert resuming(Pause(NOW, {BULK: NOW}), EU, 5, NOW) is None
+        assert resuming(Pause(NOW, {BULK: NOW}), NEWS, 5, NOW) is None
 
 
 class TestTheRate:
@@ -172,13 +222,13 @@ class TestTheRate:
 
     def test_gives_nothing_while_all_mail_is_paused_or_none_was(self) -> None:
         assert share(Pause(NOW, resumed=self.RESUMED), NOW + HOUR) == (0, None)
-        assert share(Pause(None, {"bulk": NOW}), NOW + HOUR) == (0, None)
+        assert share(Pause(None, {BULK: NOW}), NOW + HOUR) == (0, None)
 
     @pytest.mark.parametrize(
         ("pause", "now", "is_over"),
         [
             (Pause(resumed=RESUMED), NOW + AFTERMATH, True),
-            (Pause(None, {"bulk": NOW}, RESUMED), NOW + AFTERMATH, True),
+            (Pause(None, {BULK: NOW}, RESUMED), NOW + AFTERMATH, True),
             (Pause(resumed=RESUMED), NOW + AFTERMATH - SECOND, False),
             (Pause(resumed=Resumed(NOW + SECOND, 2.0, NOW)), NOW + AFTERMATH + SECOND, False),
             (Pause(), NOW + AFTERMATH, False),
@@ -193,7 +243,7 @@ class TestTheRate:
         ("pause", "ends"),
         [
             (Pause(resumed=replace(RESUMED, gathered=True)), True),
-            (Pause(None, {"bulk": NOW}, replace(RESUMED, granted=NOW + SECOND, gathered=True)), True),
+            (Pause(None, {BULK: NOW}, replace(RESUMED, granted=NOW + SECOND, gathered=True)), True),
             (Pause(resumed=RESUMED), False),
             (Pause(resumed=Resumed(NOW + SECOND, 2.0, NOW, gathered=True)), False),
             (Pause(), False),
@@ -315,7 +365,7 @@ class TestWhileAllMailIsPaused:
         assert on_event(DocumentState(), begun, NOW, POLICY) == Decision(Reason.OWN_WRITE)
 
 
-class TestAMailWhoseTransportIsPaused:
+class TestAMailWhoseTransportOrLaneIsPaused:
     @pytest.mark.parametrize(
         ("since", "again"),
         [(NOW, NOW + DAY), (NOW - HOUR, NOW + 23 * HOUR), (NOW - 3 * DAY - HOUR, NOW + 23 * HOUR)],

@@ -181,6 +181,16 @@ def a_server_that_is_out(world: World) -> None:
     _send_anew(world, "out", 4)
 
 
+def mails_that_have_waited_for_their_server(world: World) -> None:
+    out = MemoryTransport()
+    out.fail = Outage(ErrorCode.CONNECTION, "Nobody there for ada@example.com.")
+    sender = replace(world.parts, transport=out).sender()
+    for waited in (HOUR / 2, HOUR):
+        delivery = {"state": "PENDING", "attempts": 0, "outageTime": world.clock.now - waited}
+        world.database.put("mail/a", {**MAIL, "delivery": delivery})
+        sender.handle(ReceivedMessage(b'{"document": "mail/a"}', {}, "77", None))
+
+
 def a_mail_through_another_transport(world: World) -> None:
     own = MemoryTransport()
     own.fail = Outage(ErrorCode.CONNECTION, "Nobody there for ada@example.com.")
@@ -313,6 +323,7 @@ WORK = (
     a_mail_that_expires_before_it_could_be_tried_again,
     a_server_that_wants_less_at_a_time,
     a_server_that_is_out,
+    mails_that_have_waited_for_their_server,
     a_mail_through_another_transport,
     a_mail_that_is_invalid,
     a_message_for_nothing,
@@ -575,6 +586,27 @@ def test_no_word_and_no_field_of_the_vocabulary_is_idle(
                 "written": "released",
             },
             id="deferral",
+        ),
+        pytest.param(
+            mails_that_have_waited_for_their_server,
+            {
+                "event": "attempt",
+                "document": "mail/a",
+                "attempt": 1,
+                "before": "PENDING",
+                "outage_ms": -3_600_000.0,
+                "after": "ERROR",
+                "reason": "connection",
+                "outage": True,
+                "written": "finished",
+                "claim_ms": 1.0,
+                "compose_ms": 1.0,
+                "send_ms": 1.0,
+                "finish_ms": 1.0,
+                "duration_ms": 9.0,
+                "begun_ms": 0.0,
+            },
+            id="attempt after which a mail has waited long enough for its server",
         ),
         pytest.param(
             a_message_for_nothing,
