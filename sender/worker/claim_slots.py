@@ -30,11 +30,11 @@ class ClaimSlots:
         """Wait for a slot and take it. Returns None, or the reason if there is no slot."""
         with self._changed:
             self._waiting += 1
-            self._changed.wait_for(lambda: self._is_free() or self._closed, self._wait_seconds)
+            has_slot = self._changed.wait_for(lambda: self._is_free() or self._closed, self._wait_seconds)
             self._waiting -= 1
             if self._closed:
                 return Reason.RELEASED
-            if not self._is_free():
+            if not has_slot:
                 return Reason.BUSY
             self._held += 1
             return None

@@ -318,6 +318,16 @@ class TestClaimSlots:
         slots.release()
         assert slots.acquire() is Reason.RELEASED
 
+    def test_a_slot_that_is_there_because_many_wait_is_taken(self) -> None:
+        slots = ClaimSlots(lambda waiting: 2 if waiting else 1, wait_seconds=PATIENCE)
+        assert slots.acquire() is None
+        with ThreadPoolExecutor(2) as two:
+            waiting = [two.submit(slots.acquire) for _ in range(2)]
+            assert wait_until(lambda: any(future.done() for future in waiting), PATIENCE)
+            slots.release()
+            slots.release()
+            assert [future.result(PATIENCE) for future in waiting] == [None, None]
+
 
 def test_at_shutdown_mails_that_have_not_reached_the_server_are_released(world: Together) -> None:
     """One mail is already at the server; the other two are claimed but not composed."""
