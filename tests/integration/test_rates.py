@@ -45,7 +45,9 @@ def test_a_customer_with_a_few_mails_does_not_wait_for_one_with_many(system: Sys
     wait_for(lambda: len(system.server.accepted) == MANY + FEW, "all are sent", patience(MANY / RATE * 4))
     order = [mail.recipients[0].partition("-")[0] for mail in system.server.accepted]
     assert "few" not in order[-MANY // 4 :], "the last are those of the customer with many"
-    deliveries = wait_for(
-        lambda: found if all(each["state"] == "SUCCESS" for each in (found := many() + few())) else None, "they say so"
-    )
-    assert {delivery["attempts"] for delivery in deliveries} == {1}
+
+    def ended() -> list[dict[str, Any]] | None:
+        found = many() + few()
+        return found if all(delivery["state"] == "SUCCESS" for delivery in found) else None
+
+    assert {delivery["attempts"] for delivery in wait_for(ended, "all documents say so")} == {1}
