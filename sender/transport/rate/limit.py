@@ -1,12 +1,12 @@
 """A rate limit that holds for the whole installation: every sender process leases a share of it, for seconds.
 
 All shares stand in one small document (`sender.transport.rate.shares`), which a process changes in a transaction when
-it has a mail and its own shares are some seconds old: it says how much it could use, and takes what others leave and
-fairness allows. A limit per tenant is kept in the same way, in the same transaction.
+it has a mail and its own shares are some seconds old (`sender.transport.rate.leases`): it says how much it could use,
+and takes what others leave and fairness allows. A limit per tenant is kept in the same way, in the same transaction.
 
 Within a process, mails wait in one queue. If it is known whose mails they are, each tenant may take a part of its
 places, and one part is left for the next tenant: so whoever has ten thousand mails leaves room for who has one. What
-finds no place is put off, each mail until the time at which it would have its turn.
+finds no place is put off, and comes back while those that wait can be sent.
 """
 
 from __future__ import annotations
@@ -16,31 +16,14 @@ import random
 import threading
 import time
 from bisect import bisect_right, insort
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from itertools import product
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
+from sender.transport.rate.leases import Exchange, Leases
 from sender.transport.rate.lines import Line, Lines
 from sender.transport.rate.portion import Portion
-from sender.transport.rate.shares import (
-    LEASE,
-    LONGEST_ANSWER,
-    LONGEST_TURN,
-    PERIOD,
-    Ledger,
-    Shares,
-    Sightings,
-    Wish,
-    allot,
-    present,
-    read_ledger,
-    returned,
-    sighted,
-    written_ledger,
-)
+from sender.transport.rate.shares import LONGEST_TURN, PERIOD
 from shared.deadline import Monotonic
-from shared.errors import FirepostError
 
 #: The most mails of a process that wait for their turns while they are claimed. A crash leaves them behind.
 _QUEUE: Final = 8
@@ -51,13 +34,6 @@ _CROWDED_MAILS: Final = 32
 _PUT_OFF_AT_ONCE: Final = 4
 #: The most that it takes at a time.
 MOST_CLAIMED: Final = _QUEUE + _PUT_OFF_AT_ONCE
-
-#: What the limit for all mails is called in the document.
-_ALL: Final = "all"
-
-#: Reads the fields of the document (none if there is no document), and writes those that the function returns, in one
-#: transaction. Raises `FirepostError`, also if only the answer was lost.
-Exchange = Callable[[Callable[[Mapping[str, Any]], Mapping[str, Any]]], None]
 
 
 class Turn(NamedTuple):
@@ -94,16 +70,12 @@ class RateLimit:
 
         Without `by_tenant`, nobody knows whose a mail is. `random` returns a number from 0 to 1.
         """
-        self._exchange = exchange
-        self._process = process
         self._clock = clock
         self._lock = threading.Lock()
-        self._renewing = threading.Lock()
         self._whole = Portion(limit, random)
         self._lines = Lines(by_tenant, lambda: Portion(tenant_limit, random) if tenant_limit else None)
-        self._seen: Mapping[str, Sightings] = {}
-        self._next_renewal = self._next_turn = -math.inf
-        self._asked: float | None = None
+        self._leases = Leases(exchange, process, self._whole, self._lines, self._lock, clock)
+        self._next_turn = -math.inf
         self._is_crowded = False
         self._planned: list[float] = []  # when mails are handed over, in order
 
@@ -115,7 +87,7 @@ class RateLimit:
         with self._lock:
             line = self._lines.of(tenant, now)
             must_wait = not min(self._per_second(line, now))
-        self._renew_if_due(now, must_wait)
+        self._leases.renew_if_due(now, must_wait)
         now = max(now, self._clock())
         with self._lock:
             return self._turn(line, now, min(patience, LONGEST_TURN))
@@ -146,18 +118,11 @@ class RateLimit:
 
     def close(self) -> None:
         """Give the shares back, so that others need not wait for their end. Called after the last mail."""
-        with self._renewing:
-            with self._lock:
-                if self._next_renewal == -math.inf:  # it never had any
-                    return
-                self._next_renewal = math.inf
-                self._whole.perhaps(0)
-            with suppress(FirepostError):
-                self._exchange(self._returned)
+        self._leases.close()
 
     def _per_second(self, line: Line, now: float) -> tuple[float, float]:
         """What the limit for all and that of the tenant allow this process, unless its last request is not answered."""
-        if self._asked is not None and now - self._asked > LONGEST_ANSWER:
+        if self._leases.are_unheard(now):
             return 0.0, 0.0
         return self._whole.per_second(now), line.per_second(now)
 
@@ -177,7 +142,7 @@ class RateLimit:
         if line.portion:
             line.portion.ask(waits=line.next_turn > now)
             if not own:
-                return Turn(max(0.1, self._next_renewal - now), granted=False, soon=True)
+                return Turn(max(0.1, self._leases.next_renewal - now), granted=False, soon=True)
         if at - now > patience or not has_place:
             return Turn(self._put_off(line, whole, own, now) - now, granted=False)
         self._next_turn = max(now, self._next_turn) + 1 / whole
@@ -205,50 +170,3 @@ class RateLimit:
                 break
             at = planned + seconds
         return at
-
-    def _renew_if_due(self, now: float, must_wait: bool) -> None:
-        is_due = now >= self._next_renewal
-        if is_due and self._renewing.acquire(blocking=must_wait):
-            try:
-                if now >= self._next_renewal:  # nobody else was faster
-                    self._renew(max(now, self._clock()))
-            finally:
-                self._renewing.release()
-
-    def _renew(self, now: float) -> None:
-        with self._lock:
-            limited = {line.name: line.portion for line in self._lines.limited(now) if line.portion}
-            portions: dict[str, Portion] = {_ALL: self._whole} | limited
-            wishes = {limit: portion.renew(now) for limit, portion in portions.items()}
-            self._asked, self._next_renewal = now, now + PERIOD
-        proposals: list[Mapping[str, Shares]] = []
-
-        def decide(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-            proposals.append(self._renewed(read_ledger(fields), wishes, self._clock()))
-            return written_ledger(proposals[-1])
-
-        try:
-            self._exchange(decide)
-        except FirepostError:  # perhaps only the answer was lost
-            for ledger, (limit, portion) in product(proposals, portions.items()):
-                portion.perhaps(ledger[limit][self._process].mails)
-        else:
-            for limit, portion in portions.items():
-                shares = dict(proposals[-1][limit])
-                own = shares.pop(self._process)
-                portion.grant(own.mails, now + LEASE, sum(share.waiting for share in shares.values()))
-        with self._lock:
-            self._asked = None
-
-    def _renewed(self, before: Ledger, wishes: Mapping[str, Wish], now: float) -> Ledger:
-        """The entries after a renewal; whoever has no wish for a limit gives its share back."""
-        self._seen = sighted(before, self._seen, now)
-        after = {
-            limit: returned(present(shares, self._seen[limit], now), self._process) for limit, shares in before.items()
-        }
-        for limit, wish in wishes.items():
-            after[limit] = allot(before.get(limit, {}), self._process, wish, self._seen.get(limit, {}), now)
-        return after
-
-    def _returned(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        return written_ledger({limit: returned(shares, self._process) for limit, shares in read_ledger(fields).items()})
