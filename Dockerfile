@@ -20,7 +20,10 @@ RUN ["/venv/bin/python", "-m", "compileall", "-q", "-j", "0", "--invalidation-mo
 
 # What both services stand on.
 FROM ${PYTHON} AS base
-RUN python -m pip uninstall --yes --quiet pip && rm -rf /usr/local/lib/python3.*/ensurepip
+# The base image has Python's own library as source only: each start would compile what it imports of it.
+RUN python -m pip uninstall --yes --quiet pip && rm -rf /usr/local/lib/python3.*/ensurepip \
+ && python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/(idlelib|pydoc_data|tkinter|turtledemo)/' \
+      /usr/local/lib/python3.*
 COPY --from=packages /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /app

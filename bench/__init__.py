@@ -11,6 +11,7 @@ proxy.py          counts calls to Firestore and Pub/Sub
 usage.py          the processes' CPU and memory
 naive.py          a sender to compare with; standin.py: empty handlers; micro.py: single steps
 figures.py        percentiles, figures per mail (pure)
+extension.py      what Trigger Email took for the same loads (pure)
 targets.py        targets, and whether they are met; optimisations.py: before and after (pure)
 results.py        the JSON; sheets.py: tables (pure), drawn by table.py, markdown.py and chart.py
 """

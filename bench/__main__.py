@@ -94,8 +94,8 @@ def main(
 
 
 def _measure(chosen: Chosen, console: Console) -> Results:
-    shapes = {load.shape for load in chosen.loads or ()}
-    if Shape.STEADY in shapes and Shape.BURST not in shapes:
+    loads = chosen.loads or ()
+    if plan.STEADY in loads and all(load.shape is not Shape.BURST for load in loads):
         raise click.UsageError("The steady load is half the rate of a burst: add a burst to --loads.")
     try:
         for mode in chosen.modes:
@@ -119,6 +119,7 @@ def _measure(chosen: Chosen, console: Console) -> Results:
         measured.operations,
         measured.references,
         measured.failures,
+        measured.starts,
     )
 
 

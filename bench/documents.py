@@ -29,6 +29,7 @@ _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_l
 _EMULATOR_ADMIN = (("authorization", "Bearer owner"),)
 #: The field that identifies the documents of one load. Firepost ignores it.
 _LOAD = "benchLoad"
+_BULK = "_bulk_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,16 @@ class Written:
     state: str
     created: datetime
     updated: datetime
+
+
+def bulk_name(load: str, number: int) -> str:
+    """The name of one of a load's documents in the lane `bulk`."""
+    return f"{load}{_BULK}{number}"
+
+
+def is_bulk(name: str) -> bool:
+    """Whether `bulk_name` made the name."""
+    return _BULK in name
 
 
 def mail(name: str, load: str, size: int) -> dict[str, Any]:

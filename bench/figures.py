@@ -135,3 +135,18 @@ class Reference:
     name: str
     value: float
     unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A service's starts, in seconds: from the process's start to the first answer, and to the acceptance of a mail.
+
+    The mail's document is written at the first answer, while the other service runs. `cpu` is until the first answer.
+    """
+
+    mode: str
+    service: str
+    times: int
+    to_health: Quantiles
+    to_accept: Quantiles
+    cpu: Quantiles

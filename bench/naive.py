@@ -18,6 +18,7 @@ from flask import Flask, request
 from google.cloud import firestore
 from google.cloud.firestore import Client, DocumentReference, Transaction
 
+from shared import starting
 from shared.http import server
 from shared.http.server import Service
 from shared.pubsub import message
@@ -94,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    server.start(main)
+    starting.start(main)

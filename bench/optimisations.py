@@ -9,7 +9,7 @@ from bench import plan
 from bench.figures import Row
 from bench.micro import FLASKS_REQUEST, OUR_EVENT, OUR_MIME, OUR_REQUEST, STANDARD_EVENT, STANDARD_MIME
 from bench.results import Results
-from bench.targets import firestore_calls, ordinary_bursts
+from bench.targets import ordinary_bursts
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Change:
 
 def changes(results: Results) -> list[Change]:
     """All changes with measurements on both sides."""
-    return [*_batching(results), *_pulling(results), *_pipelining(results), *_steps(results)]
+    return [*_batching(results), *_pulling(results), *_steps(results)]
 
 
 def _batching(results: Results) -> Iterator[Change]:
@@ -37,9 +37,6 @@ def _batching(results: Results) -> Iterator[Change]:
         if without.both_ms and with_it.both_ms:
             yield Change(_BATCHING, f"CPU ms per mail, {with_it.load}", without.both_ms, with_it.both_ms)
         yield Change(_BATCHING, f"mails/s, {with_it.load}", without.rate, with_it.rate)
-    calls = {each.mode: firestore_calls(each) for each in results.operations}
-    if plan.UNBATCHED.name in calls and plan.PUSH.name in calls:
-        yield Change(_BATCHING, "Firestore calls per mail", calls[plan.UNBATCHED.name], calls[plan.PUSH.name])
 
 
 def _pulling(results: Results) -> Iterator[Change]:
@@ -55,13 +52,6 @@ def _largest_common_burst(results: Results, one: plan.Mode, other: plan.Mode) ->
     return sorted(common, key=lambda pair: pair[0].mails)[-1:]
 
 
-def _pipelining(results: Results) -> Iterator[Change]:
-    without, with_it = (results.row(mode.name, plan.QUEUED_3K.name) for mode in (plan.UNPIPELINED, plan.PUSH))
-    if without and with_it:
-        yield Change(_PIPELINING, f"sender's CPU ms per mail, {with_it.load}", without.sender_ms, with_it.sender_ms)
-        yield Change(_PIPELINING, f"mails/s, {with_it.load}", without.rate, with_it.rate)
-
-
 def _steps(results: Results) -> Iterator[Change]:
     values = {each.name: each.value for each in results.references}
     for optimisation, before, after in (
@@ -75,4 +65,3 @@ def _steps(results: Results) -> Iterator[Change]:
 
 _BATCHING = "Firestore operations of concurrent mails in shared requests (instead of BATCH_SIZE=1)"
 _PULLING = "streaming pull instead of push"
-_PIPELINING = "SMTP PIPELINING instead of a server that does not offer it"

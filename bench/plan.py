@@ -26,22 +26,30 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """This many mails with about `size` bytes of text and html; a STEADY load also has a rate in mails per second."""
+    """This many mails with about `size` bytes of text and html; a STEADY load also has a rate in mails per second.
+
+    `bulk` of the mails are in the lane `bulk` and are written at once, before the others. Latencies are the others'.
+    """
 
     name: str
     shape: Shape
     mails: int
     size: int = 1400
     rate: float = 0.0
+    bulk: int = 0
 
 
 SINGLE = Load("1 at a time", Shape.SINGLE, 100)
+SINGLE_30 = replace(SINGLE, mails=30)
+FIRST = Load("the first mail", Shape.SINGLE, 1)
 BURST_300 = Load("burst 300", Shape.BURST, 300)
 BURST_1K = Load("burst 1k", Shape.BURST, 1_000)
 BURST_3K = Load("burst 3k", Shape.BURST, 3_000)
 BURST_10K = Load("burst 10k", Shape.BURST, 10_000)
 STEADY = Load("steady", Shape.STEADY, 0)
-LARGE_10K = Load("burst 10k of 20 kB", Shape.BURST, 10_000, 20_000)
+LARGE_5K = Load("burst 5k of 20 kB", Shape.BURST, 5_000, 20_000)
+#: One mail every 0.2 s while a newsletter is under way.
+BESIDE_1K = Load("50 beside 1k in lane bulk", Shape.STEADY, 1_050, rate=5.0, bulk=1_000)
 QUEUED_3K = Load("queued 3k", Shape.QUEUED, 3_000)
 
 LOADS = {
@@ -51,7 +59,8 @@ LOADS = {
     "burst-3k": BURST_3K,
     "burst-10k": BURST_10K,
     "steady": STEADY,
-    "burst-10k-20kb": LARGE_10K,
+    "burst-5k-20kb": LARGE_5K,
+    "beside-1k": BESIDE_1K,
 }
 
 
@@ -66,19 +75,22 @@ class Mode:
     sender: tuple[str, ...] = ("sender", "push")
     pulls: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
-    smtp_without: tuple[str, ...] = ()
     smtp_delay_ms: int = 0
     loads: tuple[Load, ...] = ()
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the services have their default settings, and the mail server is near."""
+        return not self.settings and not self.smtp_delay_ms
 
-UNBATCHED = Mode("push unbatched", settings={"BATCH_SIZE": "1"}, loads=(SINGLE, BURST_1K, BURST_3K, STEADY))
-PUSH = Mode("push", loads=(SINGLE, BURST_1K, BURST_3K, BURST_10K, STEADY, LARGE_10K))
-PUSH_50_MS = Mode("push, SMTP 50 ms", smtp_delay_ms=50, loads=(BURST_3K,))
-PUSH_300_MS = Mode("push, SMTP 300 ms", smtp_delay_ms=300, loads=(BURST_3K,))
-PULL = Mode("pull", sender=("sender", "pull"), pulls=True, loads=(SINGLE, BURST_1K, BURST_3K, BURST_10K, STEADY))
-PULL_50_MS = Mode("pull, SMTP 50 ms", sender=PULL.sender, pulls=True, smtp_delay_ms=50, loads=(BURST_3K,))
-PULL_300_MS = Mode("pull, SMTP 300 ms", sender=PULL.sender, pulls=True, smtp_delay_ms=300, loads=(BURST_3K,))
-UNPIPELINED = Mode("push without PIPELINING", smtp_without=("PIPELINING", "CHUNKING"))
+
+UNBATCHED = Mode("push unbatched", settings={"BATCH_SIZE": "1"}, loads=(BURST_3K,))
+PUSH = Mode("push", loads=(SINGLE, BURST_1K, BURST_3K, BURST_10K, STEADY, LARGE_5K))
+PUSH_50_MS = Mode("push, SMTP 50 ms", smtp_delay_ms=50, loads=(SINGLE_30, BURST_1K))
+PUSH_300_MS = Mode("push, SMTP 300 ms", smtp_delay_ms=300, loads=(SINGLE_30, BURST_1K))
+PULL = Mode("pull", sender=("sender", "pull"), pulls=True, loads=(SINGLE, BURST_1K, BURST_10K))
+PULL_300_MS = replace(PULL, name="pull, SMTP 300 ms", smtp_delay_ms=300, loads=(BESIDE_1K,))
+LANES_300_MS = replace(PULL_300_MS, name="pull, SMTP 300 ms, lanes", settings={"LANES": "bulk"}, loads=(BESIDE_1K,))
 NAIVE = Mode("naive sender", sender=("bench.naive",))
 FLOOR = Mode("empty handlers", sender=("bench.standin", "take"))
 
@@ -88,8 +100,8 @@ MODES = {
     "pull": PULL,
     "push-50-ms": PUSH_50_MS,
     "push-300-ms": PUSH_300_MS,
-    "pull-50-ms": PULL_50_MS,
     "pull-300-ms": PULL_300_MS,
+    "lanes-300-ms": LANES_300_MS,
 }
 
 _STEADY_SECONDS = 15.0

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from local.ports import LOOPBACK
@@ -22,14 +21,9 @@ def find(program: str) -> Path | None:
     return Path(found) if found else None
 
 
-def sink_arguments(program: Path, port: int, without: Sequence[str] = ()) -> tuple[str, ...]:
-    """The arguments of smtp-sink on a loopback port, with room for waiting connections.
-
-    The only extension that it can switch off is PIPELINING.
-    """
-    options = ["-p"] if "PIPELINING" in without else []
-    if os.geteuid() == 0:
-        options += ["-u", "nobody"]  # required by smtp-sink
+def sink_arguments(program: Path, port: int) -> tuple[str, ...]:
+    """The arguments of smtp-sink on a loopback port, with room for waiting connections."""
+    options = ["-u", "nobody"] if os.geteuid() == 0 else []  # required by smtp-sink
     return str(program), *options, f"{LOOPBACK}:{port}", "512"
 
 

@@ -39,17 +39,17 @@ class Programs:
         """The same for `python -m`."""
         return self.start(name, (sys.executable, "-m", *arguments), port)
 
-    def start_sink(self, without: Sequence[str] = (), delay_ms: int = 0) -> tuple[int, Ledger]:
-        """Start our mail server, without some extensions and with some latency; returns its port and its ledger."""
+    def start_sink(self, delay_ms: int = 0) -> tuple[int, Ledger]:
+        """Start our mail server, with some latency; returns its port and its ledger."""
         port, control_port = free_port(), free_port()
-        options = [*(f"--without={name}" for name in without), f"--delay-ms={delay_ms}"]
-        self.start_module("sink", ("bench.sink", str(port), str(control_port), *options), control_port)
+        arguments = ("bench.sink", str(port), str(control_port), f"--delay-ms={delay_ms}")
+        self.start_module("sink", arguments, control_port)
         return port, Ledger(control_port)
 
-    def start_smtp_sink(self, program: Path, without: Sequence[str] = ()) -> int:
+    def start_smtp_sink(self, program: Path) -> int:
         """Start Postfix's mail server; returns its port."""
         port = free_port()
-        self.start("smtp-sink", postfix.sink_arguments(program, port, without), port)
+        self.start("smtp-sink", postfix.sink_arguments(program, port), port)
         return port
 
     def _reporter(self, command: Command) -> Callable[[int], None]:

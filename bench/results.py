@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from bench.figures import Operations, Reference, Row
+from bench.figures import Operations, Reference, Row, Start
 from local.services import ROOT
 
 _PACKAGES = ("grpcio", "protobuf", "google-cloud-firestore", "google-cloud-pubsub", "flask", "granian")
@@ -47,6 +47,7 @@ class Results:
     operations: Sequence[Operations]
     references: Sequence[Reference]
     failures: Sequence[str]
+    starts: Sequence[Start] = ()
 
     def row(self, mode: str, load: str) -> Row | None:
         """The row with that mode and load, if it was measured."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.figures import Cost, Operations, Quantiles, Row
+from bench.extension import Beside, beside
+from bench.figures import Cost, Operations, Quantiles, Row, Start
 from bench.optimisations import Change, changes
 from bench.proxy import PUBLISHED, READS, WRITES
 from bench.results import Results, Setting
@@ -29,6 +30,8 @@ def sheets(results: Results) -> list[Sheet]:
     """All non-empty tables."""
     every = (
         _loads(results.rows),
+        _starts(results.starts),
+        _beside(beside(results)),
         _operations(results.operations),
         _references(results),
         _changes(changes(results)),
@@ -115,6 +118,27 @@ def _operation_cells(each: Operations) -> tuple[str, ...]:
         per_mail(each, "Acknowledge") + per_mail(each, "StreamingPull"),
     )
     return (each.mode, each.load, *(f"{figure:.2f}" for figure in figures))
+
+
+def _starts(starts: Sequence[Start]) -> Sheet:
+    headings = (
+        "mode", "service", "starts", "process → GET /health\nms (p50 / 95 / 99)",
+        "process → first mail accepted\nms (p50 / 95 / 99)", "CPU to the first answer\nms (p50 / 95 / 99)",
+    )  # fmt: skip
+    rows = [
+        (each.mode, each.service, f"{each.times}", *map(_milliseconds, (each.to_health, each.to_accept, each.cpu)))
+        for each in starts
+    ]
+    return Sheet("Cold starts", headings, rows, labels=2)
+
+
+def _beside(all_figures: Sequence[Beside]) -> Sheet:
+    headings = ("load", "figure", "push", "pull", "Trigger Email\nas deployed", "Trigger Email\n80 in a process")
+    rows = [
+        (each.load, each.figure, *(_NOTHING if value is None else _figure(value) for value in each.values))
+        for each in all_figures
+    ]
+    return Sheet("Beside Trigger Email", headings, rows, labels=2)
 
 
 def _references(results: Results) -> Sheet:

@@ -151,12 +151,10 @@ async def serve(smtp_port: int, control_port: int, extensions: Collection[str], 
 @click.command()
 @click.argument("smtp_port", type=int)
 @click.argument("control_port", type=int)
-@click.option("--without", multiple=True, type=click.Choice([name.split()[0] for name in EXTENSIONS]))
 @click.option("--delay-ms", type=click.FloatRange(min=0), default=0.0, help="The duration of each round trip.")
-def main(smtp_port: int, control_port: int, without: tuple[str, ...], delay_ms: float) -> None:
-    """Accept mails, without offering some of the extensions."""
-    extensions = [name for name in EXTENSIONS if name.split()[0] not in without]
-    asyncio.run(serve(smtp_port, control_port, extensions, delay_ms / 1000))
+def main(smtp_port: int, control_port: int, delay_ms: float) -> None:
+    """Accept mails."""
+    asyncio.run(serve(smtp_port, control_port, EXTENSIONS, delay_ms / 1000))
 
 
 if __name__ == "__main__":

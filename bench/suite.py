@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 from bench import micro, postfix
-from bench.figures import Operations, Reference, Row
-from bench.plan import BURST_1K, FLOOR, NAIVE, QUEUED_3K, SINGLE, UNPIPELINED, Load, Mode, Shape, at_half
+from bench.figures import Operations, Reference, Row, Start
+from bench.plan import BURST_1K, FLOOR, NAIVE, PUSH, QUEUED_3K, SINGLE, STEADY, Load, Mode, Shape, at_half
 from bench.player import Player, Show
 from bench.programs import Programs
-from bench.system import Parts, System
+from bench.system import DISPATCHER, SENDER, Parts, System
 from local.errors import CannotStart, PartFailed
 from local.processes import Family
 
 #: The number of warm-up mails for single mails, which are slow.
 _SINGLE_WARM_UP = 30
+#: How often a service is started to see how long it takes.
+_STARTS = 10
 _ORDER = (Shape.SINGLE, Shape.BURST, Shape.STEADY)
 #: smtp-source's load: this many mails, over this many connections at a time.
 _SOURCE_MAILS, _SOURCE_SESSIONS = 10_000, 10
@@ -48,6 +49,7 @@ class Measured:
 
     rows: list[Row] = field(default_factory=list)
     operations: list[Operations] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -67,11 +69,11 @@ class Suite:
         for mode in chosen.modes:
             self._try(mode.name, partial(self._end_to_end, mode))
         for mode in chosen.modes:
-            self._try(f"operations, {mode.name}", partial(self._count, mode))
+            if mode.is_plain:
+                self._try(f"operations, {mode.name}", partial(self._count, mode))
         if chosen.with_references:
             self._try(FLOOR.name, self._floor)
-            near = [mode for mode in chosen.modes if not mode.smtp_delay_ms]  # smtp-sink has no delay
-            for mode in (*near, UNPIPELINED, NAIVE):
+            for mode in (PUSH, NAIVE):
                 self._try(f"sender alone, {mode.name}", partial(self._sender_alone, mode))
             self._try("smtp-source", self._smtp_alone)
             self._measured.references += micro.measure()
@@ -89,11 +91,15 @@ class Suite:
         # Single mails come first, pushed by the emulator itself; concurrent pushes start with the others.
         loads = sorted(self._chosen.loads or mode.loads, key=lambda load: _ORDER.index(load.shape))
         with self._playing(Parts(self._chosen.backend, mode)) as player:
-            for shape, some in groupby(loads, key=lambda load: load.shape):
-                if shape is not Shape.STEADY:
+            warm = set[Shape]()
+            for load in loads:
+                shape = Shape.BURST if load.shape is Shape.STEADY else load.shape
+                if shape not in warm:
                     self._warm_up(player, shape)
-                for load in some:
-                    self._add(player.measure(at_half(self._capacity(mode)) if shape is Shape.STEADY else load))
+                    warm.add(shape)
+                self._add(player.measure(at_half(self._capacity(mode)) if load is STEADY else load))
+            if self._chosen.with_references and mode.is_plain:
+                self._starts(mode, player)
 
     def _warm_up(self, player: Player, shape: Shape) -> None:
         mails = min(_SINGLE_WARM_UP, self._chosen.warm_up) if shape is Shape.SINGLE else self._chosen.warm_up
@@ -107,6 +113,11 @@ class Suite:
         with self._playing(Parts(self._chosen.backend, mode, counted=True)) as player:
             self._warm_up(player, Shape.BURST)
             self._measured.operations.append(player.count(self._chosen.counted))
+
+    def _starts(self, mode: Mode, player: Player) -> None:
+        """The dispatcher is the same in all modes, so its starts are measured in one."""
+        for service in (SENDER,) if mode.pulls else (DISPATCHER, SENDER):
+            self._measured.starts.append(player.starts(service, _STARTS))
 
     def _floor(self) -> None:
         with self._playing(Parts(self._chosen.backend, FLOOR, _PUBLISH, has_mail_server=False)) as player:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.request import urlopen
 
 from google.pubsub_v1.types import PubsubMessage, PushConfig
 
@@ -25,15 +28,18 @@ from local.errors import PartFailed
 from local.options import StackOptions
 from local.ports import LOOPBACK, free_port
 from local.processes import Command, Family
-from local.services import INHERITED, ROOT, Service, environment
+from local.services import INHERITED, ROOT, START_SECONDS, Service, environment
 from local.stack import BACKENDS
 from local.topics import create_topics, subscription_path, topic_path
+from local.waiting import wait_until
 from shared.pubsub import message
 
 DISPATCHER, SENDER = "dispatcher", "sender"
 DISPATCHER_MODULE = ("dispatcher",)
 #: Pub/Sub accepts a thousand messages per request.
 _MESSAGES_PER_REQUEST = 1000
+#: Seconds between two looks whether a service that starts answers.
+_START_POLL_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,11 @@ class System:
         self.parts = parts
         self.counts = {DISPATCHER: Counts(), SENDER: Counts()}
         self._options = StackOptions(
-            backend=parts.backend, settings=parts.mode.settings, supervise=False, verify_tokens=False
+            backend=parts.backend,
+            settings=parts.mode.settings,
+            supervise=False,
+            verify_tokens=False,
+            sender="pull" if parts.mode.pulls else "push",
         )
         self._services: dict[str, Service] = {}
         self._failures: list[str] = []
@@ -88,11 +98,23 @@ class System:
         if self._failures:
             raise PartFailed(self._failures[0])
 
-    def measured_groups(self) -> dict[str, int]:
-        """The process groups of the services, excluding a stand-in for the dispatcher."""
-        names = (DISPATCHER, SENDER) if self.parts.dispatcher == DISPATCHER_MODULE else (SENDER,)
-        groups = {name: self._services[name].group for name in names}
-        return {name: group for name, group in groups.items() if group is not None}
+    def measured_groups(self) -> dict[str, set[int]]:
+        """The process groups of both services (the sender's of all lanes), without a stand-in for the dispatcher."""
+        names = {SENDER: self._options.senders}
+        if self.parts.dispatcher == DISPATCHER_MODULE:
+            names[DISPATCHER] = {DISPATCHER: ""}
+        groups = {service: {self._services[name].group for name in some} for service, some in names.items()}
+        return {service: {group for group in some if group is not None} for service, some in groups.items()}
+
+    def start_again(self, service: str) -> float:
+        """Stop a service and start it; returns the seconds from the process's start until it answers `GET /health`."""
+        stopped = self._services[service]
+        stopped.stop()
+        begin = time.monotonic()
+        stopped.launch()
+        if not wait_until(lambda: _answers(stopped.url), START_SECONDS, _START_POLL_SECONDS):
+            raise PartFailed(f"The {service} does not start again.")
+        return time.monotonic() - begin
 
     def push_concurrently(self) -> None:
         """Push as many messages at a time as Pub/Sub would, if Google's emulator does not."""
@@ -119,11 +141,9 @@ class System:
         self._programs = Programs(family, logs, self._failures.append)
         dispatcher_port = free_port()
         self._backend = self._start_backend(f"http://{LOOPBACK}:{dispatcher_port}/")
-        ports = {DISPATCHER: dispatcher_port, SENDER: free_port()}
+        ports = {name: dispatcher_port if name == DISPATCHER else free_port() for name in self._options.services}
         urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
         create_topics(self._backend.pubsub, self._options, urls)
-        if self.parts.mode.pulls:
-            self._stop_pushing()
         self._start_services(ports, self._start_mail_server(), family, logs)
         self.documents = Documents(self._backend.firestore, self._options.project, self._collection)
 
@@ -149,22 +169,21 @@ class System:
 
     def _start_mail_server(self) -> int:
         """Start the mail server; returns its port."""
-        without = self.parts.mode.smtp_without
         if self.parts.smtp_sink is not None:
             self.ledger = None
-            return self._programs.start_smtp_sink(self.parts.smtp_sink, without)
+            return self._programs.start_smtp_sink(self.parts.smtp_sink)
         if self.parts.has_mail_server:
-            port, self.ledger = self._programs.start_sink(without, self.parts.mode.smtp_delay_ms)
+            port, self.ledger = self._programs.start_sink(self.parts.mode.smtp_delay_ms)
             return port
         self.ledger = Ledger(self._control_port)
         return free_port()
 
     def _start_services(self, ports: Mapping[str, int], smtp_port: int, family: Family, logs: Path) -> None:
-        modules = {DISPATCHER: self.parts.dispatcher, SENDER: self.parts.mode.sender}
         for name, port in ports.items():
+            module = self.parts.dispatcher if name == DISPATCHER else self.parts.mode.sender
             command = Command(
                 name,
-                (sys.executable, "-m", *modules[name]),
+                (sys.executable, "-m", *module),
                 logs / f"{name}.log",
                 self._variables(name, port, smtp_port),
                 ROOT,
@@ -180,13 +199,23 @@ class System:
         firestore, pubsub = self._backend.firestore, self._backend.pubsub
         if self.parts.counted:
             firestore, pubsub = (self._start_proxy(target, service) for target in (firestore, pubsub))
+        lane = self._options.senders.get(service)
+        own = {"LANE": lane, "MAIL_SUBSCRIPTION": self._options.subscription(service)} if lane else {}
         smtp_uri = f"smtp://{LOOPBACK}:{smtp_port}"
         inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
         variables = environment(self._options, firestore=firestore, pubsub=pubsub, smtp_uri=smtp_uri, port=port)
-        return inherited | variables | {"CONTROL_PORT": str(self._control_port)}
+        return inherited | variables | own | {"CONTROL_PORT": str(self._control_port)}
 
     def _start_proxy(self, target: str, service: str) -> str:
         proxy = Proxy(target, self.counts[service])
         self._running.callback(proxy.stop)
         proxy.start()
         return proxy.address
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/health", timeout=START_SECONDS) as answer:  # noqa: S310  # of our own service
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False

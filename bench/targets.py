@@ -46,7 +46,7 @@ def targets(results: Results) -> list[Target]:
         Target("SMTP connections, 1,000 mails", results.setting.pool_size, _connections(results)),
         *_operations(results),
         Target("write → SMTP accept, p50, against empty handlers", 1.5, _against_floor(results)),
-        Target("memory in the second half of 10,000 mails of 20 kB, against the first", 1.05, _memory(results)),
+        Target("memory in the second half of 5,000 mails of 20 kB, against the first", 1.05, _memory(results)),
     ]
 
 
@@ -57,7 +57,7 @@ def under_load(results: Results, mode: plan.Mode) -> Row | None:
 
 def ordinary_bursts(results: Results, mode: plan.Mode) -> list[Row]:
     """The bursts of mails of ordinary size."""
-    names = {load.name for load in plan.LOADS.values() if load.shape is plan.Shape.BURST and load is not plan.LARGE_10K}
+    names = {load.name for load in plan.LOADS.values() if load.shape is plan.Shape.BURST and load is not plan.LARGE_5K}
     return [row for row in results.rows if row.mode == mode.name and row.load in names]
 
 
@@ -110,7 +110,7 @@ def _against_floor(results: Results) -> float | None:
 
 
 def _memory(results: Results) -> float | None:
-    return _of(results.row(plan.PUSH.name, plan.LARGE_10K.name), _late_memory)
+    return _of(results.row(plan.PUSH.name, plan.LARGE_5K.name), _late_memory)
 
 
 def _of(row: Row | None, figure: Callable[[Row], float | None]) -> float | None:

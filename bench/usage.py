@@ -1,10 +1,10 @@
-"""The resource usage of a process group, from /proc: https://man7.org/linux/man-pages/man5/proc.5.html."""
+"""The resource usage of process groups, from /proc: https://man7.org/linux/man-pages/man5/proc.5.html."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -45,9 +45,9 @@ def of_machine() -> float:
     return parse_machine(Path("/proc/stat").read_text())
 
 
-def of_group(group: int) -> Usage:
-    """The sum over all processes of the group: the server's workers and their parent, for example."""
-    return sum((usage for owner, usage in _processes() if owner == group), Usage())
+def of_groups(groups: Collection[int]) -> Usage:
+    """The sum over all processes of the groups: the server's workers and their parent, for example."""
+    return sum((usage for owner, usage in _processes() if owner in groups), Usage())
 
 
 def _processes() -> Iterator[tuple[int, Usage]]:
@@ -61,9 +61,9 @@ def _processes() -> Iterator[tuple[int, Usage]]:
 
 @dataclass(slots=True)
 class MemoryWatch:
-    """Samples a group's resident memory during the block; `samples` are bytes."""
+    """Samples the groups' resident memory during the block; `samples` are bytes."""
 
-    group: int
+    groups: Collection[int]
     every: float = 0.5
     samples: list[int] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -80,10 +80,10 @@ class MemoryWatch:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        self.samples.append(of_group(self.group).resident)
+        self.samples.append(of_groups(self.groups).resident)
 
     def _watch(self) -> None:
         while True:
-            self.samples.append(of_group(self.group).resident)
+            self.samples.append(of_groups(self.groups).resident)
             if self._ended.wait(self.every):
                 return

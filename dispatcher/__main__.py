@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from functools import partial
 
-from dispatcher.bootstrap import build
-from dispatcher.settings import DispatcherSettings
-from shared import settings
-from shared.http import server
-from shared.observability import tracing
+from shared import starting
 
 
 def main() -> None:
     """Read the settings and serve."""
+    with starting.importing():
+        from dispatcher.bootstrap import build
+        from dispatcher.settings import DispatcherSettings
+        from shared import settings
+        from shared.http import server
+        from shared.observability import tracing
+
     chosen = settings.load(DispatcherSettings)
     tracing.check(chosen.traces)
     server.serve("dispatcher", partial(build, chosen), chosen)
 
 
 if __name__ == "__main__":
-    server.start(main)
+    starting.start(main)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
-from google.cloud.pubsub_v1 import PublisherClient
+from google.pubsub_v1.services.publisher import PublisherClient
 
 from dispatcher.app import Handlers, create_app
 from dispatcher.dead_letters import DeadLetters

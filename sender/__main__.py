@@ -6,15 +6,8 @@ from functools import partial
 
 import click
 
-from sender import bootstrap
-from sender import check as checks
-from sender.document.addresses import BadAddress, mailboxes, parse_addresses
-from sender.entrypoints.pull import serve
-from sender.settings import PullSettings, SenderSettings
-from shared import settings
+from shared import starting
 from shared.errors import PullFailed
-from shared.http import server
-from shared.observability import logs, tracing
 
 EXIT_PULL_FAILED = 1
 
@@ -31,6 +24,13 @@ def cli() -> None:
 @cli.command()
 def push() -> None:
     """Serve the endpoint of a push subscription on PORT."""
+    with starting.importing():
+        from sender import bootstrap
+        from sender.settings import SenderSettings
+        from shared import settings
+        from shared.http import server
+        from shared.observability import tracing
+
     chosen = settings.load(SenderSettings)
     bootstrap.validate(chosen)
     tracing.check(chosen.traces)
@@ -44,6 +44,14 @@ def pull() -> None:
     Exits with code 1, and one line on standard error, if the subscription does not exist or this service account may
     not pull from it. While Pub/Sub is unreachable, it keeps trying.
     """
+    with starting.importing():
+        from sender import bootstrap
+        from sender.entrypoints.pull import serve
+        from sender.settings import PullSettings
+        from shared import settings
+        from shared.http import server
+        from shared.observability import logs, tracing
+
     chosen = settings.load(PullSettings)
     logs.configure("sender", chosen.google_cloud_project)
     try:
@@ -66,6 +74,8 @@ def pull() -> None:
 def _one_address(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     if value is None:
         return None
+    from sender.document.addresses import BadAddress, mailboxes, parse_addresses
+
     try:
         [address] = mailboxes(parse_addresses(value))
     except (BadAddress, ValueError):
@@ -87,8 +97,10 @@ def check(send_to: str | None, as_json: bool) -> None:
       python -m sender check
       python -m sender check --send-to you@example.com
     """
+    from sender import check as checks
+
     raise SystemExit(checks.run(send_to, checks.print_json if as_json else checks.print_line))
 
 
 if __name__ == "__main__":
-    server.start(cli)
+    starting.start(cli)

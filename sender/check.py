@@ -26,8 +26,8 @@ from sender.transport.smtp.replies import Step
 from sender.transport.smtp.transport import open_connection
 from shared.deadline import Deadline
 from shared.errors import Deferred, DeliveryFailed, Misconfigured
-from shared.http.server import EXIT_MISCONFIGURED
 from shared.settings import SHADOW_NOTICE, Mode, load
+from shared.starting import EXIT_MISCONFIGURED
 
 EXIT_FAILED = 1
 

@@ -36,7 +36,7 @@ SHADOW_NOTICE = "shadow mode: no mail is sent and no document is written, becaus
 class Mode(BaseSettings):
     """What the services do with mails; `python -m sender check` reads it, too."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, defer_build=True)
 
     shadow: bool = False
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from email.message import Message
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -68,17 +69,23 @@ class Target:
         return cls(host, port, quote((parts.path or "/") + query, safe="!#$%&'()*+,/:;=?@[]~", errors="replace"))
 
 
+@cache
+def _system_authorities() -> ssl.SSLContext:
+    """Trusts the system's certificate authorities. To load them takes a tenth of a start, and few senders download."""
+    return ssl.create_default_context()
+
+
 class WebDownloads:
     """Fetches files by HTTP/1.1, each over its own connection (few mails need two files from one host)."""
 
     def __init__(self, hosts: Hosts, tls: ssl.SSLContext | None = None, resolve: Resolve = public_addresses) -> None:
-        """`tls` trusts the system's certificate authorities by default.
+        """`tls` trusts the system's certificate authorities by default, which the first download loads.
 
         `resolve` finds the addresses to connect to and keeps private ones out.
         """
         self._hosts = hosts
         self._resolve = resolve
-        self._tls = tls or ssl.create_default_context()
+        self._tls = tls
 
     def fetch(self, file: WebFile, limit: int, deadline: Deadline, announce: Announce = announce_nothing) -> Fetched:
         """Fetch a file of at most `limit` bytes before the deadline. Raises `CannotFetch` and what `announce` raises.
@@ -109,7 +116,9 @@ class WebDownloads:
             addresses = self._resolve(target.host, target.port, until)
             return connect(addresses[:_MAX_ADDRESSES], target.port, until, _CONNECT_SECONDS)
 
-        return exchange(request, connect_to_checked, self._tls, start_by=deadline, end_by=deadline)
+        return exchange(
+            request, connect_to_checked, self._tls or _system_authorities(), start_by=deadline, end_by=deadline
+        )
 
 
 def _redirected(url: str, location: str) -> str:

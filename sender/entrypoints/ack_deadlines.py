@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from google.api_core.exceptions import GoogleAPICallError
-from google.cloud.pubsub_v1 import SubscriberClient
+from google.pubsub_v1.services.subscriber import SubscriberClient
 
 _log = logging.getLogger("firepost.pull")
 

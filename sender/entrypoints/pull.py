@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from google.api_core import exceptions as google_errors
-from google.cloud.pubsub_v1 import SubscriberClient
+from google.pubsub_v1.services.subscriber import SubscriberClient
 from google.pubsub_v1.types import StreamingPullRequest, StreamingPullResponse
 
 from sender.entrypoints.ack_deadlines import AckDeadlines

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,9 +27,6 @@ GRACE_SECONDS = 9
 
 #: Seconds for which an idle connection is kept open.
 _IDLE_SECONDS = 75
-
-#: The exit code of a process with wrong settings.
-EXIT_MISCONFIGURED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +120,3 @@ def serve(name: str, build: Callable[[], Service], settings: ServiceSettings) ->
         log_dictconfig={"loggers": {}},  # its logs go where ours go
     )
     server.serve(target_loader=_Worker(name, settings.google_cloud_project, build), wrap_loader=False)
-
-
-def start(main: Callable[[], None]) -> None:
-    """Run a service's `main`; a wrong setting ends the process with one line instead of a traceback."""
-    try:
-        main()
-    except Misconfigured as error:
-        print(f"Firepost can't start: {str(error).rstrip('.')}.", file=sys.stderr)  # noqa: T201
-        sys.exit(EXIT_MISCONFIGURED)

@@ -10,14 +10,14 @@ import sys
 
 from sender.__main__ import cli
 from sender.downloads import guard
-from shared.http import server
+from shared import starting
 
 
 def main() -> None:
     limit = int(sys.argv.pop(1))
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     guard.is_public = lambda address: True
-    server.start(cli)
+    starting.start(cli)
 
 
 if __name__ == "__main__":

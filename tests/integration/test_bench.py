@@ -11,7 +11,7 @@ from bench.plan import Load, Mode, Shape
 from bench.player import Player
 from bench.proxy import PUBLISHED, READS, WRITES
 from bench.suite import Chosen, Suite
-from bench.system import Parts, System
+from bench.system import DISPATCHER, SENDER, Parts, System
 from bench.targets import per_mail
 
 #: The slowest takes 15 s: it starts four systems, one of which can't start.
@@ -41,6 +41,26 @@ def test_loads_are_measured_from_document_to_result() -> None:
             assert row.smtp.connections <= load.mails
             assert row.smtp.round_trips >= load.mails
             assert row.other_cpu > 0
+
+
+@pytest.mark.parametrize(("mode", "services"), [(plan.PUSH, (DISPATCHER, SENDER)), (plan.PULL, (SENDER,))])
+def test_a_service_is_started_again_and_sends_its_first_mail(mode: Mode, services: tuple[str, ...]) -> None:
+    with System(Parts("embedded", mode)) as system:
+        player = Player(system, silent)
+        player.warm_up(SINGLE)  # a process that is stopped while it opens its first stream may take a message with it
+        for service in services:
+            start = player.starts(service, 2)
+            assert 0 < start.to_health.p50 < start.to_accept.p99
+            assert start.cpu.p50 > 0
+
+
+def test_mails_are_measured_beside_those_of_another_lane() -> None:
+    mode = replace(plan.LANES_300_MS, smtp_delay_ms=20)
+    with System(Parts("embedded", mode)) as system:
+        row = Player(system, silent).measure(replace(plan.BESIDE_1K, mails=2 * MAILS, bulk=MAILS, rate=50.0))
+    assert row.is_complete, row
+    assert row.mails == 2 * MAILS
+    assert row.to_accept
 
 
 def test_calls_are_counted_for_each_service() -> None:

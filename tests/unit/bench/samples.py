@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from bench import plan
-from bench.figures import Cost, Memory, Operations, Quantiles, Reference, Row, Smtp
+from bench.figures import Cost, Memory, Operations, Quantiles, Reference, Row, Smtp, Start
 from bench.results import Results, Setting
 
 STEADY_MEMORY = Memory(before=100_000_000, early_peak=110_000_000, late_peak=110_000_000, after=105_000_000)
@@ -63,8 +63,15 @@ def operations(mode: plan.Mode, calls: int, reads: int = 1000, writes: int = 300
     )
 
 
+START = Start("push", "sender", 10, Quantiles(0.5, 0.6, 0.7), Quantiles(0.8, 0.9, 1.0), Quantiles(0.45, 0.5, 0.5))
+
+
 def results(
-    *rows: Row, operations: tuple[Operations, ...] = (), references: tuple[Reference, ...] = (), failure: str = ""
+    *rows: Row,
+    operations: tuple[Operations, ...] = (),
+    references: tuple[Reference, ...] = (),
+    failure: str = "",
+    starts: tuple[Start, ...] = (),
 ) -> Results:
     """A run with these measurements."""
-    return Results(SETTING, 120.0, rows, operations, references, [failure] if failure else [])
+    return Results(SETTING, 120.0, rows, operations, references, [failure] if failure else [], starts)

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bench import plan
-from bench.documents import Written
+from bench.documents import Written, bulk_name
 from bench.figures import Cost, Smtp
 from bench.ledger import Report
-from bench.player import Played, paced, row
+from bench.player import Played, paced, row, single_pause
 from tests.unit.bench.samples import STEADY_MEMORY
 
 BEGIN = datetime(2026, 5, 4, tzinfo=UTC)
@@ -48,6 +48,12 @@ def test_a_late_load_writes_all_due_items_at_once() -> None:
     next(batches)
     time.sleep(1.0)
     assert len(next(batches)) == 50
+
+
+@pytest.mark.parametrize("look_every", [0.05, 0.1])
+def test_single_mails_are_written_at_all_points_between_two_looks_of_the_emulator(look_every: float) -> None:
+    parts = [int(10 * (single_pause(number) % look_every) / look_every) for number in range(100)]
+    assert all(7 <= parts.count(tenth) <= 13 for tenth in range(10))
 
 
 def written(name: str, created: float, ended: float, state: str = "SUCCESS") -> Written:
@@ -92,3 +98,12 @@ def test_queued_mails_begin_when_their_messages_are_published() -> None:
     made = row("push", queued, Played(documents, None, BEGIN.timestamp() + 10.0), COST, None, 2.0)
     assert made.seconds == pytest.approx(1.0)
     assert (made.to_accept, made.to_success, made.smtp, made.dispatcher) == (None, None, None, None)
+
+
+def test_mails_in_the_lane_bulk_count_but_their_wait_is_not_shown() -> None:
+    documents = [written("a", 10.0, 10.5), written(bulk_name("x", 0), 0.0, 30.0)]
+    made = row("pull", TWO, played(documents, [("a", 10.25), (bulk_name("x", 0), 29.0)]), COST, COST, 2.0)
+    assert (made.succeeded, made.is_complete) == (2, True)
+    assert made.seconds == pytest.approx(30.0)
+    assert made.to_accept and made.to_accept.p99 == pytest.approx(0.25)
+    assert made.to_success and made.to_success.p99 == pytest.approx(0.5)

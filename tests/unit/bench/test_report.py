@@ -13,7 +13,7 @@ from bench import chart, markdown, plan, table
 from bench import results as results_module
 from bench.sheets import heading, load_cells, sheets
 from local.services import ROOT
-from tests.unit.bench.samples import SETTING, alone, operations, results, row
+from tests.unit.bench.samples import SETTING, START, alone, operations, results, row
 
 MEASURED = results(
     row(plan.PUSH, plan.BURST_3K, dispatcher=1.0, sender=2.0),
@@ -21,6 +21,7 @@ MEASURED = results(
     alone(plan.NAIVE, 9.0),
     operations=(operations(plan.PUSH, 200),),
     failure="operations, pull: it ended\nwith many lines",
+    starts=(START,),
 )
 
 
@@ -29,6 +30,11 @@ def test_a_row_is_per_mail() -> None:
         "push", "burst 3k", "200", "20 / 50 / 80", "25 / 55 / 1,234", "1.00", "2.00", "5.0", "110 (+5)", "110 (+5)",
         "10", "2.00",
     )  # fmt: skip
+
+
+def test_starts_are_in_milliseconds() -> None:
+    [shown] = [sheet for sheet in sheets(MEASURED) if sheet.title == "Cold starts"]
+    assert [*shown.rows[0]] == ["push", "sender", "10", "500 / 600 / 700", "800 / 900 / 1,000", "450 / 500 / 500"]
 
 
 def test_missing_measurements_are_a_dash() -> None:

@@ -37,15 +37,15 @@ def test_a_group_is_all_of_its_processes_and_their_ended_children() -> None:
     ) as process:
         assert process.stdout
         process.stdout.readline()
-        used = usage.of_group(process.pid)
+        used = usage.of_groups({process.pid})
         process.communicate(b"")
     assert used.cpu >= 0.1
     assert used.resident > 1_000_000
-    assert usage.of_group(process.pid) == Usage()
+    assert usage.of_groups({process.pid}) == Usage()
 
 
 def test_memory_is_looked_at_at_least_at_the_begin_and_at_the_end() -> None:
-    with MemoryWatch(os.getpgrp(), every=60) as watch:
+    with MemoryWatch({os.getpgrp()}, every=60) as watch:
         pass
     assert len(watch.samples) == 2
     assert all(sample > 1_000_000 for sample in watch.samples)

@@ -55,7 +55,8 @@ from shared.delivery.model import MOST_ATTEMPTS
 from shared.delivery.pause import control_path
 from shared.delivery.policy import LONGEST_LEASE_SECONDS, LONGEST_OUTAGE_PAUSE, UNSENT_RETRIES
 from shared.firestore.values import MAX_VALUES
-from shared.http.server import EXIT_MISCONFIGURED, GRACE_SECONDS
+from shared.http.server import GRACE_SECONDS
+from shared.starting import EXIT_MISCONFIGURED
 from tests.unit.docs.documents import ROOT, prose
 from tests.unit.infra.module import alerts, source
 

@@ -46,6 +46,11 @@ def test_no_tool_to_build_or_install_with_stays_behind(dockerfile: Dockerfile) -
         assert not any("apt" in run or "pip install" in run for run in runs)
 
 
+def test_the_standard_library_is_compiled_as_it_comes_without(dockerfile: Dockerfile) -> None:
+    compiled = [run.rest for run in dockerfile.stages["base"].all("RUN") if "compileall" in run.rest]
+    assert any(run.endswith(" /usr/local/lib/python3.*") for run in compiled)
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_has_its_own_code_only(dockerfile: Dockerfile, service: str) -> None:
     copies = [copy.words for stage in dockerfile.chain(service) for copy in stage.all("COPY")]
