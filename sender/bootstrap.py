@@ -24,6 +24,7 @@ from sender.message.html_worker import MEMORY_BYTES as PAGE_BYTES
 from sender.message.recipients import FirestoreUsers
 from sender.message.template_repository import FirestoreTemplates
 from sender.settings import MIN_MEMORY_MB, PullSettings, SenderSettings
+from sender.transport.envelope import Transport
 from sender.transport.rate.installation import InstallationRates
 from sender.worker.attempt import Attempts
 from sender.worker.composing import Composing
@@ -97,13 +98,15 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> BuiltSender:
     channel = factory.build_channel(
         settings, settings.data_margin, settings.turn_seconds, settings.breaker, rates, control.check
     )
+    mails = limits(settings, channel.transport)
+    memory = memory_budget(settings, mails.claimed)
     if settings.shadow:
         _log.warning(SHADOW_NOTICE)
         shadow = ShadowSender(
             database,
             Composing(composer(settings, database, channel.encode), downloads(settings)),
-            memory_budget(settings),
-            limits(settings),
+            memory,
+            mails,
             settings.policy(),
             collection=settings.mail_collection,
             clock=_now,
@@ -115,7 +118,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> BuiltSender:
         compose=composer(settings, database, channel.encode),
         downloads=downloads(settings),
         clock=_now,
-        memory=memory_budget(settings),
+        memory=memory,
         policy=settings.policy(),
         check=control.check,
         retain=_retention(settings),
@@ -127,7 +130,7 @@ def build_sender(settings: SenderSettings, tracer: Tracer) -> BuiltSender:
         MailStore(database, settings.policy(), settings.finish_retry_seconds),
         attempts,
         TopicPublisher(connect_publisher(), project, settings.dead_letter_topic),
-        limits(settings),
+        mails,
         collection=settings.mail_collection,
         pause=control.pause,
         clock=_now,
@@ -147,24 +150,23 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def limits(settings: SenderSettings) -> Limits:
+def limits(settings: SenderSettings, transport: Transport) -> Limits:
     """The limits on concurrency. Claimed is only what a connection is free for, or soon has its turn: whatever else a
     crash leaves behind would end as "not known", though nothing was sent.
     """
     return Limits(
-        claimed=factory.mails_at_once(settings),
+        claimed=min(settings.threads, transport.most),
         queue_seconds=settings.queue_seconds,
         attempt_seconds=settings.attempt,
         batching=settings.batching(),
     )
 
 
-def memory_budget(settings: SenderSettings) -> MemoryBudget:
+def memory_budget(settings: SenderSettings, claimed: int) -> MemoryBudget:
     """The memory for the mails of one process: MEMORY_BUDGET_MB, or what the process itself leaves of its share.
 
-    Half of the mails that may be claimed may wait for memory, so that there are always places for others.
+    Half of the mails that may be `claimed` may wait for memory, so that there are always places for others.
     """
-    claimed = limits(settings).claimed
     if settings.memory_budget_mb is not None:
         size = settings.memory_budget_mb * MIB // settings.processes
     else:

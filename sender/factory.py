@@ -17,11 +17,11 @@ from sender.message.guard import Guard
 from sender.message.sendgrid_json import encode_sendgrid_request
 from sender.net import host_patterns
 from sender.net.http import HttpsEndpoint
-from sender.settings import MailSettings, OAuthSettings, SenderSettings, TransportSettings, naming
+from sender.settings import MailSettings, OAuthSettings, TransportSettings, naming
 from sender.transport.breaker import BreakerRules
 from sender.transport.envelope import DEFAULT_TRANSPORT, Transport
 from sender.transport.oauth import AccessTokens, OAuthClient
-from sender.transport.rate.limit import MOST_CLAIMED, RateLimit
+from sender.transport.rate.limit import RateLimit
 from sender.transport.rate.transport import RateLimitedTransport
 from sender.transport.routing import Failover, RoutedTransport, Routes, anything
 from sender.transport.sendgrid import SendGridAccount, SendGridTransport
@@ -106,20 +106,6 @@ def routed_encoder(routes: Routes, encoders: Mapping[str, Encoder]) -> Encoder:
         return replace(encoders[name](draft, loader), transport=name)
 
     return encode
-
-
-def mails_at_once(settings: SenderSettings) -> int:
-    """The number of mails that all transports together can send at a time, or that wait for their rates."""
-    transports: list[TransportSettings] = [settings, *settings.transports.values()]
-    rated = [each for each in transports if each.smtp_rate_per_second or settings.tenant_rate_per_second]
-    return sum(_at_once(each, settings.threads) for each in transports) + len(rated) * MOST_CLAIMED
-
-
-def _at_once(settings: TransportSettings, threads: int) -> int:
-    """For SendGrid, one per thread."""
-    if settings.transport == "sendgrid":
-        return threads
-    return min(settings.smtp_max_connections, smtp_server(settings).max_connections or settings.smtp_max_connections)
 
 
 def _transport(settings: TransportSettings, limits: SmtpLimits) -> Transport:

@@ -180,11 +180,7 @@ class DispatcherParts:
         )
 
     def control(self) -> Control:
-        return (
-            Control(self.database, COLLECTION, monotonic=self.monotonic)
-            if self.pause is None
-            else KnownControl(self.pause)
-        )
+        return Control(self.database, COLLECTION) if self.pause is None else KnownControl(self.pause)
 
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(store(self.database, self.policy), self.policy, COLLECTION, self.clock)

@@ -204,8 +204,12 @@ class MemoryTransport:
         pending = tuple(a for a in envelope.recipients if a in self.defer)
         return Receipt(accepted, rejected, pending, "250 2.0.0 Ok: queued as 1")
 
-    def capacity(self, waiting: int) -> int:
+    @property
+    def most(self) -> int:
         return 1_000
+
+    def capacity(self, waiting: int) -> int:
+        return self.most
 
     def sent_to(self, recipient: str) -> int:
         return sum(recipient in envelope.recipients for envelope, _ in self.sent)

@@ -91,6 +91,11 @@ class Transport(Protocol):
         """
         ...
 
+    @property
+    def most(self) -> int:
+        """The most mails that it ever takes at a time."""
+        ...
+
     def capacity(self, waiting: int) -> int:
         """The number of mails that it takes at a time, for now, if so many more wait that are not claimed."""
         ...

@@ -138,6 +138,11 @@ class RoutedTransport:
         except (NotSent, Deferred):
             raise first from None  # which may still take the mail, and this one perhaps may not
 
+    @property
+    def most(self) -> int:
+        """See `Transport.most`."""
+        return sum(transport.most for transport in self._transports.values())
+
     def capacity(self, waiting: int) -> int:
         """See `Transport.capacity`."""
         return sum(transport.capacity(waiting) for transport in self._transports.values())

@@ -95,9 +95,14 @@ class SendGridTransport:
         with self._breaker.passage(deadline.clock):
             return self._send(envelope, data, deadline, begin)
 
-    def capacity(self, waiting: int) -> int:
-        """See `Transport.capacity`: any number."""
+    @property
+    def most(self) -> int:
+        """See `Transport.most`: any number."""
         return sys.maxsize
+
+    def capacity(self, waiting: int) -> int:
+        """See `Transport.capacity`."""
+        return self.most
 
     def close(self) -> None:
         """Send nothing more. No connection is kept open."""

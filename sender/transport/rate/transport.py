@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from sender.transport.envelope import Begin, Envelope, Receipt, Transport, at_once
-from sender.transport.rate.limit import RateLimit, Turn
+from sender.transport.rate.limit import MOST_CLAIMED, RateLimit, Turn
 from sender.transport.rate.shares import LONGEST_TURN
 from shared.deadline import Deadline
 from shared.errors import Deferred, ShuttingDown
@@ -35,6 +35,11 @@ class RateLimitedTransport:
             begin()
 
         return self.transport.send(envelope, data, deadline, begin_in_time)
+
+    @property
+    def most(self) -> int:
+        """See `Transport.most`."""
+        return self.transport.most + MOST_CLAIMED
 
     def capacity(self, waiting: int) -> int:
         """See `Transport.capacity`: with those that wait for their turns, or are being put off."""

@@ -78,7 +78,8 @@ class SmtpTransport:
         self._idle = IdleConnections(keep_open)
         self._breaker = Breaker(str(server), limits.breaker)
         self._turns = threading.Condition()
-        self._limit = ConnectionLimit(min(limits.max_connections, server.max_connections or limits.max_connections))
+        self._most = min(limits.max_connections, server.max_connections or limits.max_connections)
+        self._limit = ConnectionLimit(self._most)
         self._in_use = 0
         self._in_session = 0
         self._closing = threading.Event()
@@ -92,6 +93,11 @@ class SmtpTransport:
         """
         with self._breaker.passage(deadline.clock):
             return self._send_when_free(envelope, data, deadline, begin)
+
+    @property
+    def most(self) -> int:
+        """See `Transport.most`."""
+        return self._most
 
     def capacity(self, waiting: int) -> int:
         """See `Transport.capacity`."""

@@ -16,7 +16,7 @@ import dispatcher.reconciler as reconciler_module
 from dispatcher.catching_up import BULK
 from dispatcher.reconciler import PAGE, Reconciler, position_path
 from shared.delivery.lanes import Lanes
-from shared.delivery.pause import KNOWN_WITHIN, control_path
+from shared.delivery.pause import Pause
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 from shared.errors import FirepostError, Unavailable
 from shared.firestore.database import Unwritable, Version, Write
@@ -41,6 +41,9 @@ class World:
         self, seconds: float = 40.0, page: int = PAGE, stopping: threading.Event | None = None
     ) -> Reconciler:
         return self._parts.reconciler(seconds, page, stopping)
+
+    def pause(self, pause: Callable[[], Pause]) -> None:
+        self._parts.pause = pause
 
     def monotonic(self, monotonic: Callable[[], float]) -> None:
         self._parts.monotonic = monotonic
@@ -115,12 +118,12 @@ def test_nothing_is_read_while_nothing_is_due(world: World) -> None:
 
 
 def test_a_run_does_not_stay_while_all_mail_is_paused(world: World) -> None:
-    def pause(second: float) -> None:
-        world.database.put(control_path(COLLECTION), {"pausedTime": world.clock.now})
-
     for second in range(1, 58):
         world.add(f"mail/{second}", state="PENDING", nextAttemptTime=later(world, second))
-    assert Stay(world, pause).run(58)["due"] <= KNOWN_WITHIN.total_seconds() + 1
+    stay = Stay(world)
+    world.pause(lambda: Pause(since=world.clock.now) if stay.seconds >= 10 else Pause())
+    assert stay.run(58)["due"] == 10
+    assert stay.seconds == 10
 
 
 def test_a_run_that_stays_ends_when_the_process_is_to_end(world: World) -> None:
@@ -363,7 +366,7 @@ def test_a_run_that_exceeds_its_time_is_reported_and_the_next_one_goes_on(world:
     world.schedule(2 * BULK, world.clock.now)
     seconds = count()
     world.monotonic(lambda: float(next(seconds)))
-    assert world.run(seconds=4) == {"examined": PAGE + BULK, "due": PAGE + BULK, "complete": False}
+    assert world.run(seconds=2) == {"examined": PAGE + BULK, "due": PAGE + BULK, "complete": False}
     assert world.run() == {"examined": PAGE + BULK - PAGE, "due": BULK - PAGE, "complete": True}
 
 

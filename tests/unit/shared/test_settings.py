@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 from sender import bootstrap, factory
+from sender.factory import build_channel
 from sender.message.guard import Guard
 from sender.settings import PullSettings, SenderSettings
+from sender.transport.rate.installation import InstallationRates
+from sender.transport.rate.limit import MOST_CLAIMED
 from sender.transport.smtp.transport import SmtpTransport
 from shared.errors import Misconfigured
 from shared.settings import ServiceSettings, load
+from tests.fakes import MemoryDatabase
 
 EMULATED = {"FIRESTORE_EMULATOR_HOST": "h:1", "PUBSUB_EMULATOR_HOST": "h:2", "GOOGLE_CLOUD_PROJECT": "p"}
 TOKENS = {"OIDC_AUDIENCE": "https://x", "OIDC_SERVICE_ACCOUNTS": "a@p.iam"}
@@ -38,15 +42,19 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param({"SMTP_MAX_CONNECTIONS": "50"}, 50, id="more-connections"),
         pytest.param({"SMTP_CONNECTION_URI": "smtp://mail.example.com?maxConnections=3"}, 3, id="as-the-uri-says"),
         pytest.param(
-            {"TRANSPORTS": "billing", "BILLING_SMTP_CONNECTION_URI": "smtp://b.example.com"}, 80, id="two-servers"
+            {"TRANSPORTS": "billing", "BILLING_SMTP_CONNECTION_URI": "smtp://b.example.com"}, 64, id="two-servers"
         ),
+        pytest.param({"SMTP_RATE_PER_SECOND": "5"}, 40 + MOST_CLAIMED, id="some-wait-for-the-rate"),
         pytest.param({"TRANSPORT": "sendgrid", "SENDGRID_API_KEY": "SG.x", "THREADS": "8"}, 8, id="sendgrid"),
     ],
 )
-def test_as_many_mails_are_claimed_as_connections_can_send(
+def test_as_many_mails_are_claimed_as_there_are_threads_and_connections_can_send(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], claimed: int
 ) -> None:
-    assert bootstrap.limits(sender(monkeypatch, **changes)).claimed == claimed
+    settings = sender(monkeypatch, **changes)
+    rates = InstallationRates(MemoryDatabase(), "mail", "a", by_tenant=False, tenant_limit=None)
+    channel = build_channel(settings, settings.data_margin, settings.turn_seconds, rate_limits=rates)
+    assert bootstrap.limits(settings, channel.transport).claimed == claimed
 
 
 def test_a_claimed_mail_waits_for_a_connection_no_longer_than_a_tenth_of_its_lease(
@@ -299,13 +307,13 @@ def test_the_memory_budget_is_divided_among_processes(
     monkeypatch: pytest.MonkeyPatch, kind: type[SenderSettings], given: str, workers: str, budget: int
 ) -> None:
     sender(monkeypatch, MEMORY_BUDGET_MB=given, WEB_WORKERS=workers)
-    assert bootstrap.memory_budget(load(kind).of_one_worker()).size == budget * bootstrap.MIB
+    assert bootstrap.memory_budget(load(kind).of_one_worker(), 40).size == budget * bootstrap.MIB
 
 
 def test_without_a_budget_the_processes_share_what_the_container_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "memory_limit", lambda: 4096 * bootstrap.MIB)
     sender(monkeypatch, WEB_WORKERS="2")
     pushed, pulled = (
-        bootstrap.memory_budget(load(kind).of_one_worker()).size for kind in (SenderSettings, PullSettings)
+        bootstrap.memory_budget(load(kind).of_one_worker(), 40).size for kind in (SenderSettings, PullSettings)
     )
     assert pulled > pushed + 1024 * bootstrap.MIB
