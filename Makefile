@@ -23,6 +23,9 @@ COVERAGE = --cov --cov-report=term-missing:skip-covered
 # What decides whether a mail is lost or sent twice: no branch of it may go untested.
 DECISIONS = shared/delivery/machine.py,shared/delivery/pause.py,shared/delivery/model.py,shared/delivery/policy.py,shared/delivery/store.py,sender/worker/result.py
 
+# Tests start hundreds of processes: without the cache of bytecode, each would compile our modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help venv demo up test unit coverage decisions-covered mutants explore fuzz chaos bench screenshots handlebars-reference node-clients lint format types terraform terraform-docs terraform-lock check lock clean
 
