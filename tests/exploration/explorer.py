@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.delivery.model import AT_REST
 from tests.exploration.checks import Violation, check_end
@@ -86,10 +86,10 @@ class Explorer:
         No pause lasts for ever.
         """
         if world.paused:
-            return replace(world, paused=False)
+            return world._replace(paused=False)
         for label, following in self._model.progress(world, (answer,)):
             if label != "message" or self._model.can_work_off(world):
                 return following
         if world.messages == 0 and (world.document is None or state_of(world.document) in AT_REST):
             return None
-        return replace(world, now=world.now + TICK)
+        return world._replace(now=world.now + TICK)

@@ -65,7 +65,7 @@ class Model:
 
     def begin(self, world: World) -> World:
         """The world after an application has written the document."""
-        return replace(world, events=frozenset({Event(None, world.document)}))
+        return world._replace(events=frozenset({Event(None, world.document)}))
 
     def steps(self, world: World) -> Steps:
         """All possible next steps, each with a label."""
@@ -82,7 +82,7 @@ class Model:
                 yield from self._sender(world, index, sender, answers)
         yield from self._dispatcher(world)
         if world.messages and None in world.senders:
-            taken = replace(world, messages=world.messages - 1)
+            taken = world._replace(messages=world.messages - 1)
             yield "message", self._read(taken, world.senders.index(None), Asked(world.an_instant()))
         yield from self._reconciler(world)
 
@@ -141,7 +141,7 @@ class Model:
     def _decided(self, world: World, index: int, decision: Decision) -> World:
         if decision.lease:
             claimed = Claimed(decision.lease, noted=not self.policy.notes_sending)
-            return replace(world.with_sender(index, claimed), request_pending=False)
+            return world.with_sender(index, claimed)._replace(request_pending=False)
         free = world.with_sender(index, None)
         return free if decision.acknowledge else free.sent_again()
 
@@ -152,7 +152,7 @@ class Model:
             write = self.rules.on_sending(world.document, sender.lease).write
         if write is None:
             return world.with_sender(index, Releasing(sender.lease, None, fresh=False))
-        noted = replace(self._write(world, Author.SENDING, write), noted=True)
+        noted = self._write(world, Author.SENDING, write)._replace(noted=True)
         return noted.with_sender(index, replace(sender, noted=True, fresh=True))
 
     def _put_off(self, world: World, sender: Claimed) -> Releasing:
@@ -170,7 +170,7 @@ class Model:
             known = sender.first  # if two transports fail, the first one's error counts
         answered = world.with_sender(index, Answered(sender.lease, known, world.now, sender.fresh))
         if answer.taken:
-            answered = replace(answered, accepted=min(answered.accepted, answered.requests) + 1)
+            answered = answered._replace(accepted=min(answered.accepted, answered.requests) + 1)
             check_acceptance(answered, sender, self.policy)
         if world.left.failover and sender.first is None and failure is not None and self.rules.may_fail_over(failure):
             return answered.with_sender(index, replace(sender, first=answer))
@@ -259,27 +259,27 @@ class Model:
             yield "event", self._handle(world, event)
 
     def _handled(self, world: World, handling: Handling) -> World:
-        idle = replace(world, dispatcher=None)
+        idle = world._replace(dispatcher=None)
         return self._second_half(idle, Author.DISPATCHER, self._on(handling), handling.fresh)
 
     def _others_in_trouble(self, world: World) -> Steps:
         """The dispatcher or the reconciler dies before or after its write; the latter starts again every minute."""
         if world.dispatcher is not None and world.left.crashes:
             event = replace(world.dispatcher.event, fresh=world.dispatcher.fresh)
-            died = replace(world.spent("crashes"), dispatcher=None)
-            yield "dispatcher dies", replace(died, events=died.events | {event})
+            died = world.spent("crashes")._replace(dispatcher=None)
+            yield "dispatcher dies", died._replace(events=died.events | {event})
             done = self._handled(world.spent("crashes"), world.dispatcher)
-            yield "dispatcher dies, its work done", replace(done, events=done.events | {outdated(event)})
+            yield "dispatcher dies, its work done", done._replace(events=done.events | {outdated(event)})
         if world.reconciler is not None and world.left.crashes:
-            yield "reconciler dies", replace(world.spent("crashes"), reconciler=None)
+            yield "reconciler dies", world.spent("crashes")._replace(reconciler=None)
         if world.left.repeats and world.dispatcher is None:
             for event in world.events:
                 repeated = self._handle(world.spent("repeats"), event)
-                yield "event, to be repeated", replace(repeated, events=world.events)
+                yield "event, to be repeated", repeated._replace(events=world.events)
 
     def _handle(self, world: World, event: Event) -> World:
         handling = Handling(event, world.now, event.fresh, world.paused)
-        begun = replace(world, events=world.events - {event}, dispatcher=handling)
+        begun = world._replace(events=world.events - {event}, dispatcher=handling)
         return self._settled(self._first_half(begun, Author.DISPATCHER, self._on(handling), event.fresh))
 
     def _on(self, handling: Handling) -> Decision:
@@ -287,14 +287,14 @@ class Model:
         return self._paused(decision, handling.event.new, handling.at) if handling.paused else decision
 
     def _reconciler(self, world: World) -> Steps:
-        idle = replace(world, reconciler=None)
+        idle = world._replace(reconciler=None)
         match world.reconciler:
             case None if world.document is not None and self._has_work(world.document, world):
-                yield "reconciler finds it", replace(world, reconciler=Found(world.document))
+                yield "reconciler finds it", world._replace(reconciler=Found(world.document))
             case Found(seen, fresh):
                 noted = Noting(seen, world.now, fresh, world.paused)
                 decision = self._on_reconcile(noted)
-                noting = replace(world, reconciler=noted)
+                noting = world._replace(reconciler=noted)
                 begun = self._first_half(noting, Author.RECONCILER, decision, fresh)
                 yield "reconciler's first half", self._settled(begun)
             case Noting() as noted:
@@ -338,14 +338,14 @@ class Model:
 
     def _operator(self, world: World) -> Steps:
         if world.paused:
-            yield "mail is resumed", replace(world, paused=False)
+            yield "mail is resumed", world._replace(paused=False)
         elif world.left.pauses:
-            yield "mail is paused", replace(world.spent("pauses"), paused=True)
+            yield "mail is paused", world.spent("pauses")._replace(paused=True)
 
     def _outside(self, world: World) -> Steps:
         left, document = world.left, world.document
         if left.ticks:
-            yield "time passes", replace(world.spent("ticks"), now=world.now + TICK)
+            yield "time passes", world.spent("ticks")._replace(now=world.now + TICK)
         if left.repeats and world.messages:
             yield "message is repeated", world.spent("repeats").sent_again()
         if document is None:
@@ -353,19 +353,19 @@ class Model:
         if left.user_requests:
             for state in (State.RETRY, State.PENDING):
                 requested = self._put(world.spent("user_requests"), after(document, {"delivery.state": state}))
-                asked = replace(requested, requests=world.requests + 1, request_pending=True, running=None)
+                asked = requested._replace(requests=world.requests + 1, request_pending=True, running=None)
                 yield f"user: {state}", asked
         if left.cancellations:
             yield "user: CANCELLED", self._cancelled(world.spent("cancellations"), document)
         if left.deletions:
-            yield "user deletes it", replace(self._put(world.spent("deletions"), None), request_pending=False)
+            yield "user deletes it", self._put(world.spent("deletions"), None)._replace(request_pending=False)
         if left.dead_letters and world.messages:
-            yield "message is given up", self._give_up(replace(world, messages=world.messages - 1))
+            yield "message is given up", self._give_up(world._replace(messages=world.messages - 1))
 
     def _cancelled(self, world: World, document: DocumentState) -> World:
         """A request without an attempt is withdrawn; an attempt that has begun may still send the mail."""
-        return replace(
-            self._put(world, after(document, {"delivery.state": State.CANCELLED})),
+        cancelled = self._put(world, after(document, {"delivery.state": State.CANCELLED}))
+        return cancelled._replace(
             requests=world.requests - world.request_pending,
             request_pending=False,
             running=frozenset(sender.lease for sender in world.senders if isinstance(sender, Claimed)),
@@ -375,7 +375,7 @@ class Model:
         spent = world.spent("dead_letters")
         decision = self.rules.on_dead_letter(world.document, False, True, world.now, _GIVEN_UP, self.policy)
         if decision.write is not None:
-            return replace(self._write(spent, Author.DEAD_LETTER, decision.write), request_pending=False)
+            return self._write(spent, Author.DEAD_LETTER, decision.write)._replace(request_pending=False)
         return spent.sent_again() if decision.publish else spent
 
     # Firestore
@@ -384,13 +384,12 @@ class Model:
         new = after(world.document, changes)
         check_write(world, author, new)
         has_expired = (state_of(world.document), state_of(new)) in EXPIRED
-        return self._put(replace(world, request_pending=False) if has_expired else world, new)
+        return self._put(world._replace(request_pending=False) if has_expired else world, new)
 
     def _put(self, world: World, new: DocumentState | None) -> World:
         """Write a new version of the document: every version known so far becomes stale, and an event follows."""
         events = (*map(outdated, world.events), Event.of(world.document, new))
-        written = replace(
-            world,
+        written = world._replace(
             document=new,
             events=frozenset(event for event in events if self._has_effect(event)),
             senders=tuple(map(outdated, world.senders)),
@@ -405,9 +404,9 @@ class Model:
             return world
         handling = world.dispatcher
         if handling is not None and not handling.fresh and not self._must_publish(self._on(handling), fresh=False):
-            world = replace(world, dispatcher=None)
+            world = world._replace(dispatcher=None)
         if world.reconciler is not None and not world.reconciler.fresh:
-            world = replace(world, reconciler=None)
+            world = world._replace(reconciler=None)
         return world
 
     def _find_effect(self, event: Event) -> bool:

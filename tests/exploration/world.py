@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from shared.delivery.model import Changes, Delivery, DocumentState, Lease, Result, State
 from shared.errors import ErrorCode, NotSent, OutcomeUnknown
@@ -168,8 +168,7 @@ class Noting:
 Sender = Asked | Read | Claimed | Answered | Releasing
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """How often each kind of failure or interference may still happen; `user_requests` are those after the first.
 
     `failover` is not spent: 1 if there is another transport to fail over to.
@@ -189,9 +188,8 @@ class Bounds:
     pauses: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class World:
-    """A state of the exploration; `paused`: all mail is.
+class World(NamedTuple):
+    """A state of the exploration; `paused`: all mail is. A tuple, because most of the time goes into copies and hashes.
 
     Five fields only serve the checks: how often a user has asked for the mail (`requests`), how often a mail server
     has accepted it (`accepted`), whether the last request has had no attempt yet (`request_pending`), whether a sender
@@ -216,7 +214,7 @@ class World:
 
     def with_sender(self, index: int, sender: Sender | None) -> World:
         """This world with one sender replaced."""
-        return replace(self, senders=(*self.senders[:index], sender, *self.senders[index + 1 :]))
+        return self._replace(senders=(*self.senders[:index], sender, *self.senders[index + 1 :]))
 
     def canonical(self) -> World:
         """An equivalent world with the interchangeable senders in a fixed order."""
@@ -225,7 +223,7 @@ class World:
         document = self._without_old_times()
         if ordered is self.senders and document is self.document:
             return self
-        return replace(self, senders=ordered, document=document)
+        return self._replace(senders=ordered, document=document)
 
     def _without_old_times(self) -> DocumentState | None:
         """The document with a constant `endTime`, unless a sender may still compare it with its own."""
@@ -238,11 +236,11 @@ class World:
 
     def sent_again(self) -> World:
         """This world with one more message."""
-        return replace(self, messages=min(self.messages + 1, MANY_MESSAGES))
+        return self._replace(messages=min(self.messages + 1, MANY_MESSAGES))
 
     def spent(self, kind: str) -> World:
         """This world with one less of a kind of `Bounds` left."""
-        return replace(self, left=replace(self.left, **{kind: getattr(self.left, kind) - 1}))
+        return self._replace(left=self.left._replace(**{kind: getattr(self.left, kind) - 1}))
 
     def an_instant(self) -> datetime:
         """A clock reading of now that differs from every known one, as real readings differ by microseconds."""
