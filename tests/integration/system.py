@@ -105,7 +105,8 @@ class System:
         return self.firestore.document(path).get().to_dict() or {}
 
     def delivery(self, path: str) -> Fields:
-        delivery = self.document(path).get("delivery")
+        snapshot = self.firestore.document(path).get(["delivery"])  # not the rest, which may be large
+        delivery = (snapshot.to_dict() or {}).get("delivery")
         return delivery if isinstance(delivery, dict) else {}
 
     def concluded(self, path: str, attempts: int = 1) -> Fields:

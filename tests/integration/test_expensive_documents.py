@@ -82,7 +82,7 @@ def configuration() -> Configuration:
 
 @pytest.mark.parametrize("fields", EXPENSIVE)
 def test_another_mail_is_sent_meanwhile(system: System, fields: Mapping[str, Any]) -> None:
-    for name, template in TEMPLATES.items():
+    for name, template in TEMPLATES.items() if "template" in fields else ():
         system.firestore.document(f"templates/{name}").set(template)
     expensive = system.write({"to": "ada@example.com", **fields})
     wait_for(lambda: system.delivery(expensive).get("state") not in (None, "PENDING"), f"{expensive} is claimed")
