@@ -16,7 +16,7 @@ from tests.patience import patience
 pytestmark = pytest.mark.integration
 
 #: Two pages of the reconciler, and many times the mails that may try at a time.
-MAILS = 1_000
+MAILS = 2_000
 MESSAGE = {"subject": "s", "text": "t"}
 
 
