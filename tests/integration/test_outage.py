@@ -1,4 +1,4 @@
-"""The mail server is away while a thousand mails are queued: each waits for it, and none fails."""
+"""The mail server is away while thousands of mails are queued: each waits for it, and none fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.patience import patience
 
 pytestmark = pytest.mark.integration
 
-#: Two pages of the reconciler, and many times the mails that may try at a time.
+#: Several pages of the reconciler, and many times the mails that may try at a time.
 MAILS = 2_000
 MESSAGE = {"subject": "s", "text": "t"}
 
