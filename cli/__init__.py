@@ -1,6 +1,6 @@
 """The operator's command line: `python -m cli`.
 
-__main__.py      the group: the target, and the commands' names
+__main__.py      the group: the options of the target, and where each command is
 send.py          `send`, on draft.py (a mail from flags and a file)
 status.py        `status`, with timeline.py (pure), and the watching that `send --wait` shares (watch.py)
 listing.py       `list`
@@ -20,5 +20,5 @@ shadow.py        `shadow report`, on shadow_looks.py (pure: what looks at mails 
 log_entries.py   the JSON objects in a file, for the last two
 mail.py, selection.py, times.py   pure: a document as operators see it, which documents to select, points in time
 view.py, output.py                display; exits.py: exit codes
-clients.py, mailbox.py            Firestore and Pub/Sub
+target.py        the installation; clients.py, mailbox.py, Firestore; topics.py, Pub/Sub
 """

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 import click
 
-from cli.clients import Target, open_mailbox
+from cli.clients import open_mailbox
 from cli.exits import EXIT_CODES
 from cli.listing import since_option, until_option, window
 from cli.mailbox import Mailbox
@@ -36,6 +36,7 @@ from cli.set_state import (
     yes_option,
 )
 from cli.status import own_paths
+from cli.target import Target
 from cli.times import rfc3339, with_age
 from shared.delivery.model import State
 

@@ -10,11 +10,12 @@ from typing import TextIO
 import click
 
 from cli.auditor import Auditor, Finding
-from cli.clients import Target, open_mailbox
+from cli.clients import open_mailbox
 from cli.exits import EXIT_CODES, Failed
 from cli.log_entries import JSON_FILE, TooLong
 from cli.output import Output, json_option, one_line
 from cli.selection import Query
+from cli.target import Target
 from shared.delivery.policy import LeaseExpiryPolicy, Policy
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import click
 
-from cli.clients import Target, open_mailbox
+from cli.clients import open_mailbox
 from cli.exits import EXIT_CODES
 from cli.listing import since_option
 from cli.mail import Mail
@@ -19,6 +19,7 @@ from cli.output import Output, json_option
 from cli.selection import Selection, Window, cancelling_refusal
 from cli.set_state import ASK_ABOVE, Candidate, Pace, ask, dry_run_option, rate_option, set_all, yes_option
 from cli.status import own_paths
+from cli.target import Target
 from shared.delivery.model import QUEUED, State
 
 MAY_GO_OUT = "an attempt is running, so it may still go out; its result will be written"

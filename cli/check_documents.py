@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import click
 from pydantic import SecretStr
 
-from cli.clients import Target, open_database
+from cli.clients import open_database
 from cli.exits import EXIT_CODES, Failed
 from cli.listing import since_option, until_option, window
 from cli.mail import Mail
@@ -17,6 +17,7 @@ from cli.output import Cell, Output, json_option, one_line
 from cli.rehearsal import Group, Outcomes, faults_of
 from cli.selection import Window
 from cli.set_state import progress
+from cli.target import Target
 from sender.downloads.source import Fetched
 from sender.message.compose import Mail as Composed
 from sender.settings import SenderSettings

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import click
 
-from cli.clients import Target, open_mailbox
+from cli.clients import open_mailbox
 from cli.exits import EXIT_CODES
 from cli.mailbox import Mailbox
 from cli.output import Output, json_option
 from cli.selection import Query, Selection
+from cli.target import Target
 from cli.view import COUNT_COLUMNS, Count, count_record, count_row
 from shared.delivery.model import State
 from shared.errors import ErrorCode

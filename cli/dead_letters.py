@@ -14,11 +14,13 @@ from itertools import islice
 
 import click
 
-from cli.clients import Target, open_dead_letters, open_mailbox, open_topic
+from cli.clients import open_mailbox
 from cli.exits import EXIT_CODES, Failed, Unreachable
 from cli.mailbox import Mailbox
 from cli.output import Output, json_option, one_line
 from cli.subscription import Browser, browsing
+from cli.target import Target
+from cli.topics import open_dead_letters, open_topic
 from cli.view import LETTER_COLUMNS, letter_details, letter_record, letter_row
 from shared.delivery.model import State
 from shared.errors import ErrorCode

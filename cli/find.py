@@ -6,7 +6,7 @@ from datetime import datetime
 
 import click
 
-from cli.clients import Target, open_mailbox
+from cli.clients import open_mailbox
 from cli.exits import EXIT_CODES
 from cli.listing import limit_option, show_mails, since_option, until_option, window
 from cli.mail import Mail
@@ -14,6 +14,7 @@ from cli.mailbox import Mailbox, Reads
 from cli.output import Output, json_option
 from cli.search import FIELDS, Search, bare_address
 from cli.selection import Query, newest
+from cli.target import Target
 
 #: By default, no more documents are read.
 READS = 10_000

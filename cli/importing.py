@@ -7,11 +7,11 @@ from typing import IO
 
 import click
 
-from cli.clients import Target
 from cli.env_file import Line, read
 from cli.exits import EXIT_CODES, Failed
 from cli.output import Output, json_option, one_line
 from cli.parameters import Configuration, Result
+from cli.target import Target
 from cli.tfvars import command, tfvars
 from cli.trigger_email import translate
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 
 import click
 
-from cli.clients import Target, open_mailbox
+from cli.clients import open_mailbox
 from cli.exits import EXIT_CODES
 from cli.mail import Mail
 from cli.output import Output, json_option
 from cli.selection import NEW, STATES, Selection, Window, newest
+from cli.target import Target
 from cli.times import past
 from cli.view import MAIL_COLUMNS, mail_record, mail_row
 from shared.errors import ErrorCode

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 import click
 
-from cli.clients import Target, open_database
+from cli.clients import open_database
 from cli.exits import EXIT_CODES, Failed
 from cli.output import Output, json_option
+from cli.target import Target
 from cli.times import with_age
 from shared.delivery.model import Changes
 from shared.delivery.pause import Kind, Part, Pause, control_path, pausing, resuming

@@ -14,11 +14,13 @@ from typing import IO, Any
 import click
 
 from cli import draft
-from cli.clients import Target, open_mailbox, open_topic
+from cli.clients import open_mailbox
 from cli.exits import EXIT_CODES
 from cli.output import Output, json_option
 from cli.status import watch
+from cli.target import Target
 from cli.times import future, rfc3339
+from cli.topics import open_topic
 from shared.delivery.lanes import LANE, Traits
 from shared.pubsub.message import MAX_ATTRIBUTE_BYTES, VERSION, Message
 

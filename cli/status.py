@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 
 import click
 
-from cli.clients import Target, open_mailbox
+from cli.clients import open_mailbox
 from cli.exits import EXIT_CODES, Failed
 from cli.mail import Mail, own_path
 from cli.mailbox import Mailbox
 from cli.output import Output, json_option
 from cli.pause import show_pause
+from cli.target import Target
 from cli.timeline import TIMELINE_COLUMNS, timeline
 from cli.view import mail_details, mail_record, mail_step
 from cli.watch import Outcome, follow

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from cli.clients import Target, open_database
+from cli.clients import open_database
 from cli.exits import EXIT_CODES, Failed
 from cli.output import Output, json_option, one_line
+from cli.target import Target
 from cli.template_files import TemplateDocument, read_directory
 from cli.template_lint import lint
 from sender.document.document import Message, parse_document

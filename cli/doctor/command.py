@@ -15,7 +15,7 @@ from typing import Final
 import click
 from rich.text import Text
 
-from cli.clients import EMULATORS, Target, open_mailbox
+from cli.clients import open_mailbox
 from cli.doctor import questions, subscriptions
 from cli.doctor.examination import CHECKS, examine
 from cli.doctor.finding import Finding, Verdict, skipped, summary
@@ -27,6 +27,7 @@ from cli.doctor.trial_run import TrialRun, new_run
 from cli.doctor.unread import find_unread
 from cli.exits import EXIT_CODES, Failed, reaching
 from cli.output import Output, json_option, printable
+from cli.target import EMULATORS, Target
 from sender.document.document import parse_document
 from shared.errors import NotSendable
 

@@ -9,11 +9,12 @@ from typing import Final
 import click
 import requests
 
-from cli.clients import Target, open_dead_letters
 from cli.doctor import watching
 from cli.doctor.examination import CHECKS
 from cli.doctor.finding import Fault, Finding, judged, skipped, unknown
 from cli.subscription import browsing
+from cli.target import Target
+from cli.topics import open_dead_letters
 
 HEALTH_SECONDS: Final = 5.0
 #: Dead letters that are counted at most.

@@ -21,8 +21,8 @@ from google.cloud.firestore import Query
 from cli import mailbox as mailbox_module
 from cli import subscription as subscription_module
 from cli.__main__ import cli
-from cli.clients import EMULATORS
 from cli.mailbox import Mailbox
+from cli.target import EMULATORS
 from local.stack import write_ready_file
 from shared.delivery.model import State
 from shared.firestore.client import connect_firestore

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from google.cloud.firestore import DocumentReference
 
-from cli.clients import EMULATORS
+from cli.target import EMULATORS
 from tests import trigger_email
 from tests.integration.system import PATIENCE, Configuration, Fields, System, running, wait_for
 from tests.unit.docs.documents import ROOT, paths, quoted, table

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from google.cloud.firestore import DELETE_FIELD
 
 from cli.__main__ import cli
-from cli.clients import EMULATORS
+from cli.target import EMULATORS
 from local.stack import write_ready_file
 from shared.delivery.pause import control_path
 from shared.observability.events import Event

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from google.cloud.firestore import Client
 
 from cli.__main__ import cli
-from cli.clients import EMULATORS
+from cli.target import EMULATORS
 from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend
 from local.clients import firestore_client

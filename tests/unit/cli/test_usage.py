@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from click.testing import CliRunner
 
 import cli as package
 from cli.__main__ import cli
-from cli.clients import EMULATORS, Target
 from cli.set_state import Pace, Tally
+from cli.target import EMULATORS, Target
 from shared.delivery.model import State
 from tests.unit.cli.test_watch import Time
 
@@ -180,3 +182,20 @@ def test_the_summary_counts_reasons_and_explains_unknown_outcomes() -> None:
     )
     assert Tally(State.RETRY, 1234).sentence(dry_run=True) == "1,234 would be set to RETRY."
     assert Tally(State.CANCELLED, 2).sentence(dry_run=False) == "2 set to CANCELLED."
+
+
+def test_each_command_is_found_by_its_name() -> None:
+    context = click.Context(cli)
+    names = cli.list_commands(context)
+    assert "counts" in names
+    assert [command.name for name in names if (command := cli.get_command(context, name))] == names
+    assert cli.get_command(context, "no-such-command") is None
+
+
+def test_a_command_imports_only_what_it_needs() -> None:
+    """Importing all of Google's libraries would take a second, each time."""
+    counts = "from cli.__main__ import cli; cli(['counts', '-h'], standalone_mode=False)"
+    script = f"import sys; {counts}; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "cli.counts" in ended.stdout.split()
+    assert not {"google.cloud.pubsub_v1", "cli.send"} & set(ended.stdout.split())

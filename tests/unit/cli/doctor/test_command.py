@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.__main__ import cli
-from cli.clients import EMULATORS, Target
 from cli.doctor import command
 from cli.doctor.finding import Fault, Finding, judged, skipped, unknown
 from cli.doctor.installation import Installation
+from cli.target import EMULATORS, Target
 from tests.unit.cli.doctor.apis import HERE, NAMES
 
 OUTPUTS = str(HERE / "outputs.json")
