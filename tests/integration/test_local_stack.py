@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import smtplib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,8 +16,10 @@ from typing import Any
 
 import pytest
 import requests
+from click.testing import CliRunner
 from google.pubsub_v1.types import PubsubMessage
 
+from local import __main__ as command
 from local.clients import firestore_client, publisher_client
 from local.errors import PartFailed
 from local.options import StackOptions
@@ -43,11 +46,22 @@ FORGETFUL = {"STRANDED_AFTER": "5"}
 
 
 class Up:
-    """A running `python -m local up`, in a process group of its own."""
+    """A running `python -m local up`, in a process group of its own; what it writes is in its directory."""
 
-    def __init__(self, process: subprocess.Popen[str], ready_file: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], directory: Path) -> None:
         self.process = process
-        self.ready_file = ready_file
+        self.ready_file = directory / "ready.json"
+        self._directory = directory
+
+    @property
+    def output(self) -> str:
+        """What it has written to standard output."""
+        return (self._directory / "output").read_text(encoding="utf-8")
+
+    @property
+    def errors(self) -> str:
+        """What it has written to standard error."""
+        return (self._directory / "errors").read_text(encoding="utf-8")
 
     def ready(self) -> dict[str, str]:
         """The content of the ready file, once it exists."""
@@ -59,31 +73,30 @@ class Up:
         """Return when `condition` holds; fail with the process's output if it ends first."""
         assert wait_until(lambda: condition() or self.process.poll() is not None, PATIENCE, pause=0.01)
         if self.process.poll() is not None:
-            pytest.fail(f"It ended with {self.process.returncode}: {self.process.communicate()}")
+            pytest.fail(f"It ended with {self.process.returncode}: {self.output}{self.errors}")
 
     def end(self) -> tuple[int, str]:
         """Exit status and standard error, once it has ended."""
-        _, errors = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, errors
+        return self.process.wait(PATIENCE), self.errors
 
 
 @contextmanager
-def up(tmp_path: Path, backend: str, *arguments: str, **environment: str) -> Iterator[Up]:
-    ready_file = tmp_path / "ready.json"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "local", "up", "--backend", backend, "--ready-file", str(ready_file), *arguments],
-        cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def up(directory: Path, backend: str, *arguments: str, **environment: str) -> Iterator[Up]:
+    ready_file = directory / "ready.json"
+    with (directory / "output").open("wb") as output, (directory / "errors").open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local", "up", "--backend", backend, "--ready-file", str(ready_file), *arguments],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(directory), **environment},
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+        )
     try:
-        yield Up(process, ready_file)
+        yield Up(process, directory)
     finally:
         process.terminate()
-        process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)
 
 
 def descendants(ancestor: int) -> set[int]:
@@ -147,25 +160,42 @@ def counts(ready: dict[str, str]) -> dict[str, int]:
     return found
 
 
+def put_down(ready: dict[str, str]) -> None:
+    requests.put(f"{ready['inbox']}/api/faults", json={"inbox": "down"}, timeout=PATIENCE).raise_for_status()
+
+
+def all_answer(ready: dict[str, str]) -> bool:
+    urls = (f"{ready['dispatcher']}/health", f"{ready['sender']}/health", ready["console"], ready["inbox"])
+    return all(accepts(ready[name]) for name in ("firestore", "pubsub", "smtp")) and all(
+        requests.get(url, timeout=PATIENCE).status_code == 200 for url in urls
+    )
+
+
 @on_each_backend
-def test_it_reports_its_addresses_sends_a_mail_and_leaves_nothing_behind(tmp_path: Path, backend: str) -> None:
-    with up(
-        tmp_path, backend, "--project", "demo-up", "--set", "MAIL_COLLECTION=post", "--set", "MAIL_TOPIC=post"
-    ) as stack:
+def test_it_reports_its_addresses_keeps_its_data_over_a_restart_and_leaves_nothing_behind(
+    tmp_path: Path, backend: str
+) -> None:
+    settings = ("MAIL_COLLECTION=post", "MAIL_TOPIC=post", "STRANDED_AFTER=5", "OUTAGE_PATIENCE=0")
+    options = ("--project", "demo-up", *(text for setting in settings for text in ("--set", setting)))
+    data = ("--data", str(tmp_path / "data"))
+    with up(tmp_path, backend, *options, *data) as stack:
         ready = stack.ready()
         assert set(ready) == {
             "firestore", "pubsub", "dispatcher", "sender", "console", "inbox", "smtp", "project", "topic",
         }  # fmt: skip
         assert (ready["project"], ready["topic"]) == ("demo-up", "post")
-        assert all(accepts(ready[name]) for name in ("firestore", "pubsub", "smtp"))
-        for url in (f"{ready['dispatcher']}/health", f"{ready['sender']}/health", ready["console"], ready["inbox"]):
-            assert requests.get(url, timeout=PATIENCE).status_code == 200
-        write_mail(ready, "hello", collection="post")
-        assert wait_until(lambda: inbox_subjects(ready) == ["hello"], PATIENCE)
-        documents = f"{ready['inbox']}/api/documents"
-        assert wait_until(
-            lambda: requests.get(documents, timeout=PATIENCE).json()["counts"] == {"SUCCESS": 1}, PATIENCE
-        )
+        assert all_answer(ready)
+        write_mail(ready, "before", collection="post")
+        assert wait_until(lambda: inbox_subjects(ready) == ["before"], PATIENCE)
+        assert wait_until(lambda: counts(ready) == {"SUCCESS": 1}, PATIENCE)
+        put_down(ready)
+        write_mail(ready, "refused", collection="post")
+        assert wait_until(lambda: counts(ready) == {"SUCCESS": 1, "ERROR": 1}, PATIENCE)
+        assert dead_letters(ready) == []
+        publish(ready, b"no JSON")
+        assert wait_until(lambda: dead_letters(ready) == ["not-json"], PATIENCE)
+        write_mail(ready, "queued", collection="post", sendAt=datetime.now(UTC) + timedelta(seconds=patience(5)))
+        assert wait_until(lambda: counts(ready) == {"SUCCESS": 1, "ERROR": 1, "PENDING": 1}, PATIENCE)
 
         children = descendants(stack.process.pid)
         assert sum("java" in command_line(child) for child in children) == (2 if backend == "google" else 0)
@@ -174,24 +204,7 @@ def test_it_reports_its_addresses_sends_a_mail_and_leaves_nothing_behind(tmp_pat
         assert all_ended(children)
         assert not stack.ready_file.exists()
 
-
-@on_each_backend
-def test_documents_mails_and_dead_letters_are_there_after_a_restart(tmp_path: Path, backend: str) -> None:
-    data = ("--data", str(tmp_path / "data"), "--set", "STRANDED_AFTER=5", "--set", "OUTAGE_PATIENCE=0")
-    with up(tmp_path, backend, *data) as stack:
-        ready = stack.ready()
-        write_mail(ready, "before")
-        assert wait_until(lambda: counts(ready) == {"SUCCESS": 1}, PATIENCE)
-        requests.put(f"{ready['inbox']}/api/faults", json={"inbox": "down"}, timeout=PATIENCE).raise_for_status()
-        write_mail(ready, "refused")
-        assert wait_until(lambda: counts(ready) == {"SUCCESS": 1, "ERROR": 1}, PATIENCE)
-        publish(ready, b"no JSON")
-        assert wait_until(lambda: dead_letters(ready) == ["not-json"], PATIENCE)
-        write_mail(ready, "queued", sendAt=datetime.now(UTC) + timedelta(seconds=patience(5)))
-        assert wait_until(lambda: counts(ready) == {"SUCCESS": 1, "ERROR": 1, "PENDING": 1}, PATIENCE)
-        stack.process.send_signal(signal.SIGINT)
-        assert stack.end()[0] == 0
-    with up(tmp_path, backend, *data) as stack:
+    with up(tmp_path, backend, *options, *data) as stack:
         ready = stack.ready()
         assert dead_letters(ready) == ["not-json"]
         assert wait_until(lambda: inbox_subjects(ready) == ["queued", "before"], PATIENCE)
@@ -199,46 +212,63 @@ def test_documents_mails_and_dead_letters_are_there_after_a_restart(tmp_path: Pa
         requests.post(retry, json={}, timeout=PATIENCE).raise_for_status()
         assert wait_until(lambda: inbox_subjects(ready) == ["refused", "queued", "before"], PATIENCE)
         assert wait_until(lambda: counts(ready) == {"SUCCESS": 3}, PATIENCE)
+        replay_and_discard_the_dead_letter(f"{ready['inbox']}/api/dead-letters")
+
+        children = descendants(stack.process.pid)
+        os.killpg(stack.process.pid, signal.SIGKILL)
+        assert wait_until(lambda: all_ended(children), PATIENCE), "its children end when it is killed"
 
 
-@on_each_backend
-def test_a_dead_letter_is_shown_and_can_be_replayed(backend: str) -> None:
-    with Stack(StackOptions(backend)) as stack:
-        api = f"{stack.ready['inbox']}/api"
+def replay_and_discard_the_dead_letter(url: str) -> None:
+    """It comes back as another one, because it can never work."""
 
-        def letters() -> list[str]:
-            found = requests.get(f"{api}/dead-letters", timeout=PATIENCE).json()
-            assert {each["reason"] for each in found} <= {"not-json"}
-            return [each["id"] for each in found]
+    def letters() -> list[str]:
+        found = requests.get(url, timeout=PATIENCE).json()
+        assert {each["reason"] for each in found} <= {"not-json"}
+        return [each["id"] for each in found]
 
-        assert letters() == []
-        publish(stack.ready, b"no JSON")
-        assert wait_until(lambda: len(letters()) == 1, PATIENCE)
-        (first,) = letters()
-        requests.post(f"{api}/dead-letters/{first}/replay", json={}, timeout=PATIENCE).raise_for_status()
-        assert wait_until(lambda: letters() not in ([], [first]), PATIENCE)
-        (second,) = letters()
-        requests.delete(f"{api}/dead-letters/{second}", timeout=PATIENCE).raise_for_status()
-        assert letters() == []
+    (first,) = letters()
+    requests.post(f"{url}/{first}/replay", json={}, timeout=PATIENCE).raise_for_status()
+    assert wait_until(lambda: letters() not in ([], [first]), PATIENCE)
+    (second,) = letters()
+    requests.delete(f"{url}/{second}", timeout=PATIENCE).raise_for_status()
+    assert letters() == []
 
 
-def test_its_ports_are_the_same_from_start_to_start(tmp_path: Path) -> None:
-    ports = {"--console-port": free_port(), "--smtp-port": free_port()}
-    arguments = [text for option, port in ports.items() for text in (option, str(port))]
-    with up(tmp_path, "embedded", *arguments) as stack:
-        ready = stack.ready()
-        assert (ready["inbox"], ready["smtp"]) == (
-            f"http://127.0.0.1:{ports['--console-port']}",
-            f"127.0.0.1:{ports['--smtp-port']}",
-        )
-        other = tmp_path / "other"
-        other.mkdir()
-        with up(other, "embedded", *arguments) as second:
-            status, errors = second.end()
-        assert (status, "is in use" in errors) == (3, True)
+@pytest.fixture(scope="module")
+def ports() -> dict[str, int]:
+    return {"--console-port": free_port(), "--smtp-port": free_port()}
 
 
-def test_the_recipe_for_pytest_works_as_it_is_documented(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, ports: dict[str, int]) -> Iterator[Up]:
+    """One for all tests that leave it as it is."""
+    with up(tmp_path_factory.mktemp("up"), "embedded", "--quiet", *as_arguments(ports)) as stack:
+        stack.ready()
+        yield stack
+
+
+def as_arguments(ports: dict[str, int]) -> list[str]:
+    return [text for option, port in ports.items() for text in (option, str(port))]
+
+
+on_the_one_that_runs = pytest.mark.xdist_group("local up")
+
+
+@on_the_one_that_runs
+def test_its_ports_are_the_same_from_start_to_start(running: Up, ports: dict[str, int], tmp_path: Path) -> None:
+    ready = running.ready()
+    assert (ready["inbox"], ready["smtp"]) == (
+        f"http://127.0.0.1:{ports['--console-port']}",
+        f"127.0.0.1:{ports['--smtp-port']}",
+    )
+    with up(tmp_path, "embedded", *as_arguments(ports)) as second:
+        status, errors = second.end()
+    assert (status, "is in use" in errors) == (3, True)
+
+
+@on_the_one_that_runs
+def test_the_recipe_for_pytest_works_as_it_is_documented(running: Up, tmp_path: Path) -> None:
     document = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
     recipe = document.partition("```python\n")[2].partition("```")[0]
     application = """
@@ -252,48 +282,38 @@ def application():
     return Application()
 """
     (tmp_path / "test_recipe.py").write_text(recipe + application)
-    with Stack(StackOptions()) as stack:
-        stack.inbox.store.keep("x@example.com", ["ada@example.com"], b"Subject: An older one\r\n\r\nx")
-        ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
-            cwd=tmp_path, env={**os.environ, "FIREPOST_INBOX": stack.ready["inbox"]},
-            capture_output=True, text=True, timeout=PATIENCE, check=False,
-        )  # fmt: skip
+    ready = running.ready()
+    host, port = ready["smtp"].split(":")
+    with smtplib.SMTP(host, int(port), timeout=PATIENCE) as smtp:
+        smtp.sendmail("x@example.com", ["ada@example.com"], b"Subject: An older one\r\n\r\nx")
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path, env={**os.environ, "FIREPOST_INBOX": ready["inbox"]},
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
     assert ended.returncode == 0, ended.stdout
 
 
-def test_what_it_says_fits_80_columns(tmp_path: Path) -> None:
-    with up(tmp_path, "embedded") as stack:
-        ready = stack.ready()
-        stack.process.terminate()
-        output, _ = stack.process.communicate(timeout=PATIENCE)
-    assert [line for line in output.splitlines() if len(line) > 80] == []
+@on_the_one_that_runs
+def test_what_it_says_fits_80_columns(running: Up) -> None:
+    ready = running.ready()
+    assert wait_until(lambda: f"{ready['inbox']}/api/tokens/sender" in running.output, PATIENCE)  # the last line
+    assert [line for line in running.output.splitlines() if len(line) > 80] == []
     for variable, name in (
         ("FIRESTORE_EMULATOR_HOST", "firestore"),
         ("PUBSUB_EMULATOR_HOST", "pubsub"),
         ("GOOGLE_CLOUD_PROJECT", "project"),
     ):
-        assert f"export {variable}={ready[name]}" in output
+        assert f"export {variable}={ready[name]}" in running.output
 
 
-def test_a_document_in_another_project_is_told_about(tmp_path: Path) -> None:
-    with up(tmp_path, "embedded") as stack:
-        ready = stack.ready()
-        write_mail({**ready, "project": "my-shop"}, "lost")
-        shown = requests.get(f"{ready['inbox']}/api/logs?service=stack", timeout=PATIENCE).json()
-        assert "project my-shop, which is not served here" in shown[0]["message"]
-        stack.process.terminate()
-        _, errors = stack.end()
-    assert "project my-shop, which is not served here: use GOOGLE_CLOUD_PROJECT=demo-firepost" in errors
-
-
-@on_each_backend
-def test_its_children_end_when_it_is_killed(tmp_path: Path, backend: str) -> None:
-    with up(tmp_path, backend) as stack:
-        stack.ready()
-        children = descendants(stack.process.pid)
-        os.killpg(stack.process.pid, signal.SIGKILL)
-        assert wait_until(lambda: all_ended(children), PATIENCE)
+@on_the_one_that_runs
+def test_a_document_in_another_project_is_told_about(running: Up) -> None:
+    ready = running.ready()
+    write_mail({**ready, "project": "my-shop"}, "lost")
+    shown = requests.get(f"{ready['inbox']}/api/logs?service=stack", timeout=PATIENCE).json()
+    assert "project my-shop, which is not served here" in shown[0]["message"]
+    assert "project my-shop, which is not served here: use GOOGLE_CLOUD_PROJECT=demo-firepost" in running.errors
 
 
 @on_each_backend
@@ -325,10 +345,15 @@ def test_a_wrong_setting_prevents_the_start_with_the_services_own_error(tmp_path
     assert "LEASE_SECONDS='soon'" in errors
 
 
+def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:
+    with up(tmp_path, "embedded", "--set", "LEASE_SECONDS") as stack:
+        status, errors = stack.end()
+    assert (status, "not NAME=VALUE" in errors) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        pytest.param(("--set", "LEASE_SECONDS"), "not NAME=VALUE", id="a setting without a value"),
         pytest.param(("--set", "PORT=80"), "PORT can't be set", id="a setting that belongs to the stack"),
         pytest.param(("--set", "MAX_ATTEMPS=3"), "did you mean MAX_ATTEMPTS", id="a setting that there is not"),
         pytest.param(("--fault", "Comit:fail"), "did you mean Commit", id="a fault of nothing"),
@@ -337,11 +362,13 @@ def test_a_wrong_setting_prevents_the_start_with_the_services_own_error(tmp_path
         pytest.param(("--ready-file", "/no/such/directory/ready.json"), "no directory", id="nowhere to write"),
     ],
 )
-def test_wrong_usage_is_explained(tmp_path: Path, arguments: tuple[str, ...], error: str) -> None:
-    with up(tmp_path, "embedded", *arguments) as stack:
-        status, errors = stack.end()
-    assert status == 2
-    assert error in " ".join(errors.split())
+def test_wrong_usage_is_explained_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], error: str
+) -> None:
+    monkeypatch.setattr(command, "Stack", None)  # so that calling it fails
+    result = CliRunner().invoke(command.cli, ["up", *arguments])
+    assert result.exit_code == 2
+    assert error in " ".join(result.stderr.split())
 
 
 def test_without_gcloud_the_error_says_what_to_install(tmp_path: Path) -> None:
