@@ -135,13 +135,14 @@ def find_launchers() -> tuple[Path, Path]:
 
     Raises `CannotStart` with installation instructions if one of them, `gcloud` or Java is missing.
     """
-    if shutil.which("gcloud") is None:
+    gcloud = shutil.which("gcloud")
+    if gcloud is None:
         raise CannotStart(
             "Google's emulators need the Google Cloud CLI, and there is no 'gcloud' on the PATH: install it from "
             "https://cloud.google.com/sdk/docs/install, then run "
             "'gcloud components install cloud-firestore-emulator pubsub-emulator'."
         )
-    platform = Path(_sdk_root()) / "platform"
+    platform = _platform(gcloud)
     launchers = platform / FIRESTORE_LAUNCHER, platform / PUBSUB_LAUNCHER
     missing = [launcher.relative_to(platform).parts[0] for launcher in launchers if not launcher.exists()]
     if missing:
@@ -161,6 +162,12 @@ def find_launchers() -> tuple[Path, Path]:
 def _package(component: str) -> str:
     """The apt package of a component (cloud.google.com/sdk/docs/components#external_package_managers)."""
     return component.removeprefix("cloud-")
+
+
+def _platform(gcloud: str) -> Path:
+    """Where components are installed: usually beside the program's directory; `gcloud` itself takes long to say so."""
+    beside = Path(gcloud).resolve().parent.parent / "platform"
+    return beside if beside.is_dir() else Path(_sdk_root()) / "platform"
 
 
 def _sdk_root() -> str:
