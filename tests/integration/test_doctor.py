@@ -12,17 +12,23 @@ from click.testing import CliRunner
 
 from cli import subscription
 from cli.__main__ import cli
-from cli.clients import EMULATORS
 from cli.doctor import trial, unread
 from cli.doctor.trial import TRIALS
+from cli.target import EMULATORS
 from local.stack import write_ready_file
-from tests.integration.system import System, wait_for
+from tests.integration.system import Configuration, System, wait_for
 
 pytestmark = pytest.mark.integration
 
 MAILS = [each.check for each in TRIALS]
 
 Examine = Callable[..., tuple[int, dict[str, dict[str, Any]]]]
+
+
+@pytest.fixture(scope="module")
+def configuration() -> Configuration:
+    """A system of its own: other tests may leave dead letters."""
+    return Configuration(project="demo-doctor")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,8 +17,7 @@ import pytest
 from local.clients import firestore_client
 from local.options import StackOptions
 from local.stack import Stack
-from tests.integration.backends import BACKENDS
-from tests.integration.system import PATIENCE
+from tests.integration.system import PATIENCE, System
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +51,12 @@ WAYS = [
 ]
 
 
-@pytest.fixture(scope="module", params=[pytest.param(True, id="with-tokens"), pytest.param(False, id="without-tokens")])
+def in_one_worker(verify_tokens: bool, name: str) -> Any:
+    """A parameter whose tests share a stack."""
+    return pytest.param(verify_tokens, id=name, marks=pytest.mark.xdist_group(f"web pages {name}"))
+
+
+@pytest.fixture(scope="module", params=[in_one_worker(True, "with-tokens"), in_one_worker(False, "without-tokens")])
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     with Stack(StackOptions(verify_tokens=request.param, reconcile_seconds=None)) as stack:
         yield stack
@@ -105,14 +110,11 @@ def test_a_rebound_name_reads_nothing(stack: Stack, method: str, path: str) -> N
     assert answer.startswith("HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_everything_listens_on_loopback_only(backend: str) -> None:
-    with Stack(StackOptions(backend)) as stack:
-        found = listening({os.getpid(), *descendants(os.getpid())})
-        ports = {int(location(stack, part).rpartition(":")[2]) for part in ("sender", "dispatcher", "console", "smtp")}
-        ports |= {int(stack.ready[part].rpartition(":")[2]) for part in ("firestore", "pubsub")}
-        assert ports <= {port for _, port in found}
-        assert all(address.is_loopback for address, _ in found), found
+def test_everything_listens_on_loopback_only(system: System) -> None:
+    found = listening({os.getpid(), *descendants(os.getpid())})
+    parts = ("sender", "dispatcher", "console", "smtp", "firestore", "pubsub")
+    assert {int(location(system.stack, part).rpartition(":")[2]) for part in parts} <= {port for _, port in found}
+    assert all(address.is_loopback for address, _ in found), found
 
 
 def descendants(ancestor: int) -> set[int]:
