@@ -45,12 +45,16 @@ def wait_for(
     seconds: float = PATIENCE,
     found_instead: Callable[[], object] = lambda: "",
 ) -> _T:
-    """The first truthy result of `look`; `found_instead` explains a failure."""
-    end = time.monotonic() + seconds
+    """The first truthy result of `look`; `found_instead` explains a failure.
+
+    It looks less often the longer it waits: a look costs milliseconds of a CPU that others need.
+    """
+    began = time.monotonic()
     never = threading.Event()
     while (found := look()) is None or found is False:
-        assert time.monotonic() < end, f"not within {seconds:g} s: {what}; {found_instead()}"
-        never.wait(0.02)
+        waited = time.monotonic() - began
+        assert waited < seconds, f"not within {seconds:g} s: {what}; {found_instead()}"
+        never.wait(min(0.1, max(0.02, waited / 10)))
     return found
 
 

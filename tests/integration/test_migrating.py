@@ -34,7 +34,7 @@ PATHS = paths(PAGE)
 BECOMES = table(PAGE, "document")
 TRIAL = "firepost-trial"
 CONFIGURATION = Configuration(
-    reconcile_seconds=0.3, settings={"STRANDED_AFTER": "2", "MAIL_COLLECTION": TRIAL}, project="my-shop"
+    reconcile_seconds=1, settings={"STRANDED_AFTER": "2", "MAIL_COLLECTION": TRIAL}, project="my-shop"
 )
 MESSAGE = {"subject": "s", "text": "t"}
 ENDED = ("`SUCCESS`", "`ERROR`")
