@@ -17,15 +17,16 @@ from tests.integration.system import Configuration, System, SystemKeeper
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that share a system together: in one worker, one after another."""
     for item in items:
-        if isinstance(item, pytest.Function) and "system" in item.fixturenames:
+        if isinstance(item, pytest.Function) and {"keeper", "system"} & set(item.fixturenames):
             backend = item.callspec.params.get("backend", "") if hasattr(item, "callspec") else ""
             item.add_marker(pytest.mark.xdist_group(f"{_sharers(item)} {backend}"))
 
 
 def _sharers(item: pytest.Function) -> str:
     """Who uses the same system as a test: its module, or all modules that leave it as it is configured here."""
-    own = {"keeper", "backend", "configuration", "system"} & set(vars(item.module))
-    return item.module.__name__ if own else "default"
+    names = {"keeper", "backend", "configuration", "system"}
+    is_default = names <= set(item.fixturenames) and not names & set(vars(item.module))
+    return "default" if is_default else item.module.__name__
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,7 @@ from tests.integration.backends import needs_google
 from tests.integration.emulator import firestore_emulator, set_rules
 from tests.integration.system import PATIENCE, wait_for
 
+#: Takes 10 s and more: an emulator in Java and a stack start, one after the other.
 pytestmark = [pytest.mark.integration, needs_google]
 
 PROJECT = "demo-attached"

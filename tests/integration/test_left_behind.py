@@ -11,6 +11,7 @@ import pytest
 from tests.integration.left_behind.suite import LEAVE
 from tests.integration.system import PATIENCE
 
+#: Takes 10 to 20 s: services start again after each thing that was left, and once the whole system does.
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,9 +23,10 @@ from google.cloud.firestore import DocumentReference
 
 from cli.target import EMULATORS
 from tests import trigger_email
-from tests.integration.system import PATIENCE, Configuration, Fields, System, running, wait_for
+from tests.integration.system import PATIENCE, Configuration, Fields, System, SystemKeeper, wait_for
 from tests.unit.docs.documents import ROOT, paths, quoted, table
 
+#: A path takes 10 to 20 s: a dozen processes of the command line, and two moves of both services.
 pytestmark = pytest.mark.integration
 
 PAGE = "docs/migrating-from-trigger-email.md"
@@ -107,7 +108,8 @@ class OldSystem:
 class Migration:
     """One path of the page: the checkout's directory, the shell's variables, the documents by their kind.
 
-    `exported` is the file that `firebase ext:export` writes, `firepost` the collection that Firepost works on.
+    `exported` is the file that `firebase ext:export` writes, `firepost` the collection that Firepost works on, and
+    `earlier` the number of mails that the server has got before.
     `patience` is the time limit of a command, in seconds.
     """
 
@@ -117,12 +119,14 @@ class Migration:
     exported: str
     path: str
     old: OldSystem = field(init=False)
+    earlier: int = field(init=False)
     documents: dict[str, str] = field(default_factory=dict)
     firepost: str = TRIAL
     patience: float = PATIENCE
 
     def __post_init__(self) -> None:
         self.old = OldSystem(self.system)
+        self.earlier = len(self.system.server.accepted)
 
     #: What plays a command, by its beginning; the longest that fits.
     PLAYED = (
@@ -219,6 +223,13 @@ class Migration:
 
     # Documents
 
+    def forget(self) -> None:
+        """Leave the system as it was before: without documents, and with Firepost on trial."""
+        self._move(TRIAL)
+        self.system.stack.watch(TRIAL)  # from wherever the trigger is
+        for collection in self.system.firestore.collections(timeout=PATIENCE):
+            self.system.firestore.recursive_delete(collection)
+
     def write(self, kind: str, collection: str = "mail", **fields: Any) -> str:
         """A mail to an address of its own, which is remembered by its kind; fields that are None are left out."""
         number = len(self.documents)
@@ -246,7 +257,8 @@ class Migration:
         return {kind: self.system.document(path) for kind, path in self.documents.items()}
 
     def sent(self, kind: str) -> int:
-        return len(self.system.mails_to(f"{self.documents[kind].rpartition('/')[2]}@example.com"))
+        address = f"{self.documents[kind].rpartition('/')[2]}@example.com"
+        return sum(address in mail.recipients for mail in self.system.server.accepted[self.earlier :])
 
     def reached(self, kind: str, state: str) -> Fields:
         """The document's delivery, once it is in this state, with the old system at work."""
@@ -266,27 +278,36 @@ def path(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def migration(backend: str, path: str, tmp_path: Path) -> Iterator[Migration]:
-    programs = tmp_path / "bin"
+def migration(keeper: SystemKeeper, backend: str, path: str, tmp_path: Path) -> Iterator[Migration]:
+    with keeper.lend(backend, CONFIGURATION) as system:
+        migration = begin(system, path, tmp_path)
+        try:
+            yield migration
+        finally:
+            migration.forget()
+
+
+def begin(system: System, path: str, directory: Path) -> Migration:
+    """A migration in a new checkout below the directory, with the programs that the commands call."""
+    programs = directory / "bin"
     programs.mkdir()
     for name in ("firebase", "terraform", "gcloud", "git"):
         _program(programs / name, "echo v0.3.0")
     _program(programs / "terraform", "echo gcloud pubsub subscriptions update")  # if it is asked for an output
     _program(programs / "python", f'exec {sys.executable} "$@"')
-    checkout = tmp_path / "checkout"
+    checkout = directory / "checkout"
     (checkout / "infra" / "terraform").mkdir(parents=True)
     (checkout / "functions").mkdir()
     imports = ROOT / "tests/unit/cli/imports"
     shutil.copy(imports / "kit-exported.env", checkout / "functions" / ".env")
-    with running(backend, CONFIGURATION) as system:
-        addresses = dict(zip(EMULATORS, (system.stack.ready["firestore"], system.stack.ready["pubsub"]), strict=True))
-        environment = {
-            **addresses,
-            "PATH": f"{programs}:/usr/bin:/bin",
-            "PYTHONPATH": str(ROOT),
-            "HOME": str(tmp_path),
-        }
-        yield Migration(system, checkout, environment, str(imports / "extension.env"), path)
+    addresses = dict(zip(EMULATORS, (system.stack.ready["firestore"], system.stack.ready["pubsub"]), strict=True))
+    environment = {
+        **addresses,
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(directory),
+    }
+    return Migration(system, checkout, environment, str(imports / "extension.env"), path)
 
 
 def _program(file: Path, script: str) -> None:
