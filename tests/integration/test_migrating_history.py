@@ -91,7 +91,7 @@ def versions(move: Migration) -> dict[str, Any]:
     return {each.id: each.update_time for each in found if each.id.startswith("history-")}
 
 
-@pytest.mark.timeout(patience(300))  # half of the time is `check-documents`, which composes each of the mails
+@pytest.mark.timeout(patience(300))  # `check-documents` and `adopt` read every mail, in pages
 @needs_google
 def test_ten_thousand_mails_of_history_stay_as_they_are(migration: Migration) -> None:
     took = Timed()
