@@ -67,13 +67,15 @@ class Child:
     """One process with its descendants. Created by `Family.start`.
 
     It is started in a separate thread: signal handlers only run in the main thread, so a Ctrl-C can't fall between the
-    process's start and the moment at which it is registered for cleanup.
+    process's start and the moment at which it is registered for cleanup. If a Ctrl-C comes before that thread runs, the
+    process is not started at all.
     """
 
     def __init__(self, command: Command, guard: _Watchdog, on_exit: Callable[[int], None]) -> None:
         self.command = command
         self._guard = guard
         self._on_exit = on_exit
+        self._starting = threading.Lock()
         self._stop_requested = threading.Event()
         self._process: Future[subprocess.Popen[bytes]] = Future()
         self._life = threading.Thread(target=self._live, name=f"child-{command.name}", daemon=True)
@@ -98,9 +100,9 @@ class Child:
 
     def send(self, number: int) -> None:
         """Send a signal to the process and its descendants, if any are left."""
-        if self._life.is_alive() and not self._process.exception():
+        if self._is_started() and self._life.is_alive():
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.result().pid, number)
+                os.killpg(self.group, number)
 
     def pause(self) -> None:
         """Freeze the process and its descendants, and return when all of their threads have stopped.
@@ -117,9 +119,10 @@ class Child:
 
     def ask_to_end(self) -> None:
         """Send SIGTERM to the process only, as Cloud Run does; its children are its own responsibility at first."""
-        self._stop_requested.set()
+        with self._starting:
+            self._stop_requested.set()
         self.send(signal.SIGCONT)  # a paused process can't handle SIGTERM
-        if self._life.is_alive() and not self._process.exception():
+        if self._is_started():
             self._process.result().send_signal(signal.SIGTERM)
 
     def stop(self, grace: float = STOP_GRACE_SECONDS) -> None:
@@ -135,14 +138,20 @@ class Child:
         self.send(signal.SIGKILL)
         self._life.join()
 
+    def _is_started(self) -> bool:
+        return self._process.done() and self._process.exception() is None
+
     def _live(self) -> None:
-        try:
-            process = self._spawn()
-        except OSError as error:
-            self._process.set_exception(error)
-            return
-        self._guard.watch(process.pid)
-        self._process.set_result(process)
+        with self._starting:
+            try:
+                if self._stop_requested.is_set():
+                    raise InterruptedError("it is not wanted any more")
+                process = self._spawn()
+            except OSError as error:
+                self._process.set_exception(error)
+                return
+            self._guard.watch(process.pid)
+            self._process.set_result(process)
         status = process.wait()
         with contextlib.suppress(ProcessLookupError):  # workers that outlive their parent would keep its port
             os.killpg(process.pid, signal.SIGKILL)

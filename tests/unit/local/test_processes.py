@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +115,25 @@ def test_a_paused_child_stops_working(family: Family, tmp_path: Path) -> None:
         assert not has_grown(size, 0.01)
         child.send(signal.SIGCONT)
         assert has_grown(size, PATIENCE)
+
+
+def test_a_child_whose_start_was_interrupted_is_not_started_later(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[threading.Thread] = []
+
+    def interrupt(thread: threading.Thread) -> None:
+        late.append(thread)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(threading.Thread, "start", interrupt)
+        family.start(shell("echo started", tmp_path), lambda status: None)
+    family.stop()
+    [thread] = late
+    thread.start()
+    thread.join(PATIENCE)
+    assert last_lines(tmp_path / "child.log") == ""
 
 
 def test_a_missing_program_is_named(family: Family, tmp_path: Path) -> None:
