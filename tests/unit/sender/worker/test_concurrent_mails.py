@@ -253,8 +253,15 @@ class TestClaimSlots:
         world.parts.limits = limits(claimed=1, queue_seconds=queue_seconds)
         world.sender = world.parts.sender()
         world.write("a", "b")
+        at_server, on_mail = threading.Event(), world.transport.on_mail
+
+        def arrive(recipients: tuple[str, ...]) -> None:
+            at_server.set()
+            on_mail(recipients)
+
+        world.transport.on_mail = arrive
         first = world.submit("a")
-        assert wait_until(lambda: world.delivery("a").get("state") == "PROCESSING", PATIENCE, pause=0.001)
+        assert at_server.wait(PATIENCE)
         return first
 
     def test_a_mail_waits_unclaimed_until_another_is_sent(self, world: Together, go_on: threading.Event) -> None:
