@@ -35,7 +35,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure the coverage of unit tests only: they must cover every decision, and measuring the rest takes minutes."""
+    """Measure the coverage of quick unit tests only: they must cover every decision, and to measure others takes minutes.
+
+    It makes code several times slower, and tests of speed repeat what was slow.
+    """
     for item in items:
-        if item.get_closest_marker("integration") or "exploration" in item.path.parts:
+        if any(map(item.get_closest_marker, ("integration", "slow"))) or "exploration" in item.path.parts:
             item.add_marker(pytest.mark.no_cover)

@@ -12,7 +12,7 @@ from tests.patience import patience
 
 pytestmark = pytest.mark.integration
 
-RATE, MANY, FEW = 5, 40, 4
+RATE, MANY, FEW = 5, 60, 4
 
 
 @pytest.fixture(scope="module")
