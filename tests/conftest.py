@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
+import threading
+from collections.abc import Generator
 
 import hypothesis
 import pytest
@@ -34,11 +37,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"This order again: --randomly-seed={seed}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure the coverage of quick unit tests only: they must cover every decision, and to measure others takes minutes.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure the coverage of quick unit tests only: they must cover every decision.
 
-    It makes code several times slower, and tests of speed repeat what was slow.
+    To measure the others takes minutes: it makes code several times slower, and tests of speed repeat what was slow.
+    The plugin's own mark for that has no effect in the workers of pytest-xdist.
     """
-    for item in items:
-        if any(map(item.get_closest_marker, ("integration", "slow"))) or "exploration" in item.path.parts:
-            item.add_marker(pytest.mark.no_cover)
+    if not any(map(item.get_closest_marker, ("integration", "slow"))) and "exploration" not in item.path.parts:
+        return (yield)
+    tracer, of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
+        threading.settrace(of_threads)

@@ -115,7 +115,7 @@ PAGE_UNITS = [
 FRAMES = [("", ""), ("a", "b")]
 
 #: These take a minute of CPU time. Coverage would distort the measurements.
-pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
+pytestmark = pytest.mark.slow
 
 
 def of(read: Callable[[Fields], object], *path: str) -> Callable[[Any], object]:
