@@ -80,14 +80,10 @@ def audit(
     """
     if not files and not scan:
         raise click.UsageError("Specify FILE..., or --scan.")
-    output, auditor = (
-        Output(as_json),
-        Auditor(
-            Policy(
-                timedelta(minutes=1), attempts, LeaseExpiryPolicy(policy), outage_patience=timedelta(seconds=patience)
-            )
-        ),
+    rules = Policy(
+        timedelta(minutes=1), attempts, LeaseExpiryPolicy(policy), outage_patience=timedelta(seconds=patience)
     )
+    output, auditor = Output(as_json), Auditor(rules)
     found = list(islice(_findings(auditor, files, target if scan else None), limit))
     for each in found:
         if as_json:

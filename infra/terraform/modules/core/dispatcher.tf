@@ -13,8 +13,8 @@ resource "google_cloud_run_v2_service" "dispatcher" {
   template {
     labels          = local.labels
     service_account = google_service_account.dispatcher.email
-    # A reconciler run examines for at most 40 s, and may stay until the next one.
-    timeout                          = "${60 * var.reconcile_minutes}s"
+    # A reconciler run may stay until the next one, and then has something left to publish.
+    timeout                          = "${60 * var.reconcile_minutes + 60}s"
     max_instance_request_concurrency = var.dispatcher.concurrency
 
     scaling {

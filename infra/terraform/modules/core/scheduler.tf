@@ -8,7 +8,7 @@ resource "google_cloud_scheduler_job" "reconcile" {
 
   schedule         = "*/${var.reconcile_minutes} * * * *"
   time_zone        = "Etc/UTC"
-  attempt_deadline = "${60 * var.reconcile_minutes}s"
+  attempt_deadline = "${min(60 * var.reconcile_minutes + 60, 1800)}s" # half an hour is the most that it can be
 
   http_target {
     http_method = "POST"

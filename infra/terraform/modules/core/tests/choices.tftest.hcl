@@ -299,6 +299,24 @@ run "the_reconciler_runs_as_often_as_wanted_and_alerts_know" {
     condition     = google_cloud_scheduler_job.reconcile.schedule == "*/10 * * * *" && output.resources.reconcile_minutes == 10
     error_message = "The job must run every ten minutes, and the alert about it allow for that."
   }
+
+  assert {
+    condition     = google_cloud_scheduler_job.reconcile.attempt_deadline == "660s" && google_cloud_run_v2_service.dispatcher.template[0].timeout == "660s"
+    error_message = "A run that stays until the next one must have time to publish what is left."
+  }
+}
+
+run "half_an_hour_is_the_longest_deadline" {
+  command = plan
+
+  variables {
+    reconcile_minutes = 30
+  }
+
+  assert {
+    condition     = google_cloud_scheduler_job.reconcile.attempt_deadline == "1800s"
+    error_message = "Cloud Scheduler allows no longer deadline."
+  }
 }
 
 run "other_settings_reach_both_services" {
