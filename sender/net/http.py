@@ -22,6 +22,7 @@ import httpcore
 
 from sender.net.dial import dial, seconds_left
 from sender.net.host_patterns import can_be_host
+from sender.net.receive import receive
 from shared.deadline import Deadline
 from shared.errors import Misconfigured
 
@@ -173,7 +174,7 @@ class _BoundedConnection(httpcore.NetworkBackend, httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read up to `max_bytes`; empty at the end of the stream."""
         self._is_reading = True
-        data = self._bounded(self._end_by).recv(max_bytes)
+        data = receive(self._open(), max_bytes, self._end_by)
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
             raise TooMuchFraming
@@ -199,9 +200,13 @@ class _BoundedConnection(httpcore.NetworkBackend, httpcore.NetworkStream):
             self._sock.close()
 
     def _bounded(self, until: Deadline) -> socket.socket:
+        sock = self._open()
+        sock.settimeout(seconds_left(until))
+        return sock
+
+    def _open(self) -> socket.socket:
         if self._sock is None:
             raise ConnectionError("there is no connection")
-        self._sock.settimeout(seconds_left(until))
         return self._sock
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sender.net.dial import dial, seconds_left
+from sender.net.receive import receive
 from shared.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class SmtpSocket(smtplib.SMTP):
         while (end := self._unread.find(b"\n")) < 0:
             if len(self._unread) > MAX_REPLY_BYTES:
                 raise GarbledReply("the server's answer is too long")
-            chunk = self._ready().recv(8192)
+            chunk = receive(self._open(), 8192, self.until)
             if not chunk:
                 raise smtplib.SMTPServerDisconnected("the server closed it")
             self._unread += chunk
@@ -170,7 +171,11 @@ class SmtpSocket(smtplib.SMTP):
 
     def _ready(self) -> socket.socket:
         """The socket, with the remaining time set as the timeout of its next call."""
+        sock = self._open()
+        sock.settimeout(seconds_left(self.until))
+        return sock
+
+    def _open(self) -> socket.socket:
         if self.sock is None:
             raise smtplib.SMTPServerDisconnected("it is closed already")
-        self.sock.settimeout(seconds_left(self.until))
         return self.sock
