@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
 
 from local.errors import CannotStart
 
 LOOPBACK = "127.0.0.1"
 
-#: How many ports after the usual one are tried.
+#: How many ports are tried, after the usual one or at random.
 TRIED_PORTS = 100
 
 
+#: Ports that no system gives to outgoing connections: Linux begins at 32768, others at 49152. From those, one could take
+#: the port of a service before it starts, or while it restarts.
+SERVICE_PORTS = range(16384, 32768)
+
+
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
+    """A port that was free a moment ago. Raises `CannotStart` if all that were tried are taken."""
+    for port in random.SystemRandom().sample(SERVICE_PORTS, TRIED_PORTS):  # tests seed the usual random numbers
+        try:
+            _listening(port).close()
+        except OSError:
+            continue
         return port
+    raise CannotStart(f"No port from {SERVICE_PORTS.start} to {SERVICE_PORTS.stop - 1} seems to be free.")
 
 
 def claim_port(wanted: int, option: str) -> int:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import random
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,20 @@ def test_zero_is_any_free_port() -> None:
         assert port > 0
     with listening(0, 1, "--smtp-port") as listener:
         assert listener.getsockname()[1] > 1
+
+
+def test_no_outgoing_connection_takes_a_free_port_before_its_service_does() -> None:
+    outgoing = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest = int(outgoing.read_text().split()[0]) if outgoing.exists() else 49152
+    assert 1024 < free_port() < lowest
+
+
+def test_processes_with_the_same_random_numbers_get_different_ports() -> None:
+    ports = set()
+    for _ in range(5):
+        random.seed(1)
+        ports.add(free_port())
+    assert len(ports) > 1
 
 
 def test_the_usual_port_is_taken_or_one_of_the_next() -> None:
