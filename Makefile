@@ -17,7 +17,7 @@ FUZZ_SECONDS ?= 600
 
 # How many tests run at a time. They wait more than they compute, so more than there are cores.
 WORKERS ?= 4
-PYTEST   = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+PYTEST   = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 COVERAGE = --cov --cov-report=term-missing:skip-covered
 
 # What decides whether a mail is lost or sent twice: no branch of it may go untested.

@@ -1,4 +1,4 @@
-"""Configuration for all tests: time limits, signals for processes that tests start, and the seed of the order."""
+"""Configuration for all tests: time limits, signals for processes that tests start, and the order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 from collections.abc import Generator
+from itertools import islice
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -16,6 +18,10 @@ from tests.patience import patience
 hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("tests")
 hypothesis.settings.register_profile("quick", max_examples=20)  # for `make unit`
+
+
+#: The unit tests of what coverage is measured of.
+_OF_SERVICES = [Path(__file__).parent / "unit" / name for name in ("dispatcher", "sender", "shared")]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -37,14 +43,40 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"This order again: --randomly-seed={seed}")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the tests that compute among those that mostly wait. In each kind, the order is random.
+
+    Tests that share a system follow each other. Those come first and the quickest last, so that no worker waits long
+    for another at the end. (`--no-loadscope-reorder` makes pytest-xdist keep this order.)
+    """
+    waiting: dict[str, list[pytest.Item]] = {}
+    computing = []
+    for item in items:
+        if item.get_closest_marker("integration"):
+            group = item.get_closest_marker("xdist_group")
+            waiting.setdefault(group.args[0] if group else item.nodeid, []).append(item)
+        else:
+            computing.append(item)
+    between = len(computing) * 3 // 4 // max(1, len(waiting))
+    rest = iter(sorted(computing, key=_is_quick))
+    items.clear()
+    for tests in sorted(waiting.values(), key=lambda tests: len(tests) == 1):
+        items += [*tests, *islice(rest, between)]
+    items += rest
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    return not any(map(item.get_closest_marker, ("integration", "slow"))) and "exploration" not in item.path.parts
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure the coverage of quick unit tests only: they must cover every decision.
+    """Measure the coverage of the services' quick unit tests only: they must cover every decision.
 
     To measure the others takes minutes: it makes code several times slower, and tests of speed repeat what was slow.
     The plugin's own mark for that has no effect in the workers of pytest-xdist.
     """
-    if not any(map(item.get_closest_marker, ("integration", "slow"))) and "exploration" not in item.path.parts:
+    if _is_quick(item) and any(each in item.path.parents for each in _OF_SERVICES):
         return (yield)
     tracer, of_threads = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
