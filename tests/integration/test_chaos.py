@@ -22,6 +22,7 @@ pytestmark = pytest.mark.integration
     ],
 )
 def test_under_chaos_no_mail_is_lost_stuck_or_sent_twice_without_cause(chosen: Chosen) -> None:
+    """It takes 25 s: leases, retries and redeliveries of mails whose processes are killed again and again."""
     outcome = run(chosen, show=lambda progress: None)
     assert outcome.verdict.good, outcome.verdict
     assert outcome.audited.findings == ()

@@ -151,6 +151,7 @@ def test_a_mail_cancelled_while_it_is_being_sent_tells_what_became_of_it(
 
 
 def test_a_mail_cancelled_while_its_sender_vanishes_stays_cancelled(system: System) -> None:
+    """It takes 10 s: the lease of the vanished sender must end before its document is seen again."""
     stall = system.server.when("RCPT", "vanished@").stall()
     path = system.write({"to": "vanished@example.com", "message": MESSAGE})
     assert stall.reached.wait(PATIENCE)

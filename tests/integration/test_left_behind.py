@@ -19,6 +19,7 @@ SUITE = "tests/integration/left_behind/suite.py"
 
 
 def test_a_test_that_fails_halfway_does_not_affect_others() -> None:
+    """It takes 10 s: the suite in a process of its own starts a system twice."""
     in_order = ("-p", "no:randomly", "-p", "no:cacheprovider", "-rA", "--tb=no")
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", *in_order, SUITE],

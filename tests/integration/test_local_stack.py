@@ -175,6 +175,7 @@ def all_answer(ready: dict[str, str]) -> bool:
 def test_it_reports_its_addresses_keeps_its_data_over_a_restart_and_leaves_nothing_behind(
     tmp_path: Path, backend: str
 ) -> None:
+    """It takes 15 to 20 s: a system starts twice, and a mail is due in between."""
     settings = ("MAIL_COLLECTION=post", "MAIL_TOPIC=post", "STRANDED_AFTER=5", "OUTAGE_PATIENCE=0")
     options = ("--project", "demo-up", *(text for setting in settings for text in ("--set", setting)))
     data = ("--data", str(tmp_path / "data"))
@@ -411,6 +412,7 @@ def test_tests_can_decide_when_a_service_lives(backend: str) -> None:
 
 @on_each_backend
 def test_the_demo_ends_well(backend: str) -> None:
+    """It takes 10 s: the demo shows mails that are tried again."""
     ended = subprocess.run(
         [sys.executable, "-m", "local", "demo", "--backend", backend],
         cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE, check=False,

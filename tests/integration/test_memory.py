@@ -147,6 +147,7 @@ def files(tmp_path: Path) -> Iterator[tuple[HttpsServer, Path]]:
 
 
 def test_large_mails_fit_into_a_small_container_and_small_ones_are_sent_beside_them(tmp_path: Path) -> None:
+    """It takes 15 s: more mails of 25 MB than fit into the container."""
     configuration = Configuration(reconcile_seconds=1.0, settings=SETTINGS)
     with running("embedded", configuration) as system, files(tmp_path) as (server, trusted), Sink() as sink:
         server.usually(200, {"Content-Type": "application/pdf"}, os.urandom(MIB) * 25)

@@ -94,6 +94,7 @@ def versions(move: Migration) -> dict[str, Any]:
 @pytest.mark.timeout(patience(300))  # `check-documents` and `adopt` read every mail, in pages
 @needs_google
 def test_ten_thousand_mails_of_history_stay_as_they_are(migration: Migration) -> None:
+    """It takes 20 s and more: it writes the history, and commands read all of it several times."""
     took = Timed()
     took.watch(migration)
     migration.patience = patience(200)  # for `check-documents --all`

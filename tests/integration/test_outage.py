@@ -49,6 +49,7 @@ def states(system: System) -> Counter[tuple[Any, ...]]:
 
 
 def test_a_backlog_outlives_an_outage(system: System) -> None:
+    """It takes 45 s: two thousand mails are queued, put off, and sent one probe after the other at first."""
     server = system.server
     server.when("CONNECT").drop()
     for first in range(0, MAILS, 500):

@@ -96,6 +96,7 @@ def all_queued(system: System, paths: Sequence[str]) -> list[Fields]:
 
 
 def test_a_pause_of_all_mail_with_mails_in_every_state(system: System, run: Run) -> None:
+    """It takes 20 s: the services may notice a pause within ten seconds, and the resumed mails leave at a rate."""
     ended = write(system, "ended-before")
     system.ended(ended)
     refused = write(system, "refused", to=None)
@@ -181,6 +182,7 @@ def assert_not_redelivered(system: System, paths: Sequence[str], sender: str = "
 
 @pytest.mark.parametrize(("kind", "name", "sender"), [("transport", "bulk", "sender"), ("lane", "news", "sender-news")])
 def test_a_pause_of_one_transport_or_lane(system: System, run: Run, kind: str, name: str, sender: str) -> None:
+    """It takes 10 s: the services may notice a pause, and its end, within ten seconds."""
     part = {kind: name}
     run("pause", f"--{kind}", name)
     time_known = time.monotonic() + BOUND
@@ -232,6 +234,7 @@ def restart(system: System) -> None:
 
 
 def test_services_that_are_killed_during_a_pause_lose_nothing(system: System, run: Run) -> None:
+    """It takes 10 s: the services start three times, and may notice a resumption within ten seconds."""
     system.stack.pause("sender")
     paths = [write(system, f"killed-{number}") for number in range(10)]
     wait_for(lambda: all(system.delivery(path) for path in paths), "all are published")
@@ -249,6 +252,7 @@ def test_services_that_are_killed_during_a_pause_lose_nothing(system: System, ru
 
 
 def test_a_control_document_that_makes_no_sense_pauses_nothing_and_resumes_nothing(system: System, run: Run) -> None:
+    """It takes 10 s: the services look at the control document at most every five seconds."""
     run("pause")
     restart(system)
     path = write(system, "sense")
