@@ -14,7 +14,7 @@ LOOPBACK = "127.0.0.1"
 TRIED_PORTS = 100
 
 
-#: Ports that no system gives to outgoing connections: Linux begins at 32768, others at 49152. From those, one could take
+#: Ports that no system gives to outgoing connections: Linux begins at 32768, others at 49152. One of those could take
 #: the port of a service before it starts, or while it restarts.
 SERVICE_PORTS = range(16384, 32768)
 
