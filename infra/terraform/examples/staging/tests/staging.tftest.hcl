@@ -17,6 +17,8 @@ variables {
 }
 
 run "all_mail_goes_to_the_test_inbox" {
+  command = plan
+
   assert {
     condition     = output.firepost.recipients.allowed == null && output.firepost.recipients.redirect == tolist(["staging@example.com"])
     error_message = "Without testers, nobody else may get mail."
@@ -24,6 +26,8 @@ run "all_mail_goes_to_the_test_inbox" {
 }
 
 run "testers_get_their_own" {
+  command = plan
+
   variables {
     testers = ["ada@example.com", "*@qa.example.com"]
   }

@@ -1,4 +1,4 @@
-# Alerts, dashboard and objective of a deployment.
+# Alerts, dashboard and objective of a deployment. A run takes a second, so what does not affect each other shares one.
 
 mock_provider "google" {}
 
@@ -21,12 +21,13 @@ variables {
   }
 }
 
-run "an_alert_says_what_to_do_and_links_to_it" {
+run "an_alert_says_what_to_do_what_is_wrong_is_noticed_and_the_dashboard_has_filters" {
   variables {
     notification_channels = ["projects/shop-production/notificationChannels/1"]
     runbook_url           = "https://example.com/docs/operating.md"
   }
 
+  # An alert says what to do and links to it.
   assert {
     condition = alltrue([
       for key, each in merge(google_monitoring_alert_policy.this, { slo-burn = google_monitoring_alert_policy.slo_burn }) :
@@ -45,11 +46,8 @@ run "an_alert_says_what_to_do_and_links_to_it" {
     condition     = time_sleep.metrics.triggers == tomap({ time_to_accept = google_logging_metric.this["time_to_accept"].id })
     error_message = "The objective must wait for its metric, and only when that is new."
   }
-}
 
-run "a_system_that_never_worked_raises_alerts" {
-  command = plan
-
+  # A system that never worked raises alerts.
   assert {
     condition     = strcontains(google_monitoring_alert_policy.this["reconciler-silent"].conditions[0].condition_prometheus_query_language[0].query, "(sum(increase(logging_googleapis_com:user_firepost_reconciler_runs{monitored_resource=\"cloud_run_revision\"}[5m])) or vector(0)) < 1")
     error_message = "No run ever must count as no run."
@@ -64,24 +62,8 @@ run "a_system_that_never_worked_raises_alerts" {
     condition     = alltrue([for each in google_monitoring_alert_policy.this : each.conditions[0].condition_prometheus_query_language[0].disable_metric_validation])
     error_message = "An alert must not fail because its metric is new."
   }
-}
 
-run "a_reconciler_that_is_called_seldom_is_not_silent" {
-  command = plan
-
-  variables {
-    resources = merge(var.resources, { reconcile_minutes = 30 })
-  }
-
-  assert {
-    condition     = strcontains(google_monitoring_alert_policy.this["reconciler-silent"].conditions[0].condition_prometheus_query_language[0].query, "[63m]") && strcontains(google_monitoring_alert_policy.this["reconciler-silent"].documentation[0].content, "for 68 minutes")
-    error_message = "The alert must allow for the schedule."
-  }
-}
-
-run "a_pause_that_lasts_is_noticed" {
-  command = plan
-
+  # A pause that lasts is noticed.
   assert {
     condition     = endswith(google_logging_metric.this["pauses"].filter, "jsonPayload.event=\"reconciler-run\" AND jsonPayload.pause:*")
     error_message = "Only runs during a pause must count."
@@ -91,18 +73,14 @@ run "a_pause_that_lasts_is_noticed" {
     condition     = strcontains(google_monitoring_alert_policy.this["paused"].conditions[0].condition_prometheus_query_language[0].query, "pause=\"long\"}[5m])) > 0")
     error_message = "The alert must be about long pauses, and end with them."
   }
-}
 
-run "few_attempts_suffice_for_a_ratio" {
-  command = plan
-
+  # Few attempts suffice for a ratio.
   assert {
     condition     = alltrue([for alert in ["error-ratio", "partial-rejections"] : endswith(google_monitoring_alert_policy.this[alert].conditions[0].condition_prometheus_query_language[0].query, ">= 20")])
     error_message = "At least alerts.error_ratio_attempts, not more."
   }
-}
 
-run "mails_that_some_recipients_did_not_get_are_noticed" {
+  # Mails that some recipients did not get are noticed.
   assert {
     condition     = endswith(google_logging_metric.this["partial_successes"].filter, "jsonPayload.event=\"attempt\" AND jsonPayload.rejected:*")
     error_message = "Only the entries of such mails must count."
@@ -112,11 +90,8 @@ run "mails_that_some_recipients_did_not_get_are_noticed" {
     condition     = strcontains(google_monitoring_alert_policy.this["partial-rejections"].conditions[0].condition_prometheus_query_language[0].query, "> 0.05 * sum(increase(logging_googleapis_com:user_firepost_attempts{monitored_resource=\"cloud_run_revision\",after=\"SUCCESS\"}[1h]))")
     error_message = "They must be held against the mails that were sent."
   }
-}
 
-run "events_that_never_arrive_are_noticed" {
-  command = plan
-
+  # Events that never arrive are noticed.
   assert {
     condition = alltrue([
       for part in ["oldest_unacked_message_age{monitored_resource=\"pubsub_subscription\",subscription_id=\"eventarc-eur3-firepost-documents-sub-123\"}", "num_undelivered_messages{monitored_resource=\"pubsub_subscription\",subscription_id=\"firepost-document-events-dead-letter-pull\"}"] :
@@ -124,9 +99,8 @@ run "events_that_never_arrive_are_noticed" {
     ])
     error_message = "Events that wait in the trigger's own subscription, or that were given up, must raise an alert."
   }
-}
 
-run "the_dashboard_has_filters_and_nothing_that_the_api_drops" {
+  # The dashboard has filters, and nothing that the API drops.
   assert {
     condition = alltrue(flatten([
       for widget in jsondecode(google_monitoring_dashboard.this.dashboard_json).gridLayout.widgets : [
@@ -142,7 +116,58 @@ run "the_dashboard_has_filters_and_nothing_that_the_api_drops" {
   }
 }
 
+run "each_lane_is_watched_and_a_reconciler_that_is_called_seldom_is_not_silent" {
+  command = plan
+
+  variables {
+    resources = merge(var.resources, {
+      lanes             = { bulk = { sender = "firepost-sender-bulk", subscription = "firepost-mail-sender-bulk" } }
+      reconcile_minutes = 30
+    })
+  }
+
+  # Each lane is watched.
+  assert {
+    condition     = strcontains(google_logging_metric.this["attempts"].filter, "resource.labels.service_name=(\"firepost-sender-bulk\" OR \"firepost-sender\")")
+    error_message = "The attempts of all senders must count."
+  }
+
+  assert {
+    condition = alltrue([
+      for part in ["subscription_id=\"firepost-mail-sender\"}) > 300", "subscription_id=\"firepost-mail-sender-bulk\"}) > 3600"] :
+      strcontains(google_monitoring_alert_policy.this["backlog-age"].conditions[0].condition_prometheus_query_language[0].query, part)
+    ])
+    error_message = "Mails of a lane may wait longer than others, but not for ever."
+  }
+
+  assert {
+    condition = alltrue([
+      for part in ["subscription_id=\"firepost-mail-sender-bulk\"}[10m]", "service_name=\"firepost-sender-bulk\",after=\"SUCCESS\"}[10m]"] :
+      strcontains(google_monitoring_alert_policy.this["stalled"].conditions[0].condition_prometheus_query_language[0].query, part)
+    ])
+    error_message = "A lane that stands still must be noticed while others move."
+  }
+
+  assert {
+    condition     = endswith(google_monitoring_slo.time_to_accept.request_based_sli[0].distribution_cut[0].distribution_filter, "resource.label.service_name=\"firepost-sender\"")
+    error_message = "The objective must be about the default lane."
+  }
+
+  assert {
+    condition     = strcontains(google_monitoring_dashboard.this.dashboard_json, "subscription_id=one_of(\\\"firepost-mail-sender-bulk\\\",\\\"firepost-mail-sender\\\")")
+    error_message = "The dashboard must show all lanes."
+  }
+
+  # A reconciler that is called seldom is not silent.
+  assert {
+    condition     = strcontains(google_monitoring_alert_policy.this["reconciler-silent"].conditions[0].condition_prometheus_query_language[0].query, "[63m]") && strcontains(google_monitoring_alert_policy.this["reconciler-silent"].documentation[0].content, "for 68 minutes")
+    error_message = "The alert must allow for the schedule."
+  }
+}
+
 run "a_worker_pool_is_watched_as_one" {
+  command = plan
+
   variables {
     name      = "acme-mail"
     labels    = { team = "shop" }
@@ -197,42 +222,5 @@ run "a_runbook_that_is_no_address" {
 
   variables {
     runbook_url = "docs/operating.md"
-  }
-}
-
-run "each_lane_is_watched" {
-  variables {
-    resources = merge(var.resources, { lanes = { bulk = { sender = "firepost-sender-bulk", subscription = "firepost-mail-sender-bulk" } } })
-  }
-
-  assert {
-    condition     = strcontains(google_logging_metric.this["attempts"].filter, "resource.labels.service_name=(\"firepost-sender-bulk\" OR \"firepost-sender\")")
-    error_message = "The attempts of all senders must count."
-  }
-
-  assert {
-    condition = alltrue([
-      for part in ["subscription_id=\"firepost-mail-sender\"}) > 300", "subscription_id=\"firepost-mail-sender-bulk\"}) > 3600"] :
-      strcontains(google_monitoring_alert_policy.this["backlog-age"].conditions[0].condition_prometheus_query_language[0].query, part)
-    ])
-    error_message = "Mails of a lane may wait longer than others, but not for ever."
-  }
-
-  assert {
-    condition = alltrue([
-      for part in ["subscription_id=\"firepost-mail-sender-bulk\"}[10m]", "service_name=\"firepost-sender-bulk\",after=\"SUCCESS\"}[10m]"] :
-      strcontains(google_monitoring_alert_policy.this["stalled"].conditions[0].condition_prometheus_query_language[0].query, part)
-    ])
-    error_message = "A lane that stands still must be noticed while others move."
-  }
-
-  assert {
-    condition     = endswith(google_monitoring_slo.time_to_accept.request_based_sli[0].distribution_cut[0].distribution_filter, "resource.label.service_name=\"firepost-sender\"")
-    error_message = "The objective must be about the default lane."
-  }
-
-  assert {
-    condition     = strcontains(google_monitoring_dashboard.this.dashboard_json, "subscription_id=one_of(\\\"firepost-mail-sender-bulk\\\",\\\"firepost-mail-sender\\\")")
-    error_message = "The dashboard must show all lanes."
   }
 }
