@@ -167,16 +167,18 @@ class MemoryDatabase:
 
 def applied(fields: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     """A document's fields after an update with these changes, by the rules of Firestore's field masks."""
-    result = dict(fields)
+    result, nested = dict(fields), dict[str, dict[str, Any]]()
     for path, value in changes.items():
         name, _, rest = path.partition(".")
         if rest:
-            parent = result.get(name)
-            result[name] = applied(parent if isinstance(parent, Mapping) else {}, {rest: value})
+            nested.setdefault(name, {})[rest] = value
         elif value is DELETE:
             result.pop(name, None)
         else:
             result[name] = value
+    for name, inner in nested.items():
+        parent = result.get(name)
+        result[name] = applied(parent if isinstance(parent, Mapping) else {}, inner)
     return result
 
 

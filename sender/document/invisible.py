@@ -24,8 +24,9 @@ _MODIFIED = frozenset(("Lo", "Mc", "Mn", "Sk", "So"))
 
 def stripped(text: str) -> str:
     """The text without white space and invisible characters at its ends."""
-    if text.isascii():
-        return text.strip()
+    text = text.strip()
+    if text.isascii() or not any(map(_INVISIBLE.match, (text[:1], text[-1:]))):
+        return text
     unseen = set(_unseen(text))
     start, end = 0, len(text)
     while start < end and (start in unseen or text[start].isspace()):

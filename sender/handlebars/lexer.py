@@ -102,7 +102,7 @@ _RULES = [
     (Kind.SEP, r"[/.]"),
     (Kind.CLOSE_UNESCAPED, r"\}~?\}\}"),
     (Kind.CLOSE, r"~?\}\}"),
-    (Kind.STRING, r"\"(?:\\\"|[^\"])*\"|'(?:\\'|[^'])*'"),
+    (Kind.STRING, r"\"(?:[^\"\\]++|\\\"|\\)*\"|'(?:[^'\\]++|\\'|\\)*'"),
     (Kind.DATA, r"@"),
     (Kind.BOOLEAN, rf"(?:true|false){_ENDS}"),
     (Kind.UNDEFINED, rf"undefined{_ENDS}"),

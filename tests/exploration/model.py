@@ -6,8 +6,7 @@ transactions, redelivery by Pub/Sub and Eventarc, a mail server, and processes t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -49,7 +48,7 @@ from tests.exploration.world import (
 
 _GIVEN_UP = Result(State.ERROR, error="!", error_code=ErrorCode.DEAD_LETTER)
 
-Steps = Iterator[tuple[str, World]]
+Steps = Iterable[tuple[str, World]]
 
 #: Enough times to cover every decision about an event; at the last one, all leases have expired.
 _TIMES = [START + ticks * TICK for ticks in (*range(8), 50)]
@@ -70,16 +69,20 @@ class Model:
     def steps(self, world: World) -> Steps:
         """All possible next steps, each with a label."""
         yield from self.progress(world)
+        yield from self.interference(world)
+
+    def interference(self, world: World) -> Steps:
+        """Failures, what operators and users do, and the passing of time."""
         yield from self._senders_in_trouble(world)
         yield from self._others_in_trouble(world)
         yield from self._operator(world)
         yield from self._outside(world)
 
-    def progress(self, world: World, answers: tuple[Answer, ...] = ANSWERS) -> Steps:
-        """Firepost's own steps without failures, for each of the mail server's `answers`."""
+    def progress(self, world: World) -> Steps:
+        """Firepost's own steps without failures, for each of the mail server's answers."""
         for index, sender in enumerate(world.senders):
             if sender is not None:
-                yield from self._sender(world, index, sender, answers)
+                yield from self._sender(world, index, sender)
         yield from self._dispatcher(world)
         if world.messages and None in world.senders:
             taken = world._replace(messages=world.messages - 1)
@@ -92,7 +95,7 @@ class Model:
 
     # Senders
 
-    def _sender(self, world: World, index: int, sender: Sender, answers: tuple[Answer, ...]) -> Steps:
+    def _sender(self, world: World, index: int, sender: Sender) -> Steps:
         match sender:
             case Asked():
                 yield "read", self._read(world, index, sender)
@@ -105,7 +108,7 @@ class Model:
             case Claimed(began=None) if world.document is not None and world.document.expires_at is not None:
                 yield "hand over", self._begin(world, index, sender, world.document)
             case Claimed():
-                for answer in (*answers, Answer.DOWN) if world.left.failover and len(answers) > 1 else answers:
+                for answer in (*ANSWERS, Answer.DOWN) if world.left.failover else ANSWERS:
                     yield f"server: {answer.name}", self._answer(world, index, sender, answer)
             case Answered():
                 yield "finish", self._finish(world, index, sender).with_sender(index, None)
@@ -153,7 +156,7 @@ class Model:
         if write is None:
             return world.with_sender(index, Releasing(sender.lease, None, fresh=False))
         noted = self._write(world, Author.SENDING, write)._replace(noted=True)
-        return noted.with_sender(index, replace(sender, noted=True, fresh=True))
+        return noted.with_sender(index, sender._replace(noted=True, fresh=True))
 
     def _put_off(self, world: World, sender: Claimed) -> Releasing:
         known = world.document or DocumentState()
@@ -162,7 +165,7 @@ class Model:
     def _begin(self, world: World, index: int, sender: Claimed, document: DocumentState) -> World:
         if self.rules.expired(document, world.now):
             return world.with_sender(index, Answered(sender.lease, Answer.TOO_LATE, world.now, sender.fresh))
-        return world.with_sender(index, replace(sender, began=world.now))
+        return world.with_sender(index, sender._replace(began=world.now))
 
     def _answer(self, world: World, index: int, sender: Claimed, answer: Answer) -> World:
         known, failure = answer, answer.failure
@@ -173,7 +176,7 @@ class Model:
             answered = answered._replace(accepted=min(answered.accepted, answered.requests) + 1)
             check_acceptance(answered, sender, self.policy)
         if world.left.failover and sender.first is None and failure is not None and self.rules.may_fail_over(failure):
-            return answered.with_sender(index, replace(sender, first=answer))
+            return answered.with_sender(index, sender._replace(first=answer))
         return answered
 
     def _finish(self, world: World, index: int, sender: Answered) -> World:
@@ -241,13 +244,13 @@ class Model:
             case Claimed(noted=False):
                 done = self._note(world, index, sender)
                 if isinstance(done.senders[index], Claimed):
-                    yield "note, unanswered", done.with_sender(index, replace(sender, fresh=False))
+                    yield "note, unanswered", done.with_sender(index, sender._replace(fresh=False))
             case Answered():
                 done = self._finish(world, index, sender)
-                yield "finish, unanswered", done.with_sender(index, replace(sender, fresh=False))
+                yield "finish, unanswered", done.with_sender(index, sender._replace(fresh=False))
             case Releasing():
                 done = self._written_release(world, sender)
-                yield "release, unanswered", done.with_sender(index, replace(sender, fresh=False))
+                yield "release, unanswered", done.with_sender(index, sender._replace(fresh=False))
 
     # Dispatcher and reconciler
 
@@ -265,7 +268,7 @@ class Model:
     def _others_in_trouble(self, world: World) -> Steps:
         """The dispatcher or the reconciler dies before or after its write; the latter starts again every minute."""
         if world.dispatcher is not None and world.left.crashes:
-            event = replace(world.dispatcher.event, fresh=world.dispatcher.fresh)
+            event = world.dispatcher.event._replace(fresh=world.dispatcher.fresh)
             died = world.spent("crashes")._replace(dispatcher=None)
             yield "dispatcher dies", died._replace(events=died.events | {event})
             done = self._handled(world.spent("crashes"), world.dispatcher)

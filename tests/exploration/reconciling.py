@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -68,24 +67,20 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a run has done: the world that it left, the documents that it published, and how many calls it made."""
+    """What a run has done: the world that it left, what it published and wrote, and the world before each call."""
 
     world: World
     published: frozenset[int]
-    calls: int
-
-
-class Died(BaseException):
-    """The process died."""
+    written: tuple[tuple[str, dict[str, Any]], ...]
+    before: tuple[World, ...]
 
 
 class Documents(MemoryDatabase):
-    """The documents of a world. `at_call` is called right before each external call, with its number."""
+    """The documents of a world. `at_call` is called right before each external call."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
-        self.calls = 0
-        self.at_call: Callable[[int], object] = lambda call: None
+        self.at_call: Callable[[], object] = lambda: None
         for number, kind in enumerate(world.kinds):
             updated = NOW - POLICY.stranded_after if kind is Kind.STRANDED else NOW
             path = f"{COLLECTION}/{number}"
@@ -99,13 +94,9 @@ class Documents(MemoryDatabase):
         kept = self.documents[POSITION].fields if POSITION in self.documents else {}
         return World(tuple(_kind(self.documents[path]) for path in paths), tuple(sorted(kept.items())))
 
-    def called(self) -> None:
-        self.calls += 1
-        self.at_call(self.calls)
-
     def write(self, writes: Sequence[Write]) -> list[Version | FirepostError]:
         if writes:
-            self.called()
+            self.at_call()
         return super().write(writes)
 
 
@@ -115,7 +106,7 @@ class Topic(MemoryPublisher):
         self._documents = documents
 
     def publish_all(self, messages: Sequence[Any]) -> Sequence[Any]:
-        self._documents.called()
+        self._documents.at_call()
         return super().publish_all(messages)
 
 
@@ -150,9 +141,9 @@ class Reconciling:
                 yield f"{number}: {following}", replace(world, kinds=kinds)
         ran = self._run_of(world)
         yield "run", ran.world
-        for call in range(1, ran.calls + 1):
-            yield f"run, dies before call {call}", self._reconcile(world, call, _die).world
-            yield f"run, another at call {call}", self._reconcile(world, call, self._once).world
+        for call, left in enumerate(ran.before, 1):
+            yield f"run, dies before call {call}", left
+            yield f"run, another at call {call}", self._reconcile(world, another_at=call).world
 
     def _run_of(self, world: World) -> Ran:
         """A run in which nothing else happens."""
@@ -160,26 +151,25 @@ class Reconciling:
             self._runs[world] = self._reconcile(world)
         return self._runs[world]
 
-    def _reconcile(
-        self, world: World, moment: int = 0, happens: Callable[[Documents, Topic], object] = lambda *_: None
-    ) -> Ran:
-        """A run; something may happen right before its external call number `moment`."""
+    def _reconcile(self, world: World, another_at: int = 0) -> Ran:
+        """A run; another one may happen right before its external call of this number."""
         documents = self._database(world)
-        topic = Topic(documents)
+        topic, before, written = Topic(documents), list[World](), list[tuple[str, dict[str, Any]]]()
 
-        def at_call(call: int) -> None:
-            if call == moment:
-                documents.at_call = lambda _: None
-                happens(documents, topic)
+        def at_call() -> None:
+            before.append(documents.world())
+            if len(before) == another_at:
+                for path, fields in self._run_of(before[-1]).written:
+                    documents.put(path, fields)
 
-        documents.at_call = at_call
-        with suppress(Died):
-            self._once(documents, topic)
-        numbers = {int(attributes["document"].rpartition("/")[2]) for _, attributes in topic.published}
-        return Ran(documents.world(), frozenset(numbers), documents.calls)
+        def on_write(path: str, old: Snapshot | None, new: Snapshot | None) -> None:
+            if new is not None:
+                written.append((path, new.fields))
 
-    def _once(self, documents: Documents, topic: Topic) -> None:
+        documents.at_call, documents.on_write = at_call, on_write
         DispatcherParts(POLICY, documents, topic).reconciler(page=self._page).run()
+        numbers = {int(attributes["document"].rpartition("/")[2]) for _, attributes in topic.published}
+        return Ran(documents.world(), frozenset(numbers), tuple(written), tuple(before))
 
     # Invariants
 
@@ -205,10 +195,6 @@ class Reconciling:
             world, label = origin
             way.append(label)
         return Counterexample(f"{Violation(what)}, after: {' → '.join(reversed(way))}")
-
-
-def _die(documents: Documents, topic: Topic) -> None:
-    raise Died
 
 
 def _delivery(kind: Kind) -> dict[str, Any]:

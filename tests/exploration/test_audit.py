@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
@@ -21,18 +21,16 @@ POLICIES = {
 }
 
 
-def findings(stories: Iterable[Callable[[Place], None]], policy: Policy, documents: bool = True) -> list[Finding]:
-    found = []
+def findings(stories: Iterable[Callable[[Place], None]], policy: Policy, documents: bool = True) -> Iterator[Finding]:
     for story in stories:
         auditor = Auditor(policy)  # each story is another mail's
         entries, database = told(story, policy)
         assert entries
-        found += [auditor.entry(entry, story.__name__) for entry in entries]
+        found = [auditor.entry(entry, story.__name__) for entry in entries]
         if documents:
             delivery = database.documents[PATH].fields["delivery"]
             found.append(auditor.document(PATH, delivery, story.__name__))
-        found += [*auditor.stories()]
-    return [each for each in found if each is not None]
+        yield from (each for each in (*found, *auditor.stories()) if each is not None)
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
@@ -40,7 +38,7 @@ def findings(stories: Iterable[Callable[[Place], None]], policy: Policy, documen
 def test_nothing_is_found_in_the_logs_and_documents_of_right_services(
     story: Callable[[Place], None], policy: Policy
 ) -> None:
-    assert findings([story], policy) == []
+    assert [*findings([story], policy)] == []
 
 
 #: Wrong rules that only the exploration finds. The log does not say whether mail was paused. It says what a first
@@ -54,8 +52,8 @@ LEFT = {"a mail that has ended still waits for a server"}
 TOLD = {what: each for what, each in MUTATIONS.items() if what not in UNTOLD | LEFT}
 
 
-def found_under(what: str, monkeypatch: pytest.MonkeyPatch, documents: bool) -> list[Finding]:
-    """What is found after services have followed this wrong rule."""
+def found_under(what: str, monkeypatch: pytest.MonkeyPatch, documents: bool) -> Iterator[Finding]:
+    """What is found after services have followed this wrong rule, story by story."""
     scenario, mutation = MUTATIONS[what]
     policy = AGAIN_IF_UNSENT if "if unsent" in scenario else TWICE
     put_into_services(mutation(Rules(policy)), monkeypatch)
@@ -64,9 +62,9 @@ def found_under(what: str, monkeypatch: pytest.MonkeyPatch, documents: bool) -> 
 
 @pytest.mark.parametrize("what", TOLD)
 def test_each_wrong_rule_is_found_in_the_log_alone(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert found_under(what, monkeypatch, documents=False)
+    assert any(found_under(what, monkeypatch, documents=False))
 
 
 @pytest.mark.parametrize("what", LEFT)
 def test_what_the_log_does_not_tell_is_found_in_documents(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert found_under(what, monkeypatch, documents=True)
+    assert any(found_under(what, monkeypatch, documents=True))

@@ -7,12 +7,22 @@ interchangeable senders have a fixed order, and events without any possible effe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
-from shared.delivery.model import Changes, Delivery, DocumentState, Lease, Result, State
+from shared.delivery.model import (
+    DECIDING_DELIVERY_FIELDS,
+    DECIDING_TIMES,
+    Changes,
+    Delivery,
+    DocumentState,
+    Lease,
+    Result,
+    State,
+)
 from shared.errors import ErrorCode, NotSent, OutcomeUnknown
 from tests.fakes import applied
 
@@ -25,6 +35,10 @@ INSTANTS: Final = 9
 
 #: With this many equal messages in flight, another one makes no difference.
 MANY_MESSAGES: Final = 3
+
+#: Documents whose variants are remembered, because they return over and over; and the changes that make variants.
+_REMEMBERED: Final = 10_000
+_DECIDING: Final = (*DECIDING_TIMES, *(f"delivery.{name}" for name in DECIDING_DELIVERY_FIELDS))
 
 
 class Answer(Enum):
@@ -67,8 +81,7 @@ class Answer(Enum):
 ANSWERS: Final = tuple(answer for answer in Answer if answer not in (Answer.TOO_LATE, Answer.OUT, Answer.DOWN))
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A document event that has not been acknowledged; `fresh` while no newer version exists."""
 
     old: DocumentState | None
@@ -81,16 +94,14 @@ class Event:
         return cls(_outline(old), _deciding(new))
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """A sender that has a message and has not read the document yet; `written` as in `on_message`."""
 
     now: datetime
     written: Lease | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """A sender that has read the document and is about to write its decision."""
 
     now: datetime
@@ -99,8 +110,7 @@ class Read:
     fresh: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A sender that holds a lease, before the mail server's answer.
 
     `noted`: it may hand the mail over, as the document says so or need not. `began` is when it began to; not recorded
@@ -114,8 +124,7 @@ class Claimed:
     first: Answer | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """A sender that has the mail server's answer, or has given up waiting for it, and has not written the result."""
 
     lease: Lease
@@ -124,8 +133,7 @@ class Answered:
     fresh: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Releasing:
+class Releasing(NamedTuple):
     """A sender that is about to release its claim; `later` is when to try again, if known.
 
     `since` is since when the mail has waited for a server that is out, if it does.
@@ -137,8 +145,7 @@ class Releasing:
     since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Handling:
+class Handling(NamedTuple):
     """The dispatcher between publishing and writing, as decided about an event at `at`; `paused`: all mail was."""
 
     event: Event
@@ -147,16 +154,14 @@ class Handling:
     paused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """The reconciler with a document that its query found."""
 
     seen: DocumentState
     fresh: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Noting:
+class Noting(NamedTuple):
     """The reconciler between publishing and writing, as decided at `at`; `paused`: all mail was."""
 
     seen: DocumentState
@@ -188,8 +193,8 @@ class Bounds(NamedTuple):
     pauses: int = 0
 
 
-class World(NamedTuple):
-    """A state of the exploration; `paused`: all mail is. A tuple, because most of the time goes into copies and hashes.
+class _World(NamedTuple):
+    """The fields of `World`; `paused`: all mail is.
 
     Five fields only serve the checks: how often a user has asked for the mail (`requests`), how often a mail server
     has accepted it (`accepted`), whether the last request has had no attempt yet (`request_pending`), whether a sender
@@ -212,6 +217,16 @@ class World(NamedTuple):
     running: frozenset[Lease] | None = None
     paused: bool = False
 
+
+class World(_World):
+    """A state of the exploration. A tuple that knows its hash, because most of the time goes into copies and hashes."""
+
+    def __hash__(self) -> int:
+        if "hash" not in self.__dict__:
+            self.__dict__["hash"] = super().__hash__()
+        found: int = self.__dict__["hash"]
+        return found
+
     def with_sender(self, index: int, sender: Sender | None) -> World:
         """This world with one sender replaced."""
         return self._replace(senders=(*self.senders[:index], sender, *self.senders[index + 1 :]))
@@ -232,7 +247,7 @@ class World(NamedTuple):
             return self.document
         if any(isinstance(sender, Answered) for sender in self.senders):
             return self.document
-        return replace(self.document, delivery=replace(delivery, end_time=START))
+        return _ended(self.document, START)
 
     def sent_again(self) -> World:
         """This world with one more message."""
@@ -268,16 +283,29 @@ _Actor = TypeVar("_Actor")
 
 def outdated(actor: _Actor) -> _Actor:
     """The actor after another's write: the version that it knows is stale."""
-    return replace(actor, fresh=False) if getattr(actor, "fresh", False) else actor  # type: ignore[type-var]
+    return actor._replace(fresh=False) if getattr(actor, "fresh", False) else actor  # type: ignore[attr-defined]
 
 
 def after(known: DocumentState | None, changes: Changes) -> DocumentState:
     """The document's state after `changes`; the time of its first attempt is a constant, as nothing depends on it."""
-    fields = applied(_fields(known) if known else {}, changes)
-    result = DocumentState.of(fields)
-    if result.delivery is None or result.delivery.start_time is None:
-        return result
-    return replace(result, delivery=replace(result.delivery, start_time=START))
+    if "delivery" in changes:  # as a whole
+        known = replace(known, delivery=None) if known else None
+        changes = {f"delivery.{name}": value for name, value in changes["delivery"].items()}
+    return _after(known, tuple((path, changes[path]) for path in _DECIDING if path in changes))
+
+
+@lru_cache(_REMEMBERED)
+def _after(known: DocumentState | None, changes: tuple[tuple[str, Any], ...]) -> DocumentState:
+    fields = applied(_fields(known) if known else {}, dict(changes))
+    delivery = fields.get("delivery", {})
+    if delivery.get("startTime") is not None:
+        fields["delivery"] = {**delivery, "startTime": START}
+    return DocumentState.of(fields)
+
+
+@lru_cache(_REMEMBERED)
+def _ended(known: DocumentState, time: datetime) -> DocumentState:
+    return replace(known, delivery=replace(known.delivery, end_time=time)) if known.delivery else known
 
 
 def _fields(known: DocumentState) -> Mapping[str, Any]:
@@ -301,12 +329,14 @@ def _delivery_fields(delivery: Delivery) -> Mapping[str, Any]:
     }
 
 
+@lru_cache(_REMEMBERED)
 def _outline(known: DocumentState | None) -> DocumentState | None:
     if known is None or known.delivery is None:
         return known
     return DocumentState(Delivery(known.delivery.state))
 
 
+@lru_cache(_REMEMBERED)
 def _deciding(known: DocumentState | None) -> DocumentState | None:
     if known is None or known.delivery is None:
         return known

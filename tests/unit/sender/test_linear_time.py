@@ -240,7 +240,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "raw-header": lambda text: headers.raw("X-A", text),
     "user-defined-header": lambda text: headers.user_defined("X-A", text),
     "display-name": lambda text: headers.address_list("To", [Address(text, "a@b.c")]),
-    "group-name": lambda text: headers.address_list("To", [Group(text, (Address(text, "a@b.c"),))]),
+    "group-name": lambda text: headers.address_list("To", [Group(text, (Address("a", "a@b.c"),))]),
     "filename-parameter": lambda text: headers.with_filename("Content-Disposition", "attachment", text),
     "name-parameter": lambda text: headers.with_name("Content-Type", "text/plain", text),
     "text-part": lambda text: parts.text("plain", text),
