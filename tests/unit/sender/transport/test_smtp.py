@@ -353,7 +353,7 @@ class TestConnectionLimit:
         self, smtp: ScriptedServer, allowed: int, reply: str | None
     ) -> None:
         smtp.allow(allowed, reply)
-        smtp.when("BODY").pause(0.01)
+        smtp.when("BODY").pause(0.0015 * allowed)
         limits = replace(LIMITS, max_connections=20)
         with closing(SmtpTransport(server_at(smtp), limits)) as transport, ThreadPoolExecutor(24) as threads:
             receipts = list(threads.map(lambda _: send(transport), range(200)))
