@@ -89,7 +89,8 @@ class TestAKeptConnection:
         if farewell:
             rule.reply(farewell)
         said = rule.stall()
-        {"hangs up": rule.drop, "resets": rule.reset, "stays": lambda: None}[manner]()
+        if manner != "stays":
+            rule.drop() if manner == "hangs up" else rule.reset()
         send(transport, ANA)
         idle.release()
         assert said.reached.wait(PATIENCE)
