@@ -7,23 +7,20 @@ from collections.abc import Iterator
 import pytest
 from google.cloud import firestore
 
-from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend
-from local.clients import firestore_client
 from local.documents import Documents
+from tests.unit.lasting import LastingBackend
 
 PROJECT = "demo-console"
 
 
 class Told:
-    """Passes on which documents have changed, as the stack does, and remembers them."""
+    """Passes on which documents have changed, as the stack does."""
 
     def __init__(self) -> None:
         self.documents: Documents | None = None
-        self.paths: set[str] = set()
 
     def changed(self, path: str) -> None:
-        self.paths.add(path)
         if self.documents is not None:
             self.documents.changed(path)
 
@@ -34,43 +31,23 @@ def told_by_all() -> Told:
 
 
 @pytest.fixture(scope="session")
-def shared_backend(told_by_all: Told) -> Iterator[EmbeddedBackend]:
-    """One for all tests, because a start takes 40 ms. No document is in the collection that causes events."""
-    backend = EmbeddedBackend(
-        BackendOptions(PROJECT, "without-events", "http://127.0.0.1:9/", on_change=told_by_all.changed)
-    )
-    backend.start()
-    yield backend
-    backend.stop()
-
-
-@pytest.fixture(scope="session")
-def shared_db(shared_backend: EmbeddedBackend) -> Iterator[firestore.Client]:
-    client = firestore_client(shared_backend.firestore, PROJECT)
-    yield client
-    client.close()
+def lasting(told_by_all: Told) -> Iterator[LastingBackend]:
+    lasting = LastingBackend(PROJECT, told_by_all.changed)
+    yield lasting
+    lasting.stop()
 
 
 @pytest.fixture
-def backend(
-    shared_backend: EmbeddedBackend, shared_db: firestore.Client, told_by_all: Told
-) -> Iterator[EmbeddedBackend]:
-    """A backend without documents and faults. `tests/unit/local/web` has its topics, which others do not touch."""
-    yield shared_backend
-    shared_backend.faults.clear()
-    shared_backend.faults.counts.clear()
+def backend(lasting: LastingBackend, told_by_all: Told) -> Iterator[EmbeddedBackend]:
+    """A backend without documents and faults. It may have topics, of `tests/unit/local/web`."""
+    yield lasting.backend
     told_by_all.documents = None
-    if told_by_all.paths:
-        batch = shared_db.batch()
-        for path in told_by_all.paths:
-            batch.delete(shared_db.document(path))
-        batch.commit()
-        told_by_all.paths.clear()
+    lasting.empty()
 
 
 @pytest.fixture
-def db(backend: EmbeddedBackend, shared_db: firestore.Client) -> firestore.Client:
-    return shared_db
+def db(backend: EmbeddedBackend, lasting: LastingBackend) -> firestore.Client:
+    return lasting.client
 
 
 @pytest.fixture

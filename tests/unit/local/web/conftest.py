@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from google.cloud import firestore
 from jinja2 import FileSystemBytecodeCache
 from werkzeug.test import TestResponse
 
@@ -26,6 +25,7 @@ from local.queues import Queues
 from local.switches import Switches
 from local.topics import create_topics, kept_dead_letters, topic_path
 from local.web import Parts, create_app
+from tests.unit.lasting import LastingBackend
 from tests.unit.local.conftest import PROJECT
 
 ORIGIN = "http://127.0.0.1"
@@ -67,9 +67,9 @@ def queues_of(backend: EmbeddedBackend) -> Queues:
 
 
 @pytest.fixture(scope="session")
-def topics(shared_backend: EmbeddedBackend) -> None:
+def topics(lasting: LastingBackend) -> None:
     """The stack's topics and subscriptions, for all tests of pages."""
-    make_topics(shared_backend)
+    make_topics(lasting.backend)
 
 
 @pytest.fixture
@@ -136,11 +136,7 @@ def browser(parts: Parts, browse: Browse) -> Browser:
 
 @pytest.fixture(scope="session")
 def calm(
-    shared_backend: EmbeddedBackend,
-    shared_db: firestore.Client,
-    topics: None,
-    browse: Browse,
-    tmp_path_factory: pytest.TempPathFactory,
+    lasting: LastingBackend, topics: None, browse: Browse, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Browser]:
     """The pages of a stack in which nothing happens, for requests that read, and for those that are refused.
 
@@ -148,7 +144,7 @@ def calm(
     """
     inbox = Inbox(MailStore(tmp_path_factory.mktemp("calm")), listening_at(0, ""))
     switches = Switches(inbox, Faults(), (), seed=0)
-    parts = Parts(Documents(shared_db, "mail"), inbox, queues_of(shared_backend), switches, {}, TOKENS.get)
+    parts = Parts(Documents(lasting.client, "mail"), inbox, queues_of(lasting.backend), switches, {}, TOKENS.get)
     yield browse(parts)
     inbox.stop()
 
