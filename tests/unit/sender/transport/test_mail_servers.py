@@ -21,6 +21,8 @@ from tests.smtp_server import EXTENSIONS, PATIENCE, ScriptedServer, without
 from tests.unit.sender.transport.builders import ANA, BOB, CLEO, DATA, envelope, server_at, soon
 from tests.unit.sender.transport.conftest import StartServer
 
+pytestmark = pytest.mark.usefixtures("extra_replies_come_at_once")
+
 LIMITS = SmtpLimits(data_margin=0.0, keep_open=KeepOpen(max_idle=60))
 PASSWORD = "p@ss/wörd+17"
 LOGIN = f"ana@example.com:{PASSWORD}"
@@ -35,12 +37,6 @@ def smtp(request: pytest.FixtureRequest, start_server: StartServer, server_tls: 
 @pytest.fixture(params=[EXTENSIONS, without("PIPELINING")], ids=["pipelining", "step by step"], autouse=True)
 def _extensions(request: pytest.FixtureRequest, smtp: ScriptedServer) -> None:
     smtp.extensions = request.param
-
-
-@pytest.fixture(autouse=True)
-def _short_wait_for_extra_replies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What these servers say in addition comes at once."""
-    monkeypatch.setattr("sender.transport.smtp.transaction.EXTRA_REPLY_SECONDS", 0.02)
 
 
 @pytest.fixture
