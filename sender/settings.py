@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from sender.transport.breaker import BreakerRules
 from sender.transport.envelope import DEFAULT_TRANSPORT
@@ -16,13 +16,13 @@ from sender.transport.oauth import GOOGLE_TOKEN_URL, Grant
 from sender.transport.sendgrid import API_URL
 from shared.delivery.lanes import DEFAULT_LANE
 from shared.errors import Misconfigured
-from shared.settings import CollectionPath, ServiceSettings, TopicId, load
+from shared.settings import CollectionPath, EnvironmentSettings, ServiceSettings, TopicId, load
 
 #: The smallest memory budget of a process, in MiB: enough for mails with files of up to 5 MB.
 MIN_MEMORY_MB = 16
 
 
-class OAuthSettings(BaseSettings):
+class OAuthSettings(EnvironmentSettings):
     """The settings of `AUTH_TYPE=OAuth2`, which are read only then: every shell sets USER, and many set HOST."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -47,7 +47,7 @@ class OAuthSettings(BaseSettings):
         return self
 
 
-class TransportSettings(BaseSettings):
+class TransportSettings(EnvironmentSettings):
     """The settings of one transport."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -120,7 +120,7 @@ def _load_named(name: str) -> NamedTransport:
         return load(Prefixed)
 
 
-class GuardSettings(BaseSettings):
+class GuardSettings(EnvironmentSettings):
     """Who may get mail, over all transports.
 
     Unlike elsewhere, an empty value does not count as unset: whoever set it wanted mail to be held back.

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, IPvAnyAddress, StringConstraints, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.batcher import Batching
 from shared.delivery.lanes import NO_LANES, Lanes
@@ -33,7 +33,23 @@ def _lanes(given: Any) -> Any:
 SHADOW_NOTICE = "shadow mode: no mail is sent and no document is written, because SHADOW is true"
 
 
-class Mode(BaseSettings):
+class EnvironmentSettings(BaseSettings):
+    """Settings that come from environment variables alone. To look for them in files would take as long as the rest."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The values that are given, and the environment."""
+        return init_settings, env_settings
+
+
+class Mode(EnvironmentSettings):
     """What the services do with mails; `python -m sender check` reads it, too."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, defer_build=True)

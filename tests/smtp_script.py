@@ -76,6 +76,15 @@ class Rule:
 
         self._then(act)
 
+    def reset(self) -> None:
+        """Close the connection with a RST; further actions are ignored."""
+
+        def act(session: Session) -> None:
+            session.resets_at_end()
+            raise Hangup
+
+        self._then(act)
+
     def matches(self, event: str, text: str, nth: int, nth_in_session: int, session: int) -> bool:
         return (
             self.event == event

@@ -126,6 +126,8 @@ class ScriptedServer:
         with contextlib.suppress(OSError):  # wakes the thread that waits in accept
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+        for stall in self._stalls:
+            stall.release()
         for session in self.sessions:
             session.hang_up()
         for thread in self._threads:
@@ -216,10 +218,10 @@ class ScriptedServer:
             raise Hangup
 
     def wait(self, event: threading.Event) -> None:
-        """Wait until the test sets `event` or ends."""
-        while not event.wait(0.02):
-            if self._closing.is_set():
-                raise Hangup
+        """Wait until the test sets `event` or ends, which sets those of all stalls."""
+        event.wait()
+        if self._closing.is_set():
+            raise Hangup
 
     def _accept(self) -> None:
         while not self._closing.is_set():
@@ -283,6 +285,9 @@ class Session:
     def hang_up(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+    def resets_at_end(self) -> None:
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def reply(self, *lines: str) -> None:
         if self._has_replied:  # a rule has replied; the usual handler only ran for its effect
@@ -455,7 +460,7 @@ class Session:
             self._socket.sendall(f"{idle.farewell}\r\n".encode())
         if not idle.stays:
             if idle.resets:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.resets_at_end()
             raise Hangup
         self.farewell_said = True
         self.server.notify()

@@ -12,15 +12,11 @@ from google.cloud.firestore import Client
 
 from cli.__main__ import cli
 from cli.target import EMULATORS
-from local.backends import BackendOptions
-from local.backends.embedded import EmbeddedBackend
-from local.clients import firestore_client
 from shared.firestore.client import connect_firestore
 from shared.firestore.database import FirestoreDatabase, Write
+from tests.unit.lasting import LastingBackend
 
 PROJECT = "demo-cli"
-#: No document is written here, so no event is delivered to anybody.
-_WATCHED = "watched"
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,18 @@ class Store:
         return CliRunner().invoke(cli, ["--project", PROJECT, *arguments], input=stdin)
 
 
+@pytest.fixture(scope="session")
+def lasting() -> Iterator[LastingBackend]:
+    lasting = LastingBackend(PROJECT)
+    yield lasting
+    lasting.stop()
+
+
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    backend = EmbeddedBackend(BackendOptions(PROJECT, _WATCHED, "http://127.0.0.1:9/"))
-    backend.start()
+def store(lasting: LastingBackend, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """An empty store."""
+    backend = lasting.backend
     for name, address in zip(EMULATORS, (backend.firestore, backend.pubsub), strict=True):
         monkeypatch.setenv(name, address)
-    client = firestore_client(backend.firestore, PROJECT)
-    yield Store(client, backend.firestore)
-    client.close()
-    backend.stop()
+    yield Store(lasting.client, backend.firestore)
+    lasting.empty()

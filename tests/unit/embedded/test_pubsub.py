@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import google.auth.transport.requests
@@ -18,7 +18,9 @@ from google.oauth2 import id_token
 from google.pubsub_v1.services.publisher import PublisherClient
 from google.pubsub_v1.services.subscriber import SubscriberClient
 
+from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend
+from local.clients import publisher_client, subscriber_client
 from local.waiting import wait_until
 from tests.patience import patience
 from tests.unit.embedded.conftest import PROJECT, Receiver, Topic
@@ -200,6 +202,15 @@ def path(kind: str, name: str) -> str:
     return f"projects/{PROJECT}/{kind}/{name}"
 
 
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[EmbeddedBackend]:
+    """For tests that leave nothing behind."""
+    backend = EmbeddedBackend(BackendOptions(PROJECT, "mail", "http://127.0.0.1:9/"))
+    backend.start()
+    yield backend
+    backend.stop()
+
+
 def test_a_message_at_pubsub_s_limits_is_taken(topic: Topic) -> None:
     attributes = {f"k{n}".ljust(256, "."): "ö" * 512 for n in range(100)}
     assert topic.publish("x", **attributes)
@@ -239,14 +250,15 @@ def test_a_message_at_pubsub_s_limits_is_taken(topic: Topic) -> None:
     ],
 )
 def test_google_s_errors(
-    publisher: PublisherClient,
-    subscriber: SubscriberClient,
-    topic: Topic,
-    call: Callable[..., object],
-    error: type[exceptions.GoogleAPICallError],
+    lasting: EmbeddedBackend, call: Callable[..., object], error: type[exceptions.GoogleAPICallError]
 ) -> None:
-    with pytest.raises(error):
-        call(publisher, subscriber, topic)
+    with publisher_client(lasting.pubsub) as publisher, subscriber_client(lasting.pubsub) as subscriber:
+        topic = Topic(publisher, subscriber)
+        with pytest.raises(error):
+            call(publisher, subscriber, topic)
+        for name in publisher.list_topic_subscriptions(topic=topic.name):
+            subscriber.delete_subscription(subscription=name)
+        publisher.delete_topic(topic=topic.name)
 
 
 def test_settings_are_completed_updated_listed_and_deleted(

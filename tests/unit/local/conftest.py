@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import pytest
 from google.cloud import firestore
 
-from local.backends import BackendOptions
 from local.backends.embedded import EmbeddedBackend
-from local.clients import firestore_client
 from local.documents import Documents
+from tests.unit.lasting import LastingBackend
 
 PROJECT = "demo-console"
 
@@ -26,24 +25,34 @@ class Told:
             self.documents.changed(path)
 
 
-@pytest.fixture
-def told() -> Told:
+@pytest.fixture(scope="session")
+def told_by_all() -> Told:
     return Told()
 
 
-@pytest.fixture
-def backend(told: Told) -> Iterator[EmbeddedBackend]:
-    backend = EmbeddedBackend(BackendOptions(PROJECT, "mail", "http://127.0.0.1:9/", on_change=told.changed))
-    backend.start()
-    yield backend
-    backend.stop()
+@pytest.fixture(scope="session")
+def lasting(told_by_all: Told) -> Iterator[LastingBackend]:
+    lasting = LastingBackend(PROJECT, told_by_all.changed)
+    yield lasting
+    lasting.stop()
 
 
 @pytest.fixture
-def db(backend: EmbeddedBackend) -> Iterator[firestore.Client]:
-    client = firestore_client(backend.firestore, PROJECT)
-    yield client
-    client.close()
+def backend(lasting: LastingBackend, told_by_all: Told) -> Iterator[EmbeddedBackend]:
+    """A backend without documents and faults. It may have topics, of `tests/unit/local/web`."""
+    yield lasting.backend
+    told_by_all.documents = None
+    lasting.empty()
+
+
+@pytest.fixture
+def db(backend: EmbeddedBackend, lasting: LastingBackend) -> firestore.Client:
+    return lasting.client
+
+
+@pytest.fixture
+def told(backend: EmbeddedBackend, told_by_all: Told) -> Told:
+    return told_by_all
 
 
 @pytest.fixture

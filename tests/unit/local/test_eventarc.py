@@ -123,7 +123,8 @@ def test_a_burst_uses_a_few_keep_alive_connections(target: Target) -> None:
 
 
 @pytest.mark.parametrize("status", [pytest.param(status, id=str(status)) for status in (302, 400, 404, 429, 500, 503)])
-def test_every_answer_but_2xx_is_delivered_again(status: int) -> None:
+def test_every_answer_but_2xx_is_delivered_again(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("local.eventarc.FIRST_PAUSE", 0.01)
     answers = iter((status, status, 200))
     target = Target(lambda number: next(answers))
     with running(target.url) as forwarder:

@@ -63,10 +63,13 @@ def test_nothing_is_saved_before_all_is_restored(backend: EmbeddedBackend, tmp_p
     assert file.read_text().endswith("not JSON\n")
 
 
-def test_a_database_that_is_gone_leaves_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_database_that_is_gone_leaves_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backend = EmbeddedBackend(BackendOptions(PROJECT, "mail", "http://127.0.0.1:9/"))
     backend.start()
     file = tmp_path / "documents.jsonl"
+    monkeypatch.setattr("local.keeping.RETRY_SECONDS", 0.3)
     kept = KeptDocuments(file, backend.firestore, PROJECT)
     kept.restore()
     file.write_text("as it was")

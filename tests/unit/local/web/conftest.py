@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from jinja2 import FileSystemBytecodeCache
 from werkzeug.test import TestResponse
 
-from local.backends.embedded import EmbeddedBackend
+from local.backends.embedded import EmbeddedBackend, Faults
+from local.clients import publisher_client, subscriber_client
 from local.documents import Documents
 from local.inbox import Inbox
 from local.mailstore import MailStore
@@ -23,9 +25,11 @@ from local.queues import Queues
 from local.switches import Switches
 from local.topics import create_topics, kept_dead_letters, topic_path
 from local.web import Parts, create_app
+from tests.unit.lasting import LastingBackend
 from tests.unit.local.conftest import PROJECT
 
 ORIGIN = "http://127.0.0.1"
+TOKENS = {"sender": "signed", "dispatcher": None}
 
 
 @pytest.fixture
@@ -40,13 +44,41 @@ def store(inbox: Inbox) -> MailStore:
     return inbox.store
 
 
-@pytest.fixture
-def queues(backend: EmbeddedBackend) -> Queues:
-    options = StackOptions(project=PROJECT, verify_tokens=False, sender="pull")
-    create_topics(backend.pubsub, options, dict.fromkeys(options.services, "http://127.0.0.1:9"))
+OPTIONS = StackOptions(project=PROJECT, verify_tokens=False, sender="pull")
+
+
+def make_topics(backend: EmbeddedBackend) -> None:
+    create_topics(backend.pubsub, OPTIONS, dict.fromkeys(OPTIONS.services, "http://127.0.0.1:9"))
+
+
+def delete_topics(backend: EmbeddedBackend) -> None:
+    project = f"projects/{PROJECT}"
+    with subscriber_client(backend.pubsub) as subscriber, publisher_client(backend.pubsub) as publisher:
+        for subscription in subscriber.list_subscriptions(project=project):
+            subscriber.delete_subscription(subscription=subscription.name)
+        for topic in publisher.list_topics(project=project):
+            publisher.delete_topic(topic=topic.name)
+
+
+def queues_of(backend: EmbeddedBackend) -> Queues:
     return Queues(
-        backend.pubsub, PROJECT, topic_path(PROJECT, "mail"), kept_dead_letters(options), waiting=backend.waiting
+        backend.pubsub, PROJECT, topic_path(PROJECT, "mail"), kept_dead_letters(OPTIONS), waiting=backend.waiting
     )
+
+
+@pytest.fixture(scope="session")
+def topics(lasting: LastingBackend) -> None:
+    """The stack's topics and subscriptions, for all tests of pages."""
+    make_topics(lasting.backend)
+
+
+@pytest.fixture
+def queues(backend: EmbeddedBackend, topics: None) -> Iterator[Queues]:
+    """Empty queues."""
+    yield queues_of(backend)
+    if any(backend.waiting().values()):
+        delete_topics(backend)
+        make_topics(backend)
 
 
 @pytest.fixture
@@ -56,8 +88,7 @@ def logs(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def parts(documents: Documents, inbox: Inbox, queues: Queues, backend: EmbeddedBackend, logs: dict[str, Path]) -> Parts:
-    token = {"sender": "signed", "dispatcher": None}.get
-    return Parts(documents, inbox, queues, Switches(inbox, backend.faults, (), seed=0), logs, token)
+    return Parts(documents, inbox, queues, Switches(inbox, backend.faults, (), seed=0), logs, TOKENS.get)
 
 
 @dataclass
@@ -82,13 +113,44 @@ class Browser:
         return self.open(method, path, json={} if body is None else body, **options).status_code
 
 
-@pytest.fixture
-def browser(parts: Parts) -> Browser:
-    return Browser(create_app(parts, threading.Event()).test_client())
+Browse = Callable[[Parts], Browser]
+
+
+@pytest.fixture(scope="session")
+def browse(tmp_path_factory: pytest.TempPathFactory) -> Browse:
+    """Opens the pages of a stack. The templates are compiled once for all of them."""
+    compiled = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+    def open_pages(parts: Parts) -> Browser:
+        app = create_app(parts, threading.Event())
+        app.jinja_env.bytecode_cache = compiled
+        return Browser(app.test_client())
+
+    return open_pages
 
 
 @pytest.fixture
-def releasing(parts: Parts) -> tuple[Browser, list[tuple[int, list[str]]]]:
+def browser(parts: Parts, browse: Browse) -> Browser:
+    return browse(parts)
+
+
+@pytest.fixture(scope="session")
+def calm(
+    lasting: LastingBackend, topics: None, browse: Browse, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
+    """The pages of a stack in which nothing happens, for requests that read, and for those that are refused.
+
+    All tests share them, because an app takes 8 ms to build.
+    """
+    inbox = Inbox(MailStore(tmp_path_factory.mktemp("calm")), listening_at(0, ""))
+    switches = Switches(inbox, Faults(), (), seed=0)
+    parts = Parts(Documents(lasting.client, "mail"), inbox, queues_of(lasting.backend), switches, {}, TOKENS.get)
+    yield browse(parts)
+    inbox.stop()
+
+
+@pytest.fixture
+def releasing(parts: Parts, browse: Browse) -> tuple[Browser, list[tuple[int, list[str]]]]:
     """Pages that may release mails, and the mails that they have released."""
     released: list[tuple[int, list[str]]] = []
 
@@ -96,7 +158,7 @@ def releasing(parts: Parts) -> tuple[Browser, list[tuple[int, list[str]]]]:
         released.append((mail.number, list(recipients)))
         return "250 Ok"
 
-    return Browser(create_app(replace(parts, release=release), threading.Event()).test_client()), released
+    return browse(replace(parts, release=release)), released
 
 
 def message(subject: str = "<b>Grüße</b>", message_id: str = "<1@example.com>") -> bytes:

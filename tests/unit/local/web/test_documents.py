@@ -116,8 +116,8 @@ def test_a_document_is_written(browser: Browser, db: firestore.Client) -> None:
         ("/api/documents?id=..", {"to": "x"}),
     ],
 )
-def test_what_is_no_document_is_refused(browser: Browser, path: str, body: object) -> None:
-    assert browser.send("POST", path, body) == 400
+def test_what_is_no_document_is_refused(calm: Browser, path: str, body: object) -> None:
+    assert calm.send("POST", path, body) == 400
 
 
 def test_a_document_is_edited_unless_it_has_changed_meanwhile(browser: Browser, db: firestore.Client) -> None:

@@ -184,8 +184,8 @@ def test_a_mail_that_does_not_come_is_404_in_time(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("wait", ["61", "-1", "soon", "nan", "inf"])
-def test_a_wrong_time_to_wait_is_refused(browser: Browser, wait: str) -> None:
-    answer = browser.get(f"/api/messages?wait={wait}")
+def test_a_wrong_time_to_wait_is_refused(calm: Browser, wait: str) -> None:
+    answer = calm.get(f"/api/messages?wait={wait}")
     assert (answer.status_code, answer.get_json()) == (400, {"error": "wait: expected seconds, from 0 to 60."})
 
 

@@ -351,7 +351,7 @@ def test_the_library_would_leave_a_thread_idle_and_a_message_to_nobody(world: Wo
     )
     assert soon(lambda: len(begun) == 10)
     work.finish(begun[0])
-    assert not wait_until(lambda: len(begun) == 11, seconds=1)
+    assert not wait_until(lambda: len(begun) == 11, seconds=0.3)
     stream.cancel()
     assert soon(lambda: all("BidirectionalStream" not in thread.name for thread in threading.enumerate()))
     work.finish(*work.texts)

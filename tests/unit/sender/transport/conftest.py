@@ -30,6 +30,12 @@ def smtp() -> Iterator[ScriptedServer]:
         yield server
 
 
+@pytest.fixture
+def extra_replies_come_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For servers that say what they say in addition in the same write: wait for it for a shorter time."""
+    monkeypatch.setattr("sender.transport.smtp.transaction.EXTRA_REPLY_SECONDS", 0.02)
+
+
 StartServer = Callable[..., ScriptedServer]
 
 

@@ -17,9 +17,11 @@ from sender.transport.smtp.config import SmtpServer
 from sender.transport.smtp.pool import KeepOpen
 from sender.transport.smtp.transport import SmtpLimits, SmtpTransport
 from shared.errors import ErrorCode, NotSent, OutcomeUnknown
-from tests.smtp_server import EXTENSIONS, Idle, ScriptedServer, without
+from tests.smtp_server import EXTENSIONS, PATIENCE, ScriptedServer, without
 from tests.unit.sender.transport.builders import ANA, BOB, CLEO, DATA, envelope, server_at, soon
 from tests.unit.sender.transport.conftest import StartServer
+
+pytestmark = pytest.mark.usefixtures("extra_replies_come_at_once")
 
 LIMITS = SmtpLimits(data_margin=0.0, keep_open=KeepOpen(max_idle=60))
 PASSWORD = "p@ss/wörd+17"
@@ -78,12 +80,20 @@ class TestAKeptConnection:
         if manner == "stays" and not farewell:
             pytest.skip("nothing happens")
         send(transport, ANA)
-        # The server already waits for the next command without a limit; from the next mail on, it closes idle sessions.
-        smtp.idle = Idle(0.05, farewell, stays=manner == "stays", resets=manner == "resets")
+        rule = smtp.when("BODY", nth=2).reply("250 2.0.0 Ok: queued")
+        idle = rule.stall()
+        if farewell:
+            rule.reply(farewell)
+        said = rule.stall()
+        if manner != "stays":
+            rule.drop() if manner == "hangs up" else rule.reset()
         send(transport, ANA)
+        idle.release()
+        assert said.reached.wait(PATIENCE)
+        said.release()
         session = smtp.sessions[0]
-        smtp.wait_until(lambda: session.ended or session.farewell_said)
-        smtp.idle = None
+        if manner != "stays":
+            smtp.wait_until(lambda: session.ended)
         assert send(transport, BOB).accepted == (BOB,)
         assert sessions_used(smtp) == [1, 1, 2]
         assert not any(BOB in command for command in session.commands)
@@ -143,7 +153,7 @@ class TestAKeptConnection:
     ) -> None:
         send(transport)
         smtp.when("MAIL", session=1).stall()
-        assert send(transport, BOB, seconds=1).accepted == (BOB,)
+        assert send(transport, BOB, seconds=0.6).accepted == (BOB,)
         assert sessions_used(smtp) == [1, 2]
 
 

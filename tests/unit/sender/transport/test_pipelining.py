@@ -269,6 +269,7 @@ def either(request: pytest.FixtureRequest, start_server: StartServer) -> Scripte
     return start_server(replies_together=request.param)
 
 
+@pytest.mark.usefixtures("extra_replies_come_at_once")
 @settings(max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=SCRIPTS)
 def test_the_outcome_is_the_same_with_and_without_pipelining(either: ScriptedServer, script: Script) -> None:

@@ -23,7 +23,7 @@ from tests.smtp_server import ScriptedServer
 from tests.unit.sender.transport.builders import server_at
 
 #: One connection to each server; a claimed mail waits for it for up to `turn_seconds`.
-LIMITS = SmtpLimits(max_connections=1, data_margin=0.0, turn_seconds=patience(0.5))
+LIMITS = SmtpLimits(max_connections=1, data_margin=0.0, turn_seconds=patience(0.3))
 
 
 @pytest.fixture
