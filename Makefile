@@ -53,7 +53,7 @@ test: venv ## Run all tests, against real local stacks, WORKERS at a time
 	@$(PYTEST) $(TEST_OPTIONS)
 
 unit: venv ## Run the quick tests, which need no stack; properties with fewer examples than in `make test`
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup --hypothesis-profile=quick -m "not slow" tests/unit
+	@$(PYTEST) --hypothesis-profile=quick -m "not slow" tests/unit
 
 coverage: venv ## Run the tests that need no stack, and fail below the floors of branch coverage
 	@$(PYTEST) $(COVERAGE) -m "not slow" tests/unit

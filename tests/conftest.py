@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadGroupScheduling
 
 from tests.patience import patience
 
@@ -67,6 +70,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_quick(item: pytest.Item) -> bool:
     return not any(map(item.get_closest_marker, ("integration", "slow"))) and "exploration" not in item.path.parts
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from going through thousands of tests again and again."""
+    gc.freeze()
+
+
+class _Scheduling(LoadGroupScheduling):  # type: ignore[misc]  # it has no types
+    """Gives a worker all tests of a file at a time, except those that run a system: these as they are grouped.
+
+    One by one, ten thousand tests cost the scheduler a fifth of the time.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = super()._split_scope(nodeid)
+        return scope.partition("::")[0] if scope == nodeid and not nodeid.startswith("tests/integration") else scope
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadGroupScheduling:
+    """Called by pytest-xdist, if there are workers."""
+    return _Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
