@@ -49,7 +49,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread the tests that compute among those that mostly wait. In each kind, the order is random.
 
-    Tests that share a system follow each other. Those come first and the quickest last, so that no worker waits long
+    Tests in a group follow each other. Groups come first and half of the quick tests last, so that no worker waits long
     for another at the end. (`--no-loadscope-reorder` makes pytest-xdist keep this order.)
     """
     waiting: dict[str, list[pytest.Item]] = {}
@@ -60,10 +60,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             waiting.setdefault(group.args[0] if group else item.nodeid, []).append(item)
         else:
             computing.append(item)
-    between = len(computing) * 3 // 4 // max(1, len(waiting))
+    between = len(computing) // 2 // max(1, len(waiting))
     rest = iter(sorted(computing, key=_is_quick))
     items.clear()
-    for tests in sorted(waiting.values(), key=lambda tests: len(tests) == 1):
+    for tests in sorted(waiting.values(), key=lambda tests: tests[0].get_closest_marker("xdist_group") is None):
         items += [*tests, *islice(rest, between)]
     items += rest
 

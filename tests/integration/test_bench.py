@@ -15,7 +15,7 @@ from bench.system import DISPATCHER, SENDER, Parts, System
 from bench.targets import per_mail
 
 #: The slowest takes 15 s: it starts four systems, one of which can't start.
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("bench")]
 
 MAILS = 20
 BURST = replace(plan.BURST_1K, mails=MAILS)

@@ -8,8 +8,8 @@ from chaos.plan import Interruption
 from chaos.run import Chosen, run
 from shared.delivery.policy import LeaseExpiryPolicy
 
-#: Each takes 15 to 20 s: leases expire, and messages of killed senders come again after 10 s.
-pytestmark = pytest.mark.integration
+#: Each takes 20 to 25 s: leases expire, and messages of killed senders come again after 10 s.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("chaos")]
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,6 @@ pytestmark = pytest.mark.integration
     ],
 )
 def test_under_chaos_no_mail_is_lost_stuck_or_sent_twice_without_cause(chosen: Chosen) -> None:
-    """It takes 25 s: leases, retries and redeliveries of mails whose processes are killed again and again."""
     outcome = run(chosen, show=lambda progress: None)
     assert outcome.verdict.good, outcome.verdict
     assert outcome.audited.findings == ()

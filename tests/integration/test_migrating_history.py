@@ -24,7 +24,7 @@ from tests.integration.system import Fields, running, wait_for
 from tests.integration.test_migrating import BECOMES, CONFIGURATION, ENDED, MESSAGE, Migration, begin, expected, queued
 from tests.patience import patience
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("history")]
 
 _log = logging.getLogger(__name__)
 
