@@ -8,8 +8,8 @@ from typing import Protocol
 
 from google.api_core import exceptions as google_errors
 from google.api_core.retry import Retry
-from google.cloud.pubsub_v1 import SubscriberClient
-from google.cloud.pubsub_v1.types import ReceivedMessage
+from google.pubsub_v1.services.subscriber import SubscriberClient
+from google.pubsub_v1.types import ReceivedMessage
 
 from cli.exits import reaching
 from shared.pubsub.letters import Letter

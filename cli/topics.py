@@ -6,12 +6,10 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from google.cloud.pubsub_v1 import SubscriberClient
-
 from cli.exits import reaching
 from cli.subscription import Subscription
 from cli.target import Target
-from shared.pubsub.publisher import Publisher, TopicPublisher, connect_publisher
+from shared.pubsub.publisher import Publisher, TopicPublisher, connect_publisher, connect_subscriber
 
 
 @contextmanager
@@ -33,11 +31,11 @@ def open_dead_letters(target: Target) -> Iterator[Subscription]:
     target.check(os.environ)
     name = f"the Pub/Sub subscription {target.dead_letters} (project {target.project})"
     with reaching(name):
-        client = SubscriberClient()
+        client = connect_subscriber()
     try:
         yield Subscription(client, f"projects/{target.project}/subscriptions/{target.dead_letters}", name)
     finally:
-        client.close()
+        client.transport.close()
 
 
 class _Topic:

@@ -218,6 +218,7 @@ class Protocol(RuleBasedStateMachine):
     def deliver(self, index: int, repeat: bool = False) -> Claim | None:
         data, attributes = self.topic.published[index]
         request = message.decode(data, attributes, "1", "mail")
+        self.clock.advance(timedelta(microseconds=1))  # no two senders read their clocks at the same instant
         claim = self.a_sender().begin(ClaimRequest(request.path, self.clock.now))
         if not repeat and (isinstance(claim, Claim) or claim.acknowledge):
             self.topic.published.pop(index)
