@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from google.api_core import exceptions as google_errors
 from google.api_core.retry import Retry
@@ -68,7 +68,7 @@ class Subscription:
         """See `Pulling.acknowledge`."""
         with reaching(self._name):
             self._client.acknowledge(
-                subscription=self._path, ack_ids=ack_ids, retry=self._retry, timeout=REQUEST_SECONDS
+                subscription=self._path, ack_ids=list(ack_ids), retry=self._retry, timeout=REQUEST_SECONDS
             )
 
     def release(self, ack_ids: Sequence[str]) -> None:
@@ -77,7 +77,7 @@ class Subscription:
             for start in range(0, len(ack_ids), _IDS_PER_REQUEST):
                 self._client.modify_ack_deadline(
                     subscription=self._path,
-                    ack_ids=ack_ids[start : start + _IDS_PER_REQUEST],
+                    ack_ids=list(ack_ids[start : start + _IDS_PER_REQUEST]),
                     ack_deadline_seconds=0,
                     retry=self._retry,
                     timeout=REQUEST_SECONDS,
@@ -85,7 +85,7 @@ class Subscription:
 
 
 def _letter(received: ReceivedMessage) -> Letter:
-    message = received.message
+    message: Any = received.message  # the client's own types: a time is a `datetime`
     return Letter(
         id=message.message_id,
         ack_id=received.ack_id,
