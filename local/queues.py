@@ -17,8 +17,9 @@ from shared.pubsub.letters import Letter
 
 #: Dead letters that are looked at, how many bytes of them, and how many per request: one has up to 10 MB.
 MOST_LETTERS, MOST_BYTES, PULLED_AT_ONCE = 200, 64 * 1024 * 1024, 10
-#: A pull without an answer for so many seconds has nothing to give.
-EMPTY_SECONDS = 0.5
+#: A pull without an answer for so many seconds has nothing to give. It takes longer where messages are known to wait:
+#: somebody else holds them, or the machine is busy.
+EMPTY_SECONDS, HELD_SECONDS = 0.5, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +117,14 @@ class Queues:
 
     def _pulled(self, client: SubscriberClient) -> list[ReceivedMessage]:
         """A pull waits for a first message, so the number of those that wait, where it is known, saves time."""
-        expected = self._waiting().get(self._dead_letters, MOST_LETTERS)
+        known = self._waiting().get(self._dead_letters)
+        expected, timeout = (MOST_LETTERS, EMPTY_SECONDS) if known is None else (known, HELD_SECONDS)
         found: dict[str, ReceivedMessage] = {}
         size = 0
         while len(found) < min(expected, MOST_LETTERS) and size < MOST_BYTES:
             try:
                 answer = client.pull(
-                    subscription=self._dead_letters, max_messages=PULLED_AT_ONCE, timeout=EMPTY_SECONDS, retry=None
+                    subscription=self._dead_letters, max_messages=PULLED_AT_ONCE, timeout=timeout, retry=None
                 )
             except DeadlineExceeded:
                 break

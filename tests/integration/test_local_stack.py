@@ -207,7 +207,7 @@ def test_it_reports_its_addresses_keeps_its_data_over_a_restart_and_leaves_nothi
 
     with up(tmp_path, backend, *options, *data) as stack:
         ready = stack.ready()
-        assert dead_letters(ready) == ["not-json"]
+        assert wait_until(lambda: dead_letters(ready) == ["not-json"], PATIENCE)
         assert wait_until(lambda: inbox_subjects(ready) == ["queued", "before"], PATIENCE)
         retry = f"{ready['inbox']}/api/documents/refused/retry"
         requests.post(retry, json={}, timeout=PATIENCE).raise_for_status()
