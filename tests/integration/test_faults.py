@@ -34,7 +34,7 @@ def test_a_sender_killed_before_the_mail_leaves_no_mail_and_a_document_that_says
     path = system.write({"to": address, "message": MESSAGE})
     assert stall.reached.wait(PATIENCE)
     assert system.delivery(path)["state"] == "PROCESSING"
-    restart_sender(system, stall)
+    restart_sender(system, stall, path)
     delivery = system.concluded(path)
     assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "lease-expired")
     assert not system.mails_to(address)
@@ -53,7 +53,7 @@ def test_a_sender_killed_after_the_mail_has_sent_it_once_and_the_document_does_n
     stall = system.server.when("BODY").stall()
     path = system.write({"to": "after@example.com", "message": MESSAGE})
     assert stall.reached.wait(PATIENCE)
-    restart_sender(system, stall)
+    restart_sender(system, stall, path)
     delivery = system.concluded(path)
     assert (delivery["state"], delivery["errorCode"]) == ("ERROR", "lease-expired")
     assert len(system.mails_to("after@example.com")) == 1
@@ -143,12 +143,18 @@ def test_a_dispatcher_killed_between_publish_and_pending_loses_nothing(system: S
     assert len(system.mails_to("torn@example.com")) == 1
 
 
-def restart_sender(system: System, stall: Stall) -> None:
-    """Kill the sender where it is, and make the mail server continue normally."""
+def restart_sender(system: System, stall: Stall, path: str) -> None:
+    """Kill the sender where it is with the mail, and make the mail server continue normally.
+
+    On a busy machine, Google's emulator loses the message of a push that was cut off. So there the message comes again
+    from here.
+    """
     system.stack.kill("sender")
     system.server.forget_rules()
     stall.release()
     system.stack.start_service("sender")
+    if system.stack.options.backend == "google":
+        system.publish({"document": path})
 
 
 @contextmanager
