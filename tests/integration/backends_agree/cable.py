@@ -18,6 +18,8 @@ class Cable:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._ends: list[socket.socket] = []
+        self._is_whole = threading.Event()
+        self._is_whole.set()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -29,18 +31,25 @@ class Cable:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
+        self.mend()
 
     def cut(self) -> None:
-        """End all connections; new ones are accepted."""
+        """End all connections; new ones are accepted, and wait."""
+        self._is_whole.clear()
         ends, self._ends = self._ends, []
         for end in ends:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
+    def mend(self) -> None:
+        """Pass on what waits."""
+        self._is_whole.set()
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self._is_whole.wait()
                 server = socket.create_connection(self._server)
                 self._ends += [client, server]
                 for source, target in ((client, server), (server, client)):
