@@ -9,7 +9,15 @@ import pytest
 
 from sender.message.compose import Mail
 from sender.transport.envelope import Envelope, Receipt
-from sender.worker.result import MAX_LIST_BYTES, MAX_WARNINGS, Earlier, as_expired, result_of_failure, result_of_receipt
+from sender.worker.result import (
+    MAX_LIST_BYTES,
+    MAX_WARNINGS,
+    Earlier,
+    as_expired,
+    cut,
+    result_of_failure,
+    result_of_receipt,
+)
 from shared.delivery.model import MAX_TEXT, State
 from shared.errors import DeliveryFailed, ErrorCode, NotLoaded, NotSendable, NotSent, OutcomeUnknown
 
@@ -42,6 +50,17 @@ def lists(info: Any) -> tuple[list[str], list[str], list[str]]:
     return info["accepted"], info["rejected"], info["pending"]
 
 
+class TestHistory:
+    @pytest.mark.parametrize("composed", [mail(A), None])
+    def test_a_failed_attempt_says_why(self, composed: Mail | None) -> None:
+        assert result_of_failure(NotSent(ErrorCode.TEMPORARY, "451 Later"), composed, None).response == "451 Later"
+
+
+@pytest.mark.parametrize(("text", "shown"), [("x" * 30, "x" * 30), ("x" * 31, "x" * 12 + " … (31 characters)")])
+def test_a_text_is_cut_only_if_it_is_too_long(text: str, shown: str) -> None:
+    assert cut(text, 30) == shown
+
+
 class TestSent:
     def test_to_all_is_settled(self) -> None:
         result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok"), None)
@@ -62,6 +81,16 @@ class TestSent:
     def test_has_the_warnings_of_the_mail_and_the_transport(self) -> None:
         result = result_of_receipt(mail(A), Receipt((A,), (), (), "250 Ok", warnings=("sent",)), None)
         assert result.warnings == ("composed", "sent")
+
+    def test_says_who_was_withheld(self) -> None:
+        result = result_of_receipt(replace(mail(A), withheld=(B,)), Receipt((A,), (), (), "250 Ok"), None)
+        assert result.info is not None
+        assert result.info["withheld"] == [B]
+
+    def test_has_as_many_warnings_as_fit(self) -> None:
+        written = tuple(f"{number}" for number in range(MAX_WARNINGS))
+        result = result_of_receipt(replace(mail(A), warnings=written), Receipt((A,), (), (), "250 Ok"), None)
+        assert result.warnings == written
 
     def test_to_some_is_unsettled_with_the_rest_pending(self) -> None:
         result = result_of_receipt(mail(), Receipt((A,), (B,), (C,), "250 Ok"), None)
