@@ -17,5 +17,5 @@ def receive(sock: socket.socket, max_bytes: int, until: Deadline) -> bytes:
     sock.settimeout(max(0.0, until.remaining()))
     try:
         return sock.recv(max_bytes)
-    except (BlockingIOError, ssl.SSLWantReadError):
+    except (BlockingIOError, ssl.SSLWantReadError):  # possibly TLS records without content
         raise TimeoutError from None

@@ -66,20 +66,15 @@ class Model:
         """The world after an application has written the document."""
         return world._replace(events=frozenset({Event(None, world.document)}))
 
-    def steps(self, world: World) -> Steps:
-        """All possible next steps, each with a label."""
-        yield from self.progress(world)
-        yield from self.interference(world)
-
     def interference(self, world: World) -> Steps:
-        """Failures, what operators and users do, and the passing of time."""
+        """All other steps: failures, what operators and users do, and the passing of time."""
         yield from self._senders_in_trouble(world)
         yield from self._others_in_trouble(world)
         yield from self._operator(world)
         yield from self._outside(world)
 
     def progress(self, world: World) -> Steps:
-        """Firepost's own steps without failures, for each of the mail server's answers."""
+        """Firepost's own steps without failures, each with a label, for each of the mail server's answers."""
         for index, sender in enumerate(world.senders):
             if sender is not None:
                 yield from self._sender(world, index, sender)

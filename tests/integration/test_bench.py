@@ -45,7 +45,7 @@ def test_loads_are_measured_from_document_to_result() -> None:
 
 @pytest.mark.parametrize(("mode", "services"), [(plan.PUSH, (DISPATCHER, SENDER)), (plan.PULL, (SENDER,))])
 def test_a_service_is_started_again_and_sends_its_first_mail(mode: Mode, services: tuple[str, ...]) -> None:
-    """It takes 10 s: five processes start, one after the other."""
+    """It takes 10 s: services start again and again, one after the other."""
     with System(Parts("embedded", mode)) as system:
         player = Player(system, silent)
         player.warm_up(SINGLE)  # a process that is stopped while it opens its first stream may take a message with it

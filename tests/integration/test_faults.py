@@ -126,7 +126,7 @@ def test_a_push_ahead_of_the_dispatchers_write_is_no_reason_for_a_second_mail(sy
 
 
 def test_a_dispatcher_killed_between_publish_and_pending_loses_nothing(system: System) -> None:
-    """It takes 10 s: so long does the dispatcher wait for Firestore to say what is paused, and publishes then."""
+    """It takes 10 s: the dispatcher asks Firestore first what is paused, and waits so long for an answer."""
     stall = system.server.when("BODY", "torn@example.com").stall()
     system.stack.kill("dispatcher")
     with Gate(system.stack.ready["firestore"]) as gate:

@@ -77,10 +77,9 @@ class SmtpSocket(smtplib.SMTP):
         if not self._unread:
             if self.sock is None:
                 return b""
-            self.sock.settimeout(seconds)
             try:
-                chunk = self.sock.recv(8192)
-            except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):  # possibly TLS records without content
+                chunk = receive(self.sock, 8192, Deadline.after(seconds))
+            except TimeoutError:
                 return None
             except ConnectionError:
                 return b""

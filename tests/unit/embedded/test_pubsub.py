@@ -254,11 +254,13 @@ def test_google_s_errors(
 ) -> None:
     with publisher_client(lasting.pubsub) as publisher, subscriber_client(lasting.pubsub) as subscriber:
         topic = Topic(publisher, subscriber)
-        with pytest.raises(error):
-            call(publisher, subscriber, topic)
-        for name in publisher.list_topic_subscriptions(topic=topic.name):
-            subscriber.delete_subscription(subscription=name)
-        publisher.delete_topic(topic=topic.name)
+        try:
+            with pytest.raises(error):
+                call(publisher, subscriber, topic)
+        finally:
+            for name in publisher.list_topic_subscriptions(topic=topic.name):
+                subscriber.delete_subscription(subscription=name)
+            publisher.delete_topic(topic=topic.name)
 
 
 def test_settings_are_completed_updated_listed_and_deleted(

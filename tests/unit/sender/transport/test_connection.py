@@ -227,12 +227,12 @@ def test_a_go_ahead_within_the_margin_is_too_late(smtp: ScriptedServer) -> None:
 def test_a_server_that_sends_slowly_cannot_exceed_the_deadline(smtp: ScriptedServer, event: str, manner: str) -> None:
     code = {"CONNECT": "220", "DATA": "354"}.get(event, "250")
     if manner == "byte by byte":
-        smtp.when(event).drip(0.01, f"{code} {'wait ' * 100}")
+        smtp.when(event).drip(0.02, f"{code} {'wait ' * 100}")
     else:
-        smtp.when(event).babble(0.01, f"{code}-wait")
-    deadline = soon(0.08)
+        smtp.when(event).babble(0.02, f"{code}-wait")
+    deadline = soon(0.15)
     start = time.monotonic()
-    with pytest.raises(NotSent, match=r"in time|time ran out"):
+    with pytest.raises(NotSent, match="in time"):
         SmtpConnection(server_at(smtp), deadline).send(envelope(), DATA, deadline, 0)
     assert time.monotonic() - start < 2
 
