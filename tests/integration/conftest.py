@@ -5,7 +5,7 @@ A module configures its system with a fixture `configuration`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -17,9 +17,23 @@ from tests.integration.system import Configuration, System, SystemKeeper
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that share a system together: in one worker, one after another."""
     for item in items:
-        if isinstance(item, pytest.Function) and {"keeper", "system"} & set(item.fixturenames):
+        if isinstance(item, pytest.Function) and _needs_system(item):
             backend = item.callspec.params.get("backend", "") if hasattr(item, "callspec") else ""
             item.add_marker(pytest.mark.xdist_group(f"{_sharers(item)} {backend}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """Stop the system when the next test needs none: it takes CPU when idle, too, and tests would see what it logs."""
+    yield
+    if isinstance(item, pytest.Function) and nextitem is not None and not _needs_system(nextitem):
+        keeper = item.funcargs.get("keeper")
+        if isinstance(keeper, SystemKeeper):
+            keeper.close()
+
+
+def _needs_system(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and not {"keeper", "system"}.isdisjoint(item.fixturenames)
 
 
 def _sharers(item: pytest.Function) -> str:

@@ -5,6 +5,7 @@ Not collected directly: `tests/integration/test_left_behind.py` runs it, in this
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -64,3 +65,7 @@ def test_fails_halfway(system: System, leave: Callable[[System], None]) -> None:
 def test_that_follows(system: System, leave: Callable[[System], None]) -> None:
     assert not list(system.firestore.collection("mail").stream())
     assert system.concluded(system.write(MAIL))["state"] == "SUCCESS"
+
+
+def test_that_needs_no_system() -> None:
+    assert threading.enumerate() == [threading.main_thread()]
