@@ -436,15 +436,14 @@ def next_look(known: DocumentState, now: datetime) -> datetime:
 
 def after_pause(known: DocumentState, updated: datetime, now: datetime, policy: Policy) -> Decision:
     """Decide about a document last written at `updated` that a sender may have put off; see the table above."""
-    decision = on_reconcile(known, updated, now, policy)
-    if decision.reason is Reason.NOT_DUE and _waits_for_part(known, now):
+    decision, delivery = on_reconcile(known, updated, now, policy), known.delivery
+    if decision.reason is Reason.NOT_DUE and delivery and _waits_for_part(known, delivery.next_attempt_time, now):
         return Decision(Reason.RESUMED, write={"delivery.nextAttemptTime": known.waiting_since(now)})
     return decision
 
 
-def _waits_for_part(known: DocumentState, now: datetime) -> bool:
+def _waits_for_part(known: DocumentState, scheduled: datetime | None, now: datetime) -> bool:
     """Whether the document is scheduled as `next_look` says, or for its expiry, if that comes first."""
-    scheduled = known.delivery.next_attempt_time if known.delivery else None
     if scheduled is None or (known.send_at is not None and known.send_at > now):
         return False
     return scheduled == known.expires_at or (scheduled - known.waiting_since(now)) % _DAY == timedelta(0)

@@ -364,9 +364,9 @@ class _ClaimPlan:
 
 def _begun(decision: Decision, snapshot: Snapshot | None, version: Version | None) -> Claim | Decision:
     """The claim, if the decision is to make an attempt; `version` is that of the write, if there was one."""
-    if decision.lease is None or snapshot is None:
+    known = decision.known
+    if decision.lease is None or snapshot is None or known is None:
         return decision
-    known = decision.known or DocumentState.of(snapshot.fields)
     seed = message_seed(snapshot.path, snapshot.created, known.delivery, decision)
     earlier = known.delivery.history if known.delivery else ()
     attempts = (decision.write or {}).get("delivery.history", earlier)

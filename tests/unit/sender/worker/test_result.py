@@ -277,6 +277,13 @@ class TestBounds:
         assert result.info["omitted"] == {"accepted": 999 - MAX_LIST_BYTES // 314}
         assert result.info["accepted"] == list(addresses[: MAX_LIST_BYTES // 314])
 
+    def test_a_list_just_within_the_bound_is_whole(self) -> None:
+        addresses = tuple(f"{number:096}@x.y" for number in range(MAX_LIST_BYTES // 100))
+        result = result_of_receipt(mail(*addresses), Receipt(addresses, (), (), "250 Ok"), None)
+        assert result.info is not None
+        assert result.info["accepted"] == list(addresses)
+        assert "omitted" not in result.info
+
     def test_the_next_attempt_gets_every_address(self) -> None:
         addresses = tuple(f"{number:0310}@x.y" for number in range(1000))
         result = result_of_receipt(mail(*addresses), Receipt(addresses[:1], (), addresses[1:], "250"), None)

@@ -561,6 +561,15 @@ class TestOnDeadLetter:
             "delivery.outageTime": DELETE,
         }
 
+    @pytest.mark.parametrize("state", [State.PENDING, State.RETRY])
+    def test_an_attempt_that_vanished_before_a_user_asked_again_is_recorded(self, state: State) -> None:
+        asked = known(state, attempts=1, lease_expire_time=PAST)
+        write = on_dead_letter(asked, False, True, NOW, GIVEN_UP, POLICY).write
+        assert write is not None
+        assert write["delivery.errorCode"] == "dead-letter"
+        [entry] = write["delivery.history"]
+        assert entry == history.ended(1, PAST - LEASE, NOW, State.ERROR, ErrorCode.LEASE_EXPIRED)
+
     def test_a_document_without_delivery_gets_all_of_it(self) -> None:
         ttl = Policy(LEASE, ttl=Ttl(1, TtlUnit.DAY))
         write = on_dead_letter(NEW, False, False, NOW, GIVEN_UP, ttl).write

@@ -381,6 +381,7 @@ class TestAMailWhoseTransportOrLaneIsPaused:
             ({"start_time": NOW - 5 * DAY}, NOW + DAY),
             ({"start_time": NOW - DAY, "end_time": NOW - HOUR}, NOW + 23 * HOUR),
             ({"start_time": NOW - DAY, "send_at": NOW - HOUR}, NOW + 23 * HOUR),
+            ({"start_time": NOW - DAY, "send_at": NOW}, NOW + DAY),
             ({"start_time": NOW - HOUR, "expires": NOW + HOUR}, NOW + HOUR),
         ],
     )

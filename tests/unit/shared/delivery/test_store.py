@@ -235,7 +235,8 @@ class TestTransact:
 
         store = assembly.store(database)
         written = decode_time(database.documents["mail/a"].version)
-        assert store.transact("mail/a", decide) == decided
+        done = store.transact("mail/a", decide)
+        assert (done, done.known) == (decided, DocumentState())
         assert delivery(database)["state"] == "RETRY"
         database.put("mail/a", None)
         decided = Decision(Reason.DELETED)
@@ -256,6 +257,23 @@ def test_an_attempt_that_may_be_repeated_leaves_the_next_ones_time(database: Mem
     clock.advance(timedelta(minutes=1))
     last = Finish(claim(store, clock), LATER, clock.now, 0.5)
     assert states.changes_after(last)["delivery.state"] is State.ERROR
+
+
+def test_an_attempt_is_not_repeated_after_the_mail_has_expired(database: MemoryDatabase, clock: Clock) -> None:
+    policy = Policy(LEASE, max_attempts=2)
+    database.edit("mail/a", {"expiresAt": clock.now + timedelta(seconds=15)})
+    ended = Finish(claim(assembly.claims(database, policy), clock), LATER, clock.now, 0.5)
+    changes = assembly.store(database, policy).changes_after(ended)
+    assert (changes["delivery.state"], changes["delivery.errorCode"]) == (State.ERROR, ErrorCode.EXPIRED)
+
+
+def test_the_last_attempt_of_a_cancelled_mail_is_recorded_as_an_error(database: MemoryDatabase, clock: Clock) -> None:
+    store = assembly.claims(database, Policy(LEASE, max_attempts=2))
+    held = claim(store, clock)
+    database.edit("mail/a", {"delivery.state": "CANCELLED"})
+    assert finish(store, held, LATER, clock) is Reason.CANCELLED
+    [entry] = database.documents["mail/a"].fields["delivery"]["history"]
+    assert entry["state"] == "ERROR"
 
 
 class TestSeed:
@@ -408,11 +426,18 @@ class TestForMany:
     ) -> None:
         database.fits = is_short
         result = Result(
-            State.ERROR, error="x" * 1000, error_code=ErrorCode.TEMPORARY, unsettled=True, progress=progress
+            State.ERROR,
+            error="x" * 1000,
+            error_code=ErrorCode.TEMPORARY,
+            unsettled=True,
+            progress=progress,
+            retry_after=90,
         )
         store = assembly.claims(database, replace(assembly.POLICY, max_attempts=3))
         assert finish(store, claim(store, clock), result, clock) is Reason.FINISHED
         assert delivery(database)["state"] == state
+        if state is State.RETRY:
+            assert delivery(database)["nextAttemptTime"] == clock.now + timedelta(seconds=90)
 
     @pytest.mark.parametrize("state", [State.SUCCESS, State.ERROR])
     def test_a_document_without_any_room_still_gets_the_state(
@@ -427,6 +452,8 @@ class TestForMany:
         result = Result(state, error="No.", error_code=ErrorCode.REJECTED, retained=retained)
         assert finish(store, held, result, clock) is Reason.FINISHED
         assert (delivery(database)["state"], delivery(database)["attempts"]) == (state, 1)
+        message = {} if state is State.SUCCESS else MAIL["message"]
+        assert database.documents["mail/a"].fields["message"] == message
 
     def test_a_result_that_nothing_fits_of_is_an_error(self, database: Refusing, clock: Clock) -> None:
         store = assembly.claims(database)
