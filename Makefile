@@ -16,7 +16,7 @@ BACKEND ?= embedded
 FUZZ_SECONDS ?= 600
 
 # How many tests run at a time. They wait more than they compute, so more than there are cores.
-WORKERS ?= 4
+WORKERS ?= 6
 PYTEST   = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 COVERAGE = --cov --cov-report=term-missing:skip-covered
 

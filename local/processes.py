@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from local import watchdog
 from local.errors import PartFailed
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 STOP_GRACE_SECONDS = 10.0
 #: Seconds within which a process's threads must stop after a signal.
 PAUSE_SECONDS = 30.0
+#: Seconds in which the kernel ends what was killed.
+END_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,34 @@ class Command:
     log: Path
     environment: Mapping[str, str] | None = None
     directory: Path | None = None
+
+
+class Process(Protocol):
+    """What is needed of a `subprocess.Popen`; its `pid` is that of its process group, too."""
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+
+    def wait(self) -> int:
+        """Return its exit status, once it has ended; for a signal, the signal's number, negative."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal, unless it has ended."""
+
+
+def spawn(command: Command) -> Process:
+    """Start `command` in a session of its own. Raises `OSError`."""
+    with command.log.open("ab") as log:
+        return subprocess.Popen(
+            command.arguments,
+            env=command.environment,
+            cwd=command.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 class Family:
@@ -77,7 +108,7 @@ class Child:
         self._on_exit = on_exit
         self._starting = threading.Lock()
         self._stop_requested = threading.Event()
-        self._process: Future[subprocess.Popen[bytes]] = Future()
+        self._process: Future[Process] = Future()
         self._life = threading.Thread(target=self._live, name=f"child-{command.name}", daemon=True)
 
     def start(self) -> None:
@@ -146,7 +177,7 @@ class Child:
             try:
                 if self._stop_requested.is_set():
                     raise InterruptedError("it is not wanted any more")
-                process = self._spawn()
+                process = spawn(self.command)
             except OSError as error:
                 self._process.set_exception(error)
                 return
@@ -155,21 +186,10 @@ class Child:
         status = process.wait()
         with contextlib.suppress(ProcessLookupError):  # workers that outlive their parent would keep its port
             os.killpg(process.pid, signal.SIGKILL)
+            wait_until(lambda: all(state in "ZX" for state in _thread_states(process.pid)), END_SECONDS, pause=0.001)
         self._guard.forget(process.pid)
         if not self._stop_requested.is_set():
             self._on_exit(status)
-
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        with self.command.log.open("ab") as log:
-            return subprocess.Popen(
-                self.command.arguments,
-                env=self.command.environment,
-                cwd=self.command.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
 
 
 class _Watchdog:

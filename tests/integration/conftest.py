@@ -9,7 +9,9 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from local import processes
 from tests.integration.backends import BACKENDS
+from tests.integration.forked import fork
 from tests.integration.system import Configuration, System, SystemKeeper
 
 
@@ -49,6 +51,13 @@ def _emulators_start_quickly() -> Iterator[None]:
     options = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAVA_TOOL_OPTIONS", options)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _services_start_quickly() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "spawn", fork)
         yield
 
 

@@ -81,7 +81,7 @@ def test_descendants_of_a_dead_child_end_with_it(family: Family, tmp_path: Path)
     child = family.start(shell("sleep 60 & echo $!; wait", tmp_path), lambda status: None)
     grandchild = written_number(tmp_path / "child.log")
     child.stop()
-    assert wait_until(lambda: not is_running(grandchild), patience(5))
+    assert not is_running(grandchild)
 
 
 def test_a_paused_child_can_be_stopped(family: Family, tmp_path: Path) -> None:
