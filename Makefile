@@ -90,7 +90,7 @@ handlebars-reference: venv ## Compare our Handlebars with handlebars.js on 10,00
 	@$(BIN)/python -m pytest tests/handlebars_reference/check_handlebars_js.py
 
 node-clients: venv ## Run Google's clients for Node on both backends, and a page in Chromium (needs Node and npm)
-	@$(BIN)/python -m pytest tests/node_clients/check_node_clients.py tests/node_clients/check_web_page.py
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests/node_clients/check_node_clients.py tests/node_clients/check_web_page.py
 
 format: venv ## Let ruff put the code into shape
 	@$(BIN)/ruff check --fix .

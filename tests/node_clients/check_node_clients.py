@@ -27,11 +27,12 @@ UNSUPPORTED = {
     "lite": "unimplemented",
 }
 
+#: Two workers, each with backends of its own: the first two wait long for transactions that conflict.
 FILES = [
-    pytest.param("firestore", "firebase-admin", id="firebase-admin"),
-    pytest.param("firestore", "@google-cloud/firestore", id="firestore"),
-    pytest.param("web", "firebase", id="firebase"),
-    pytest.param("pubsub", "@google-cloud/pubsub", id="pubsub"),
+    pytest.param("firestore", "firebase-admin", id="firebase-admin", marks=pytest.mark.xdist_group("admin")),
+    pytest.param("firestore", "@google-cloud/firestore", id="firestore", marks=pytest.mark.xdist_group("others")),
+    pytest.param("web", "firebase", id="firebase", marks=pytest.mark.xdist_group("others")),
+    pytest.param("pubsub", "@google-cloud/pubsub", id="pubsub", marks=pytest.mark.xdist_group("others")),
 ]
 
 

@@ -1,15 +1,20 @@
-"""Google's clients for Node, from npm, in a directory below the checkout that git ignores."""
+"""Google's clients for Node, from npm, in a directory below the checkout that git ignores.
+
+    python3 -m tests.node_clients.node      # only install them, with nothing but Python's own library
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from local.backends import Backend
+if TYPE_CHECKING:
+    from local.backends import Backend
 
 _HERE = Path(__file__).parent
 #: Where the packages are, in `node_modules`.
@@ -22,14 +27,23 @@ class NotAvailable(Exception):
 
 
 def install() -> None:
-    """Install what the lock file says, unless that is done already. Raises `NotAvailable`."""
+    """Install what the lock file says, unless that is done already. Raises `NotAvailable`.
+
+    Of several processes, one does it, and the others wait.
+    """
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             raise NotAvailable(f"{program} is not installed")
+    INSTALLED.mkdir(parents=True, exist_ok=True)
+    with (INSTALLED / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install()
+
+
+def _install() -> None:
     done = INSTALLED / "installed-lock.json"
     if done.exists() and done.read_bytes() == (_HERE / _LOCK).read_bytes():
         return
-    INSTALLED.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", _LOCK):
         shutil.copyfile(_HERE / name, INSTALLED / name)
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(INSTALLED)]
@@ -57,3 +71,7 @@ def outcomes(backend: Backend, file: str, library: str) -> dict[str, dict[str, A
     assert ran.returncode == 0, ran.stderr[-2000:]
     found: dict[str, dict[str, Any]] = json.loads(ran.stdout)
     return found
+
+
+if __name__ == "__main__":
+    install()
