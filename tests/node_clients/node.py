@@ -1,6 +1,6 @@
 """Google's clients for Node, from npm, in a directory below the checkout that git ignores.
 
-    python3 -m tests.node_clients.node      # only install them, with nothing but Python's own library
+python3 -m tests.node_clients.node      # only install them, with nothing but Python's own library
 """
 
 from __future__ import annotations
