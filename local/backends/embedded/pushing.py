@@ -95,6 +95,8 @@ class Pusher(Generic[T]):
         """Start as many deliveries as there is room for, and schedule the next call for when something becomes due."""
         loop = asyncio.get_running_loop()
         with self._lock:
+            if self._is_stopping:  # a delivery that begins now would not be waited for
+                return
             self._is_woken = False
             now = time.monotonic()
             leases = self._backlog.take(MAX_IN_FLIGHT - self._in_flight, now, self._timeout())
