@@ -46,6 +46,8 @@ BACKENDS: Mapping[str, Callable[[BackendOptions], Backend]] = {
 STACK = "stack"
 #: The files in the directory `data`, beside the mails.
 DOCUMENTS, LETTERS = "documents.jsonl", "dead-letters.jsonl"
+#: A signal that the kernel gives to another thread does not wake the main one, which runs Python's handler.
+SIGNAL_SECONDS = 0.2
 
 
 class Stack:
@@ -93,7 +95,8 @@ class Stack:
 
     def wait(self) -> None:
         """Block while the stack is healthy. Raises `PartFailed` when it no longer is."""
-        self._failed.wait()
+        while not self._failed.wait(SIGNAL_SECONDS):
+            pass
         self.check()
 
     def check(self) -> None:

@@ -49,6 +49,9 @@ PAUSE_SECONDS = 5
 #: Pub/Sub closes a stream on which the client has sent nothing for a minute.
 _HEARTBEAT_SECONDS = 30.0
 _LONGEST_BACKOFF_SECONDS = 30.0
+#: A signal that the kernel gives to another thread does not wake the main one, which runs Python's handler.
+#: https://docs.python.org/3/library/signal.html#signals-and-threads
+_SIGNAL_SECONDS = 0.2
 #: A stream that lasted this long does not count as a failure, even if it delivered nothing: there was no mail.
 _GOOD_SECONDS = 10.0
 #: Parts of the shutdown time: for Pub/Sub to end the stream, and for sending the last answers.
@@ -101,7 +104,8 @@ class Puller:
         self._ack_deadlines.start()
         for thread in (self._listener, *self._workers):
             thread.start()
-        self._stopping.wait()
+        while not self._stopping.wait(_SIGNAL_SECONDS):
+            pass
         self._shut_down(time.monotonic() + grace_seconds)
         if self._failure is not None:
             raise self._failure

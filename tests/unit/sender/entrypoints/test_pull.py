@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -255,6 +257,34 @@ def test_a_message_released_at_shutdown_is_redelivered_at_once(world: World) -> 
     assert soon(lambda: bool(sender.handled))
     world.stop()
     assert world.left() == ["released"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_whichever_thread_gets_it(world: World, number: signal.Signals) -> None:
+    """The kernel chooses the thread, and Python runs the handler in the main one, when that wakes."""
+    world.subscribe()
+    puller = Puller(world.client, SUBSCRIPTION, Flow(4, 1 << 20, 10), Sender(), 4)
+
+    def receive_signal() -> None:
+        assert soon(lambda: puller.is_well)
+        signal.pthread_kill(threading.get_ident(), number)
+
+    with handlers_restored():
+        receiver = threading.Thread(target=receive_signal)
+        receiver.start()
+        pull.serve(puller, address="127.0.0.1", port=0, grace_seconds=5, health=lambda: "ok")
+        receiver.join()
+
+
+@contextmanager
+def handlers_restored() -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_an_attempt_that_hangs_does_not_keep_the_process_alive(world: World, caplog: pytest.LogCaptureFixture) -> None:
