@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ import pytest
 import requests
 
 from local.ports import free_port
+from local.processes import Command, Family
 from local.services import ROOT, environment
 from tests.gate import Gate
 from tests.integration.system import PATIENCE, System, wait_for
@@ -172,19 +171,16 @@ def another_process(system: System, *module: str, port: int | None = None, fires
         port=port,
     )
     url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", *module],
-        env={**os.environ, **variables},
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    log = system.stack.logs / f"another-{port}.log"
+    command = Command("another", (sys.executable, "-m", *module), log, {**os.environ, **variables}, ROOT)
+    family = Family()
+    process = family.start(command, on_exit=lambda status: None)
     try:
         wait_for(lambda: answers(f"{url}/health"), f"{module} answers")
         yield url
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        family.stop()
 
 
 def answers(url: str) -> bool:
