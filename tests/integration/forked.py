@@ -1,8 +1,8 @@
 """Services that are forked from one process, which has imported them already.
 
 Most of a start is importing, and these tests start services hundreds of times. What is forked runs the same program,
-with an environment, a session and a log of its own. Those of `test_local_stack`, `test_images` and `test_cli` start as
-a user starts them.
+with an environment, a session and a log of its own. Services start as a user starts them where a test runs
+`python -m local`, as `test_local_stack` does, or a service's own command, as `test_images` and `test_pull` do.
 """
 
 from __future__ import annotations
